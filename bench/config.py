@@ -1,0 +1,383 @@
+"""The whole configuration as dataclasses, one per Hydra group, with their checks.
+
+Hydra composes YAML into a tree whose shape and types are these classes (an unknown key or a wrong type is rejected while
+composing); `from_hydra` then turns the tree into instances, whose `__post_init__` checks ranges and combinations. After
+that no code sees a `DictConfig`. Nothing here imports torch, so a mistake is reported in well under a second.
+"""
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from bench.errors import ConfigError
+
+
+def _at_least(key: str, value: float | None, low: float) -> None:
+    if value is not None and not value >= low:
+        raise ConfigError(key, value, f"must be at least {low}")
+
+
+def _between(key: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low <= value <= high:
+        raise ConfigError(key, value, f"must lie in [{low}, {high}]")
+
+
+def _positive(key: str, value: float | None) -> None:
+    if value is not None and not value > 0:
+        raise ConfigError(key, value, "must be greater than 0")
+
+
+def _one_of(key: str, value: Any, allowed: Collection[Any]) -> None:
+    if value not in allowed:
+        raise ConfigError(key, value, f"must be one of {', '.join(map(str, allowed))}")
+
+
+# ---------------------------------------------------------------------------------------------------------- data
+
+
+@dataclass
+class DataConfig:
+    """What every source of real images has. Split: a seeded hash of the source ids puts `num_heldout` images aside
+    for scoring, the next `num_train` (null: all that are left) are the real pool."""
+
+    name: str = MISSING
+    resolution: int = 64
+    num_train: int | None = None
+    num_heldout: int = 1024
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        _between("data.resolution", self.resolution, 8, 1024)
+        _at_least("data.num_train", self.num_train, 2)
+        _at_least("data.num_heldout", self.num_heldout, 2)
+
+
+@dataclass
+class ProceduralConfig(DataConfig):
+    """Drawn pictures; deterministic by index, with species, colour and pose as labels."""
+
+    name: str = "procedural"
+    kind: str = "flowers"
+    resolution: int = 16
+    num_train: int | None = 1024
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _one_of("data.kind", self.kind, ("flowers", "birds"))
+        if self.num_train is None:
+            raise ConfigError("data.num_train", None, "procedural data is endless: give a number of images")
+
+
+@dataclass
+class Flowers102Config(DataConfig):
+    """Oxford 102 Flowers through torchvision. subset: a manifest in data/ (or a path to one); null: all classes."""
+
+    name: str = "flowers102"
+    root: str = "data/cache"
+    download: bool = True
+    subset: str | None = None
+
+
+@dataclass
+class Cub200Config(DataConfig):
+    """CUB-200-2011, cropped to its bounding boxes widened by `padding` of their longer side."""
+
+    name: str = "cub200"
+    root: str = "data/cache"
+    download: bool = True
+    subset: str | None = None
+    padding: float = 0.25
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _between("data.padding", self.padding, 0.0, 2.0)
+
+
+@dataclass
+class NpzConfig(DataConfig):
+    """A NumPy archive with `images` uint8 (N, H, W, 3) and optionally `labels`, `class_names`, `filenames`."""
+
+    name: str = "npz"
+    path: str = MISSING
+    subset: str | None = None
+
+
+@dataclass
+class FolderConfig(DataConfig):
+    """Every picture below a folder; the name of a picture's own folder is its class."""
+
+    name: str = "folder"
+    path: str = MISSING
+    subset: str | None = None
+
+
+# ----------------------------------------------------------------------------------------------------- generator
+
+
+@dataclass
+class UNetConfig:
+    """diffusers `UNet2DModel`. One entry per resolution level; attention where `attention` says so."""
+
+    channels: list[int] = field(default_factory=lambda: [128, 128, 256, 256])
+    attention: list[bool] = field(default_factory=lambda: [False, False, True, False])
+    layers_per_block: int = 2
+    attention_head_dim: int = 64
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for width in self.channels:
+            if width < 8 or width % 8:
+                raise ConfigError("generator.unet.channels", self.channels, "each must be a multiple of 8")
+        if len(self.attention) != len(self.channels):
+            raise ConfigError(
+                "generator.unet.attention", self.attention, f"needs {len(self.channels)} entries, as channels has"
+            )
+        _at_least("generator.unet.layers_per_block", self.layers_per_block, 1)
+        _at_least("generator.unet.attention_head_dim", self.attention_head_dim, 8)
+        _between("generator.unet.dropout", self.dropout, 0.0, 0.9)
+
+
+@dataclass
+class NoiseConfig:
+    """The forward process of DDPM (Ho et al. 2020) and what the network predicts."""
+
+    num_timesteps: int = 1000
+    beta_schedule: str = "linear"
+    prediction: str = "epsilon"
+    min_snr_gamma: float | None = None
+
+    def __post_init__(self) -> None:
+        _at_least("generator.noise.num_timesteps", self.num_timesteps, 2)
+        _one_of("generator.noise.beta_schedule", self.beta_schedule, ("linear", "scaled_linear", "squaredcos_cap_v2"))
+        _one_of("generator.noise.prediction", self.prediction, ("epsilon", "sample", "v_prediction"))
+        _positive("generator.noise.min_snr_gamma", self.min_snr_gamma)
+
+
+@dataclass
+class TrainingConfig:
+    """num_steps: optimiser steps, equal in every generation and condition, so that compute is never the difference."""
+
+    num_steps: int = 100_000
+    batch_size: int = 128
+    learning_rate: float = 2e-4
+    warmup_steps: int = 500
+    weight_decay: float = 0.0
+    ema_decay: float = 0.9999
+    gradient_clip: float = 1.0
+    horizontal_flip: bool = True
+    checkpoint_every: int = 5000
+
+    def __post_init__(self) -> None:
+        _at_least("generator.training.num_steps", self.num_steps, 1)
+        _at_least("generator.training.batch_size", self.batch_size, 1)
+        _positive("generator.training.learning_rate", self.learning_rate)
+        _at_least("generator.training.warmup_steps", self.warmup_steps, 0)
+        _at_least("generator.training.weight_decay", self.weight_decay, 0.0)
+        _between("generator.training.ema_decay", self.ema_decay, 0.0, 0.999999)
+        _positive("generator.training.gradient_clip", self.gradient_clip)
+        _at_least("generator.training.checkpoint_every", self.checkpoint_every, 1)
+
+
+@dataclass
+class SamplingConfig:
+    """sampler: `ddpm` (ancestral, all steps), `ddim` (stochasticity eta), `dpmsolver++` (ODE), `sde-dpmsolver++`.
+    batch_size: images in flight; it never changes a pixel."""
+
+    sampler: str = "dpmsolver++"
+    num_steps: int = 25
+    eta: float = 0.0
+    batch_size: int = 512
+
+    def __post_init__(self) -> None:
+        samplers = ("ddpm", "ddim", "dpmsolver++", "sde-dpmsolver++")
+        _one_of("generator.sampling.sampler", self.sampler, samplers)
+        _at_least("generator.sampling.num_steps", self.num_steps, 1)
+        _between("generator.sampling.eta", self.eta, 0.0, 1.0)
+        if self.eta > 0 and self.sampler != "ddim":
+            raise ConfigError("generator.sampling.eta", self.eta, f"has no effect with sampler {self.sampler!r}: set 0")
+        _at_least("generator.sampling.batch_size", self.batch_size, 1)
+
+
+@dataclass
+class GeneratorConfig:
+    """A generator is `fit(images)` and `sample(n)`; see bench/generators/__init__.py."""
+
+    name: str = MISSING
+
+
+@dataclass
+class DDPMConfig(GeneratorConfig):
+    name: str = "ddpm"
+    unet: UNetConfig = field(default_factory=UNetConfig)
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+    def __post_init__(self) -> None:
+        if self.sampling.num_steps > self.noise.num_timesteps:
+            raise ConfigError(
+                "generator.sampling.num_steps", self.sampling.num_steps, f"at most {self.noise.num_timesteps} timesteps"
+            )
+
+
+# -------------------------------------------------------------------------------------------------------- mixing
+
+
+@dataclass
+class MixingConfig:
+    """A mixing policy by name; its parameters are the fields of its own class."""
+
+    policy: str = MISSING
+
+
+@dataclass
+class ReplaceConfig(MixingConfig):
+    """Only the previous generation's samples."""
+
+    policy: str = "replace"
+
+
+@dataclass
+class BlendConfig(MixingConfig):
+    """A fixed total, of which the share `synthetic_ratio` comes from the previous generation."""
+
+    policy: str = "blend"
+    synthetic_ratio: float = 0.5
+
+    def __post_init__(self) -> None:
+        _between("mixing.synthetic_ratio", self.synthetic_ratio, 0.0, 1.0)
+
+
+# ------------------------------------------------------------------------------------------------------- metrics
+
+
+@dataclass
+class MetricsConfig:
+    """Scores against held-out real images. num_images: N, the same on both sides; k: of the k-NN manifolds.
+    weights: a local file with the feature extractor's weights, for machines without network; null: the default."""
+
+    feature_space: str = "efficientnet_lite0"
+    num_images: int = 1024
+    k: int = 3
+    batch_size: int = 256
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("metrics.feature_space", self.feature_space, ("efficientnet_lite0", "inception_v3"))
+        _at_least("metrics.num_images", self.num_images, 2)
+        _between("metrics.k", self.k, 1, self.num_images - 1)
+        _at_least("metrics.batch_size", self.batch_size, 1)
+
+
+# ----------------------------------------------------------------------------------------------- tracking, runtime
+
+
+@dataclass
+class TrackingConfig:
+    """tracker: `none`, or `wandb`: online when an API key is present, else offline."""
+
+    tracker: str = "none"
+    project: str = "diffusion-collapse"
+    entity: str | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("tracking.tracker", self.tracker, ("none", "wandb"))
+
+
+@dataclass
+class RuntimeConfig:
+    """Where and how it runs. device: auto takes CUDA where there is one, and says which it took.
+    precision: auto is bf16 autocast where the hardware has it. compile: null compiles on CUDA only."""
+
+    device: str = "auto"
+    precision: str = "auto"
+    compile: bool | None = None
+    num_threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.device not in ("auto", "cpu", "cuda") and not self.device.startswith("cuda:"):
+            raise ConfigError("runtime.device", self.device, "must be auto, cpu, cuda or cuda:<index>")
+        _one_of("runtime.precision", self.precision, ("auto", "fp32", "bf16"))
+        _at_least("runtime.num_threads", self.num_threads, 1)
+
+
+@dataclass
+class ProtocolConfig:
+    """name and version of the frozen set of values in force; null: none, so the numbers are not citable as such."""
+
+    name: str | None = None
+    version: int | None = None
+
+
+# ---------------------------------------------------------------------------------------------------------- root
+
+
+@dataclass
+class Config:
+    """One chain. name: the sweep it belongs to. num_generations counts generation 0."""
+
+    name: str = MISSING
+    seed: int = 0
+    num_generations: int = 4
+    num_probes: int = 16
+    output_dir: str = "outputs"
+    store_dir: str = "${output_dir}/store"
+    data: DataConfig = MISSING
+    generator: GeneratorConfig = MISSING
+    mixing: MixingConfig = MISSING
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+
+    def __post_init__(self) -> None:
+        if not self.name or "/" in self.name or self.name.startswith("."):
+            raise ConfigError("name", self.name, "must be a plain folder name")
+        _at_least("seed", self.seed, 0)
+        _at_least("num_generations", self.num_generations, 1)
+        _at_least("num_probes", self.num_probes, 1)
+        if self.metrics.num_images > self.data.num_heldout:
+            raise ConfigError(
+                "metrics.num_images",
+                self.metrics.num_images,
+                f"scores use N held-out images, and data.num_heldout is {self.data.num_heldout}",
+            )
+
+
+SCHEMAS: dict[tuple[str | None, str], type] = {
+    (None, "config_schema"): Config,
+    ("data", "procedural_schema"): ProceduralConfig,
+    ("data", "flowers102_schema"): Flowers102Config,
+    ("data", "cub200_schema"): Cub200Config,
+    ("data", "npz_schema"): NpzConfig,
+    ("data", "folder_schema"): FolderConfig,
+    ("generator", "ddpm_schema"): DDPMConfig,
+    ("mixing", "replace_schema"): ReplaceConfig,
+    ("mixing", "blend_schema"): BlendConfig,
+    ("metrics", "metrics_schema"): MetricsConfig,
+    ("tracking", "tracking_schema"): TrackingConfig,
+}
+
+
+def register_schemas() -> None:
+    """Makes the classes known to Hydra; every YAML file of a group begins by naming its schema."""
+    for (group, name), schema in SCHEMAS.items():
+        ConfigStore.instance().store(name=name, node=schema, group=group)
+
+
+def from_hydra(tree: DictConfig) -> Config:
+    """The composed tree as checked dataclasses. Raises `ConfigError` naming the key."""
+    missing = sorted(OmegaConf.missing_keys(tree))
+    if missing:
+        raise ConfigError(missing[0], "???", "has no default: give a value")
+    config = OmegaConf.to_object(tree)
+    assert isinstance(config, Config)
+    return config
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain nested dicts, ready for JSON."""
+    return asdict(config)

@@ -1,0 +1,36 @@
+"""Every error a user can cause, as one small family of types.
+
+A message names the offending value and what is allowed. `assert` is kept for what the code itself guarantees.
+"""
+
+
+class BenchError(Exception):
+    """Base of all errors that this project raises on purpose."""
+
+
+class ConfigError(BenchError, ValueError):
+    """A configuration value is unknown, of the wrong type, or out of range. Raised before any work starts."""
+
+    def __init__(self, key: str, value: object, allowed: str) -> None:
+        self.key, self.value, self.allowed = key, value, allowed
+        super().__init__(f"{key}={value!r}: {allowed}")
+
+
+class DataError(BenchError, ValueError):
+    """A data set is missing, unreadable, of the wrong shape or dtype, or too small for what is asked of it."""
+
+
+class MetricError(BenchError, ValueError):
+    """A score cannot be computed from these inputs (NaN features, too few images, mismatched widths, ...)."""
+
+
+class TrainingError(BenchError, RuntimeError):
+    """A training stopped by itself, e.g. on a NaN loss. Names the step and the last good checkpoint."""
+
+
+class StoreError(BenchError, RuntimeError):
+    """The store cannot be read or written, or a stored result does not match its checksum."""
+
+
+class LedgerError(BenchError, ValueError):
+    """A ledger is missing, empty, or has a line that is not a row of this schema."""

@@ -1,0 +1,83 @@
+"""Where the work runs: `RuntimeConfig` resolved against this machine, with every fallback said and recorded."""
+
+import logging
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.config import RuntimeConfig
+from bench.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) as a stage advances; cheap enough to be called at every step."""
+
+
+def silent(done: int, total: int) -> None:
+    """The progress of whoever does not look."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """device; autocast: torch.bfloat16, or None for plain float32; compile: whether networks are compiled."""
+
+    device: torch.device
+    autocast: torch.dtype | None
+    compile: bool
+
+    @property
+    def precision(self) -> str:
+        return "bf16" if self.autocast is torch.bfloat16 else "fp32"
+
+    def facts(self) -> dict[str, Any]:
+        """What a ledger row says about the machine."""
+        cuda = self.device.type == "cuda"
+        return {
+            "device": torch.cuda.get_device_name(self.device) if cuda else "cpu",
+            "processor": platform.processor() or platform.machine(),
+            "num_threads": torch.get_num_threads(),
+            "precision": self.precision,
+            "compile": self.compile,
+        }
+
+
+def resolve(config: RuntimeConfig) -> Runtime:
+    """Picks device and precision. Raises `ConfigError` where the machine lacks what was asked for by name."""
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
+    has_cuda = torch.cuda.is_available()
+    if config.device == "auto":
+        device = torch.device("cuda" if has_cuda else "cpu")
+        log.info("runtime.device=auto: using %s", device)
+    elif config.device != "cpu" and not has_cuda:
+        raise ConfigError("runtime.device", config.device, "there is no CUDA device here: use cpu or auto")
+    else:
+        device = torch.device(config.device)
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+    autocast = torch.bfloat16 if config.precision == "bf16" else None
+    if config.precision == "auto" and has_bf16(device):
+        autocast = torch.bfloat16
+    compile_ = config.compile if config.compile is not None else device.type == "cuda"
+    return Runtime(device, autocast, compile_)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether bf16 arithmetic is in the hardware, where it pays, and not emulated."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    cpu = torch.backends.cpu.get_cpu_capability()
+    return cpu.startswith("AVX512") and "avx512_bf16" in _cpu_flags()
+
+
+def _cpu_flags() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return next((line for line in lines if line.startswith("flags")), "")

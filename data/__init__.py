@@ -1,0 +1,1 @@
+"""Data set manifests. A package, so that they ship in the wheel."""
