@@ -1,0 +1,247 @@
+"""The ledger: one JSON line per scored generation, and the record of truth.
+
+Everything shown to a person is made from these lines. A line is written in one go and flushed to the disk, so
+a run that is killed leaves at most one line without its end; that line is never used: readers pass over it
+and the next `append` cuts it off, and both say so. Any other damage is an error with its file and line.
+"""
+
+import json
+import logging
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from bench.errors import LedgerError
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+FILENAME = "ledger.jsonl"
+
+_COMPOSITION_KEYS = ("num_real", "num_synthetic", "synthetic_ratio", "per_generation")
+_SCORE_KEYS = (
+    *("metric", "feature_space", "reference", "subject", "num_subject", "num_reference"),
+    *("parameters", "value", "direction"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scored generation of one chain.
+
+    composition: `num_real`, `num_synthetic`, `synthetic_ratio` and `per_generation` (generation of birth, as
+        text, -> number of images).
+    scores: dicts of metric, feature_space, reference, subject (`samples`, or `real_train` for the
+        real-vs-real floor), num_subject, num_reference, parameters, value and direction (`up`: higher is
+        better; `down`: lower is better).
+    train, sample, score: facts of each stage, `seconds` among them.
+    artifacts: name -> path relative to `store_dir`.
+    Raises `LedgerError` where a field is of the wrong type or a value is not a finite number.
+    """
+
+    chain: str
+    sweep: str
+    generation: int
+    seed: int
+    policy: str
+    dataset: str
+    generator: str
+    composition: dict[str, Any]
+    scores: list[dict[str, Any]]
+    train: dict[str, Any]
+    sample: dict[str, Any]
+    score: dict[str, Any]
+    artifacts: dict[str, str]
+    store_dir: str
+    config: dict[str, Any]
+    config_hash: str
+    protocol: dict[str, Any]
+    environment: dict[str, Any]
+    finished_at: str
+    wall_seconds: float
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise LedgerError(f"schema {self.schema!r}: this version reads schema {SCHEMA}")
+        for name in ("generation", "seed"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise LedgerError(f"{name} is {value!r}, expected an integer of at least 0")
+        for name in _fields_of(str):
+            if not isinstance(getattr(self, name), str):
+                raise LedgerError(f"{name} is {getattr(self, name)!r}, expected text")
+        for name in _fields_of(dict):
+            if not isinstance(getattr(self, name), dict):
+                raise LedgerError(f"{name} is {getattr(self, name)!r}, expected an object")
+        _check_keys("composition", self.composition, _COMPOSITION_KEYS)
+        if not isinstance(self.scores, list):
+            raise LedgerError(f"scores is {self.scores!r}, expected a list")
+        for entry in self.scores:
+            _check_score(entry)
+
+
+def _fields_of(kind: type) -> list[str]:
+    return [f.name for f in fields(Row) if getattr(f.type, "__origin__", f.type) is kind]
+
+
+def _check_keys(name: str, value: Any, keys: Iterable[str]) -> None:
+    missing = [key for key in keys if not isinstance(value, dict) or key not in value]
+    if missing:
+        raise LedgerError(f"{name} lacks {', '.join(missing)}")
+
+
+def _check_score(entry: Any) -> None:
+    _check_keys("a score", entry, _SCORE_KEYS)
+    value = entry["value"]
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise LedgerError(f"score {entry['metric']!r} has value {value!r}, expected a finite number")
+    if entry["direction"] not in ("up", "down"):
+        raise LedgerError(
+            f"score {entry['metric']!r} has direction {entry['direction']!r}, expected up or down"
+        )
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The rows of one chain, by ascending generation. notes: what a reader should know about the file."""
+
+    id: str
+    directory: Path
+    rows: list[Row]
+    notes: list[str] = field(default_factory=list)
+
+
+def to_line(row: Row) -> str:
+    """The row as one line of JSON, keys in the schema's order. Raises `LedgerError` for what JSON cannot
+    hold."""
+    body = asdict(row)
+    body = {"schema": body.pop("schema"), **body}
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise LedgerError(
+            f"generation {row.generation} of {row.chain} cannot be written as JSON: {error}"
+        ) from error
+
+
+def append(path: Path, row: Row) -> None:
+    """Adds one line and waits until it is on the disk. Cuts off a half-written last line first, and says so.
+
+    Raises `LedgerError` for a row of another chain or of a generation that is there: rows are never replaced.
+    """
+    line = to_line(row).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        _cut_half_line(path)
+        for known in read(path):
+            if known.chain != row.chain:
+                raise LedgerError(f"{path} belongs to chain {known.chain}, not to {row.chain}")
+            if known.generation == row.generation:
+                raise LedgerError(f"{path} already has generation {row.generation}")
+    with path.open("ab") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(path: Path) -> list[Row]:
+    """Every whole line, by ascending generation; [] for a file with none.
+
+    Raises `LedgerError` with file and line number for a line that is not a row of this schema, for a
+    generation that is there twice and for a second chain in one file.
+    """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[list[Row], list[str]]:
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise LedgerError(f"{path} cannot be read: {error.strerror}") from error
+    whole, _, half = body.rpartition(b"\n")
+    notes = []
+    if half:
+        notes.append(f"{path}: the last line is only half written ({len(half)} bytes) and was left out")
+        log.warning(notes[-1])
+    rows: dict[int, Row] = {}
+    for number, line in enumerate(whole.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = _parse(line)
+        except LedgerError as error:
+            raise LedgerError(f"{path}, line {number}: {error}") from error
+        if row.generation in rows:
+            raise LedgerError(f"{path}, line {number}: generation {row.generation} is there twice")
+        if rows and row.chain != next(iter(rows.values())).chain:
+            raise LedgerError(f"{path}, line {number}: a second chain, {row.chain}, in one file")
+        rows[row.generation] = row
+    return [rows[generation] for generation in sorted(rows)], notes
+
+
+def _parse(line: bytes) -> Row:
+    try:
+        body = json.loads(line)
+    except ValueError as error:  # a UnicodeDecodeError is one too
+        raise LedgerError(f"not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise LedgerError(f"not an object but {type(body).__name__}")
+    names = {f.name for f in fields(Row)}
+    missing, unknown = sorted(names - body.keys()), sorted(body.keys() - names)
+    if missing or unknown:
+        said = [f"lacks {', '.join(missing)}"] if missing else []
+        said += [f"has unknown {', '.join(unknown)}"] if unknown else []
+        raise LedgerError("; ".join(said))
+    return Row(**body)
+
+
+def _cut_half_line(path: Path) -> None:
+    body = path.read_bytes()
+    end = body.rfind(b"\n") + 1
+    if end < len(body):
+        log.warning("%s: cut off a half-written last line of %d bytes", path, len(body) - end)
+        with path.open("r+b") as file:
+            file.truncate(end)
+            os.fsync(file.fileno())
+
+
+def read_runs(paths: Iterable[Path]) -> list[Chain]:
+    """The chains below each path: a ledger file, the directory of a chain, of a sweep, or of several sweeps.
+
+    Sorted by id; a chain reached by two paths comes once. Raises `LedgerError` where a path is missing or
+    holds no ledger, where two files hold the same chain, and where no ledger has a whole line. Otherwise a
+    ledger without a whole line is left out, and said in the log.
+    """
+    files: dict[Path, None] = {}
+    for path in paths:
+        files.update(dict.fromkeys(_find(Path(path))))
+    chains: dict[str, Chain] = {}
+    for file in files:
+        rows, notes = _read(file)
+        if not rows:
+            log.warning("%s has no finished generation yet: left out", file)
+            continue
+        chain = Chain(rows[0].chain, file.parent, rows, notes)
+        if chain.id in chains:
+            raise LedgerError(f"chain {chain.id} is in both {chains[chain.id].directory} and {file.parent}")
+        chains[chain.id] = chain
+    if not chains:
+        raise LedgerError(
+            "no finished generation in " + ", ".join(map(str, files)) if files else "no path was given"
+        )
+    return [chains[name] for name in sorted(chains)]
+
+
+def _find(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path.resolve()]
+    if not path.is_dir():
+        raise LedgerError(f"{path}: there is no such file or directory")
+    found = [file for depth in ("", "*/", "*/*/") for file in sorted(path.glob(depth + FILENAME))]
+    if not found:
+        raise LedgerError(f"{path} holds no {FILENAME}: give the directory of a chain or of a sweep")
+    return [file.resolve() for file in found]

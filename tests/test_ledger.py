@@ -1,0 +1,197 @@
+"""The ledger: what is written is read back, and no damage passes unseen."""
+
+import dataclasses
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import ledger
+from bench.errors import LedgerError
+from bench.ledger import Row
+
+
+def make_row(generation: int = 0, chain: str = "blend-r0.50-seed0-3fa2b1c9", **changes: object) -> Row:
+    score = {
+        "metric": "fid",
+        "feature_space": "efficientnet_lite0",
+        "reference": "heldout",
+        "subject": "samples",
+        "num_subject": 64,
+        "num_reference": 64,
+        "parameters": {},
+        "value": 12.5 + generation,
+        "direction": "down",
+    }
+    row = Row(
+        chain=chain,
+        sweep="quick",
+        generation=generation,
+        seed=0,
+        policy="blend",
+        dataset="procedural",
+        generator="ddpm",
+        composition={
+            "num_real": 32,
+            "num_synthetic": 32,
+            "synthetic_ratio": 0.5,
+            "per_generation": {"-1": 32, "0": 32},
+        },
+        scores=[score],
+        train={"seconds": 1.5},
+        sample={"seconds": 0.5},
+        score={"seconds": 0.25},
+        artifacts={"model": "train/ab/abc"},
+        store_dir="outputs/store",
+        config={"name": "quick", "naïve": "ja"},
+        config_hash="3fa2b1c9",
+        protocol={"name": None, "version": None},
+        environment={"device": "cpu"},
+        finished_at="2026-01-01T00:00:00Z",
+        wall_seconds=2.25,
+    )
+    return dataclasses.replace(row, **changes)  # type: ignore[arg-type]
+
+
+def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "chain" / "ledger.jsonl"
+    rows = [make_row(generation) for generation in range(3)]
+    for row in rows:
+        ledger.append(path, row)
+    assert ledger.read(path) == rows
+    lines = path.read_text().splitlines()
+    assert len(lines) == 3
+    assert next(iter(json.loads(lines[0]))) == "schema"
+
+
+def test_rows_are_sorted_by_generation(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    for generation in (2, 0, 1):
+        ledger.append(path, make_row(generation))
+    assert [row.generation for row in ledger.read(path)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("keep", [1, 40, -1])
+def test_a_half_written_last_line_is_said_and_never_used(
+    tmp_path: Path, keep: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    ledger.append(path, make_row(0))
+    line = ledger.to_line(make_row(1)).encode()
+    with path.open("ab") as file:
+        file.write(line[:keep])  # -1: all of it but the newline
+    with caplog.at_level(logging.WARNING):
+        assert [row.generation for row in ledger.read(path)] == [0]
+    assert "half written" in caplog.text
+    assert "half written" in ledger.read_runs([path])[0].notes[0]
+
+    caplog.clear()
+    ledger.append(path, make_row(1))
+    assert "cut off" in caplog.text
+    assert [row.generation for row in ledger.read(path)] == [0, 1]
+    assert path.read_bytes().endswith(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"schema": 1', "not JSON"),
+        ("[1, 2]", "not an object"),
+        ('{"schema": 1}', "lacks"),
+    ],
+)
+def test_a_bad_line_is_named_with_file_and_number(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "ledger.jsonl"
+    ledger.append(path, make_row(0))
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(LedgerError, match=said) as error:
+        ledger.read(path)
+    assert f"{path}, line 2" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("schema", 2, "schema 2"),
+        ("generation", -1, "generation is -1"),
+        ("generation", True, "generation is True"),
+        ("seed", "0", "seed is '0'"),
+        ("chain", 7, "chain is 7"),
+        ("composition", {"num_real": 1}, "composition lacks num_synthetic"),
+        ("scores", {}, "scores is"),
+        ("scores", [{"metric": "fid"}], "a score lacks feature_space"),
+        ("extra", 1, "unknown extra"),
+    ],
+)
+def test_a_row_of_the_wrong_form_is_refused(tmp_path: Path, key: str, value: object, said: str) -> None:
+    body = json.loads(ledger.to_line(make_row()))
+    body[key] = value
+    path = tmp_path / "ledger.jsonl"
+    path.write_text(json.dumps(body) + "\n")
+    with pytest.raises(LedgerError, match=said):
+        ledger.read(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "12"])
+def test_a_score_must_be_a_finite_number(value: object) -> None:
+    good = make_row().scores[0]
+    with pytest.raises(LedgerError, match="finite number"):
+        make_row(scores=[{**good, "value": value}])
+
+
+def test_a_value_that_json_cannot_hold_is_refused_before_the_file_is_touched(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    for facts in ({"loss": float("nan")}, {"path": Path("x")}):
+        with pytest.raises(LedgerError, match="cannot be written"):
+            ledger.append(path, make_row(train=facts))
+    assert not path.exists()
+
+
+def test_a_generation_is_never_written_twice(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    ledger.append(path, make_row(0))
+    with pytest.raises(LedgerError, match="already has generation 0"):
+        ledger.append(path, make_row(0))
+    with pytest.raises(LedgerError, match="belongs to chain"):
+        ledger.append(path, make_row(1, chain="other"))
+    path.write_text(path.read_text() * 2)
+    with pytest.raises(LedgerError, match="line 2: generation 0 is there twice"):
+        ledger.read(path)
+
+
+def test_runs_are_found_at_every_depth_and_once(tmp_path: Path) -> None:
+    for chain in ("a", "b"):
+        ledger.append(tmp_path / "quick" / chain / "ledger.jsonl", make_row(chain=chain))
+    sweep = tmp_path / "quick"
+    for paths in ([tmp_path], [sweep], [sweep / "a", sweep / "b"], [sweep / "a" / "ledger.jsonl", sweep]):
+        assert [chain.id for chain in ledger.read_runs(paths)] == ["a", "b"]
+    assert ledger.read_runs([sweep])[0].directory == (sweep / "a").resolve()
+
+
+def test_what_cannot_be_read_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(LedgerError, match="no such file"):
+        ledger.read_runs([tmp_path / "nowhere"])
+    with pytest.raises(LedgerError, match=r"holds no ledger\.jsonl"):
+        ledger.read_runs([tmp_path])
+    (tmp_path / "ledger.jsonl").write_text('{"half')
+    with pytest.raises(LedgerError, match="no finished generation"):
+        ledger.read_runs([tmp_path])
+    ledger.append(tmp_path / "other" / "ledger.jsonl", make_row())
+    caplog.clear()
+    assert len(ledger.read_runs([tmp_path])) == 1
+    assert "left out" in caplog.text
+
+
+def test_the_same_chain_in_two_places_is_refused(tmp_path: Path) -> None:
+    for place in ("one", "two"):
+        ledger.append(tmp_path / place / "ledger.jsonl", make_row())
+    with pytest.raises(LedgerError, match="is in both"):
+        ledger.read_runs([tmp_path])
+
+
+def test_reading_a_ledger_needs_no_torch() -> None:
+    code = "import sys, bench.ledger; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
