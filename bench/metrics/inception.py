@@ -1,0 +1,92 @@
+"""Feature space `inception_v3`: the network of the original FID (Heusel et al. 2017), as torch-fidelity runs
+it.
+
+The 2048 pooled features of the 2015 TensorFlow Inception with its own resize to 299 px, so that the numbers
+compare with published ones. The weights (91 MB) are downloaded once into torch's hub folder, or read from a
+local file.
+"""
+
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+
+from bench.errors import MetricError
+from bench.metrics.weights import load_tensors, sha256_of
+
+log = logging.getLogger(__name__)
+
+STANDARD_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+
+
+def standard_path() -> Path:
+    """Where torch-fidelity keeps them too, so that one download serves both."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rpartition("/")[2]
+
+
+def identity(weights: str | None) -> dict[str, Any]:
+    return {
+        "dimension": 2048,
+        "input_size": FeatureExtractorInceptionV3.INPUT_IMAGE_SIZE,
+        "resize": "bilinear-tensorflow1",
+        "weights_sha256": STANDARD_SHA256 if weights is None else sha256_of(Path(weights)),
+        "version": 1,
+    }
+
+
+def load(weights: str | None) -> nn.Module:
+    """Raises `MetricError` when the weights cannot be had, or are not the standard ones where those are
+    meant.
+    """
+    path = Path(weights) if weights else prefetch()
+    digest = sha256_of(path)
+    if digest != STANDARD_SHA256:
+        log.warning(
+            "inception_v3 with weights %s (sha256 %s…): not the standard FID weights", path, digest[:12]
+        )
+    return _Features(load_tensors(path), path)
+
+
+def prefetch() -> Path:
+    """Puts the standard weights where `load` looks for them, unless they are there. Returns the path."""
+    path = standard_path()
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(
+                URL_INCEPTION_V3, str(path), hash_prefix=STANDARD_SHA256, progress=False
+            )
+        except (OSError, RuntimeError) as error:
+            raise MetricError(
+                f"the Inception weights could not be downloaded from {URL_INCEPTION_V3} ({error}): "
+                f"fetch that file where there is network, then put it at {path} or name it in metrics.weights"
+            ) from error
+    if sha256_of(path) != STANDARD_SHA256:
+        raise MetricError(
+            f"{path} has sha256 {sha256_of(path)}, expected {STANDARD_SHA256}: delete it and try again"
+        )
+    return path
+
+
+class _Features(nn.Module):
+    """uint8 (n, 3, H, H) to float32 (n, 2048)."""
+
+    def __init__(self, state: dict[str, Tensor], path: Path) -> None:
+        super().__init__()
+        checked = (
+            io.BytesIO()
+        )  # torch-fidelity unpickles whatever file it is given: it gets these tensors alone
+        torch.save(state, checked)
+        checked.seek(0)
+        try:
+            self.extractor = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], checked)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[1].strip()[:300] if "\n" in str(error) else str(error)
+            raise MetricError(f"weights file {path} does not fit Inception-v3: {reason}") from error
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.extractor(images)[0]

@@ -1,0 +1,58 @@
+"""Weights of feature extractors: read without executing anything, and identified by their SHA-256."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from bench.errors import MetricError
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file; remembered while the file's size and time stand. Raises `MetricError` if it is
+    absent.
+    """
+    if not path.is_file():
+        raise MetricError(
+            f"weights file {path} does not exist: give an existing file, or leave metrics.weights null"
+        )
+    stat = path.stat()
+    return _digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _digest(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """A state dict from a .safetensors file or from a PyTorch file that holds tensors alone.
+
+    Raises `MetricError` for anything else, in particular for pickles that would run code.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError) as error:
+        raise MetricError(f"weights file {path} cannot be read: {error}") from error
+    except (
+        Exception
+    ) as error:  # torch raises pickle's, zipfile's and its own errors for a file of another kind
+        raise MetricError(f"weights file {path} is not a plain state dict: {type(error).__name__}") from error
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise MetricError(f"weights file {path} is not a plain state dict of tensors")
+    return state
+
+
+def fill(network: torch.nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+    """`load_state_dict`, strict, with an error that names the file."""
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()[:300] if "\n" in str(error) else str(error)
+        raise MetricError(f"weights file {path} does not fit {type(network).__name__}: {reason}") from error
