@@ -5,8 +5,11 @@ composing); `from_hydra` then turns the tree into instances, whose `__post_init_
 that no code sees a `DictConfig`. Nothing here imports torch, so a mistake is reported in well under a second.
 """
 
+import hashlib
+import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -133,7 +136,9 @@ class UNetConfig:
                 raise ConfigError("generator.unet.channels", self.channels, "each must be a multiple of 8")
         if len(self.attention) != len(self.channels):
             raise ConfigError(
-                "generator.unet.attention", self.attention, f"needs {len(self.channels)} entries, as channels has"
+                "generator.unet.attention",
+                self.attention,
+                f"needs {len(self.channels)} entries, as channels has",
             )
         _at_least("generator.unet.layers_per_block", self.layers_per_block, 1)
         _at_least("generator.unet.attention_head_dim", self.attention_head_dim, 8)
@@ -151,19 +156,26 @@ class NoiseConfig:
 
     def __post_init__(self) -> None:
         _at_least("generator.noise.num_timesteps", self.num_timesteps, 2)
-        _one_of("generator.noise.beta_schedule", self.beta_schedule, ("linear", "scaled_linear", "squaredcos_cap_v2"))
+        _one_of(
+            "generator.noise.beta_schedule",
+            self.beta_schedule,
+            ("linear", "scaled_linear", "squaredcos_cap_v2"),
+        )
         _one_of("generator.noise.prediction", self.prediction, ("epsilon", "sample", "v_prediction"))
         _positive("generator.noise.min_snr_gamma", self.min_snr_gamma)
 
 
 @dataclass
 class TrainingConfig:
-    """num_steps: optimiser steps, equal in every generation and condition, so that compute is never the difference."""
+    """num_steps: optimiser steps, equal in every generation and condition, so that compute is never the difference.
+    decay: after its warm-up the learning rate stays (`none`) or falls to 0 at num_steps (`linear`, `cosine`)."""
 
     num_steps: int = 100_000
+    num_epochs: float | None = None
     batch_size: int = 128
     learning_rate: float = 2e-4
     warmup_steps: int = 500
+    decay: str = "none"
     weight_decay: float = 0.0
     ema_decay: float = 0.9999
     gradient_clip: float = 1.0
@@ -172,9 +184,11 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _at_least("generator.training.num_steps", self.num_steps, 1)
+        _positive("generator.training.num_epochs", self.num_epochs)
         _at_least("generator.training.batch_size", self.batch_size, 1)
         _positive("generator.training.learning_rate", self.learning_rate)
         _at_least("generator.training.warmup_steps", self.warmup_steps, 0)
+        _one_of("generator.training.decay", self.decay, ("none", "linear", "cosine"))
         _at_least("generator.training.weight_decay", self.weight_decay, 0.0)
         _between("generator.training.ema_decay", self.ema_decay, 0.0, 0.999999)
         _positive("generator.training.gradient_clip", self.gradient_clip)
@@ -183,7 +197,8 @@ class TrainingConfig:
 
 @dataclass
 class SamplingConfig:
-    """sampler: `ddpm` (ancestral, all steps), `ddim` (stochasticity eta), `dpmsolver++` (ODE), `sde-dpmsolver++`.
+    """sampler: `ddpm` (ancestral; the reference when num_steps is noise.num_timesteps), `ddim` (stochasticity eta),
+    `dpmsolver++` (second-order ODE), `sde-dpmsolver++` (second-order SDE). num_steps: network evaluations an image.
     batch_size: images in flight; it never changes a pixel."""
 
     sampler: str = "dpmsolver++"
@@ -219,7 +234,9 @@ class DDPMConfig(GeneratorConfig):
     def __post_init__(self) -> None:
         if self.sampling.num_steps > self.noise.num_timesteps:
             raise ConfigError(
-                "generator.sampling.num_steps", self.sampling.num_steps, f"at most {self.noise.num_timesteps} timesteps"
+                "generator.sampling.num_steps",
+                self.sampling.num_steps,
+                f"at most {self.noise.num_timesteps} timesteps",
             )
 
 
@@ -231,6 +248,17 @@ class MixingConfig:
     """A mixing policy by name; its parameters are the fields of its own class."""
 
     policy: str = MISSING
+
+
+def _ratio(key: str, value: Any, high: float = 1.0) -> Any:
+    """A number, or a schedule: one number per generation from generation 1 on."""
+    numbers = value if isinstance(value, list) else [value]
+    if not numbers or any(isinstance(x, bool) or not isinstance(x, int | float) for x in numbers):
+        raise ConfigError(key, value, "must be a number, or a list of numbers, one per generation from 1 on")
+    for number in numbers:
+        if not 0.0 <= number <= high:
+            raise ConfigError(key, value, f"must lie in [0, {high:g}]")
+    return [float(x) for x in numbers] if isinstance(value, list) else float(value)
 
 
 @dataclass
@@ -245,10 +273,73 @@ class BlendConfig(MixingConfig):
     """A fixed total, of which the share `synthetic_ratio` comes from the previous generation."""
 
     policy: str = "blend"
+    synthetic_ratio: Any = 0.5
+    real_part: str = "redrawn"
+
+    def __post_init__(self) -> None:
+        self.synthetic_ratio = _ratio("mixing.synthetic_ratio", self.synthetic_ratio)
+        _one_of("mixing.real_part", self.real_part, ("fixed", "redrawn"))
+
+
+@dataclass
+class AugmentConfig(MixingConfig):
+    """All real images and `synthetic_per_real` (λ) times as many samples of the previous generation."""
+
+    policy: str = "augment"
+    synthetic_per_real: Any = 1.0
+
+    def __post_init__(self) -> None:
+        self.synthetic_per_real = _ratio("mixing.synthetic_per_real", self.synthetic_per_real, high=100.0)
+
+
+@dataclass
+class AccumulateConfig(MixingConfig):
+    """All real images and the samples of every generation so far: the set grows."""
+
+    policy: str = "accumulate"
+
+
+@dataclass
+class AccumulateSubsampleConfig(MixingConfig):
+    """A fixed total, drawn uniformly from all that `accumulate` holds."""
+
+    policy: str = "accumulate_subsample"
+
+
+@dataclass
+class WindowConfig(BlendConfig):
+    """As blend, but the synthetic share comes from the last `num_generations` generations together."""
+
+    policy: str = "window"
+    num_generations: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least("mixing.num_generations", self.num_generations, 1)
+
+
+@dataclass
+class FreshConfig(MixingConfig):
+    """As blend, but the real share is new in every generation, from the reserve that data.num_train leaves over."""
+
+    policy: str = "fresh"
     synthetic_ratio: float = 0.5
 
     def __post_init__(self) -> None:
         _between("mixing.synthetic_ratio", self.synthetic_ratio, 0.0, 1.0)
+
+
+@dataclass
+class CustomConfig(MixingConfig):
+    """A policy of your own: function is `module:function`, parameters are passed to it by name."""
+
+    policy: str = "custom"
+    function: str = MISSING
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.function.count(":") != 1:
+            raise ConfigError("mixing.function", self.function, "must have the form module:function")
 
 
 # ------------------------------------------------------------------------------------------------------- metrics
@@ -262,14 +353,12 @@ class MetricsConfig:
     feature_space: str = "efficientnet_lite0"
     num_images: int = 1024
     k: int = 3
-    batch_size: int = 256
     weights: str | None = None
 
     def __post_init__(self) -> None:
         _one_of("metrics.feature_space", self.feature_space, ("efficientnet_lite0", "inception_v3"))
         _at_least("metrics.num_images", self.num_images, 2)
         _between("metrics.k", self.k, 1, self.num_images - 1)
-        _at_least("metrics.batch_size", self.batch_size, 1)
 
 
 # ----------------------------------------------------------------------------------------------- tracking, runtime
@@ -317,11 +406,15 @@ class ProtocolConfig:
 
 @dataclass
 class Config:
-    """One chain. name: the sweep it belongs to. num_generations counts generation 0."""
+    """One chain. name: the sweep it belongs to. num_generations counts generation 0. num_samples: drawn from every
+    generation's model (null: as many as the real pool or the scores need, whichever is more). warm_start: training goes
+    on from the previous generation's weights. num_probes: pictures from the same noise in every generation, to look at."""
 
     name: str = MISSING
     seed: int = 0
     num_generations: int = 4
+    num_samples: int | None = None
+    warm_start: bool = False
     num_probes: int = 16
     output_dir: str = "outputs"
     store_dir: str = "${output_dir}/store"
@@ -339,6 +432,20 @@ class Config:
         _at_least("seed", self.seed, 0)
         _at_least("num_generations", self.num_generations, 1)
         _at_least("num_probes", self.num_probes, 1)
+        if self.num_samples is not None and self.num_samples < self.metrics.num_images:
+            raise ConfigError(
+                "num_samples",
+                self.num_samples,
+                f"scores need metrics.num_images={self.metrics.num_images} of them",
+            )
+        for name in ("synthetic_ratio", "synthetic_per_real"):
+            schedule = getattr(self.mixing, name, None)
+            if isinstance(schedule, list) and len(schedule) != self.num_generations - 1:
+                raise ConfigError(
+                    f"mixing.{name}",
+                    schedule,
+                    f"a schedule needs {self.num_generations - 1} entries, one per generation from 1 on",
+                )
         if self.metrics.num_images > self.data.num_heldout:
             raise ConfigError(
                 "metrics.num_images",
@@ -357,6 +464,12 @@ SCHEMAS: dict[tuple[str | None, str], type] = {
     ("generator", "ddpm_schema"): DDPMConfig,
     ("mixing", "replace_schema"): ReplaceConfig,
     ("mixing", "blend_schema"): BlendConfig,
+    ("mixing", "augment_schema"): AugmentConfig,
+    ("mixing", "accumulate_schema"): AccumulateConfig,
+    ("mixing", "accumulate_subsample_schema"): AccumulateSubsampleConfig,
+    ("mixing", "window_schema"): WindowConfig,
+    ("mixing", "fresh_schema"): FreshConfig,
+    ("mixing", "custom_schema"): CustomConfig,
     ("metrics", "metrics_schema"): MetricsConfig,
     ("tracking", "tracking_schema"): TrackingConfig,
 }
@@ -381,3 +494,42 @@ def from_hydra(tree: DictConfig) -> Config:
 def to_dict(config: Any) -> dict[str, Any]:
     """Plain nested dicts, ready for JSON."""
     return asdict(config)
+
+
+LOCAL_KEYS = (
+    *("name", "output_dir", "store_dir", "num_generations", "num_probes", "tracking"),
+    *("runtime.device", "runtime.compile", "runtime.num_threads"),
+    *("data.root", "data.download", "metrics.weights"),
+    *("generator.sampling.batch_size", "generator.training.checkpoint_every"),
+)
+"""Where, how far and how fast a chain runs: what may differ between two runs of one and the same chain."""
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """The part of the configuration that says which chain this is. A file is known by its name, wherever it lies."""
+    tree = to_dict(config)
+    for key in LOCAL_KEYS:
+        group, _, leaf = key.rpartition(".")
+        node = tree
+        for step in group.split(".") if group else ():
+            node = node.get(step, {})
+        node.pop(leaf, None)
+    if "path" in tree["data"]:
+        tree["data"]["path"] = Path(tree["data"]["path"]).name
+    return tree
+
+
+def config_hash(config: Config) -> str:
+    """16 hex digits of the SHA-256 of the identity, as canonical JSON."""
+    text = json.dumps(identity(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def chain_id(config: Config) -> str:
+    """A folder name that a person can read: policy, its strength, seed, and the hash that makes it unique."""
+    strength = ""
+    for letter, name in (("r", "synthetic_ratio"), ("l", "synthetic_per_real")):
+        value = getattr(config.mixing, name, None)
+        if value is not None:
+            strength = f"-{letter}{value:.2f}" if isinstance(value, float) else f"-{letter}schedule"
+    return f"{config.mixing.policy}{strength}-seed{config.seed}-{config_hash(config)[:8]}"

@@ -100,9 +100,7 @@ def _check_score(entry: Any) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise LedgerError(f"score {entry['metric']!r} has value {value!r}, expected a finite number")
     if entry["direction"] not in ("up", "down"):
-        raise LedgerError(
-            f"score {entry['metric']!r} has direction {entry['direction']!r}, expected up or down"
-        )
+        raise LedgerError(f"score {entry['metric']!r} has direction {entry['direction']!r}, expected up or down")
 
 
 @dataclass(frozen=True)
@@ -123,9 +121,7 @@ def to_line(row: Row) -> str:
     try:
         return json.dumps(body, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
-        raise LedgerError(
-            f"generation {row.generation} of {row.chain} cannot be written as JSON: {error}"
-        ) from error
+        raise LedgerError(f"generation {row.generation} of {row.chain} cannot be written as JSON: {error}") from error
 
 
 def append(path: Path, row: Row) -> None:
@@ -230,9 +226,7 @@ def read_runs(paths: Iterable[Path]) -> list[Chain]:
             raise LedgerError(f"chain {chain.id} is in both {chains[chain.id].directory} and {file.parent}")
         chains[chain.id] = chain
     if not chains:
-        raise LedgerError(
-            "no finished generation in " + ", ".join(map(str, files)) if files else "no path was given"
-        )
+        raise LedgerError("no finished generation in " + ", ".join(map(str, files)) if files else "no path was given")
     return [chains[name] for name in sorted(chains)]
 
 

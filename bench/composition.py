@@ -1,0 +1,142 @@
+"""A composition: exactly which images of which pools one generation trains on.
+
+It is stored beside the model that was trained on it, as the list of (pool, row) pairs, and everything that papers call
+"the ratio" is derived from its counts.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.errors import DataError
+from bench.pool import REAL, Pool
+
+
+@dataclass(frozen=True)
+class PoolRef:
+    """A pool as a policy sees it: who it is and how large, without its pixels.
+
+    id: content hash; generation: of birth, `REAL` for real images.
+    """
+
+    id: str
+    num_images: int
+    generation: int
+
+    @property
+    def is_synthetic(self) -> bool:
+        return self.generation != REAL
+
+    @staticmethod
+    def of(pool: Pool, generation: int) -> "PoolRef":
+        return PoolRef(pool.id, len(pool), generation)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The rows drawn from one pool. rows: int64 (n,), sorted; a row that stands there twice is trained on twice."""
+
+    pool: PoolRef
+    rows: np.ndarray
+
+    def __post_init__(self) -> None:
+        rows = np.sort(np.asarray(self.rows, np.int64))
+        if len(rows) and not 0 <= rows[0] <= rows[-1] < self.pool.num_images:
+            raise DataError(
+                f"rows {rows[0]}…{rows[-1]} drawn from a pool of {self.pool.num_images} images: "
+                f"rows must lie in [0, {self.pool.num_images})"
+            )
+        object.__setattr__(self, "rows", rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Composition:
+    """What one generation trains on. Empty parts are dropped and parts of one pool merged, so that equal training sets
+    have equal ids, whichever policy made them: `blend` at ratio 1 is `replace`, and shares its training."""
+
+    parts: tuple[Part, ...]
+
+    def __post_init__(self) -> None:
+        merged: dict[str, Part] = {}
+        for part in self.parts:
+            rows = part.rows
+            if part.pool.id in merged:
+                rows = np.concatenate([merged[part.pool.id].rows, rows])
+            if len(rows):
+                merged[part.pool.id] = Part(part.pool, rows)
+        if not merged:
+            raise DataError("a composition without a single image cannot be trained on")
+        ordered = sorted(merged.values(), key=lambda part: (part.pool.generation, part.pool.id))
+        object.__setattr__(self, "parts", tuple(ordered))
+
+    def __len__(self) -> int:
+        return sum(len(part.rows) for part in self.parts)
+
+    @property
+    def num_real(self) -> int:
+        return sum(len(part.rows) for part in self.parts if not part.pool.is_synthetic)
+
+    @property
+    def num_synthetic(self) -> int:
+        return len(self) - self.num_real
+
+    @property
+    def id(self) -> str:
+        digest = hashlib.sha256()
+        for part in self.parts:
+            digest.update(part.pool.id.encode() + b"\0" + part.rows.tobytes())
+        return digest.hexdigest()
+
+    def counts(self, real: PoolRef, reserve: PoolRef | None = None) -> dict[str, Any]:
+        """The ledger's `composition`: counts first, and derived from them the ratios that papers use.
+
+        synthetic_ratio: n_synthetic / (n_real + n_synthetic); 1 − it is the share of real data that 2602.16601 calls α.
+        synthetic_per_real: n_synthetic / size of the real pool: λ of Bertrand et al. 2310.00429.
+        real_retained: n_real from the real pool / its size: p of Shumailov et al. 2305.17493 (10 % kept).
+        num_fresh: real images from the reserve, new to the chain. num_distinct: different images.
+        """
+        per_generation: dict[str, int] = {}
+        for part in self.parts:
+            key = str(part.pool.generation)
+            per_generation[key] = per_generation.get(key, 0) + len(part.rows)
+        fresh = sum(len(part.rows) for part in self.parts if reserve and part.pool.id == reserve.id)
+        return {
+            "num_real": self.num_real,
+            "num_synthetic": self.num_synthetic,
+            "num_fresh": fresh,
+            "num_distinct": sum(len(np.unique(part.rows)) for part in self.parts),
+            "per_generation": per_generation,
+            "synthetic_ratio": self.num_synthetic / len(self),
+            "synthetic_per_real": self.num_synthetic / real.num_images,
+            "real_retained": (self.num_real - fresh) / real.num_images,
+        }
+
+    def save(self, directory: Path) -> None:
+        """composition.json names the pools; composition.npz holds `pool` int32 (n,) and `row` int64 (n,), one pair per
+        image trained on."""
+        pools = [
+            {"id": p.pool.id, "num_images": p.pool.num_images, "generation": p.pool.generation} for p in self.parts
+        ]
+        (directory / "composition.json").write_text(json.dumps({"id": self.id, "pools": pools}, indent=2) + "\n")
+        pool = np.concatenate([np.full(len(part.rows), i, np.int32) for i, part in enumerate(self.parts)])
+        row = np.concatenate([part.rows for part in self.parts])
+        np.savez(directory / "composition.npz", allow_pickle=False, pool=pool, row=row)
+
+    @staticmethod
+    def load(directory: Path) -> "Composition":
+        try:
+            about = json.loads((directory / "composition.json").read_text())
+            with np.load(directory / "composition.npz", allow_pickle=False) as pairs:
+                pool, row = pairs["pool"], pairs["row"]
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{directory} holds no readable composition: {error}") from error
+        refs = [PoolRef(p["id"], p["num_images"], p["generation"]) for p in about["pools"]]
+        return Composition(tuple(Part(ref, row[pool == i]) for i, ref in enumerate(refs)))
+
+    def images(self, pools: dict[str, Pool]) -> np.ndarray:
+        """uint8 (N, 3, H, W): the training images, gathered from `pools` by id."""
+        return np.concatenate([pools[part.pool.id].images[part.rows] for part in self.parts])

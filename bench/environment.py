@@ -1,0 +1,55 @@
+"""What a number was measured with: versions, code revision, command line. Recorded in every ledger row."""
+
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "collapse-bench",
+    "torch",
+    "torchvision",
+    "diffusers",
+    "torch-fidelity",
+    "torchmetrics",
+    "numpy",
+    "hydra-core",
+)
+
+
+@cache
+def describe() -> dict[str, Any]:
+    """JSON-able. Collected once per process."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "code_revision": code_revision(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def code_revision() -> str | None:
+    """The git commit of the code that runs, with `+dirty` where files differ from it; None outside a checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        head = _git(here, "rev-parse", "HEAD")
+        dirty = _git(here, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+dirty" if dirty else "")
+
+
+def _git(directory: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(directory), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -1,0 +1,199 @@
+"""The stages of one generation, each a pure function from a spec to a stored result.
+
+A stage's spec is every input that can change its result; equal specs share one result, whichever chain asks first. The
+seeds in a spec come from (run seed, generation, stage), never from the ratio: so generation 0 is one and the same for all
+chains of a sweep with that seed, and two policies that compose the same training set train one model.
+"""
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import datasets, generators
+from bench.composition import Composition
+from bench.config import DataConfig, GeneratorConfig, MetricsConfig
+from bench.console import Console
+from bench.datasets import RealData
+from bench.metrics import features, scores
+from bench.pool import Pool, Records
+from bench.runtime import Runtime
+from bench.seeds import derive_seed
+from bench.store import Result, Store
+
+REAL_VERSION = 1
+SAMPLE_VERSION = 1
+SCORE_VERSION = 1
+"""Raised with any change to a stage that moves its results: old results are then made again, never mixed with new ones.
+(Training and sampling code has versions of its own, in the generator's spec.)"""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What every stage needs: the store, the device, and somewhere to say how it goes."""
+
+    store: Store
+    runtime: Runtime
+    console: Console
+
+
+def real_data(shop: Workshop, config: DataConfig) -> tuple[RealData, Result]:
+    """The real, held-out and reserve pools, memory-mapped from the store."""
+
+    def produce(out: Path, work: Path) -> dict[str, Any]:
+        real = datasets.load_real(config)
+        pools = {"train": real.train, "heldout": real.heldout, "reserve": real.reserve}
+        sizes = {}
+        for name, pool in pools.items():
+            if pool is not None:
+                pool.save(out / name)
+                sizes[name] = len(pool)
+        return {"num_images": sizes, "notes": real.train.notes}
+
+    spec = {"data": datasets.data_spec(config), "version": REAL_VERSION}
+    with shop.console.stage("real images"):
+        result = shop.store.make("real", spec, produce)
+    reserve = Pool.load(result.path / "reserve") if (result.path / "reserve").exists() else None
+    return RealData(Pool.load(result.path / "train"), Pool.load(result.path / "heldout"), reserve), result
+
+
+def with_num_steps(config: GeneratorConfig, num_images: int) -> GeneratorConfig:
+    """The generator with `num_epochs`, where it is given, counted out in optimiser steps over `num_images`."""
+    training = getattr(config, "training", None)
+    if training is None or training.num_epochs is None:
+        return config
+    num_steps = math.ceil(training.num_epochs * num_images / training.batch_size)
+    return replace(config, training=replace(training, num_steps=num_steps, num_epochs=None))  # type: ignore[call-arg]
+
+
+def train(
+    shop: Workshop,
+    config: GeneratorConfig,
+    composition: Composition,
+    pools: dict[str, Pool],
+    run_seed: int,
+    generation: int,
+    previous: Result | None,
+) -> Result:
+    """A model fitted to `composition`, from scratch, or from the weights of `previous` where that is given."""
+    seed = derive_seed(run_seed, generation, "train")
+
+    def produce(out: Path, work: Path) -> dict[str, Any]:
+        composition.save(out)
+        with shop.console.stage(f"train on {len(composition)} images", unit="steps") as progress:
+            return generators.fit(
+                config,
+                composition.images(pools),
+                seed=seed,
+                out=out / "model",
+                work=work,
+                runtime=shop.runtime,
+                progress=progress,
+                init=previous.path / "model" if previous else None,
+            )
+
+    spec = {
+        "generator": generators.train_spec(config),
+        "composition": composition.id,
+        "seed": seed,
+        "init": previous.key if previous else None,
+        "precision": shop.runtime.precision,
+    }
+    return shop.store.make("train", spec, produce)
+
+
+def sample(
+    shop: Workshop,
+    config: GeneratorConfig,
+    model: Result,
+    run_seed: int,
+    generation: int,
+    num_samples: int,
+    num_probes: int,
+) -> Result:
+    """A pool of samples, and beside it `probes.npy`: a few pictures from noise that is the same in every generation,
+    to be looked at and never trained on or scored."""
+
+    def produce(out: Path, work: Path) -> dict[str, Any]:
+        seeds = [derive_seed(run_seed, generation, "sample", i) for i in range(num_samples)]
+        probes = [derive_seed(run_seed, 0, "probe", i) for i in range(num_probes)]
+        with shop.console.stage(f"sample {num_samples} images", unit="images") as progress:
+            images, facts = generators.sample(
+                config,
+                model.path / "model",
+                np.array(seeds + probes, np.int64),
+                work=work,
+                runtime=shop.runtime,
+                progress=progress,
+            )
+        Pool(images[:num_samples], Records.synthetic(generation, np.array(seeds, np.int64))).save(out / "pool")
+        np.save(out / "probes.npy", images[num_samples:], allow_pickle=False)
+        return facts
+
+    spec = {
+        "model": model.key,
+        "sampler": generators.sample_spec(config),
+        "seed": run_seed,
+        "generation": generation,
+        "num_samples": num_samples,
+        "num_probes": num_probes,
+        "precision": shop.runtime.precision,
+        "version": SAMPLE_VERSION,
+    }
+    return shop.store.make("sample", spec, produce)
+
+
+def extract_features(shop: Workshop, config: MetricsConfig, pool: Pool, what: str) -> np.ndarray:
+    """float32 (N, d) features of a whole pool, computed once and stored."""
+
+    def produce(out: Path, work: Path) -> dict[str, Any]:
+        space = features.load_feature_space(config.feature_space, shop.runtime, config.weights)
+        with shop.console.stage(f"features of {what}", unit="images") as progress:
+            values = features.extract(space, pool.images, progress)
+        np.save(out / "features.npy", values, allow_pickle=False)
+        return {"num_images": len(values), "dimension": int(values.shape[1])}
+
+    spec = {"pool": pool.id, "space": features.feature_space_spec(config.feature_space, config.weights)}
+    result = shop.store.make("features", spec, produce)
+    return np.load(result.path / "features.npy", mmap_mode="r", allow_pickle=False)
+
+
+def score(shop: Workshop, config: MetricsConfig, samples: Pool, real: RealData) -> Result:
+    """Scores of the samples, and the real-vs-real floor at the same N, against held-out real images.
+
+    `Result.path / "scores.json"` holds the rows, in the form of the ledger's `scores`.
+    """
+    n = config.num_images
+
+    def produce(out: Path, work: Path) -> dict[str, Any]:
+        heldout = extract_features(shop, config, real.heldout, "held-out images")[:n]
+        subjects = {
+            "samples": extract_features(shop, config, samples, "samples"),
+            "real_train": extract_features(shop, config, real.train, "real images"),
+        }
+        rows: list[dict[str, Any]] = []
+        with shop.console.stage("score"):
+            for subject, values in subjects.items():
+                rows += scores.score(values[:n], heldout, config, subject=subject, reference="heldout")
+        (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
+        return {"num_scores": len(rows)}
+
+    space = features.feature_space_spec(config.feature_space, config.weights)
+    spec = {
+        "samples": samples.id,
+        "real_train": real.train.id,
+        "heldout": real.heldout.id,
+        "space": space,
+        "scores": scores.score_spec(config),
+        "version": SCORE_VERSION,
+    }
+    return shop.store.make("score", spec, produce)
+
+
+def read_scores(result: Result) -> list[dict[str, Any]]:
+    """The rows that `score` wrote."""
+    rows: list[dict[str, Any]] = json.loads((result.path / "scores.json").read_text())
+    return rows
