@@ -1,0 +1,62 @@
+"""Checkpoints of a training: one safetensors file each, written whole or not at all, the newest two kept."""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+log = logging.getLogger(__name__)
+
+_KEPT = 2
+
+
+def save(directory: Path, step: int, tensors: dict[str, torch.Tensor], about: dict[str, Any]) -> Path:
+    """Writes `step-<step>.safetensors`. about: JSON-able, kept in the file's header beside the step."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"step-{step:08d}.safetensors"
+    partial = path.with_suffix(".partial")
+    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    save_file(contiguous, partial, metadata={"about": json.dumps({**about, "step": step})})
+    _flush(partial)
+    partial.rename(path)
+    _flush(directory)
+    for old in _newest_first(directory)[_KEPT:]:
+        old.unlink()
+    return path
+
+
+def load(directory: Path, identity: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+    """The newest readable checkpoint whose `about["identity"]` is `identity`, or None. Tensors are on the
+    CPU."""
+    for path in _newest_first(directory):
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads(file.metadata()["about"])
+                if about["identity"] != identity:
+                    log.warning("%s belongs to another training: not used", path)
+                    continue
+                return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s is not a readable checkpoint (%s): trying an older one", path, error)
+    return None
+
+
+def newest(directory: Path) -> Path | None:
+    return next(iter(_newest_first(directory)), None)
+
+
+def _newest_first(directory: Path) -> list[Path]:
+    return sorted(directory.glob("step-*.safetensors"), reverse=True)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,271 @@
+"""Training a DDPM: `fit` reads from top to bottom.
+
+Every draw of step s comes from (seed, s), so there is no random state to save, and a resumed training ends in
+the same bytes as an uninterrupted one. Nothing in a step waits for the device; the loss is read every `WATCH`
+steps.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
+from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from bench.config import DDPMConfig, TrainingConfig
+from bench.errors import ConfigError, DataError, TrainingError
+from bench.generators import checkpoint
+from bench.generators.network import build_process, build_scheduler, build_unet
+from bench.generators.specs import check, train_spec
+from bench.pool import check_images
+from bench.runtime import Runtime, silent
+from bench.seeds import derive_seed
+
+log = logging.getLogger(__name__)
+
+WATCH = 100
+"""Steps between looks at the loss: each look waits for the device."""
+
+
+def fit(
+    config: DDPMConfig,
+    images: np.ndarray,
+    *,
+    seed: int,
+    out: Path,
+    work: Path,
+    runtime: Runtime,
+    progress: Callable[[int, int], None] | None = None,
+    init: Path | None = None,
+) -> dict[str, Any]:
+    """See `bench.generators.fit`. `out` opens with `DDPMPipeline.from_pretrained`; its weights are the
+    average (EMA)."""
+    progress = progress or silent
+    training, device = config.training, runtime.device
+    check_images(images)
+    if len(images) == 0:
+        raise DataError("there are no images to train on")
+    resolution = images.shape[-1]
+    check(config, resolution)
+    train = Training(config, resolution, seed, runtime, init)
+    batches = Batches(images, training, seed, device)
+    process = build_process(config.noise, device)
+
+    position = train.resume(work)
+    start = position["step"]
+    losses: list[tuple[int, float]] = position["losses"]
+    loss_sum = torch.zeros((), device=device)
+    started = time.monotonic()
+    for step in range(start, training.num_steps):
+        if config.unet.dropout:
+            torch.manual_seed(derive_seed(seed, 0, "dropout", step))
+        x0, eps, t = batches.draw(step, config.noise.num_timesteps)
+        with autocast(runtime):
+            loss = process.loss(train.network, x0, eps, t)
+        train.update(loss, step)
+        loss_sum += loss.detach()
+
+        done = step + 1
+        save = done % training.checkpoint_every == 0
+        if save or done % WATCH == 0 or done == training.num_steps:
+            since = losses[-1][0] if losses else 0
+            losses.append((done, loss_sum.item() / (done - since)))
+            loss_sum.zero_()
+            if not math.isfinite(losses[-1][1]):
+                raise _diverged(losses[-1][1], since, done, training, work)
+        if save and done < training.num_steps:
+            train.save(work, done, losses, position["seconds"] + time.monotonic() - started)
+        progress(done, training.num_steps)
+
+    seconds = time.monotonic() - started
+    train.write(out, losses)
+    return {
+        "num_steps": training.num_steps,
+        "images_seen": training.num_steps * training.batch_size,
+        "num_parameters": sum(p.numel() for p in train.unet.parameters()),
+        "mean_loss": _mean_loss(losses),
+        "final_loss": losses[-1][1],
+        "seconds": position["seconds"] + seconds,
+        "images_per_second": (training.num_steps - start) * training.batch_size / seconds if seconds else None,
+        "resumed_from_step": start,
+    }
+
+
+class Batches:
+    """The training images, resident on the device, and what step s draws from them."""
+
+    def __init__(self, images: np.ndarray, training: TrainingConfig, seed: int, device: torch.device) -> None:
+        self.images = torch.from_numpy(np.array(images)).to(device)  # uint8; a copy, as a mapped file is read-only
+        self.training = training
+        self.seed = seed
+        self.generator = torch.Generator(device)
+        self.epochs: dict[int, torch.Tensor] = {}
+
+    def draw(self, step: int, num_timesteps: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(x0, eps, t) of this step: float32 (B, 3, H, W) in [-1, 1], normals of that shape, int64 (B,)."""
+        rows = self.rows(step)
+        random = self.generator.manual_seed(derive_seed(self.seed, 0, "step", step))
+        x0 = self.images[rows].float() / 127.5 - 1.0
+        if self.training.horizontal_flip:
+            flip = torch.rand(len(rows), generator=random, device=x0.device) < 0.5
+            x0 = torch.where(flip[:, None, None, None], x0.flip(-1), x0)
+        eps = torch.randn(x0.shape, generator=random, device=x0.device)
+        t = torch.randint(num_timesteps, (len(rows),), generator=random, device=x0.device)
+        return x0, eps, t
+
+    def rows(self, step: int) -> torch.Tensor:
+        """Rows of the batch, int64 (B,): every image once per epoch; a batch may straddle two."""
+        n, size = len(self.images), self.training.batch_size
+        position, end = step * size, (step + 1) * size
+        pieces = []
+        while position < end:
+            epoch, first = divmod(position, n)
+            piece = self.epoch(epoch)[first : first + end - position]
+            pieces.append(piece)
+            position += len(piece)
+        return torch.cat(pieces)
+
+    def epoch(self, epoch: int) -> torch.Tensor:
+        if epoch not in self.epochs:
+            random = self.generator.manual_seed(derive_seed(self.seed, 0, "epoch", epoch))
+            order = torch.randperm(len(self.images), generator=random, device=self.images.device)
+            self.epochs = {epoch: order}
+        return self.epochs[epoch]
+
+
+class Training:
+    """Everything that a step changes: weights, their average, and the optimiser's moments."""
+
+    def __init__(self, config: DDPMConfig, resolution: int, seed: int, runtime: Runtime, init: Path | None) -> None:
+        self.config = config
+        self.identity = _identity(config, resolution, seed, init)
+        self.unet = build_unet(config.unet, resolution, derive_seed(seed, 0, "weights"))
+        if init is not None:
+            _copy_weights(self.unet, init)
+        self.unet.to(runtime.device, memory_format=torch.channels_last).train()
+        self.network = torch.compile(self.unet) if runtime.compile else self.unet
+        self.parameters = list(self.unet.parameters())
+        self.average = [p.detach().clone() for p in self.parameters]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters,
+            lr=config.training.learning_rate,
+            weight_decay=config.training.weight_decay,
+            fused=runtime.device.type == "cuda",
+            foreach=runtime.device.type != "cuda",
+        )
+
+    def update(self, loss: torch.Tensor, step: int) -> None:
+        training = self.config.training
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, training.gradient_clip, foreach=True)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(training, step)
+        self.optimizer.step()
+        get_ema_multi_avg_fn(ema_decay(training, step))(self.average, self.parameters, None)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        names = [name for name, _ in self.unet.named_parameters()]
+        found: dict[str, torch.Tensor] = {}
+        for name, weight, average in zip(names, self.parameters, self.average, strict=True):
+            found[f"weight/{name}"] = weight
+            found[f"average/{name}"] = average
+            for moment, value in self.optimizer.state[weight].items():
+                found[f"{moment}/{name}"] = value
+        return found
+
+    def save(self, work: Path, step: int, losses: list[tuple[int, float]], seconds: float) -> None:
+        about = {"identity": self.identity, "losses": losses, "seconds": seconds}
+        checkpoint.save(work, step, self.tensors(), about)
+
+    def resume(self, work: Path) -> dict[str, Any]:
+        """Takes up the newest checkpoint in `work`. Returns its position; that of the start where there is
+        none."""
+        found = checkpoint.load(work, self.identity)
+        if found is None:
+            return {"step": 0, "losses": [], "seconds": 0.0}
+        tensors, about = found
+        with torch.no_grad():
+            for (name, weight), average in zip(self.unet.named_parameters(), self.average, strict=True):
+                weight.copy_(tensors[f"weight/{name}"])
+                average.copy_(tensors[f"average/{name}"])
+                moments = {m: torch.empty_like(weight).copy_(tensors[f"{m}/{name}"]) for m in ("exp_avg", "exp_avg_sq")}
+                count = tensors[f"step/{name}"].to(weight.device if self.optimizer.defaults["fused"] else "cpu")
+                self.optimizer.state[weight] = {"step": count, **moments}
+        log.info("going on from step %d of %d", about["step"], self.config.training.num_steps)
+        return {**about, "losses": [(step, loss) for step, loss in about["losses"]]}
+
+    def write(self, out: Path, losses: list[tuple[int, float]]) -> None:
+        """The averaged weights as a diffusers pipeline, and the curve of the loss."""
+        unet = UNet2DModel.from_config(self.unet.config)
+        with torch.no_grad():
+            for weight, average in zip(unet.parameters(), self.average, strict=True):
+                weight.copy_(average)
+        pipeline = DDPMPipeline(unet, build_scheduler(self.config.noise))
+        pipeline.save_pretrained(out, safe_serialization=True)
+        (out / "losses.json").write_text(json.dumps([{"step": s, "mean_loss": loss} for s, loss in losses]) + "\n")
+
+
+def learning_rate(training: TrainingConfig, step: int) -> float:
+    """Linear warm-up to the full rate, then as `training.decay` says."""
+    peak, warmup = training.learning_rate, training.warmup_steps
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    left = (training.num_steps - step) / max(training.num_steps - warmup, 1)
+    if training.decay == "linear":
+        return peak * left
+    if training.decay == "cosine":
+        return peak * 0.5 * (1 - math.cos(math.pi * left))
+    return peak
+
+
+def ema_decay(training: TrainingConfig, step: int) -> float:
+    """Rises to `training.ema_decay` as (1 + s) / (10 + s), so that the average soon forgets the random
+    start."""
+    return min(training.ema_decay, (1 + step) / (10 + step))
+
+
+def autocast(runtime: Runtime) -> contextlib.AbstractContextManager[Any]:
+    if runtime.autocast is None:
+        return contextlib.nullcontext()
+    return torch.autocast(runtime.device.type, runtime.autocast)
+
+
+def _identity(config: DDPMConfig, resolution: int, seed: int, init: Path | None) -> str:
+    """Says which training a checkpoint belongs to."""
+    about = [train_spec(config), resolution, seed, str(init)]
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def _copy_weights(unet: UNet2DModel, init: Path) -> None:
+    source = UNet2DModel.from_pretrained(init / "unet", low_cpu_mem_usage=False).state_dict()
+    shapes = {name: weight.shape for name, weight in unet.state_dict().items()}
+    if shapes != {name: weight.shape for name, weight in source.items()}:
+        raise ConfigError("generator.unet", str(init), "the model to start from has another network than this config")
+    unet.load_state_dict(source)
+
+
+def _mean_loss(losses: list[tuple[int, float]]) -> float:
+    total, since = 0.0, 0
+    for step, loss in losses:
+        total += loss * (step - since)
+        since = step
+    return total / since
+
+
+def _diverged(loss: float, since: int, step: int, training: TrainingConfig, work: Path) -> TrainingError:
+    good = checkpoint.newest(work)
+    return TrainingError(
+        f"the loss became {loss} between steps {since} and {step} "
+        f"(generator.training.learning_rate={training.learning_rate:g}, at this step "
+        f"{learning_rate(training, step - 1):g}); last good checkpoint: {good or 'none'}"
+    )

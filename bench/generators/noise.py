@@ -1,0 +1,57 @@
+"""Counter-based noise: the normals of one image are a function of its seed, and of nothing else.
+
+Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") turns (seed, draw, position)
+into 32 random bits; Box–Muller turns pairs of those into normals. There is no state, so images can be made in
+any order, in any batch, and on any device.
+"""
+
+import math
+
+import torch
+
+_MASK = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS = 10
+
+Words = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def philox4x32(counter: Words, key: tuple[torch.Tensor, torch.Tensor]) -> Words:
+    """Four random words per counter. All tensors are int64 holding values in [0, 2^32), and broadcast
+    together.
+
+    Products wrap around 2^64 in int64, which leaves both 32-bit halves as they are in unsigned arithmetic.
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(_ROUNDS):
+        product0 = c0 * _MULTIPLIERS[0]
+        product1 = c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            ((product1 >> 32) & _MASK) ^ c1 ^ k0,
+            product1 & _MASK,
+            ((product0 >> 32) & _MASK) ^ c3 ^ k1,
+            product0 & _MASK,
+        )
+        k0 = (k0 + _WEYL[0]) & _MASK
+        k1 = (k1 + _WEYL[1]) & _MASK
+    return c0, c1, c2, c3
+
+
+def normal(seeds: torch.Tensor, shape: tuple[int, ...], draw: int) -> torch.Tensor:
+    """Standard normals, float32 (n, *shape), on the device of `seeds` (int64 (n,)), with no synchronisation.
+
+    draw: which of the independent tensors of each seed; 0 is the initial noise, s the noise of solver step s.
+    """
+    size = math.prod(shape)
+    block = torch.arange((size + 3) // 4, device=seeds.device)[None, :]
+    zero = torch.zeros_like(block)
+    key = (seeds[:, None] & _MASK, (seeds[:, None] >> 32) & _MASK)
+    w0, w1, w2, w3 = philox4x32((block, zero + draw, zero, zero), key)
+    words = torch.stack(torch.broadcast_tensors(w0, w1, w2, w3), dim=-1)
+    uniform = (words.to(torch.float32) + 0.5) * 2.0**-32  # in (0, 1]
+    radius = torch.sqrt(-2.0 * torch.log(uniform[..., 0::2]))
+    angle = (2.0 * math.pi) * uniform[..., 1::2]
+    normals = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
+    return normals.flatten(1)[:, :size].reshape(len(seeds), *shape)

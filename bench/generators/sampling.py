@@ -1,0 +1,117 @@
+"""Sampling: an image is a function of the model and its own noise seed.
+
+The network is evaluated on tiles of a fixed number of images. On the CPU that number never changes, because
+the libraries below torch choose other kernels, which round differently, for other batch sizes; on CUDA it is
+`sampling.batch_size`. The last tile is padded, and the padding thrown away.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
+
+from bench.config import DDPMConfig
+from bench.generators.ddpm import autocast
+from bench.generators.network import Process, build_process
+from bench.generators.noise import normal
+from bench.generators.solvers import build_solver
+from bench.runtime import Runtime, silent
+
+log = logging.getLogger(__name__)
+
+CPU_TILE = 32
+"""Images per network evaluation on the CPU. Part of the sampling version: another value may change the last
+bit."""
+
+
+def sample(
+    config: DDPMConfig,
+    model: Path,
+    seeds: np.ndarray,
+    *,
+    work: Path,
+    runtime: Runtime,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """See `bench.generators.sample`."""
+    progress = progress or silent
+    unet = UNet2DModel.from_pretrained(model / "unet", low_cpu_mem_usage=False)
+    unet.to(runtime.device, memory_format=torch.channels_last).eval()
+    network = torch.compile(unet) if runtime.compile else unet
+    process = build_process(config.noise, runtime.device)
+    resolution = unet.config.sample_size
+    tile = CPU_TILE if runtime.device.type == "cpu" else config.sampling.batch_size
+    block = -(-config.sampling.batch_size // tile) * tile
+    work.mkdir(parents=True, exist_ok=True)
+
+    images = np.empty((len(seeds), 3, resolution, resolution), np.uint8)
+    for start in range(0, len(seeds), block):
+        wanted = seeds[start : start + block]
+        path = work / f"block-{start:08d}-{_digest(wanted)}.npy"
+        finished = _read(path, (len(wanted), 3, resolution, resolution))
+        if finished is None:
+            finished = np.empty((len(wanted), 3, resolution, resolution), np.uint8)
+            for first in range(0, len(wanted), tile):
+                part = wanted[first : first + tile]
+                padded = np.resize(part, tile)  # repeats, as far as needed
+                keys = torch.from_numpy(padded).to(runtime.device)
+                x = trajectory(config, process, network, keys, resolution, runtime)
+                finished[first : first + tile] = quantise(x)[: len(part)].cpu().numpy()
+                progress(start + first + len(part), len(seeds))
+            _write(path, finished)
+        images[start : start + block] = finished
+        progress(start + len(wanted), len(seeds))
+    return images
+
+
+def quantise(x: torch.Tensor) -> torch.Tensor:
+    """[-1, 1] to uint8, rounded to the nearest; the only place where a sample loses precision."""
+    return ((x.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+@torch.no_grad()
+def trajectory(
+    config: DDPMConfig,
+    process: Process,
+    network: torch.nn.Module,
+    seeds: torch.Tensor,
+    resolution: int,
+    runtime: Runtime,
+) -> torch.Tensor:
+    """From noise to images, float32 (n, 3, H, H), for the int64 (n,) seeds on the device."""
+    shape = (3, resolution, resolution)
+    x = normal(seeds, shape, draw=0)
+    solver = build_solver(config.sampling, config.noise)
+    with autocast(runtime):  # around the whole way: the weights are cast once
+        for index, t in enumerate(solver.timesteps):
+            x0 = process.denoise(network, x.contiguous(memory_format=torch.channels_last), t)
+            noise = normal(seeds, shape, draw=index + 1) if solver.is_stochastic else None
+            x = solver.step(x, x0, noise)
+    return x
+
+
+def _digest(seeds: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(seeds, np.int64).tobytes()).hexdigest()[:16]
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """A finished block, or None where there is none of that shape."""
+    try:
+        block = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError) as error:
+        log.warning("%s is not a readable block (%s): sampling it again", path, error)
+        return None
+    return block if block.shape == shape and block.dtype == np.uint8 else None
+
+
+def _write(path: Path, block: np.ndarray) -> None:
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.save(file, block, allow_pickle=False)
+    partial.rename(path)
