@@ -1,0 +1,15 @@
+"""Where stage results live: each under the hash of its spec, published whole or not at all, checked on use.
+
+    <root>/<stage>/<hash[:2]>/<hash>/     the files of one finished result, with spec.json and manifest.json
+    <root>/work/<stage>/<hash>/           checkpoints of a stage that was begun and is not finished
+    <root>/locks/<stage>/<hash>.lock      who is making it now
+    <root>/tmp/<stage>/<hash>.<token>/    results being written
+    <root>/damaged/<stage>/<hash>.<token> results that failed their checksums, kept for a look until pruned
+
+`python -m bench.store --help` lists, explains, sizes, verifies and prunes.
+"""
+
+from bench.store.specs import spec_hash
+from bench.store.store import Result, Store
+
+__all__ = ["Result", "Store", "spec_hash"]

@@ -1,0 +1,53 @@
+"""A spec is every input that can change a stage's result, as plain JSON. Its hash names the result."""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from bench.errors import StoreError
+
+RESERVED = ("work", "locks", "tmp", "damaged")
+"""Folders of the store beside the stages'."""
+
+_STAGE = re.compile(r"[a-z][a-z0-9_-]*")
+
+
+def canonical(value: Any, what: str) -> str:
+    """One text for equal values: JSON with sorted keys. Raises `StoreError` on NaN and on what is not JSON."""
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        where = _first_bad(value) or "?"
+        raise StoreError(f"{what} is not plain JSON at {where}: {error}") from error
+
+
+def spec_hash(stage: str, spec: dict[str, Any]) -> str:
+    """32 hex digits (128 bits) of the SHA-256 of the stage's name and the canonical spec."""
+    if not _STAGE.fullmatch(stage) or stage in RESERVED:
+        raise StoreError(f"stage={stage!r}: must be lower-case letters, and none of {', '.join(RESERVED)}")
+    text = canonical({"stage": stage, "spec": spec}, f"the spec of stage {stage!r}")
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts and lists as dotted key -> leaf, the form in which two specs are compared."""
+    if isinstance(value, dict) and value:
+        items = [(str(key), item) for key, item in value.items()]
+    elif isinstance(value, list | tuple) and value:
+        items = [(str(index), item) for index, item in enumerate(value)]
+    else:
+        return {prefix: value}
+    leaves: dict[str, Any] = {}
+    for key, item in items:
+        leaves |= flatten(item, f"{prefix}.{key}" if prefix else key)
+    return leaves
+
+
+def _first_bad(value: Any) -> str | None:
+    for key, leaf in flatten(value).items():
+        try:
+            json.dumps(leaf, allow_nan=False)
+        except (TypeError, ValueError):
+            return f"{key}={leaf!r}"
+    return None

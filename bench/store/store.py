@@ -1,0 +1,181 @@
+"""The store: `make` returns a finished result, producing it first if it is not there yet."""
+
+import errno
+import logging
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import StoreError
+from bench.store import files, lease
+from bench.store.specs import spec_hash
+
+log = logging.getLogger(__name__)
+
+Produce = Callable[[Path, Path], dict[str, Any]]
+"""produce(out, work) -> facts. See `Store.make`."""
+
+_verified: dict[Path, files.Stamp] = {}
+"""Results whose checksums this process has compared, as they were then: each is read in full once."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """key: "<stage>/<hash>"; path: the directory with the stage's files; facts: what the producer returned;
+    reused: whether it was already there."""
+
+    key: str
+    path: Path
+    facts: dict[str, Any]
+    reused: bool
+
+
+class Store:
+    """Results of stages under `root`, which may be shared by any number of processes and machines."""
+
+    def __init__(self, root: Path, lease_seconds: float = lease.LEASE_SECONDS) -> None:
+        self.root = Path(root).absolute()
+        self.lease_seconds = lease_seconds
+
+    def path(self, key: str) -> Path:
+        """Where the result of a key ("<stage>/<hash>") is, or would be."""
+        stage, digest = key.split("/")
+        return self.root / stage / digest[:2] / digest
+
+    def find(self, stage: str, spec: dict[str, Any]) -> Result | None:
+        """The finished result of a spec, its checksums compared; None where there is none or a damaged one."""
+        key = f"{stage}/{spec_hash(stage, spec)}"
+        try:
+            return self._load(key)
+        except files.Damaged as damage:
+            log.warning("%s is damaged and not used: %s", self.path(key), damage)
+            return None
+
+    def make(self, stage: str, spec: dict[str, Any], produce: Produce) -> Result:
+        """The result of a spec: the stored one, or else what `produce(out, work)` makes now.
+
+        `produce` writes the result's files into `out`, an empty temporary directory, and returns facts (plain
+        JSON). `work` is the spec's own scratch directory: what it keeps there survives a kill and is given again,
+        until the result is published. Of several processes that ask at once, one produces and the others wait.
+
+        Raises `StoreError` where the store can be read but not written and has no such result, and where the disk
+        is full. Whatever else `produce` raises goes through; nothing is published then.
+        """
+        key = f"{stage}/{spec_hash(stage, spec)}"
+        with suppress(files.Damaged):  # judged again, and said, under the lease
+            found = self._load(key)
+            if found is not None:
+                return found
+        digest = key.split("/")[1]
+        work = self.root / "work" / stage / digest
+        with self._explaining(key), lease.hold(self._lock(key), key, self.lease_seconds) as held:
+            found = self._load_or_set_aside(key)  # published while this process waited for the lease
+            if found is not None:
+                return found
+            scratch = self.root / "tmp" / stage
+            for stale in scratch.glob(f"{digest}.*"):  # of a maker that was killed; nobody else holds the lease
+                files.remove(stale)
+            out = files.make_directory(scratch / f"{digest}.{secrets.token_hex(4)}")
+            try:
+                facts = produce(out, files.make_directory(work))
+                self._publish(out, stage, spec, facts)
+            except Exception:
+                if held.compromise is None or (found := self._load(key)) is None:
+                    raise
+                log.warning("%s was published by another process meanwhile: using that", key)
+                return found
+            finally:
+                files.remove(out)
+            files.remove(work)
+            result = self._load(key)
+        assert result is not None
+        return Result(result.key, result.path, result.facts, reused=False)
+
+    def _lock(self, key: str) -> Path:
+        return self.root / "locks" / f"{key}.lock"
+
+    def _load(self, key: str) -> Result | None:
+        """The result as stored, checksums compared on this process's first use. Raises `files.Damaged`."""
+        path = self.path(key)
+        if not path.is_dir():
+            return None
+        manifest = files.read_manifest(path)
+        try:
+            now = files.stamp(path)
+            if _verified.get(path) != now:
+                files.verify(path, manifest)
+                _verified[path] = now
+        except OSError as error:
+            raise files.Damaged(str(error)) from error
+        return Result(key, path, manifest["facts"], reused=True)
+
+    def _load_or_set_aside(self, key: str) -> Result | None:
+        """As `_load`, but moves a damaged result out of the way. Only for the holder of the key's lease."""
+        try:
+            return self._load(key)
+        except files.Damaged as damage:
+            aside = self.root / "damaged" / f"{key}.{secrets.token_hex(4)}"
+            log.warning("%s is damaged (%s): moved to %s, and made again", self.path(key), damage, aside)
+            files.make_directory(aside.parent)
+            self.path(key).rename(aside)
+            return None
+
+    def _publish(self, out: Path, stage: str, spec: dict[str, Any], facts: dict[str, Any]) -> None:
+        files.seal(out, stage, spec, facts)
+        final = self.path(f"{stage}/{spec_hash(stage, spec)}")
+        files.make_directory(final.parent)
+        try:
+            out.rename(final)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            log.warning("%s was published by another process meanwhile: using that", final)
+        _verified[final] = files.stamp(final)  # its bytes were hashed a moment ago
+        files.fsync(final.parent)
+
+    @contextmanager
+    def _explaining(self, key: str) -> Iterator[None]:
+        """Turns what a full or read-only file system says into a `StoreError` that says what to do."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:
+            if _is_full(error, self.root):
+                raise StoreError(
+                    f"the disk of {self.root} is full: {key} was not published; what was finished before is kept. "
+                    f"Free some space (python -m bench.store prune {self.root}) or set store_dir to another disk, "
+                    f"then run the same command again: it goes on from the last checkpoint"
+                ) from error
+            if _is_read_only(error, self.root):
+                raise StoreError(
+                    f"{self.root} cannot be written ({error}) and has no {key}: finished results can be used from "
+                    f"there, new ones need a store_dir that can be written"
+                ) from error
+            raise
+
+
+def _is_full(error: Exception, root: Path) -> bool:
+    """Whether an error means a full disk. Libraries that write for us (NumPy, safetensors) drop the errno."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    if "No space left on device" in str(error):
+        return True
+    if not isinstance(error, OSError) or error.errno is not None:
+        return False
+    try:
+        disk = os.statvfs(root)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < 1 << 20
+
+
+def _is_read_only(error: Exception, root: Path) -> bool:
+    """Whether an error means that a file of the store, not one of the producer's own, cannot be written."""
+    if not isinstance(error, OSError) or error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return False
+    return error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(root)
