@@ -30,15 +30,15 @@ def manifold_scores(
     """All four scores of float (N, d) features against float (M, d).
 
     precision: share of the subject inside the reference's manifold (Kynkäänniemi et al. 2019, eq. 1-2):
-        quality. Blind to how often each mode is hit; one outlier of the reference makes a huge ball that lets
-        anything in.
-    recall: share of the reference inside the subject's manifold (same): variety. Blind to frequency; one outlier
-        of the subject can inflate it.
-    density: mean number of reference balls around a subject point, over k (Naeem et al. 2020, eq. 5): quality,
-        not swayed by one outlier. May exceed 1: it rises when samples crowd where the reference is dense.
-        Blind to variety.
-    coverage: share of reference points whose own ball holds a subject point (same, eq. 6): variety, not swayed
-        by outliers. Blind to whatever the subject puts off the reference's manifold.
+        quality. Blind to how often each mode is hit; one outlier of the reference makes a huge ball that
+        lets anything in.
+    recall: share of the reference inside the subject's manifold (same): variety. Blind to frequency; one
+        outlier of the subject can inflate it.
+    density: mean number of reference balls around a subject point, over k (Naeem et al. 2020, eq. 5):
+        quality, not swayed by one outlier. May exceed 1: it rises when samples crowd where the reference is
+        dense. Blind to variety.
+    coverage: share of reference points whose own ball holds a subject point (same, eq. 6): variety, not
+        swayed by outliers. Blind to whatever the subject puts off the reference's manifold.
 
     Raises `MetricError` for NaN or constant features, different widths, or k >= N on either side.
     """

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+from bench.errors import MetricError
+from bench.metrics.frechet import Statistics, frechet_distance
+
+
+def torch_fidelity(a: np.ndarray, b: np.ndarray) -> float:
+    statistics = [fid_features_to_statistics(torch.from_numpy(x.astype(np.float64))) for x in (a, b)]
+    return fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+
+
+def with_moments(rng, n, mean, covariance):
+    """Points whose sample mean and covariance are exactly these."""
+    x = rng.standard_normal((n, len(mean)))
+    x -= x.mean(axis=0)
+    x = x @ np.linalg.inv(np.linalg.cholesky(np.cov(x, rowvar=False))).T
+    return x @ np.linalg.cholesky(covariance).T + mean
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(500, 500, 40), (60, 60, 100), (50, 300, 80), (100, 100, 100)])
+def test_agrees_with_torch_fidelity(n, m, d):
+    rng = np.random.default_rng(0)
+    mix = rng.standard_normal((d, d))
+    a = (rng.standard_normal((n, d)) @ mix).astype(np.float32)
+    b = (rng.gamma(2.0, 1.0, (m, d))).astype(np.float32)
+    assert frechet_distance(a, b) == pytest.approx(torch_fidelity(a, b), rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [30, 400])
+def test_gaussians_with_a_closed_form(n):
+    """Diagonal covariances: |m1 - m2|² + Σ (σ1 - σ2)²."""
+    rng = np.random.default_rng(1)
+    s1, s2 = rng.uniform(0.5, 3, 8), rng.uniform(0.5, 3, 8)
+    m1, m2 = rng.standard_normal(8), rng.standard_normal(8)
+    a, b = with_moments(rng, n, m1, np.diag(s1**2)), with_moments(rng, n, m2, np.diag(s2**2))
+    expected = ((m1 - m2) ** 2).sum() + ((s1 - s2) ** 2).sum()
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
+
+
+def test_both_routes_agree():
+    """Moments (n > d) and centred features (n <= d) lead to one number."""
+    rng = np.random.default_rng(2)
+    a, b = rng.standard_normal((40, 60)), rng.standard_normal((40, 60)) * 2
+    moments = [Statistics.from_moments(x.mean(axis=0), np.cov(x, rowvar=False), len(x)) for x in (a, b)]
+    assert frechet_distance(*moments) == pytest.approx(frechet_distance(a, b), rel=1e-6)
+    np.testing.assert_allclose(Statistics.of(a).covariance, np.cov(a, rowvar=False), atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "d"), [(50, 200), (5000, 20)])
+def test_identical_sets_score_zero_in_any_order(n, d):
+    x = np.random.default_rng(3).standard_normal((n, d)).astype(np.float32) * 5 + 100
+    assert frechet_distance(x, x) < 1e-6
+    assert frechet_distance(x, x[::-1].copy()) < 1e-6
+
+
+def test_symmetric_and_grows_with_the_shift():
+    rng = np.random.default_rng(4)
+    a, b = rng.standard_normal((200, 10)), rng.standard_normal((200, 10)) * 1.5
+    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-9)
+    assert frechet_distance(a, b + 1) > frechet_distance(a, b)
+
+
+def test_bad_features_are_refused():
+    good = np.random.default_rng(5).standard_normal((10, 4))
+    bad = good.copy()
+    bad[3, 1] = np.nan
+    with pytest.raises(MetricError, match="first row 3"):
+        frechet_distance(bad, good)
+    with pytest.raises(MetricError, match="constant"):
+        frechet_distance(good, np.ones((10, 4)))
+    with pytest.raises(MetricError, match="reference 3"):
+        frechet_distance(good, good[:, :3])
+    with pytest.raises(MetricError, match="N = 1"):
+        frechet_distance(good[:1], good)
