@@ -1,4 +1,4 @@
-"""The Hydra app. One chain: `python -m bench experiment=quick`. A sweep: `python -m bench -m mixing.synthetic_ratio=0,0.5,1`.
+"""The Hydra app. One chain: `python -m bench experiment=quick`; a sweep: the same with `-m` and lists of values.
 
 Nothing heavy is imported before the configuration has been checked, so help and mistakes take well under a second.
 """

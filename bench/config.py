@@ -1,7 +1,7 @@
 """The whole configuration as dataclasses, one per Hydra group, with their checks.
 
-Hydra composes YAML into a tree whose shape and types are these classes (an unknown key or a wrong type is rejected while
-composing); `from_hydra` then turns the tree into instances, whose `__post_init__` checks ranges and combinations. After
+Hydra composes YAML into a tree whose shape and types are these classes (an unknown key or a wrong type is rejected
+while composing); `from_hydra` then turns the tree into instances, whose `__post_init__` checks ranges and combinations. After
 that no code sees a `DictConfig`. Nothing here imports torch, so a mistake is reported in well under a second.
 """
 
@@ -60,18 +60,21 @@ class DataConfig:
 
 @dataclass
 class ProceduralConfig(DataConfig):
-    """Drawn pictures; deterministic by index, with species, colour and pose as labels."""
+    """Drawn pictures; deterministic by index, with species, colour and pose as labels. num_reserve: drawn beyond the
+    other two, for policies that use fresh real images. Endless data need no split: `split_seed` picks the drawings."""
 
     name: str = "procedural"
     kind: str = "flowers"
     resolution: int = 16
     num_train: int | None = 1024
+    num_reserve: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _one_of("data.kind", self.kind, ("flowers", "birds"))
         if self.num_train is None:
             raise ConfigError("data.num_train", None, "procedural data is endless: give a number of images")
+        _at_least("data.num_reserve", self.num_reserve, 0)
 
 
 @dataclass
@@ -199,11 +202,13 @@ class TrainingConfig:
 class SamplingConfig:
     """sampler: `ddpm` (ancestral; the reference when num_steps is noise.num_timesteps), `ddim` (stochasticity eta),
     `dpmsolver++` (second-order ODE), `sde-dpmsolver++` (second-order SDE). num_steps: network evaluations an image.
-    batch_size: images in flight; it never changes a pixel."""
+    temperature: standard deviation of the initial noise; below 1 it trades variety for typical pictures (the sampling
+    bias of MAD 2307.01850). batch_size: images in flight; it never changes a pixel."""
 
     sampler: str = "dpmsolver++"
     num_steps: int = 25
     eta: float = 0.0
+    temperature: float = 1.0
     batch_size: int = 512
 
     def __post_init__(self) -> None:
@@ -211,6 +216,7 @@ class SamplingConfig:
         _one_of("generator.sampling.sampler", self.sampler, samplers)
         _at_least("generator.sampling.num_steps", self.num_steps, 1)
         _between("generator.sampling.eta", self.eta, 0.0, 1.0)
+        _between("generator.sampling.temperature", self.temperature, 0.0, 2.0)
         if self.eta > 0 and self.sampler != "ddim":
             raise ConfigError("generator.sampling.eta", self.eta, f"has no effect with sampler {self.sampler!r}: set 0")
         _at_least("generator.sampling.batch_size", self.batch_size, 1)
@@ -395,10 +401,22 @@ class RuntimeConfig:
 
 @dataclass
 class ProtocolConfig:
-    """name and version of the frozen set of values in force; null: none, so the numbers are not citable as such."""
+    """A named, versioned, frozen set of values; name null: none, so the numbers are not citable as such.
+
+    free: the keys that a chain of the protocol may set, and the values that they may take (empty: any).
+    strict: whether a deviation from the frozen values is an error, or is allowed and recorded in every ledger row.
+    deviations: filled in by `bench.protocols`: key -> [frozen value, value of this chain].
+    """
 
     name: str | None = None
     version: int | None = None
+    free: dict[str, list[Any]] = field(default_factory=dict)
+    strict: bool = True
+    deviations: dict[str, list[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.name is None) != (self.version is None):
+            raise ConfigError("protocol.version", self.version, "a protocol has both a name and a version")
 
 
 # ---------------------------------------------------------------------------------------------------------- root
@@ -408,7 +426,7 @@ class ProtocolConfig:
 class Config:
     """One chain. name: the sweep it belongs to. num_generations counts generation 0. num_samples: drawn from every
     generation's model (null: as many as the real pool or the scores need, whichever is more). warm_start: training goes
-    on from the previous generation's weights. num_probes: pictures from the same noise in every generation, to look at."""
+    on from the previous generation's weights. num_probes: pictures of the same noise in every generation."""
 
     name: str = MISSING
     seed: int = 0

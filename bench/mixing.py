@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.composition import Composition, Part, PoolRef
-from bench.config import MixingConfig, to_dict
+from bench.config import CustomConfig, MixingConfig, to_dict
 from bench.errors import BenchError, ConfigError, DataError
 from bench.pool import REAL
 from bench.seeds import derive_seed
@@ -43,7 +43,7 @@ class History:
         a smaller fixed draw is part of a larger one. Raises `DataError` where the pool is too small."""
         if num_images > pool.num_images:
             raise DataError(
-                f"generation {self.generation} needs {num_images} images of {_name(pool)}, which has {pool.num_images}: "
+                f"generation {self.generation} needs {num_images} images of {_name(pool)}, it has {pool.num_images}; "
                 f"{'raise num_samples' if pool.is_synthetic else 'raise data.num_train or lower the real share'}"
             )
         return Part(pool, self._order(pool, fixed)[:num_images])
@@ -106,19 +106,19 @@ def augment(history: History, synthetic_per_real: Ratio) -> Composition:
 
 
 def accumulate(history: History) -> Composition:
-    """All real images and `budget` samples of every generation so far (Gerstgrasser et al. 2404.01413). Each generation's
-    share is drawn once and kept, so that a training set contains the one before it."""
+    """All real images and `budget` samples of every generation so far (Gerstgrasser et al. 2404.01413). Each
+    generation's share is drawn once and kept, so that a training set contains the one before it."""
     kept = (history.draw(pool, history.budget, fixed=True) for pool in history.synthetic)
     return Composition((history.draw(history.real, history.budget, fixed=True), *kept))
 
 
 def accumulate_subsample(history: History) -> Composition:
-    """A fixed total drawn uniformly from all that `accumulate` holds (Kazdan et al. 2410.16713; Shi et al. 2509.16499)."""
+    """A fixed total drawn uniformly from what `accumulate` holds (Kazdan et al. 2410.16713; Shi et al. 2509.16499)."""
     return history.subsample(accumulate(history), history.budget)
 
 
 def window(history: History, num_generations: int, synthetic_ratio: Ratio, real_part: str) -> Composition:
-    """As `blend`, but the synthetic share is drawn from the samples of the last `num_generations` generations together."""
+    """As `blend`, but the synthetic share is drawn from the last `num_generations` generations together."""
     num_synthetic = round(_at(synthetic_ratio, history.generation) * history.budget)
     real = history.draw(history.real, history.budget - num_synthetic, fixed=real_part == "fixed")
     if num_synthetic == 0:
@@ -129,7 +129,7 @@ def window(history: History, num_generations: int, synthetic_ratio: Ratio, real_
 
 
 def fresh(history: History, synthetic_ratio: float) -> Composition:
-    """As `blend`, but the real share is new in every generation, from the reserve (MAD's fresh data loop; 2602.16601)."""
+    """As `blend`, but the real share is new every time, from the reserve (MAD's fresh data loop; 2602.16601)."""
     num_synthetic = round(synthetic_ratio * history.budget)
     real = history.draw_fresh(history.budget - num_synthetic)
     return Composition((real, history.draw(history.synthetic[-1], num_synthetic)))
@@ -154,7 +154,7 @@ def resolve(config: MixingConfig) -> Callable[[History], Composition]:
     or it does not take such parameters."""
     parameters = to_dict(config)
     name = parameters.pop("policy")
-    if name == "custom":
+    if isinstance(config, CustomConfig):
         function, parameters = _import(parameters["function"]), parameters["parameters"]
         try:
             inspect.signature(function).bind(None, **parameters)
@@ -177,7 +177,7 @@ def _import(path: str) -> Policy:
 
 
 def compose(policy: Callable[[History], Composition], history: History) -> Composition:
-    """The composition of `history.generation`. Generation 0 is not a policy's business: it trains on `budget` real images.
+    """The composition of `history.generation`. Generation 0 is no policy's business: it trains on `budget` real images.
 
     Raises `DataError` where a policy returns something else than a composition of the pools it was shown."""
     if history.generation == 0:
@@ -196,7 +196,7 @@ def plan(
     config: MixingConfig, seed: int, num_generations: int, num_real: int, num_reserve: int, num_samples: int
 ) -> list[Composition]:
     """The compositions of a whole chain from the sizes of its pools alone, with placeholder ids: the rows are the real
-    ones. So that whatever will not work (a reserve that runs out in generation 7) is said before anything is trained."""
+    ones. So whatever will not work (a reserve that runs out in generation 7) is said before anything is trained."""
     policy = resolve(config)
     reserve = PoolRef("reserve", num_reserve, REAL) if num_reserve else None
     compositions: list[Composition] = []

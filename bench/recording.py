@@ -1,5 +1,6 @@
 """From the results of one generation to its ledger row, its probe picture and its line on the console."""
 
+import logging
 import math
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,8 @@ from bench.mixing import History
 from bench.stages import Workshop
 from bench.store import Result
 
+log = logging.getLogger(__name__)
+
 
 def make_row(
     config: Config,
@@ -28,8 +31,9 @@ def make_row(
     scores: list[dict],
 ) -> Row:
     """Everything needed to cite the scores of one generation. The stages' own seconds are those of whoever computed
-    them; `wall_seconds` is what this run spent, near nothing where all was in the store."""
+    them; `wall_seconds` is what this run spent: near nothing where all was stored."""
     train, sample, score = results["train"], results["sample"], results["score"]
+    paths = {name: result.path.relative_to(shop.store.root).as_posix() for name, result in results.items()}
     return Row(
         chain=chain,
         sweep=config.name,
@@ -44,10 +48,10 @@ def make_row(
         sample=sample.facts,
         score=score.facts,
         artifacts={
-            **{name: result.key for name, result in results.items()},
-            "model": f"{train.key}/model",
-            "samples": f"{sample.key}/pool",
-            "probes": f"{sample.key}/probes.npy",
+            **paths,
+            "model": f"{paths['train']}/model",
+            "samples": f"{paths['sample']}/pool",
+            "probes": f"{paths['sample']}/probes.npy",
         },
         store_dir=str(Path(config.store_dir).resolve()),
         config=to_dict(config),
@@ -60,18 +64,37 @@ def make_row(
 
 
 def record(directory: Path, row: Row, probes: np.ndarray) -> None:
-    """Appends the row, unless the ledger already has this generation from the same results; writes the probe picture."""
+    """Appends the row, unless the ledger has this generation from the same results; writes the probe picture.
+
+    A ledger that has this generation from other results (newer code, or a data file that changed under its name) is
+    moved aside, and said so; the generations before it, which are the same, are carried over.
+    """
     path = directory / ledger.FILENAME
     known = ledger.read(path) if path.exists() else []
-    if not any(r.generation == row.generation and r.artifacts == row.artifacts for r in known):
+    same = [r for r in known if r.generation == row.generation]
+    if not same:
+        ledger.append(path, row)
+    elif same[0].artifacts != row.artifacts:
+        aside = _free_name(path)
+        log.warning("%s holds other results for generation %d: moved to %s", path, row.generation, aside.name)
+        path.rename(aside)
+        for earlier in [r for r in known if r.generation < row.generation]:
+            ledger.append(path, earlier)
         ledger.append(path, row)
     picture = directory / "probes" / f"generation_{row.generation:04d}.png"
     picture.parent.mkdir(exist_ok=True)
     grid(probes).save(picture)
 
 
+def _free_name(path: Path) -> Path:
+    number = 1
+    while (aside := path.with_name(f"superseded-{number}.jsonl")).exists():
+        number += 1
+    return aside
+
+
 def grid(images: np.ndarray, min_side: int = 64) -> Image.Image:
-    """uint8 (N, 3, H, H) as one near-square picture; small images enlarged by whole factors, so that pixels stay pixels."""
+    """uint8 (N, 3, H, H) as one near-square picture; small images enlarged by whole factors."""
     columns = math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     side = images.shape[-1]

@@ -1,7 +1,8 @@
 """Every random draw of the benchmark comes from (run seed, generation, stage, index), through `derive_seed`.
 
 Deriving a seed by hashing, instead of drawing it from one long stream, is what makes a result independent of batch
-size, of device count and of interruptions: image 731 of generation 2 has the same noise whenever and wherever it is made.
+size, of device count and of interruptions: image 731 of generation 2 has the same noise whenever and wherever it is
+made.
 """
 
 import hashlib

@@ -1,12 +1,13 @@
 """The stages of one generation, each a pure function from a spec to a stored result.
 
 A stage's spec is every input that can change its result; equal specs share one result, whichever chain asks first. The
-seeds in a spec come from (run seed, generation, stage), never from the ratio: so generation 0 is one and the same for all
-chains of a sweep with that seed, and two policies that compose the same training set train one model.
+seeds in a spec come from (run seed, generation, stage), never from the ratio: so generation 0 is one and the same for
+all chains of a sweep with that seed, and two policies that compose the same training set train one model.
 """
 
 import json
 import math
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,8 @@ def sample(
         seeds = [derive_seed(run_seed, generation, "sample", i) for i in range(num_samples)]
         probes = [derive_seed(run_seed, 0, "probe", i) for i in range(num_probes)]
         with shop.console.stage(f"sample {num_samples} images", unit="images") as progress:
-            images, facts = generators.sample(
+            started = time.monotonic()
+            images = generators.sample(
                 config,
                 model.path / "model",
                 np.array(seeds + probes, np.int64),
@@ -131,7 +133,9 @@ def sample(
             )
         Pool(images[:num_samples], Records.synthetic(generation, np.array(seeds, np.int64))).save(out / "pool")
         np.save(out / "probes.npy", images[num_samples:], allow_pickle=False)
-        return facts
+        seconds = time.monotonic() - started
+        rate = round(len(images) / seconds, 1)
+        return {"num_images": len(images), "seconds": round(seconds, 3), "images_per_second": rate}
 
     spec = {
         "model": model.key,
@@ -177,7 +181,9 @@ def score(shop: Workshop, config: MetricsConfig, samples: Pool, real: RealData) 
         rows: list[dict[str, Any]] = []
         with shop.console.stage("score"):
             for subject, values in subjects.items():
-                rows += scores.score(values[:n], heldout, config, subject=subject, reference="heldout")
+                rows += scores.score(
+                    values[:n], heldout, config, subject=subject, reference="heldout", device=shop.runtime.device
+                )
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
         return {"num_scores": len(rows)}
 

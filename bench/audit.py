@@ -1,0 +1,104 @@
+"""`python -m bench.audit RUN…`: recounts what a finished chain was trained on, and fails on any mismatch.
+
+The ledger's ratios are derived from counts taken when a generation was composed. The audit trusts neither: it takes the
+list of (pool, row) pairs stored beside each model, opens those pools, and counts from the images' own records.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import ledger
+from bench.composition import Composition, PoolRef
+from bench.errors import BenchError, DataError
+from bench.ledger import Chain, Row
+from bench.pool import REAL, Pool
+
+
+def audit_chain(chain: Chain) -> list[str]:
+    """What is wrong with a chain, one sentence each; empty where every number can be recounted."""
+    problems: list[str] = []
+    synthetic: dict[str, Pool] = {}
+    for row in chain.rows:
+        store = Path(row.store_dir)
+        try:
+            problems += [f"{chain.id} generation {row.generation}: {p}" for p in audit_row(row, store, synthetic)]
+            samples = Pool.load(store / row.artifacts["samples"])
+            synthetic[samples.id] = samples
+        except (DataError, KeyError) as error:
+            problems.append(f"{chain.id} generation {row.generation}: cannot be audited: {error}")
+    return problems
+
+
+def audit_row(row: Row, store: Path, synthetic: dict[str, Pool]) -> list[str]:
+    """Problems of one generation. synthetic: the sample pools of the generations before it, by id."""
+    composition = Composition.load(store / row.artifacts["train"])
+    real_folder = store / row.artifacts["real"]
+    train, heldout = Pool.load(real_folder / "train"), Pool.load(real_folder / "heldout")
+    reserve = Pool.load(real_folder / "reserve") if (real_folder / "reserve").exists() else None
+    real = {pool.id: pool for pool in (train, reserve) if pool}
+    problems = []
+    births: list[np.ndarray] = []
+    forbidden = set(heldout.records.source_id.tolist())
+    for part in composition.parts:
+        pool = real.get(part.pool.id) or synthetic.get(part.pool.id)
+        if pool is None:
+            what = "the held-out pool" if part.pool.id == heldout.id else "a pool that this chain did not make"
+            problems.append(f"trained on {len(part.rows)} images of {what}")
+            continue
+        records = pool.records.take(part.rows)
+        births.append(records.generation)
+        leaked = forbidden.intersection(records.source_id[~records.is_synthetic].tolist())
+        if leaked:
+            problems.append(f"trained on {len(leaked)} held-out images, among them {min(leaked)!r}")
+    if problems:
+        return problems
+    generation = np.concatenate(births)
+    if (generation >= row.generation).any():
+        problems.append("trained on images of its own or of a later generation")
+    counted = composition.counts(PoolRef.of(train, REAL), PoolRef.of(reserve, REAL) if reserve else None) | recount(
+        generation, len(train)
+    )
+    for name, value in counted.items():
+        if row.composition.get(name) != value:
+            problems.append(f"{name} is {row.composition.get(name)!r} in the ledger and {value!r} by recount")
+    return problems
+
+
+def recount(generation: np.ndarray, num_real_available: int) -> dict[str, Any]:
+    """Counts and ratios from the generation of birth of every training image, int (N,)."""
+    births, numbers = np.unique(generation, return_counts=True)
+    num_real = int((generation == REAL).sum())
+    num_synthetic = len(generation) - num_real
+    return {
+        "num_real": num_real,
+        "num_synthetic": num_synthetic,
+        "per_generation": {str(b): int(n) for b, n in zip(births, numbers, strict=True)},
+        "synthetic_ratio": num_synthetic / len(generation),
+        "synthetic_per_real": num_synthetic / num_real_available,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 all recounted; 1 a mismatch; 2 nothing to audit."""
+    parser = argparse.ArgumentParser(prog="python -m bench.audit", description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, help="a chain's folder, or one above several")
+    options = parser.parse_args(arguments)
+    try:
+        chains = ledger.read_runs(options.runs)
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    problems = [problem for chain in chains for problem in audit_chain(chain)]
+    for problem in problems:
+        print(f"MISMATCH {problem}")
+    rows = sum(len(chain.rows) for chain in chains)
+    print(f"{len(chains)} chains, {rows} generations audited: {len(problems)} mismatches")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Protocols: frozen configurations that a number can be cited with.
+
+A protocol is a YAML file in conf/protocol/. `check` compares a chain's configuration with what its protocol alone
+composes to, key by key: a difference is an error, unless the protocol lists the key as free, or the run says
+`protocol.strict=false`; then it is recorded in every ledger row and the numbers are marked as deviating.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from hydra import compose, initialize_config_module
+
+from bench.config import Config, from_hydra, identity
+from bench.errors import ConfigError
+
+
+def compose_protocol(file: str) -> Config:
+    """The configuration that `protocol=<file>` stands for, nothing overridden."""
+    with initialize_config_module("bench.conf", version_base="1.3"):
+        return from_hydra(compose("config", overrides=[f"protocol={file}"]))
+
+
+def check(config: Config) -> None:
+    """Raises `ConfigError` naming the first key that departs from the protocol; with `protocol.strict=false`, fills in
+    `config.protocol.deviations` instead. Does nothing where no protocol is in force."""
+    if config.protocol.name is None:
+        return
+    frozen, actual = flatten(frozen_values(compose_protocol(config.protocol.name))), flatten(identity(config))
+    actual["num_generations"] = config.num_generations
+    deviations: dict[str, list[Any]] = {}
+    for key in sorted(frozen.keys() | actual.keys()):
+        if key.startswith("protocol.") or frozen.get(key) == actual.get(key):
+            continue
+        if key in config.protocol.free:
+            allowed = config.protocol.free[key]
+            if not allowed or actual.get(key) in allowed:
+                continue
+        deviations[key] = [frozen.get(key), actual.get(key)]
+    if deviations and config.protocol.strict:
+        key, (wanted, got) = next(iter(deviations.items()))
+        allowed = config.protocol.free.get(key, [wanted])
+        raise ConfigError(
+            key,
+            got,
+            f"protocol {config.protocol.name} v{config.protocol.version} allows {allowed}; "
+            f"protocol.strict=false deviates and says so in the ledger",
+        )
+    config.protocol.deviations = deviations
+
+
+def frozen_values(config: Config) -> dict[str, Any]:
+    """All that a protocol fixes: the chain's identity and its length."""
+    return {**identity(config), "num_generations": config.num_generations}
+
+
+def fingerprint(config: Config) -> str:
+    """SHA-256 of everything a protocol fixes, its free keys and their allowed values included. Golden in the tests."""
+    values = frozen_values(config)
+    values["protocol"] = {**values["protocol"], "strict": None, "deviations": None}
+    text = json.dumps(values, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}"""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
