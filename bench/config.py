@@ -1,8 +1,9 @@
 """The whole configuration as dataclasses, one per Hydra group, with their checks.
 
 Hydra composes YAML into a tree whose shape and types are these classes (an unknown key or a wrong type is rejected
-while composing); `from_hydra` then turns the tree into instances, whose `__post_init__` checks ranges and combinations. After
-that no code sees a `DictConfig`. Nothing here imports torch, so a mistake is reported in well under a second.
+while composing); `from_hydra` then turns the tree into instances, whose `__post_init__` checks ranges and
+combinations. After that no code sees a `DictConfig`. Nothing here imports torch, so a mistake is reported in well
+under a second.
 """
 
 import hashlib

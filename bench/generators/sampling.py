@@ -15,8 +15,7 @@ import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 
 from bench.config import DDPMConfig
-from bench.generators.ddpm import autocast
-from bench.generators.network import Process, build_process
+from bench.generators.network import Network, Process, autocast, build_process, place
 from bench.generators.noise import normal
 from bench.generators.solvers import build_solver
 from bench.runtime import Runtime, silent
@@ -40,8 +39,8 @@ def sample(
     """See `bench.generators.sample`."""
     progress = progress or silent
     unet = UNet2DModel.from_pretrained(model / "unet", low_cpu_mem_usage=False)
-    unet.to(runtime.device, memory_format=torch.channels_last).eval()
-    network = torch.compile(unet) if runtime.compile else unet
+    unet.eval()
+    network = place(unet, runtime)
     process = build_process(config.noise, runtime.device)
     resolution = unet.config.sample_size
     tile = CPU_TILE if runtime.device.type == "cpu" else config.sampling.batch_size
@@ -77,14 +76,14 @@ def quantise(x: torch.Tensor) -> torch.Tensor:
 def trajectory(
     config: DDPMConfig,
     process: Process,
-    network: torch.nn.Module,
+    network: Network,
     seeds: torch.Tensor,
     resolution: int,
     runtime: Runtime,
 ) -> torch.Tensor:
     """From noise to images, float32 (n, 3, H, H), for the int64 (n,) seeds on the device."""
     shape = (3, resolution, resolution)
-    x = normal(seeds, shape, draw=0)
+    x = config.sampling.temperature * normal(seeds, shape, draw=0)
     solver = build_solver(config.sampling, config.noise)
     with autocast(runtime):  # around the whole way: the weights are cast once
         for index, t in enumerate(solver.timesteps):
