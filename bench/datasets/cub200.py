@@ -1,0 +1,101 @@
+"""Caltech-UCSD Birds-200-2011 (Wah et al. 2011): 11 788 photographs of 200 species, cropped to their bounding boxes.
+
+The crop follows Martínez et al. (arXiv 2306.06130), whose square is centred on the box and (1 + padding) times as long
+as the box's longer side, with padding 0.25. One difference: where the square reaches past the edge of the photograph,
+they cut each side down about the centre and stretch what is left; here the square is first moved inside, then, only
+where it is longer than the photograph's shorter side, made smaller. It stays a square of real pixels: no bars, no
+distortion.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from bench.config import Cub200Config
+from bench.datasets import archive
+from bench.datasets.manifest import shipped
+from bench.datasets.pictures import Box, Crop, read_pictures
+from bench.datasets.source import Source
+from bench.errors import DataError
+
+VERSION = 1
+FOLDER = "CUB_200_2011"
+FILE = "CUB_200_2011.tgz"
+
+
+def checksum(config: Cub200Config) -> str:
+    return shipped()["cub200"].checksums[FILE]
+
+
+def square_around(box: tuple[float, float, float, float], padding: float, width: int, height: int) -> Box:
+    """The square kept of a photograph of width x height for a bounding box (x, y, w, h), all in pixels."""
+    x, y, w, h = box
+    side = max(1, min(round((1 + padding) * max(w, h)), width, height))
+    left = min(max(round(x + w / 2 - side / 2), 0), width - side)
+    top = min(max(round(y + h / 2 - side / 2), 0), height - side)
+    return left, top, left + side, top + side
+
+
+def open_source(config: Cub200Config) -> Source:
+    """Downloads and unpacks where needed. Raises `DataError` for a wrong checksum, an unsafe archive, bad tables."""
+    folder = _folder(config)
+    names = _table(folder / "images.txt")
+    boxes = _table(folder / "bounding_boxes.txt")
+    classes = _table(folder / "classes.txt")
+    labels = _table(folder / "image_class_labels.txt")
+    if not names.keys() == boxes.keys() == labels.keys():
+        raise DataError(
+            f"{folder}: images.txt, bounding_boxes.txt and image_class_labels.txt list "
+            f"{len(names)}, {len(boxes)} and {len(labels)} images, expected the same"
+        )
+    class_names = list(classes.values())
+    position = {number: at for at, number in enumerate(classes)}
+    try:
+        label_column = np.asarray([position[labels[number][0]] for number in names], np.int64)
+        crops = [_crop(boxes[number], config.padding) for number in names]
+    except (KeyError, ValueError, IndexError) as error:
+        raise DataError(f"{folder}: the tables do not fit each other or are not numbers: {error}") from error
+    paths = [folder / "images" / " ".join(name) for name in names.values()]
+
+    def read(rows: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        return read_pictures([paths[row] for row in rows], config.resolution, [crops[row] for row in rows])
+
+    source_ids = [" ".join(name) for name in names.values()]
+    return Source(source_ids, read, {"class": label_column}, {"class": [" ".join(name) for name in class_names]})
+
+
+def _crop(fields: list[str], padding: float) -> Crop:
+    x, y, w, h = (float(field) for field in fields)
+    return lambda width, height: square_around((x, y, w, h), padding, width, height)
+
+
+def _table(path: Path) -> dict[str, list[str]]:
+    """Lines "number field field ..." by number."""
+    try:
+        rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a readable table: {error}") from error
+    return {row[0]: row[1:] for row in rows}
+
+
+def _folder(config: Cub200Config) -> Path:
+    root = Path(config.root).expanduser()
+    folder, file = root / FOLDER, root / FILE
+    if folder.is_dir():
+        return folder
+    if not config.download and not file.exists():
+        raise DataError(
+            f"cub200 is not in {folder.resolve()}: set data.download=true, or put {FILE} into {root.resolve()}"
+        )
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".cub200.lock"):  # the chains of a sweep may start at the same time
+        if not folder.is_dir():
+            manifest = shipped()["cub200"]
+            if file.exists():
+                archive.verify(file, manifest.checksums[FILE])
+            else:
+                archive.fetch(manifest.url, file, manifest.checksums[FILE])
+            archive.unpack(file, FOLDER, folder)
+    return folder

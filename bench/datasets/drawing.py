@@ -1,0 +1,97 @@
+"""A canvas of signed distances: shapes are arrays of distances to an edge, negative inside, and paint is coverage.
+
+Coordinates run from -1 to 1, x to the right and y up. Shapes combine by `np.minimum` (union) and `np.maximum`
+(intersection). Everything is float64, so that platforms whose sine differs in the last bit round to the same uint8.
+"""
+
+import numpy as np
+
+Array = np.ndarray
+Colour = tuple[float, float, float]
+"""Red, green, blue in [0, 1]."""
+
+
+class Canvas:
+    """A square picture in the making, drawn `factor` times larger than asked and box-averaged at the end."""
+
+    def __init__(self, resolution: int, factor: int) -> None:
+        size = resolution * factor
+        at = (np.arange(size) + 0.5) / size * 2 - 1
+        self.factor = factor
+        self.x, self.y = np.meshgrid(at, -at)
+        self.rgb = np.zeros((size, size, 3))
+        self._edge = 2 / size
+
+    def paint(self, distance: Array, colour: "Colour | Array", opacity: float = 1.0) -> None:
+        """Covers where `distance` is negative, with an edge one fine pixel wide."""
+        coverage = np.clip(0.5 - distance / self._edge, 0, 1) * opacity
+        self.rgb += (np.asarray(colour) - self.rgb) * coverage[..., None]
+
+    def image(self) -> Array:
+        """uint8 (3, resolution, resolution)"""
+        size, factor = len(self.rgb), self.factor
+        blocks = self.rgb.reshape(size // factor, factor, size // factor, factor, 3).mean(axis=(1, 3))
+        return np.rint(np.clip(blocks, 0, 1) * 255).astype(np.uint8).transpose(2, 0, 1)
+
+
+def turn(x: Array, y: Array, centre: tuple[float, float], degrees: float = 0.0) -> tuple[Array, Array]:
+    """Coordinates around `centre` in a frame turned anticlockwise by `degrees`."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    x, y = x - centre[0], y - centre[1]
+    return c * x + s * y, c * y - s * x
+
+
+def disc(x: Array, y: Array, radius: float) -> Array:
+    return np.hypot(x, y) - radius
+
+
+def ellipse(x: Array, y: Array, half_x: float, half_y: float) -> Array:
+    """A good distance near the edge, which is all that painting needs."""
+    return (np.hypot(x / half_x, y / half_y) - 1) * min(half_x, half_y)
+
+
+def lens(x: Array, y: Array, half_x: float, half_y: float) -> Array:
+    """Two arcs that meet in points at (±half_x, 0); half_y <= half_x is the half width in the middle."""
+    radius = (half_x**2 + half_y**2) / (2 * half_y)
+    return np.hypot(x, np.abs(y) + radius - half_y) - radius
+
+
+def line(
+    x: Array, y: Array, start: tuple[float, float], end: tuple[float, float], width: float, taper: float = 1.0
+) -> Array:
+    """A round-ended stroke; its half width goes from `width` to `width * taper`."""
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    along = np.clip(((x - start[0]) * dx + (y - start[1]) * dy) / (dx * dx + dy * dy), 0, 1)
+    return np.hypot(x - start[0] - along * dx, y - start[1] - along * dy) - width * (1 + (taper - 1) * along)
+
+
+def triangle(x: Array, y: Array, a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> Array:
+    corners = (a, b, c)
+    area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+    if area < 0:
+        corners = (a, c, b)
+    sides = []
+    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
+        length = np.hypot(x1 - x0, y1 - y0)
+        sides.append(((x - x0) * (y1 - y0) - (y - y0) * (x1 - x0)) / length)
+    return np.maximum.reduce(sides)
+
+
+def fold(x: Array, y: Array, count: int, phase: float = 0.0) -> tuple[Array, Array]:
+    """`count` petals in one: coordinates along and across (>= 0) the nearest of `count` rays; phase in degrees."""
+    angle, sector = np.arctan2(y, x) - np.radians(phase), 2 * np.pi / count
+    angle = np.abs((angle + sector / 2) % sector - sector / 2)
+    radius = np.hypot(x, y)
+    return radius * np.cos(angle), radius * np.sin(angle)
+
+
+def mix(first: Colour | Array, second: Colour | Array, share: float | Array) -> Array:
+    """`share` of the second colour; an array of shares (S, S) gives a gradient (S, S, 3)."""
+    share = np.clip(np.asarray(share), 0, 1)[..., None]
+    return np.asarray(first) * (1 - share) + np.asarray(second) * share
+
+
+def rgb(code: str) -> Colour:
+    """ "#ff8800" as numbers."""
+    red, green, blue = bytes.fromhex(code.removeprefix("#"))
+    return red / 255, green / 255, blue / 255

@@ -1,0 +1,64 @@
+"""Oxford 102 Category Flowers (Nilsback & Zisserman 2008) through torchvision: 8189 photographs, 102 classes.
+
+The three official splits are joined, because what a benchmark of collapse needs is one pool and one held-out set of its
+own; both come from our split. Each picture is cropped to its largest centred square.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from torchvision.datasets import Flowers102
+
+from bench.config import Flowers102Config
+from bench.datasets.pictures import read_pictures
+from bench.datasets.source import Source
+from bench.errors import DataError
+
+VERSION = 1
+SPLITS = ("train", "val", "test")
+
+
+def checksum(config: Flowers102Config) -> str:
+    """The checksums that torchvision holds the three downloaded files to."""
+    return " ".join(f"{name}:{md5}" for name, md5 in sorted(Flowers102._file_dict.values()))
+
+
+def open_source(config: Flowers102Config) -> Source:
+    """Downloads where the files are not there yet. Raises `DataError` saying what to do without network."""
+    paths: list[Path] = []
+    labels: list[int] = []
+    for part in _splits(config):
+        paths += part._image_files
+        labels += part._labels
+    if not paths:
+        raise DataError(f"{_folder(config)}: setid.mat names no image")
+
+    def read(rows: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        return read_pictures([paths[row] for row in rows], config.resolution)
+
+    names = [path.name for path in paths]
+    return Source(names, read, {"class": np.asarray(labels, np.int64)}, {"class": list(Flowers102.classes)})
+
+
+def _folder(config: Flowers102Config) -> Path:
+    return Path(config.root).expanduser() / "flowers-102"
+
+
+def _splits(config: Flowers102Config) -> list[Flowers102]:
+    folder = _folder(config)
+    try:
+        if config.download:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / ".lock"):  # the chains of a sweep may start at the same time
+                Flowers102(config.root, "train", download=True)
+        return [Flowers102(Path(config.root).expanduser(), split) for split in SPLITS]
+    except (OSError, RuntimeError, EOFError) as error:
+        files = ", ".join(name for name, _ in Flowers102._file_dict.values())
+        raise DataError(
+            f"flowers102 is not in {folder.resolve()} and was not downloaded ({error}). "
+            f"{'Without network' if config.download else 'Set data.download=true, or without network'}: fetch {files} "
+            f"from {Flowers102._download_url_prefix} elsewhere, put them into that folder and keep data.download=true, "
+            "which then only unpacks; a folder jpg/ left by an interrupted unpacking has to be deleted"
+        ) from error
