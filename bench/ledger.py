@@ -113,6 +113,19 @@ class Chain:
     notes: list[str] = field(default_factory=list)
 
 
+def score_key(entry: dict[str, Any]) -> str:
+    """The full name of a score, as W&B and the page use it: `efficientnet_lite0/precision_k3` for samples
+    against held-out images, `floor/efficientnet_lite0/fid` for real_train against them, else with both sides
+    named."""
+    name = entry["metric"] + "".join(f"_{k}{v}" for k, v in sorted(entry["parameters"].items()))
+    name = f"{entry['feature_space']}/{name}"
+    if entry["reference"] != "heldout":
+        return f"{entry['subject']}_vs_{entry['reference']}/{name}"
+    if entry["subject"] == "samples":
+        return name
+    return f"floor/{name}" if entry["subject"] == "real_train" else f"{entry['subject']}/{name}"
+
+
 def to_line(row: Row) -> str:
     """The row as one line of JSON, keys in the schema's order. Raises `LedgerError` for what JSON cannot
     hold."""

@@ -1,0 +1,28 @@
+"""uint8 images laid out as one picture, small ones enlarged by whole factors so that every pixel is seen as
+it is."""
+
+import math
+
+import numpy as np
+from PIL import Image
+
+
+def enlarge(images: np.ndarray, min_side: int = 64) -> np.ndarray:
+    """uint8 (..., H, W) to at least `min_side` in height, by repeating pixels; unchanged where it already
+    is."""
+    factor = max(1, math.ceil(min_side / images.shape[-2]))
+    return images.repeat(factor, axis=-2).repeat(factor, axis=-1)
+
+
+def grid(images: np.ndarray, min_side: int = 64, num_columns: int | None = None, gap: int = 2) -> Image.Image:
+    """uint8 (N, 3, H, W) as one picture, by rows; near-square unless `num_columns` is given. gap: white
+    pixels between."""
+    num_columns = num_columns or math.ceil(math.sqrt(len(images)))
+    num_rows = math.ceil(len(images) / num_columns)
+    large = enlarge(images, min_side)
+    height, width = large.shape[-2:]
+    canvas = np.full((num_rows * (height + gap) - gap, num_columns * (width + gap) - gap, 3), 255, np.uint8)
+    for i, image in enumerate(large):
+        top, left = (i // num_columns) * (height + gap), (i % num_columns) * (width + gap)
+        canvas[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+    return Image.fromarray(canvas)
