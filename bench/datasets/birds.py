@@ -54,6 +54,7 @@ class Build:
     forked: bool = False
     crest: bool = False
     hooked: bool = False
+    frontal: bool = False  # the face looks at us
     wing: float = 0.36
 
 
@@ -62,14 +63,14 @@ BUILDS = {
     "jay": Build((0.46, 0.3), 30, (0.34, 0.38, 0.23), (0.24, 0.09), INK, (0.66, 0.13, -6), CREAM, crest=True),
     "duck": Build((0.58, 0.3), 6, (0.42, 0.46, 0.22), (0.3, 0.08), GOLD, (0.26, 0.13, 26), CREAM, stands="water"),
     "swallow": Build(
-        (0.44, 0.21), 14, (0.38, 0.2, 0.19), (0.14, 0.06), INK, (0.66, 0.1, 2), CREAM, forked=True, wing=0.5
+        (0.46, 0.25), 14, (0.38, 0.22, 0.21), (0.16, 0.07), INK, (0.66, 0.11, 2), CREAM, forked=True, wing=0.5
     ),
     "parrot": Build((0.4, 0.3), 52, (0.22, 0.46, 0.26), (0.22, 0.17), CREAM, (0.74, 0.14, -4), GOLD, hooked=True),
     "flamingo": Build(
         (0.4, 0.25), 8, (0.42, 0.7, 0.14), (0.26, 0.09), INK, (0.2, 0.12, -10), CREAM, "legs", hooked=True
     ),
     "toucan": Build((0.4, 0.3), 36, (0.2, 0.4, 0.25), (0.56, 0.16), GOLD, (0.44, 0.11, -12), CREAM),
-    "owl": Build((0.44, 0.38), 76, (0.04, 0.42, 0.35), (0.14, 0.07), GOLD, (0.34, 0.14, 8), CREAM),
+    "owl": Build((0.46, 0.4), 80, (0.06, 0.4, 0.36), (0.14, 0.07), GOLD, (0.34, 0.15, 8), CREAM, frontal=True),
 }
 
 
@@ -77,14 +78,14 @@ def draw(canvas: Canvas, species: str, colour: str, pose: str, random: Iterator[
     """One bird. `random` gives the small differences between two of a kind, uniform in [0, 1)."""
     build, coat, flying = BUILDS[species], COLOURS[colour], pose.startswith("flying")
     _sky(canvas, random)
-    size = 0.86 + 0.1 * next(random)
+    size = 1.0 + 0.1 * next(random)
     centre = (0.12 * (next(random) - 0.5), (-0.12 if not flying else -0.04) + 0.1 * (next(random) - 0.5))
     x = canvas.x if pose.endswith("right") else -canvas.x
     x, y = turn(x, canvas.y, centre, 8 * (next(random) - 0.5) + (6 if flying else 0))
-    x, y = (x + 0.08) / size, y / size
+    x, y = (x + 0.04) / size, y / size
     if not flying:
         _support(canvas, x, y, build)
-    _bird(canvas, x, y, build, coat, flying, owl=species == "owl")
+    _bird(canvas, x, y, build, coat, flying)
     if not flying and build.stands == "water":
         _water(canvas, y)
 
@@ -113,7 +114,7 @@ def _water(canvas: Canvas, y: Array) -> None:
     canvas.paint(np.abs(y + 0.27) - 0.025, rgb("#a9dbe8"))
 
 
-def _bird(canvas: Canvas, x: Array, y: Array, build: Build, coat: Colour, flying: bool, owl: bool) -> None:
+def _bird(canvas: Canvas, x: Array, y: Array, build: Build, coat: Colour, flying: bool) -> None:
     dark, (head_x, head_y, _) = mix(coat, INK, 0.45), build.head
     tilt = build.tilt * (0.35 if flying else 1.0)
     along, across = turn(x, y, (0.0, 0.0), tilt)
@@ -130,8 +131,8 @@ def _bird(canvas: Canvas, x: Array, y: Array, build: Build, coat: Colour, flying
     canvas.paint(body, mix(coat, dark, 0.4 - 1.2 * across))
     belly = ellipse(along - 0.14, across + 0.2 * build.body[1] + 0.08, build.body[0] * 0.72, build.body[1] * 0.74)
     canvas.paint(np.maximum(body + 0.02, belly), build.belly)
-    _head(canvas, x, y, build, coat, owl)
     _wing(canvas, x, y, along, across, build, dark, flying)
+    _head(canvas, x, y, build, coat)
 
 
 def _tail(canvas: Canvas, along: Array, across: Array, build: Build, colour: Array) -> None:
@@ -142,15 +143,15 @@ def _tail(canvas: Canvas, along: Array, across: Array, build: Build, colour: Arr
         canvas.paint(line(u, v, (0.0, 0.0), (length, 0.0), width, 0.45 if build.forked else 1.0), colour)
 
 
-def _head(canvas: Canvas, x: Array, y: Array, build: Build, coat: Colour, owl: bool) -> None:
+def _head(canvas: Canvas, x: Array, y: Array, build: Build, coat: Colour) -> None:
     head_x, head_y, r = build.head
     u, v = x - head_x, y - head_y
     length, height = build.beak
-    if build.crest or owl:
-        for side in (-1, 1) if owl else (-1,):
-            tip = (side * r * 0.95, r * 1.35) if owl else (-r * 1.3, r * 1.75)
+    if build.crest or build.frontal:
+        for side in (-1, 1) if build.frontal else (-1,):
+            tip = (side * r * 0.95, r * 1.35) if build.frontal else (-r * 1.3, r * 1.75)
             canvas.paint(triangle(u, v, (side * r * 0.98, 0.0), (side * 0.05, r * 0.85), tip), coat)
-    if not owl:
+    if not build.frontal:
         drop = -0.5 * height if not build.hooked else -1.3 * height
         canvas.paint(
             triangle(u, v, (r * 0.55, height), (r * 0.55, -height), (r * 0.8 + length, drop)), build.beak_colour
@@ -163,7 +164,7 @@ def _head(canvas: Canvas, x: Array, y: Array, build: Build, coat: Colour, owl: b
                 INK,
             )
     canvas.paint(disc(u, v, r), coat)
-    if owl:
+    if build.frontal:
         for side in (-1, 1):
             canvas.paint(disc(u - side * 0.15, v - 0.02, 0.16), CREAM)
             canvas.paint(disc(u - side * 0.14, v - 0.02, 0.085), INK)
@@ -179,6 +180,10 @@ def _wing(
     if flying:
         u, v = turn(x, y, (0.06, 0.08), 134)
         canvas.paint(lens(u - 0.42, v, 0.56, 0.24), colour * 1.25)
+    elif build.frontal:  # both wings folded at the sides
+        for side in (-1, 1):
+            u, v = turn(x, y, (side * 0.36, -0.1), 90 + side * 8)
+            canvas.paint(lens(u, v, 0.42, 0.13), colour)
     else:
         u, v = turn(along, across, (-0.1, 0.04), 6)
         canvas.paint(lens(u, v, build.wing, build.body[1] * 0.5), colour)

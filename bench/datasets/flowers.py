@@ -132,11 +132,11 @@ def _lily(canvas: Canvas, x: Array, y: Array, colour: Colour, phase: float) -> N
 
 def _bluebell(canvas: Canvas, x: Array, y: Array, colour: Colour, phase: float) -> None:
     canvas.paint(line(x, y, (0.0, -0.9), (0.0, 0.95), 0.06, 0.7), GREEN)
-    for px, py in ((-0.42, 0.18), (0.42, -0.06), (-0.36, -0.52), (0.3, 0.62)):
+    for px, py in ((0.36, 0.52), (-0.44, 0.12), (0.44, -0.36)):
         u, v = x - px, y - py
         light = mix(_shade(colour, 0.6), colour, 0.5 - v)
-        canvas.paint(np.maximum(ellipse(u, v + 0.1, 0.32, 0.44), -(v + 0.26)), light)
-        skirt = np.minimum(disc(np.abs(u) - 0.24, v + 0.24, 0.13), disc(u, v + 0.24, 0.13))
+        canvas.paint(np.maximum(ellipse(u, v + 0.1, 0.42, 0.56), -(v + 0.3)), light)
+        skirt = np.minimum(disc(np.abs(u) - 0.32, v + 0.28, 0.17), disc(u, v + 0.28, 0.17))
         canvas.paint(skirt, light)
 
 

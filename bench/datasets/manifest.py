@@ -46,7 +46,7 @@ class Manifest:
     name: str
     title: str
     homepage: str
-    url: str
+    url: str | None
     checksums: dict[str, str]
     num_images: int
     num_classes: int
