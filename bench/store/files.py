@@ -22,15 +22,31 @@ class Damaged(Exception):
     """A stored result is not what its manifest says; the message names the file and how it differs."""
 
 
-def seal(directory: Path, stage: str, spec: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
-    """Writes spec.json and manifest.json beside the files of a finished stage and flushes all to the disk."""
+def write_spec(path: Path, stage: str, spec: dict[str, Any]) -> None:
+    path.write_text(json.dumps({"stage": stage, "spec": spec}, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_spec(path: Path) -> dict[str, Any]:
+    """What `write_spec` wrote. Raises `Damaged`."""
+    try:
+        spec: dict[str, Any] = json.loads(path.read_text())["spec"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{path.name} cannot be read: {error}") from error
+    return spec
+
+
+def seal(directory: Path, key: str, spec: dict[str, Any], facts: dict[str, Any], uses: list[str]) -> None:
+    """Writes spec.json and manifest.json beside the files of a finished stage and flushes all to the disk.
+    uses: keys of the results that were asked for while this one was made."""
     taken = [name for name in (SPEC, MANIFEST) if (directory / name).exists()]
-    assert not taken, f"stage {stage!r} wrote {taken[0]}, which is the store's own"
-    (directory / SPEC).write_text(json.dumps({"stage": stage, "spec": spec}, indent=2, ensure_ascii=False) + "\n")
+    assert not taken, f"{key} wrote {taken[0]}, which is the store's own"
+    stage = key.split("/")[0]
+    write_spec(directory / SPEC, stage, spec)
     manifest: dict[str, Any] = {
-        "stage": stage,
+        "key": key,
         "files": {name: _describe(directory / name) for name in names(directory)},
         "facts": json.loads(canonical(facts, f"what stage {stage!r} returned")),
+        "uses": uses,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": platform.node(),
     }
@@ -39,7 +55,6 @@ def seal(directory: Path, stage: str, spec: dict[str, Any], facts: dict[str, Any
     fsync(directory / MANIFEST)
     for folder in {directory, *(path.parent for path in directory.rglob("*"))}:
         fsync(folder)
-    return manifest
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

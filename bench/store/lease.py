@@ -23,10 +23,11 @@ HEARTBEATS_PER_LEASE = 8
 
 
 @contextmanager
-def hold(lock: Path, what: str, lease_seconds: float = LEASE_SECONDS) -> Iterator[SoftFileLease]:
+def hold(lock: Path, what: str, lease_seconds: float = LEASE_SECONDS, wait: bool = True) -> Iterator[None]:
     """Holds `lock` for the body of the `with`; waits for whoever has it, and says once for whom.
 
-    Raises `OSError` where the lock file cannot be written.
+    Raises `OSError` where the lock file cannot be written, and `filelock.Timeout` where somebody has it and
+    `wait` is false.
     """
     make_directory(lock.parent)
     lease = SoftFileLease(
@@ -40,11 +41,13 @@ def hold(lock: Path, what: str, lease_seconds: float = LEASE_SECONDS) -> Iterato
     try:
         lease.acquire(timeout=0)
     except Timeout:
+        if not wait:
+            raise
         owner = lease.owner
         by = f"process {owner.pid} on {owner.hostname}" if owner else "another process"
         log.info("waiting for %s, which %s is making (%s)", what, by, lock)
         lease.acquire(timeout=-1)
     try:
-        yield lease
+        yield
     finally:
         lease.release()

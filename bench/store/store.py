@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ log = logging.getLogger(__name__)
 
 Produce = Callable[[Path, Path], dict[str, Any]]
 """produce(out, work) -> facts. See `Store.make`."""
+
+_uses: ContextVar[list[str] | None] = ContextVar("_uses", default=None)
+"""Keys that the result being produced has asked for so far; None outside `produce`."""
 
 _verified: dict[Path, files.Stamp] = {}
 """Results whose checksums this process has compared, as they were then: each is read in full once."""
@@ -46,6 +50,10 @@ class Store:
         stage, digest = key.split("/")
         return self.root / stage / digest[:2] / digest
 
+    def work(self, key: str) -> Path:
+        """The scratch directory of a result that is begun and not finished; beside it, as .json, its spec."""
+        return self.root / "work" / key
+
     def find(self, stage: str, spec: dict[str, Any]) -> Result | None:
         """The finished result of a spec, its checksums compared; None where there is none or a damaged one."""
         key = f"{stage}/{spec_hash(stage, spec)}"
@@ -65,14 +73,23 @@ class Store:
         Raises `StoreError` where the store can be read but not written and has no such result, and where the disk
         is full. Whatever else `produce` raises goes through; nothing is published then.
         """
+        result = self._make(stage, spec, produce)
+        outer = _uses.get()
+        if outer is not None:
+            outer.append(result.key)
+        return result
+
+    def _make(self, stage: str, spec: dict[str, Any], produce: Produce) -> Result:
         key = f"{stage}/{spec_hash(stage, spec)}"
         with suppress(files.Damaged):  # judged again, and said, under the lease
             found = self._load(key)
             if found is not None:
+                with suppress(OSError):
+                    os.utime(found.path)  # last use, which pruning looks at; a read-only store keeps none
                 return found
+        log.debug("%s is not in %s yet", key, self.root)
         digest = key.split("/")[1]
-        work = self.root / "work" / stage / digest
-        with self._explaining(key), lease.hold(self._lock(key), key, self.lease_seconds) as held:
+        with self._explaining(key), lease.hold(self.lock(key), key, self.lease_seconds):
             found = self._load_or_set_aside(key)  # published while this process waited for the lease
             if found is not None:
                 return found
@@ -80,22 +97,29 @@ class Store:
             for stale in scratch.glob(f"{digest}.*"):  # of a maker that was killed; nobody else holds the lease
                 files.remove(stale)
             out = files.make_directory(scratch / f"{digest}.{secrets.token_hex(4)}")
+            work = files.make_directory(self.work(key))
+            files.write_spec(work.with_suffix(".json"), stage, spec)
+            inside = _uses.set([])
             try:
-                facts = produce(out, files.make_directory(work))
-                self._publish(out, stage, spec, facts)
-            except Exception:
-                if held.compromise is None or (found := self._load(key)) is None:
+                facts = produce(out, work)
+                self._publish(out, key, spec, facts)
+            except Exception as error:
+                found = self._load(key)  # there only if this process lost its lease to a successor that is done
+                if found is None:
                     raise
-                log.warning("%s was published by another process meanwhile: using that", key)
+                log.warning("%s was published by another process meanwhile: using that (%s)", key, error)
                 return found
             finally:
+                _uses.reset(inside)
                 files.remove(out)
             files.remove(work)
+            work.with_suffix(".json").unlink(missing_ok=True)
             result = self._load(key)
         assert result is not None
         return Result(result.key, result.path, result.facts, reused=False)
 
-    def _lock(self, key: str) -> Path:
+    def lock(self, key: str) -> Path:
+        """The lock file of whoever is making a result."""
         return self.root / "locks" / f"{key}.lock"
 
     def _load(self, key: str) -> Result | None:
@@ -124,9 +148,9 @@ class Store:
             self.path(key).rename(aside)
             return None
 
-    def _publish(self, out: Path, stage: str, spec: dict[str, Any], facts: dict[str, Any]) -> None:
-        files.seal(out, stage, spec, facts)
-        final = self.path(f"{stage}/{spec_hash(stage, spec)}")
+    def _publish(self, out: Path, key: str, spec: dict[str, Any], facts: dict[str, Any]) -> None:
+        files.seal(out, key, spec, facts, uses=sorted(set(_uses.get() or [])))
+        final = self.path(key)
         files.make_directory(final.parent)
         try:
             out.rename(final)
@@ -134,7 +158,8 @@ class Store:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             log.warning("%s was published by another process meanwhile: using that", final)
-        _verified[final] = files.stamp(final)  # its bytes were hashed a moment ago
+        else:
+            _verified[final] = files.stamp(final)  # its bytes were hashed a moment ago
         files.fsync(final.parent)
 
     @contextmanager

@@ -1,0 +1,164 @@
+"""The store's commands: python -m bench.store list | explain | size | verify | prune, each with the store's directory.
+
+Results go to stdout, one line each; what went wrong to stderr. Exit status: 0; 1 where `verify` finds damage; 2 for a
+mistake in the command.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from filelock import Timeout
+
+from bench.errors import BenchError, StoreError
+from bench.store import files, inventory, lease
+from bench.store.store import Store
+
+
+def list_results(store: Store, args: argparse.Namespace) -> int:
+    """Every finished result: key, size, when it was made, and what it says about itself."""
+    for entry in inventory.entries(store, args.stage):
+        size, _ = files.size_of(entry.path)
+        about = entry.damage or " ".join(f"{k}={v}" for k, v in entry.facts.items() if isinstance(v, int | str))
+        print(f"{entry.key}  {_bytes(size):>9}  {entry.created}  {about}")
+    return 0
+
+
+def explain(store: Store, args: argparse.Namespace) -> int:
+    """Why a result was made anew: the stored result with the nearest spec, and the fields that differ."""
+    key = inventory.find_key(store, args.key)
+    found = inventory.nearest(store, key)
+    if found is None:
+        print(f"{key} is the only result of its stage in {store.root}")
+        return 0
+    entry, differing = found
+    print(f"{key} differs from the nearest stored result, {entry.key}, in {len(differing)} of its fields:")
+    for line in inventory.why(store, key, entry.key):
+        print(f"  {line}")
+    return 0
+
+
+def size(store: Store, args: argparse.Namespace) -> int:
+    """Results, files and bytes of each stage; then what is unfinished, half-written or set aside."""
+    found = inventory.entries(store)
+    for stage in sorted({entry.stage for entry in found}):
+        paths = [entry.path for entry in found if entry.stage == stage]
+        print(_size_line(stage, len(paths), paths))
+    for name in ("work", "tmp", "damaged"):
+        paths = [path for path in (store.root / name).glob("*/*") if path.is_dir()]
+        if paths:
+            print(_size_line(f"({name})", len(paths), paths))
+    return 0
+
+
+def verify(store: Store, args: argparse.Namespace) -> int:
+    """Compares every file of every result with its checksum. Damaged results are made again when next needed."""
+    found = inventory.entries(store, args.stage)
+    bad = 0
+    for entry in found:
+        try:
+            files.verify(entry.path, files.read_manifest(entry.path))
+        except (files.Damaged, OSError) as damage:
+            bad += 1
+            print(f"{entry.key}: {damage}")
+    print(f"{len(found) - bad} of {len(found)} results are as they were written")
+    return 1 if bad else 0
+
+
+def prune(store: Store, args: argparse.Namespace) -> int:
+    """Lists, and with --yes removes, results that no ledger refers to."""
+    outputs = args.outputs or store.root.parent
+    found = inventory.entries(store)
+    used, num_ledgers = inventory.used_keys(store, outputs)
+    if not num_ledgers and not args.also_used:
+        raise StoreError(
+            f"no ledger below {outputs}, so nothing would be kept: name the directory of your runs with --outputs, "
+            f"or say --also-used"
+        )
+    doomed = [e for e in found if (args.also_used or e.key not in used) and _is_old(e.path, args.min_age_hours)]
+    folders = [(entry.key, entry.path) for entry in doomed]
+    for name in ("tmp", "damaged", "work") if args.unfinished else ("tmp", "damaged"):
+        for path in sorted(p for p in (store.root / name).glob("*/*") if p.is_dir()):
+            if _is_old(path, args.min_age_hours):
+                folders.append((f"{path.parent.name}/{path.name.split('.')[0]}", path))
+    total = 0
+    for key, path in folders:
+        freed, _ = files.size_of(path)
+        if args.yes and not _remove(store, key, path):
+            print(f"kept     {path.relative_to(store.root)}: a process is making it")
+            continue
+        total += freed
+        print(f"{'removed' if args.yes else 'would remove'}  {path.relative_to(store.root)}  {_bytes(freed)}")
+    kept = len(found) - len(doomed)
+    print(
+        f"{_bytes(total)} {'freed' if args.yes else 'to be freed with --yes'}; {kept} results kept "
+        f"({num_ledgers} ledgers below {outputs})"
+    )
+    return 0
+
+
+def _remove(store: Store, key: str, path: Path) -> bool:
+    """Removes a directory of the store, at once for whoever looks, unless somebody is making that result."""
+    try:
+        with lease.hold(store.lock(key), key, store.lease_seconds, wait=False):
+            doomed = files.make_directory(store.root / "tmp" / "pruned") / f"{path.name}.{time.monotonic_ns()}"
+            path.rename(doomed)
+            files.remove(doomed)
+            path.with_suffix(".json").unlink(missing_ok=True)  # the spec beside a scratch directory
+            return True
+    except Timeout:
+        return False
+
+
+def _is_old(path: Path, hours: float) -> bool:
+    return time.time() - path.stat().st_mtime >= hours * 3600
+
+
+def _size_line(name: str, count: int, paths: list[Path]) -> str:
+    sizes = [files.size_of(path) for path in paths]
+    num_bytes, num_files = sum(b for b, _ in sizes), sum(f for _, f in sizes)
+    return f"{name:<10} {count:>6} results  {num_files:>7} files  {_bytes(num_bytes):>9}"
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            break
+        count /= 1024
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m bench.store", description="What is in a store of stage results.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    runners = {"list": list_results, "explain": explain, "size": size, "verify": verify, "prune": prune}
+    made = {}
+    for name, run in runners.items():
+        text = (run.__doc__ or "").strip()
+        made[name] = commands.add_parser(name, help=text.split(":")[0].rstrip("."), description=text)
+        made[name].add_argument("store", type=Path, help="the store's directory: the runs' store_dir")
+        made[name].set_defaults(run=run)
+    for name in ("list", "verify"):
+        made[name].add_argument("--stage", help="only results of this stage")
+    made["explain"].add_argument("key", help="<stage>/<first digits of the hash>, finished or at work")
+    add = made["prune"].add_argument
+    add("--outputs", type=Path, help="where the ledgers are; default: the directory that the store is in")
+    add("--yes", action="store_true", help="do it; without, only say what would be done")
+    add("--also-used", action="store_true", help="also remove what a ledger refers to")
+    add("--unfinished", action="store_true", help="also remove checkpoints of what was begun and not finished")
+    add("--min-age-hours", type=float, default=24.0, help="keep what is younger: it may belong to a run (24)")
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    try:
+        return int(args.run(Store(args.store), args))
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""What is in a store, who refers to it, and how two specs differ: what the store's commands are made of."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import ledger
+from bench.errors import StoreError
+from bench.store import files
+from bench.store.specs import RESERVED, flatten
+from bench.store.store import Store
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One finished result. refers: keys of the results that it was made from. damage: why its manifest cannot be
+    used; None where it can (the files themselves are compared by `verify` only)."""
+
+    key: str
+    path: Path
+    spec: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    refers: tuple[str, ...] = ()
+    created: str = ""
+    damage: str | None = None
+
+    @property
+    def stage(self) -> str:
+        return self.key.split("/")[0]
+
+
+def entries(store: Store, stage: str | None = None) -> list[Entry]:
+    """Every finished result, by key. Raises `StoreError` where there is no store."""
+    if not store.root.is_dir():
+        raise StoreError(f"{store.root}: there is no such directory")
+    folders = [f for f in sorted(store.root.iterdir()) if f.is_dir() and f.name not in RESERVED]
+    if stage is not None:
+        known = [f.name for f in folders]
+        if stage not in known:
+            raise StoreError(f"stage={stage!r}: {store.root} has {', '.join(known) or 'no stages'}")
+        folders = [store.root / stage]
+    return [_entry(f"{f.name}/{path.name}", path) for f in folders for path in sorted(f.glob("??/*"))]
+
+
+def _entry(key: str, path: Path) -> Entry:
+    try:
+        manifest, spec = files.read_manifest(path), files.read_spec(path / files.SPEC)
+    except files.Damaged as damage:
+        return Entry(key, path, damage=str(damage))
+    named = {leaf for leaf in flatten(spec).values() if is_key(leaf)}
+    refers = tuple(sorted(named | set(manifest["uses"])))
+    return Entry(key, path, spec, manifest["facts"], refers, manifest["created"])
+
+
+def is_key(value: Any) -> bool:
+    """Whether a leaf of a spec names another result."""
+    if not isinstance(value, str) or value.count("/") != 1:
+        return False
+    digest = value.split("/")[1]
+    return len(digest) == 32 and set(digest) <= set("0123456789abcdef")
+
+
+def find_key(store: Store, text: str) -> str:
+    """The one key, finished or begun, that starts with `text` ("train/3fa2"). Raises `StoreError`."""
+    stage, _, prefix = text.partition("/")
+    finished = [f"{stage}/{path.name}" for path in (store.root / stage).glob(f"??/{prefix}*")]
+    begun = [f"{stage}/{path.stem}" for path in (store.root / "work" / stage).glob(f"{prefix}*.json")]
+    found = sorted({*finished, *begun})
+    if len(found) != 1:
+        some = f"fits {len(found)}: {', '.join(found[:5])}" if found else f"names nothing in {store.root}"
+        raise StoreError(f"key={text!r} {some}")
+    return found[0]
+
+
+def spec_of(store: Store, key: str) -> dict[str, Any]:
+    """The spec of a result that is finished or begun. Raises `StoreError` where neither can be read."""
+    for path in (store.path(key) / files.SPEC, store.work(key).with_suffix(".json")):
+        if path.exists():
+            try:
+                return files.read_spec(path)
+            except files.Damaged as damage:
+                raise StoreError(f"{key}: {damage}") from damage
+    raise StoreError(f"{key} is not in {store.root}")
+
+
+Difference = tuple[str, Any, Any]
+"""(dotted field, value here, value there); `ABSENT` where one side lacks the field."""
+
+ABSENT = "(absent)"
+
+
+def differences(here: dict[str, Any], there: dict[str, Any]) -> list[Difference]:
+    a, b = flatten(here), flatten(there)
+    names = sorted({*a, *b})
+    return [(n, a.get(n, ABSENT), b.get(n, ABSENT)) for n in names if a.get(n, ABSENT) != b.get(n, ABSENT)]
+
+
+def nearest(store: Store, key: str) -> tuple[Entry, list[Difference]] | None:
+    """The other finished result of the same stage whose spec differs in the fewest fields, and in which."""
+    spec, stage = spec_of(store, key), key.split("/")[0]
+    others = [e for e in entries(store) if e.stage == stage and e.key != key and e.damage is None]
+    compared = [(e, differences(spec, e.spec)) for e in others]
+    return min(compared, key=lambda pair: (len(pair[1]), pair[0].key), default=None)
+
+
+def why(store: Store, here: str, there: str, depth: int = 0) -> Iterator[str]:
+    """Lines that say how two results' specs differ; a field that names other results is followed into theirs."""
+    for name, a, b in differences(spec_of(store, here), spec_of(store, there)):
+        yield f"{'  ' * depth}{name}: {a!r} here, {b!r} there"
+        if is_key(a) and is_key(b):
+            try:
+                yield from why(store, a, b, depth + 1)
+            except StoreError as error:
+                yield f"{'  ' * (depth + 1)}({error})"
+
+
+def used_keys(store: Store, outputs: Path) -> tuple[set[str], int]:
+    """Keys that a ledger below `outputs` refers to, with all that those were made from; and the number of ledgers.
+
+    Raises `LedgerError` for a ledger that cannot be read: what it refers to would be unknown.
+    """
+    ledgers = sorted(outputs.glob(f"**/{ledger.FILENAME}"))
+    named = [value for path in ledgers for row in ledger.read(path) for value in row.artifacts.values()]
+    return closure(entries(store), {"/".join(value.split("/")[:2]) for value in named}), len(ledgers)
+
+
+def closure(known: Iterable[Entry], keys: set[str]) -> set[str]:
+    """The keys, and those of everything that their results were made from."""
+    refers = {entry.key: entry.refers for entry in known}
+    found, todo = set(keys), list(keys)
+    while todo:
+        fresh = set(refers.get(todo.pop(), ())) - found
+        found |= fresh
+        todo += fresh
+    return found

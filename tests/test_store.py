@@ -1,0 +1,329 @@
+"""The store: what is published, what is reused, what is noticed, and who waits for whom."""
+
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from filelock._marker import OwnerRecord, encode_marker
+
+from bench.errors import StoreError
+from bench.store import Store, spec_hash
+from bench.store import store as store_module
+
+SPEC = {"pool": "abc", "training": {"num_steps": 3, "learning_rate": 0.1}}
+
+KEY = f"train/{spec_hash('train', SPEC)}"
+
+
+class Producer:
+    """Writes two files, one of them in a folder, and counts how often it was asked."""
+
+    def __init__(self, text: str = "hello") -> None:
+        self.calls, self.text = 0, text
+
+    def __call__(self, out: Path, work: Path) -> dict[str, Any]:
+        self.calls += 1
+        (out / "model").mkdir()
+        (out / "model" / "weights.bin").write_bytes(self.text.encode() * 100)
+        (out / "note.txt").write_text(self.text)
+        return {"text": self.text, "shape": (1, 2)}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_verified_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "_verified", {})
+
+
+def forget() -> None:
+    """As if a new process looked."""
+    store_module._verified.clear()
+
+
+def test_second_make_reuses_the_first(tmp_path: Path) -> None:
+    store, produce = Store(tmp_path), Producer()
+    first = store.make("train", SPEC, produce)
+    second = store.make("train", SPEC, produce)
+    assert produce.calls == 1
+    assert (first.reused, second.reused) == (False, True)
+    assert first.facts == second.facts == {"text": "hello", "shape": [1, 2]}
+    assert first.key == second.key == KEY
+    assert first.path == store.path(first.key)
+    assert (first.path / "model" / "weights.bin").read_bytes() == b"hello" * 100
+    assert store.find("train", SPEC) == second
+    assert store.find("train", {**SPEC, "pool": "abd"}) is None
+
+
+def test_nothing_is_left_beside_a_published_result(tmp_path: Path) -> None:
+    Store(tmp_path).make("train", SPEC, Producer())
+    left = [p for name in ("tmp", "work", "locks", "damaged") for p in (tmp_path / name).rglob("*") if not p.is_dir()]
+    assert left == []
+    assert not any((tmp_path / "work" / "train").iterdir())
+    assert not any((tmp_path / "tmp" / "train").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ({"x": 1, "y": 2}, {"y": 2, "x": 1}, True),
+        ({"x": [1, 2]}, {"x": (1, 2)}, True),
+        ({"x": 1}, {"x": 2}, False),
+        ({"x": 1}, {"x": 1.0}, False),
+        ({"x": None}, {}, False),
+        ({"x": {"y": 1}}, {"x.y": 1}, False),
+    ],
+)
+def test_hash_knows_equal_specs(a: dict[str, Any], b: dict[str, Any], same: bool) -> None:
+    assert (spec_hash("train", a) == spec_hash("train", b)) is same
+    assert spec_hash("train", a) != spec_hash("sample", a)
+
+
+def test_hash_is_the_same_on_every_machine() -> None:
+    assert spec_hash("train", {"b": 0.1, "a": "flöwers"}) == "74599c9af52628815d3b556bb355c51b"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32(1), Path("x"), {1, 2}])
+def test_spec_that_is_not_plain_json_is_named(value: Any) -> None:
+    with pytest.raises(StoreError, match=r"train.*training\.lr="):
+        spec_hash("train", {"training": {"lr": value}})
+
+
+@pytest.mark.parametrize("stage", ["work", "locks", "tmp", "damaged", "../x", "Train", ""])
+def test_stage_names_that_would_collide_are_refused(stage: str) -> None:
+    with pytest.raises(StoreError, match="stage="):
+        spec_hash(stage, {})
+
+
+def test_facts_must_be_plain_json_and_nothing_is_published(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(StoreError, match="loss=nan"):
+        store.make("train", SPEC, lambda out, work: {"loss": float("nan")})
+    assert store.find("train", SPEC) is None
+
+
+def test_failed_producer_publishes_nothing_and_keeps_its_work(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def fails(out: Path, work: Path) -> dict[str, Any]:
+        (out / "half.bin").write_bytes(b"x")
+        (work / "checkpoint").write_text("step 7")
+        raise RuntimeError("no luck")
+
+    def goes_on(out: Path, work: Path) -> dict[str, Any]:
+        return {"from": (work / "checkpoint").read_text(), "in": sorted(p.name for p in out.iterdir())}
+
+    with pytest.raises(RuntimeError, match="no luck"):
+        store.make("train", SPEC, fails)
+    assert store.find("train", SPEC) is None
+    assert store.make("train", SPEC, goes_on).facts == {"from": "step 7", "in": []}
+    assert not store.work(KEY).exists()
+
+
+# ------------------------------------------------------------------------------------------------------ damage
+
+
+def truncate(path: Path) -> None:
+    with (path / "model" / "weights.bin").open("r+b") as file:
+        file.truncate(17)
+
+
+def flip_one_bit(path: Path) -> None:
+    body = bytearray((path / "model" / "weights.bin").read_bytes())
+    body[33] ^= 1
+    (path / "model" / "weights.bin").write_bytes(body)
+
+
+def flip_one_bit_and_keep_its_time(path: Path) -> None:
+    """What a failing disk does: no size, no time changes. Seen by the next process that reads the file."""
+    stat = (path / "model" / "weights.bin").stat()
+    flip_one_bit(path)
+    os.utime(path / "model" / "weights.bin", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    forget()
+
+
+def remove_a_file(path: Path) -> None:
+    (path / "note.txt").unlink()
+
+
+def add_a_file(path: Path) -> None:
+    (path / "model" / "more.bin").write_text("stray")
+
+
+def alter_the_facts(path: Path) -> None:
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["facts"]["text"] = "better"
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def cut_the_manifest(path: Path) -> None:
+    body = (path / "manifest.json").read_text()
+    (path / "manifest.json").write_text(body[: len(body) // 2])
+
+
+def alter_the_spec(path: Path) -> None:
+    (path / "spec.json").write_text("{}")
+
+
+HARMS = [truncate, flip_one_bit, flip_one_bit_and_keep_its_time, remove_a_file, add_a_file, alter_the_facts]
+HARMS += [cut_the_manifest, alter_the_spec]
+
+
+@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize("seen_before", [True, False])
+def test_damaged_result_is_noticed_and_made_again(tmp_path: Path, harm: Any, seen_before: bool, caplog: Any) -> None:
+    store, produce = Store(tmp_path), Producer()
+    path = store.make("train", SPEC, produce).path
+    good = {p: p.read_bytes() for p in path.rglob("*.bin")}
+    if not seen_before:
+        forget()
+    harm(path)
+    assert store.find("train", SPEC) is None
+    again = store.make("train", SPEC, produce)
+    assert (produce.calls, again.reused) == (2, False)
+    assert {p: p.read_bytes() for p in path.rglob("*.bin")} == good
+    assert len(list((tmp_path / "damaged" / "train").iterdir())) == 1
+    assert "is damaged" in caplog.text and "made again" in caplog.text
+
+
+def test_files_are_read_in_full_once_per_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    store.make("train", SPEC, Producer())
+    forget()
+    read: list[Path] = []
+    verify = store_module.files.verify
+    monkeypatch.setattr(
+        store_module.files, "verify", lambda path, manifest: (read.append(path), verify(path, manifest))
+    )
+    for _ in range(3):
+        assert Store(tmp_path).find("train", SPEC) is not None
+    assert len(read) == 1
+
+
+# ------------------------------------------------------------------------------------------- several processes
+
+
+def _slow_make(root: Path, started: Any, seconds: float, name: str) -> None:
+    def produce(out: Path, work: Path) -> dict[str, Any]:
+        with (root / "calls").open("a") as file:
+            file.write(f"{name}\n")
+        started.set()
+        time.sleep(seconds)
+        (out / "x.bin").write_bytes(name.encode())
+        return {"by": name}
+
+    result = Store(root).make("train", SPEC, produce)
+    assert (result.path / "x.bin").exists()
+
+
+def test_of_two_processes_one_computes_and_the_other_waits(tmp_path: Path, caplog: Any) -> None:
+    caplog.set_level(logging.INFO, logger="bench")
+    context = multiprocessing.get_context("spawn")
+    started = context.Event()
+    other = context.Process(target=_slow_make, args=(tmp_path, started, 2.0, "other"))
+    other.start()
+    assert started.wait(30)
+    result = Store(tmp_path).make("train", SPEC, Producer())
+    other.join(30)
+    assert other.exitcode == 0
+    assert (result.facts, result.reused) == ({"by": "other"}, True)
+    assert (tmp_path / "calls").read_text() == "other\n"
+    waiting = [r.getMessage() for r in caplog.records if "waiting" in r.getMessage()]
+    assert len(waiting) == 1 and f"process {other.pid} on " in waiting[0]
+
+
+def test_killed_holder_on_this_machine_is_noticed_at_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    started = context.Event()
+    other = context.Process(target=_slow_make, args=(tmp_path, started, 600.0, "killed"))
+    other.start()
+    assert started.wait(30)
+    assert other.pid is not None
+    os.kill(other.pid, signal.SIGKILL)
+    other.join(30)
+    assert list((tmp_path / "locks").rglob("*.lock")), "the dead holder left its lock"
+    assert list((tmp_path / "tmp" / "train").iterdir()), "and its half-written result"
+    began = time.monotonic()
+    result = Store(tmp_path).make("train", SPEC, Producer())
+    assert time.monotonic() - began < 5 < store_module.lease.LEASE_SECONDS
+    assert result.facts["text"] == "hello"
+    assert not any((tmp_path / "tmp" / "train").iterdir())
+
+
+def _lock_of_another_machine(store: Store) -> Path:
+    lock = store.lock(KEY)
+    lock.parent.mkdir(parents=True)
+    record = OwnerRecord(pid=4242, hostname="node17", mode="lease", token="0" * 32, lease_duration=store.lease_seconds)
+    lock.write_bytes(encode_marker(record))
+    return lock
+
+
+@pytest.mark.parametrize("ahead_hours", [-48, 0, 48])
+def test_holder_that_died_on_another_machine_is_outwaited(tmp_path: Path, ahead_hours: int, caplog: Any) -> None:
+    """However wrong that machine's clock was: only change is watched, never compared with the time here."""
+    caplog.set_level(logging.INFO, logger="bench")
+    store = Store(tmp_path, lease_seconds=1.0)
+    lock = _lock_of_another_machine(store)
+    then = time.time() + ahead_hours * 3600
+    os.utime(lock, (then, then))
+    began = time.monotonic()
+    assert store.make("train", SPEC, Producer()).facts["text"] == "hello"
+    assert 0.9 < time.monotonic() - began < 10
+    assert "process 4242 on node17" in caplog.text
+
+
+def test_live_holder_whose_clock_goes_backwards_keeps_its_lease(tmp_path: Path) -> None:
+    store = Store(tmp_path, lease_seconds=1.0)
+    lock = _lock_of_another_machine(store)
+    context = multiprocessing.get_context("spawn")
+    beats = context.Process(target=_beat_backwards, args=(lock, 3.0))
+    beats.start()
+    while lock.stat().st_mtime > time.time() - 1000:  # until the first beat
+        time.sleep(0.01)
+    began = time.monotonic()
+    store.make("train", SPEC, Producer())
+    beats.join()
+    assert time.monotonic() - began > 2.5, "a live holder was robbed"
+
+
+def _beat_backwards(lock: Path, seconds: float) -> None:
+    end, then = time.monotonic() + seconds, time.time() - 5000.0
+    while time.monotonic() < end:
+        os.utime(lock, (then, then))
+        then -= 60
+        time.sleep(0.1)
+    lock.unlink()
+
+
+def test_robbed_holder_uses_what_was_published_meanwhile(tmp_path: Path, caplog: Any) -> None:
+    """A process that slept past its lease (a suspended laptop) finds its scratch gone and its successor's result."""
+    store = Store(tmp_path)
+
+    def suspended(out: Path, work: Path) -> dict[str, Any]:
+        store.lock(KEY).unlink()
+        Store(tmp_path).make("train", SPEC, Producer("successor"))
+        return Producer("too late")(out, work)
+
+    result = store.make("train", SPEC, suspended)
+    assert (result.facts["text"], result.reused) == ("successor", True)
+    assert "published by another process" in caplog.text
+
+
+def test_of_two_that_publish_at_once_the_first_wins(tmp_path: Path, caplog: Any) -> None:
+    store, elsewhere = Store(tmp_path / "a"), Store(tmp_path / "b")
+
+    def slow(out: Path, work: Path) -> dict[str, Any]:
+        facts = Producer("second")(out, work)
+        shutil.copytree(elsewhere.make("train", SPEC, Producer("first")).path, store.path(KEY))
+        return facts
+
+    assert store.make("train", SPEC, slow).facts["text"] == "first"
+    assert store.make("train", SPEC, slow).facts["text"] == "first"
+    assert "published by another process" in caplog.text
+    assert not any((tmp_path / "a" / "tmp" / "train").iterdir())
