@@ -1,0 +1,37 @@
+"""python -m bench.report RUN_DIR… [--out DIR]"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.report.write import write
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints the tables on stdout and the paths of all files on stderr. Exit status 2 for what cannot be
+    read."""
+    parser = argparse.ArgumentParser(prog="python -m bench.report", description="Tables and figures from ledgers.")
+    parser.add_argument("runs", nargs="+", type=Path, help="directories of chains, of sweeps, or ledger files")
+    parser.add_argument("--out", type=Path, help="where to write (default: report/ in the first sweep's directory)")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    try:
+        report = write(given.runs, given.out or default_out(given.runs[0]))
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(report.text)
+    print("Written:", *(f"  {path}" for path in report.paths), sep="\n", file=sys.stderr)
+    return 0
+
+
+def default_out(run: Path) -> Path:
+    """report/ beside the chains: in the sweep's directory, also where one chain or its ledger is given."""
+    directory = run.parent if run.is_file() else run
+    return (directory.parent if (directory / "ledger.jsonl").exists() else directory) / "report"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

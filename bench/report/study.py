@@ -1,0 +1,238 @@
+"""From chains to what is compared: studies of conditions, over generations and seeds.
+
+A study holds the chains that differ in nothing but mixing policy and seed, so only within one are numbers
+averaged and compared. A condition is one mixing policy with its parameters; its chains are its seeds.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.config import LOCAL_KEYS
+from bench.errors import LedgerError
+from bench.ledger import Chain, Row
+
+MAIN_METRICS = ("fid", "precision", "recall")
+NOT_THE_SETTING = (*LOCAL_KEYS, "seed", "mixing", "protocol")
+"""Configuration keys in which the chains of one study may differ."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """ratio: the synthetic share of the training set from generation 1 on, where it is one number; else
+    None."""
+
+    policy: str
+    label: str
+    ratio: float | None
+    parameters: str
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Which score, so exactly that two of them may be compared."""
+
+    metric: str
+    feature_space: str
+    reference: str
+    num_subject: int
+    num_reference: int
+    parameters: str
+    direction: str
+
+    @property
+    def arrow(self) -> str:
+        return "↑" if self.direction == "up" else "↓"
+
+    @property
+    def sizes(self) -> str:
+        """N on both sides, and the parameters."""
+        n = f"N = {self.num_subject}"
+        if self.num_reference != self.num_subject:
+            n += f" against {self.num_reference}"
+        given = json.loads(self.parameters)
+        return ", ".join([n, *(f"{name} = {value}" for name, value in given.items())])
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Chains that may be compared. chains[condition][seed] is one chain; conditions come by policy and
+    ratio."""
+
+    title: str
+    chains: dict[Condition, dict[int, Chain]]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def conditions(self) -> list[Condition]:
+        return list(self.chains)
+
+    @property
+    def by_ratio(self) -> bool:
+        """Whether the ratio alone tells the conditions apart."""
+        ratios = [c.ratio for c in self.chains]
+        return None not in ratios and len(set(ratios)) == len(ratios)
+
+    @property
+    def generations(self) -> list[int]:
+        return sorted({row.generation for row in self.rows()})
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({seed for seeds in self.chains.values() for seed in seeds})
+
+    def rows(self) -> list[Row]:
+        return [row for seeds in self.chains.values() for chain in seeds.values() for row in chain.rows]
+
+    def measures(self, metric: str | None = None) -> list[Measure]:
+        """The scores that some samples have, in the order of the ledger."""
+        found = {_measure(s): None for row in self.rows() for s in row.scores if s["subject"] == "samples"}
+        return [m for m in found if metric in (None, m.metric)]
+
+    def values(self, condition: Condition, generation: int, measure: Measure) -> dict[int, float]:
+        """seed -> value, for the seeds that have it."""
+        found = {}
+        for seed, chain in self.chains[condition].items():
+            values = [dict(_scores(row, "samples")) for row in chain.rows if row.generation == generation]
+            if values and measure in values[0]:
+                found[seed] = values[0][measure]
+        return found
+
+    def floor(self, measure: Measure) -> float | None:
+        """The same score of real training images: what a perfect generator would reach. None where it was not
+        computed. Its seeds share the real images, so it is one number; the first is taken."""
+        for row in self.rows():
+            for candidate, value in _scores(row, "real_train"):
+                if candidate == measure:
+                    return value
+        return None
+
+
+def _measure(score: dict[str, Any]) -> Measure:
+    return Measure(
+        metric=score["metric"],
+        feature_space=score["feature_space"],
+        reference=score["reference"],
+        num_subject=score["num_subject"],
+        num_reference=score["num_reference"],
+        parameters=json.dumps(score["parameters"], sort_keys=True),
+        direction=score["direction"],
+    )
+
+
+def _scores(row: Row, subject: str) -> list[tuple[Measure, float]]:
+    return [(_measure(s), s["value"]) for s in row.scores if s["subject"] == subject]
+
+
+def condition_of(row: Row) -> Condition:
+    """The mixing policy that the row's chain follows."""
+    parameters = {k: v for k, v in row.config.get("mixing", {}).items() if k != "policy"}
+    ratio = 1.0 if row.policy == "replace" else parameters.get("synthetic_ratio")
+    if not isinstance(ratio, int | float):
+        ratio = None
+    if row.policy == "blend" and ratio is not None and parameters.get("real_part", "redrawn") == "redrawn":
+        label = f"{ratio:.2f}"
+    else:
+        given = ", ".join(f"{_short(name)} {_text(value)}" for name, value in parameters.items())
+        label = row.policy.replace("_", " ") + (f" ({given})" if given else "")
+    return Condition(row.policy, label, ratio, json.dumps(parameters, sort_keys=True))
+
+
+def _short(name: str) -> str:
+    return {"synthetic_ratio": "r", "synthetic_per_real": "λ", "num_generations": "last", "real_part": "real"}.get(
+        name, name.replace("_", " ")
+    )
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def studies(chains: Iterable[Chain]) -> list[Study]:
+    """Groups chains by everything but mixing policy and seed. Raises `LedgerError` where one seed of one
+    condition is there twice."""
+    groups: dict[str, list[Chain]] = {}
+    for chain in chains:
+        groups.setdefault(_setting(chain.rows[0]), []).append(chain)
+    differing = _differing([json.loads(setting) for setting in groups])
+    found = []
+    for setting, members in groups.items():
+        by_condition: dict[Condition, dict[int, Chain]] = {}
+        for chain in members:
+            row = chain.rows[0]
+            seeds = by_condition.setdefault(condition_of(row), {})
+            if row.seed in seeds:
+                raise LedgerError(
+                    f"chains {seeds[row.seed].id} and {chain.id} are the same policy and seed: give one of the two"
+                )
+            seeds[row.seed] = chain
+        ordered = sorted(by_condition, key=lambda c: (c.policy, 2.0 if c.ratio is None else c.ratio, c.label))
+        in_order = {c: dict(sorted(by_condition[c].items())) for c in ordered}
+        found.append(Study(_title(members, json.loads(setting), differing), in_order, _notes(in_order)))
+    return sorted(found, key=lambda study: study.title)
+
+
+def _setting(row: Row) -> str:
+    flat = {"dataset": row.dataset, "generator.name": row.generator, **_flat(row.config)}
+    local = tuple(f"{key}." for key in NOT_THE_SETTING)
+    kept = {k: v for k, v in flat.items() if not f"{k}.".startswith(local)}
+    return json.dumps(kept, sort_keys=True)
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return flat
+
+
+def _differing(settings: list[dict[str, Any]]) -> list[str]:
+    keys = sorted({key for setting in settings for key in setting})
+    return [key for key in keys if len({json.dumps(setting.get(key)) for setting in settings}) > 1]
+
+
+def _title(chains: list[Chain], setting: dict[str, Any], differing: list[str]) -> str:
+    sweeps = sorted({chain.rows[0].sweep for chain in chains})
+    row = chains[0].rows[0]
+    resolution = row.config.get("data", {}).get("resolution")
+    size = f" at {resolution} px" if resolution else ""
+    title = f"{', '.join(sweeps)}: {row.dataset}{size}, {row.generator}"
+    said = ("dataset", "generator.name", "data.resolution", "data.name", "data.kind")
+    plain = [key for key in differing if key not in said]
+    extra = ", ".join(f"{key}={setting.get(key)}" for key in plain[:4])
+    return title + (f" ({extra}{', …' if len(plain) > 4 else ''})" if extra else "")
+
+
+def _notes(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
+    """What a reader must know: damage, chains of different length, conditions with fewer seeds."""
+    notes = [note for seeds in chains.values() for chain in seeds.values() for note in chain.notes]
+    lengths = {chain.id: chain.rows[-1].generation for seeds in chains.values() for chain in seeds.values()}
+    longest = max(lengths.values())
+    notes += [f"{name} ends at generation {g} of {longest}" for name, g in lengths.items() if g < longest]
+    seeds_of = {c.label: len(seeds) for c, seeds in chains.items()}
+    if len(set(seeds_of.values())) > 1:
+        notes.append("seeds per condition differ: " + ", ".join(f"{c} has {n}" for c, n in seeds_of.items()))
+    if 1 in seeds_of.values():
+        notes.append("conditions with a single seed have no interval: differences there may be noise")
+    return notes
+
+
+def probes_path(chain: Chain, row: Row) -> Path | None:
+    """The stored probes of a generation, uint8 (P, 3, H, W) npy; None where the file is gone."""
+    return artifact_path(chain, row, "probes")
+
+
+def artifact_path(chain: Chain, row: Row, name: str) -> Path | None:
+    """A stored result of a row: below the store that the row names or, where the outputs were moved, below
+    the one beside the sweep. A key `stage/hash` is kept under `stage/ha/hash`."""
+    if name not in row.artifacts:
+        return None
+    stage, digest, *rest = Path(row.artifacts[name]).parts
+    inside = [Path(row.artifacts[name]), Path(stage, digest[:2], digest, *rest)]
+    for store in (Path(row.store_dir), chain.directory.parent.parent / "store"):
+        for path in inside:
+            if (store / path).exists():
+                return store / path
+    return None

@@ -1,0 +1,85 @@
+"""Grouping: only what may be averaged is averaged."""
+
+import dataclasses
+from pathlib import Path
+
+import fabricate
+import pytest
+
+from bench import ledger
+from bench.errors import LedgerError
+from bench.report.study import artifact_path, condition_of, studies
+
+
+def test_conditions_come_by_ratio_and_hold_their_seeds(tmp_path: Path) -> None:
+    fabricate.sweep(tmp_path, ratios=(1.0, 0.0, 0.5), seeds=(2, 0))
+    (study,) = studies(ledger.read_runs([tmp_path]))
+    assert [c.label for c in study.conditions] == ["0.00", "0.50", "1.00"]
+    assert study.by_ratio
+    assert study.seeds == [0, 2]
+    assert study.generations == [0, 1, 2, 3]
+    fid = study.measures("fid")[0]
+    assert fid.arrow == "↓"
+    assert fid.sizes == "N = 1024"
+    assert study.measures("recall")[0].sizes == "N = 1024, k = 3"
+    assert study.floor(fid) == 21.0
+    values = study.values(study.conditions[2], 3, fid)
+    assert values == {s: fabricate.row(1.0, 3, s).scores[0]["value"] for s in (0, 2)}
+
+
+def test_another_setting_is_another_study_named_by_what_differs(tmp_path: Path) -> None:
+    for resolution in (16, 32):
+        data = {"name": "procedural", "kind": "flowers", "resolution": resolution, "num_train": resolution * 64}
+        fabricate.sweep(tmp_path, seeds=(0,), sweep=f"s{resolution}", data=data, pictures=False)
+    titles = [s.title for s in studies(ledger.read_runs([tmp_path]))]
+    assert titles == [
+        "s16: made-up at 16 px, ddpm (data.num_train=1024)",
+        "s32: made-up at 32 px, ddpm (data.num_train=2048)",
+    ]
+
+
+def test_one_policy_and_seed_twice_is_refused(tmp_path: Path) -> None:
+    for sweep in ("one", "two"):
+        fabricate.sweep(tmp_path, ratios=(0.5,), seeds=(0,), sweep=sweep, pictures=False)
+    with pytest.raises(LedgerError, match="the same policy and seed"):
+        studies(ledger.read_runs([tmp_path]))
+
+
+@pytest.mark.parametrize(
+    ("policy", "parameters", "label", "ratio"),
+    [
+        ("blend", {"synthetic_ratio": 0.5, "real_part": "redrawn"}, "0.50", 0.5),
+        ("blend", {"synthetic_ratio": 0.5, "real_part": "fixed"}, "blend (r 0.5, real fixed)", 0.5),
+        ("blend", {"synthetic_ratio": [0.0, 1.0]}, "blend (r [0.0, 1.0])", None),
+        ("replace", {}, "replace", 1.0),
+        ("accumulate_subsample", {}, "accumulate subsample", None),
+        ("augment", {"synthetic_per_real": 0.2}, "augment (λ 0.2)", None),
+    ],
+)
+def test_a_condition_is_named_by_its_policy(policy: str, parameters: dict, label: str, ratio: float | None) -> None:
+    row = fabricate.row(0.5, 1, 0)
+    row = dataclasses.replace(row, policy=policy, config={**row.config, "mixing": {"policy": policy, **parameters}})
+    condition = condition_of(row)
+    assert (condition.label, condition.ratio) == (label, ratio)
+
+
+def test_what_a_reader_must_know_is_noted(tmp_path: Path) -> None:
+    fabricate.sweep(tmp_path, ratios=(0.0,), seeds=(0, 1), pictures=False)
+    fabricate.sweep(tmp_path, ratios=(1.0,), seeds=(0,), num_generations=2, pictures=False)
+    (study,) = studies(ledger.read_runs([tmp_path]))
+    notes = "\n".join(study.notes)
+    assert "ends at generation 1 of 3" in notes
+    assert "seeds per condition differ: 0.00 has 2, 1.00 has 1" in notes
+    assert "single seed" in notes
+
+
+def test_artifacts_are_found_where_the_store_was_and_where_it_was_moved(tmp_path: Path) -> None:
+    fabricate.sweep(tmp_path / "old", ratios=(0.0,), seeds=(0,), num_generations=1)
+    (chain,) = ledger.read_runs([tmp_path / "old"])
+    here = artifact_path(chain, chain.rows[0], "probes")
+    assert here is not None and here.is_relative_to(tmp_path / "old" / "store")
+    (tmp_path / "old").rename(tmp_path / "new")
+    (chain,) = ledger.read_runs([tmp_path / "new"])
+    moved = artifact_path(chain, chain.rows[0], "probes")
+    assert moved is not None and moved.is_relative_to(tmp_path / "new")
+    assert artifact_path(chain, chain.rows[0], "nothing") is None
