@@ -9,7 +9,9 @@ from bench import generators, mixing, stages, tracking
 from bench.composition import PoolRef
 from bench.config import Config, chain_id, to_dict
 from bench.console import Console
+from bench.datasets import RealData
 from bench.metrics import features
+from bench.mixing import History
 from bench.pool import REAL, Pool
 from bench.recording import make_row, record, summary
 from bench.runtime import resolve
@@ -26,61 +28,48 @@ def run_chain(config: Config, console: Console) -> Path:
     chain = chain_id(config)
     directory = Path(config.output_dir) / config.name / chain
     directory.mkdir(parents=True, exist_ok=True)
-    shop = Workshop(Store(Path(config.store_dir)), resolve(config.runtime), console)
-
+    console.where = chain
     generators.check(config.generator, config.data.resolution)
     features.feature_space_spec(config.metrics.feature_space, config.metrics.weights)
-    console.where = chain
-    real, real_result = stages.real_data(shop, config.data)
-    num_samples = config.num_samples or max(len(real.train), config.metrics.num_images)
-    num_reserve = len(real.reserve) if real.reserve else 0
-    mixing.plan(config.mixing, config.seed, config.num_generations, len(real.train), num_reserve, num_samples)
     policy = mixing.resolve(config.mixing)
+    shop = Workshop(Store(Path(config.store_dir)), resolve(config.runtime), console)
+    real, real_result = stages.real_data(shop, config.data)
+    history = begin(config, real)
+    num_samples = config.num_samples or max(history.budget, config.metrics.num_images)
+    mixing.plan(policy, history, config.num_generations, num_samples)
 
-    tracker = tracking.start(
-        config.tracking, chain_id=chain, sweep=config.name, config=to_dict(config), directory=directory
-    )
     pools = {pool.id: pool for pool in (real.train, real.reserve) if pool}
-    synthetic: tuple[PoolRef, ...] = ()
     model: Result | None = None
-    for generation in range(config.num_generations):
-        started = time.monotonic()
-        console.where = f"{chain} · generation {generation}"
-        history = mixing.History(
-            generation=generation,
-            real=PoolRef.of(real.train, REAL),
-            reserve=PoolRef.of(real.reserve, REAL) if real.reserve else None,
-            synthetic=synthetic,
-            budget=len(real.train),
-            seed=config.seed,
-        )
-        composition = mixing.compose(policy, history)
-        generator = stages.with_num_steps(config.generator, len(composition))
-        model = stages.train(
-            shop, generator, composition, pools, config.seed, generation, model if config.warm_start else None
-        )
-        samples = stages.sample(shop, generator, model, config.seed, generation, num_samples, config.num_probes)
-        pool = Pool.load(samples.path / "pool")
-        scored = stages.score(shop, config.metrics, pool, real)
+    with tracking.mirror(config.tracking, chain, config.name, to_dict(config), directory) as tracker:
+        for generation in range(config.num_generations):
+            started = time.monotonic()
+            console.where = f"{chain} · generation {generation}"
+            composition = mixing.compose(policy, history)
+            model = stages.train(shop, config, generation, composition, pools, previous=model)
+            sampled = stages.sample(shop, config, generation, model, num_samples)
+            samples = Pool.load(sampled.path / "pool")
+            scored = stages.score(shop, config.metrics, samples, real)
 
-        pools[pool.id] = pool
-        synthetic = (*synthetic, PoolRef.of(pool, generation))
-        results = {"real": real_result, "train": model, "sample": samples, "score": scored}
-        seconds = time.monotonic() - started
-        row = make_row(
-            config,
-            chain,
-            generation,
-            composition,
-            history,
-            results,
-            shop,
-            seconds,
-            stages.read_scores(scored),
-        )
-        probes = np.load(samples.path / "probes.npy", allow_pickle=False)
-        record(directory, row, probes)
-        tracker.log_generation(row, probes)
-        console.say(summary(row, reused=all(r.reused for r in results.values())))
-    tracker.finish("finished")
+            results = {"real": real_result, "train": model, "sample": sampled, "score": scored}
+            counts = composition.counts(history.real, history.reserve)
+            row = make_row(config, shop, generation, counts, results, time.monotonic() - started)
+            probes = np.load(sampled.path / "probes.npy", allow_pickle=False)
+            record(directory, row, probes)
+            tracker.log_generation(row, probes)
+            console.say(summary(row, reused=all(result.reused for result in results.values())))
+
+            pools[samples.id] = samples
+            history = history.grown(PoolRef.of(samples, generation))
     return directory
+
+
+def begin(config: Config, real: RealData) -> History:
+    """The history that generation 0 sees: real images and nothing else."""
+    return History(
+        generation=0,
+        real=PoolRef.of(real.train, REAL),
+        reserve=PoolRef.of(real.reserve, REAL) if real.reserve else None,
+        synthetic=(),
+        budget=len(real.train),
+        seed=config.seed,
+    )

@@ -8,14 +8,13 @@ lives in your own file: `mixing=custom mixing.function=my_module:my_policy` (REA
 import importlib
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bench.composition import Composition, Part, PoolRef
 from bench.config import CustomConfig, MixingConfig, to_dict
 from bench.errors import BenchError, ConfigError, DataError
-from bench.pool import REAL
 from bench.seeds import derive_seed
 
 Policy = Callable[..., Composition]
@@ -37,6 +36,10 @@ class History:
     synthetic: tuple[PoolRef, ...]
     budget: int
     seed: int
+
+    def grown(self, samples: PoolRef) -> "History":
+        """The history of the next generation, with the samples of this one in it."""
+        return replace(self, generation=self.generation + 1, synthetic=(*self.synthetic, samples))
 
     def draw(self, pool: PoolRef, num_images: int, fixed: bool = False) -> Part:
         """`num_images` rows of `pool` without replacement. fixed: the same draw in every generation, and nested:
@@ -86,7 +89,7 @@ def _name(pool: PoolRef) -> str:
 # ------------------------------------------------------------------------------------------------------ policies
 
 
-def replace(history: History) -> Composition:
+def replace_only(history: History) -> Composition:
     """Only the previous generation's samples (MAD's fully synthetic loop; Martínez et al. 2306.06130)."""
     return Composition((history.draw(history.synthetic[-1], history.budget),))
 
@@ -136,8 +139,13 @@ def fresh(history: History, synthetic_ratio: float) -> Composition:
 
 
 POLICIES: dict[str, Policy] = {
-    function.__name__: function
-    for function in (replace, blend, augment, accumulate, accumulate_subsample, window, fresh)
+    "replace": replace_only,
+    "blend": blend,
+    "augment": augment,
+    "accumulate": accumulate,
+    "accumulate_subsample": accumulate_subsample,
+    "window": window,
+    "fresh": fresh,
 }
 
 
@@ -193,20 +201,18 @@ def compose(policy: Callable[[History], Composition], history: History) -> Compo
 
 
 def plan(
-    config: MixingConfig, seed: int, num_generations: int, num_real: int, num_reserve: int, num_samples: int
+    policy: Callable[[History], Composition], start: History, num_generations: int, num_samples: int
 ) -> list[Composition]:
-    """The compositions of a whole chain from the sizes of its pools alone, with placeholder ids: the rows are the real
-    ones. So whatever will not work (a reserve that runs out in generation 7) is said before anything is trained."""
-    policy = resolve(config)
-    reserve = PoolRef("reserve", num_reserve, REAL) if num_reserve else None
+    """The compositions of a whole chain, drawn before anything is trained: the rows are the real ones, the samples'
+    pools are placeholders. So whatever will not work (a reserve that runs out in generation 7) is said at once."""
     compositions: list[Composition] = []
+    history = start
     for generation in range(num_generations):
-        synthetic = tuple(PoolRef(f"samples {g}", num_samples, g) for g in range(generation))
-        history = History(generation, PoolRef("real", num_real, REAL), reserve, synthetic, num_real, seed)
         try:
             compositions.append(compose(policy, history))
         except BenchError:
             raise
         except Exception as error:  # a user's own policy may fail in any way; say whose and when
             raise DataError(f"the mixing policy failed for generation {generation}: {error!r}") from error
+        history = history.grown(PoolRef(f"samples of generation {generation}", num_samples, generation))
     return compositions

@@ -1,19 +1,17 @@
 """From the results of one generation to its ledger row, its probe picture and its line on the console."""
 
 import logging
-import math
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from bench import environment, ledger
-from bench.composition import Composition
-from bench.config import Config, config_hash, to_dict
+from bench.config import Config, chain_id, config_hash, to_dict
 from bench.ledger import Row
-from bench.mixing import History
-from bench.stages import Workshop
+from bench.pictures import grid
+from bench.stages import Workshop, read_scores
 from bench.store import Result
 
 log = logging.getLogger(__name__)
@@ -21,29 +19,26 @@ log = logging.getLogger(__name__)
 
 def make_row(
     config: Config,
-    chain: str,
-    generation: int,
-    composition: Composition,
-    history: History,
-    results: dict[str, Result],
     shop: Workshop,
+    generation: int,
+    counts: dict[str, Any],
+    results: dict[str, Result],
     wall_seconds: float,
-    scores: list[dict],
 ) -> Row:
-    """Everything needed to cite the scores of one generation. The stages' own seconds are those of whoever computed
-    them; `wall_seconds` is what this run spent: near nothing where all was stored."""
+    """Everything needed to cite the scores of one generation. counts: of its composition; results: by stage. The
+    stages' own seconds are those of whoever computed them; `wall_seconds` is what this run spent."""
     train, sample, score = results["train"], results["sample"], results["score"]
     paths = {name: result.path.relative_to(shop.store.root).as_posix() for name, result in results.items()}
     return Row(
-        chain=chain,
+        chain=chain_id(config),
         sweep=config.name,
         generation=generation,
         seed=config.seed,
         policy=config.mixing.policy,
         dataset=getattr(config.data, "kind", config.data.name),
         generator=config.generator.name,
-        composition=composition.counts(history.real, history.reserve),
-        scores=scores,
+        composition=counts,
+        scores=read_scores(score),
         train=train.facts,
         sample=sample.facts,
         score=score.facts,
@@ -56,7 +51,7 @@ def make_row(
         store_dir=str(Path(config.store_dir).resolve()),
         config=to_dict(config),
         config_hash=config_hash(config),
-        protocol=to_dict(config.protocol),
+        protocol={k: v for k, v in to_dict(config.protocol).items() if k in ("name", "version", "deviations")},
         environment={**environment.describe(), **shop.runtime.facts()},
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         wall_seconds=round(wall_seconds, 3),
@@ -91,20 +86,6 @@ def _free_name(path: Path) -> Path:
     while (aside := path.with_name(f"superseded-{number}.jsonl")).exists():
         number += 1
     return aside
-
-
-def grid(images: np.ndarray, min_side: int = 64) -> Image.Image:
-    """uint8 (N, 3, H, H) as one near-square picture; small images enlarged by whole factors."""
-    columns = math.ceil(math.sqrt(len(images)))
-    rows = math.ceil(len(images) / columns)
-    side = images.shape[-1]
-    canvas = np.full((rows * (side + 1), columns * (side + 1), 3), 255, np.uint8)
-    for i, image in enumerate(images):
-        top, left = (i // columns) * (side + 1), (i % columns) * (side + 1)
-        canvas[top : top + side, left : left + side] = image.transpose(1, 2, 0)
-    factor = max(1, math.ceil(min_side / side))
-    picture = Image.fromarray(canvas)
-    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
 
 def summary(row: Row, reused: bool) -> str:

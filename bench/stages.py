@@ -16,7 +16,7 @@ import numpy as np
 
 from bench import datasets, generators
 from bench.composition import Composition
-from bench.config import DataConfig, GeneratorConfig, MetricsConfig
+from bench.config import Config, DataConfig, GeneratorConfig, MetricsConfig
 from bench.console import Console
 from bench.datasets import RealData
 from bench.metrics import features, scores
@@ -61,6 +61,43 @@ def real_data(shop: Workshop, config: DataConfig) -> tuple[RealData, Result]:
     return RealData(Pool.load(result.path / "train"), Pool.load(result.path / "heldout"), reserve), result
 
 
+def train(
+    shop: Workshop,
+    config: Config,
+    generation: int,
+    composition: Composition,
+    pools: dict[str, Pool],
+    previous: Result | None,
+) -> Result:
+    """A model fitted to `composition`: from scratch, or where `warm_start` says so from the weights of `previous`."""
+    generator = with_num_steps(config.generator, len(composition))
+    seed = derive_seed(config.seed, generation, "train")
+    start = previous if config.warm_start else None
+
+    def produce(out: Path, work: Path) -> dict[str, Any]:
+        composition.save(out)
+        with shop.console.stage(f"train on {len(composition)} images", unit="steps") as progress:
+            return generators.fit(
+                generator,
+                composition.images(pools),
+                seed=seed,
+                out=out / "model",
+                work=work,
+                runtime=shop.runtime,
+                progress=progress,
+                init=start.path / "model" if start else None,
+            )
+
+    spec = {
+        "generator": generators.train_spec(generator),
+        "composition": composition.id,
+        "seed": seed,
+        "init": start.key if start else None,
+        "precision": shop.runtime.precision,
+    }
+    return shop.store.make("train", spec, produce)
+
+
 def with_num_steps(config: GeneratorConfig, num_images: int) -> GeneratorConfig:
     """The generator with `num_epochs`, where it is given, counted out in optimiser steps over `num_images`."""
     training = getattr(config, "training", None)
@@ -70,80 +107,36 @@ def with_num_steps(config: GeneratorConfig, num_images: int) -> GeneratorConfig:
     return replace(config, training=replace(training, num_steps=num_steps, num_epochs=None))  # type: ignore[call-arg]
 
 
-def train(
-    shop: Workshop,
-    config: GeneratorConfig,
-    composition: Composition,
-    pools: dict[str, Pool],
-    run_seed: int,
-    generation: int,
-    previous: Result | None,
-) -> Result:
-    """A model fitted to `composition`, from scratch, or from the weights of `previous` where that is given."""
-    seed = derive_seed(run_seed, generation, "train")
+def sample(shop: Workshop, config: Config, generation: int, model: Result, num_samples: int) -> Result:
+    """A pool of `num_samples` samples, and beside it `probes.npy`: a few pictures from noise that is the same in every
+    generation, to be looked at and never trained on or scored."""
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
-        composition.save(out)
-        with shop.console.stage(f"train on {len(composition)} images", unit="steps") as progress:
-            return generators.fit(
-                config,
-                composition.images(pools),
-                seed=seed,
-                out=out / "model",
-                work=work,
-                runtime=shop.runtime,
-                progress=progress,
-                init=previous.path / "model" if previous else None,
-            )
-
-    spec = {
-        "generator": generators.train_spec(config),
-        "composition": composition.id,
-        "seed": seed,
-        "init": previous.key if previous else None,
-        "precision": shop.runtime.precision,
-    }
-    return shop.store.make("train", spec, produce)
-
-
-def sample(
-    shop: Workshop,
-    config: GeneratorConfig,
-    model: Result,
-    run_seed: int,
-    generation: int,
-    num_samples: int,
-    num_probes: int,
-) -> Result:
-    """A pool of samples, and beside it `probes.npy`: a few pictures from noise that is the same in every generation,
-    to be looked at and never trained on or scored."""
-
-    def produce(out: Path, work: Path) -> dict[str, Any]:
-        seeds = [derive_seed(run_seed, generation, "sample", i) for i in range(num_samples)]
-        probes = [derive_seed(run_seed, 0, "probe", i) for i in range(num_probes)]
+        seeds = [derive_seed(config.seed, generation, "sample", i) for i in range(num_samples)]
+        probes = [derive_seed(config.seed, 0, "probe", i) for i in range(config.num_probes)]
+        started = time.monotonic()
         with shop.console.stage(f"sample {num_samples} images", unit="images") as progress:
-            started = time.monotonic()
             images = generators.sample(
-                config,
+                config.generator,
                 model.path / "model",
                 np.array(seeds + probes, np.int64),
                 work=work,
                 runtime=shop.runtime,
                 progress=progress,
             )
+        seconds = time.monotonic() - started
         Pool(images[:num_samples], Records.synthetic(generation, np.array(seeds, np.int64))).save(out / "pool")
         np.save(out / "probes.npy", images[num_samples:], allow_pickle=False)
-        seconds = time.monotonic() - started
         rate = round(len(images) / seconds, 1)
         return {"num_images": len(images), "seconds": round(seconds, 3), "images_per_second": rate}
 
     spec = {
         "model": model.key,
-        "sampler": generators.sample_spec(config),
-        "seed": run_seed,
+        "sampler": generators.sample_spec(config.generator),
+        "seed": config.seed,
         "generation": generation,
         "num_samples": num_samples,
-        "num_probes": num_probes,
+        "num_probes": config.num_probes,
         "precision": shop.runtime.precision,
         "version": SAMPLE_VERSION,
     }

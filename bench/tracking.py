@@ -11,7 +11,8 @@ import logging
 import netrc
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,6 +64,20 @@ def start(settings: TrackingConfig, *, chain_id: str, sweep: str, config: dict[s
     if mode == "disabled":
         return NullTracker()
     return WandbTracker(settings, mode, chain_id, sweep, config, directory)
+
+
+@contextmanager
+def mirror(
+    settings: TrackingConfig, chain_id: str, sweep: str, config: dict[str, Any], directory: Path
+) -> Iterator[Tracker]:
+    """`start`, and at the end `finish`, whichever way it ends."""
+    tracker = start(settings, chain_id=chain_id, sweep=sweep, config=config, directory=directory)
+    try:
+        yield tracker
+    except BaseException:
+        tracker.finish("failed")
+        raise
+    tracker.finish("finished")
 
 
 def _mode() -> tuple[str, str]:
@@ -164,6 +179,9 @@ class WandbTracker:
             log.warning("W&B cannot be reached (%s): this run is written offline", type(error).__name__)
             self._mode = "offline"
             self._logged = _Logged(self._directory / LOGGED_FILE, self._target("offline"))
+            import wandb
+
+            wandb.teardown(exit_code=1)  # its service still holds the run that did not start
             self._init("offline")
 
     def _init(self, mode: str) -> None:
@@ -198,7 +216,10 @@ class WandbTracker:
     def _log(self, row: Row, probes: np.ndarray) -> None:
         import wandb
 
-        self._run.log({**scalars(row), "probes": wandb.Image(grid(probes), caption=f"generation {row.generation}")})
+        picture = wandb.Image(grid(probes), caption=f"generation {row.generation}")
+        # The x axis is `generation`. step is given, too, because a chain taken up offline goes on in another directory,
+        # where W&B would count from 0 again: the server drops steps that it already has, so nothing is there twice.
+        self._run.log({**scalars(row), "probes": picture}, step=row.generation)
         self._logged.add(row.generation)
 
 

@@ -21,6 +21,10 @@ def history(generation: int, num_samples: int = N, num_reserve: int = 200, seed:
     return History(generation, PoolRef("real", N, REAL), PoolRef("reserve", num_reserve, REAL), synthetic, N, seed)
 
 
+def planned(config: c.MixingConfig, num_generations: int, num_reserve: int = 0, seed: int = 0) -> list[Composition]:
+    return plan(resolve(config), history(0, num_reserve=num_reserve, seed=seed), num_generations, num_samples=N)
+
+
 def at(config: c.MixingConfig, generation: int, **kwargs: int) -> Composition:
     return compose(resolve(config), history(generation, **kwargs))
 
@@ -115,12 +119,12 @@ def test_fresh_images_are_never_given_twice_and_run_out_with_an_error():
     with pytest.raises(DataError, match="reserve has 200"):
         at(config, 6)
     with pytest.raises(DataError, match="generation 6"):
-        plan(config, 0, num_generations=7, num_real=N, num_reserve=200, num_samples=N)
+        planned(config, 7, num_reserve=200)
 
 
 def test_too_few_samples_are_noticed_before_training():
     with pytest.raises(DataError, match="raise num_samples"):
-        plan(c.AugmentConfig(synthetic_per_real=2.0), 0, 3, num_real=N, num_reserve=0, num_samples=N)
+        planned(c.AugmentConfig(synthetic_per_real=2.0), 3)
 
 
 @settings(max_examples=80, deadline=None)
@@ -142,9 +146,9 @@ def test_properties_of_all_policies(index, generation, seed, num_samples):
 
 
 def test_plan_draws_the_rows_that_the_chain_will():
-    planned = plan(c.BlendConfig(synthetic_ratio=0.5), 7, 3, num_real=N, num_reserve=0, num_samples=N)
+    ahead = planned(c.BlendConfig(synthetic_ratio=0.5), 3, seed=7)
     real = at(c.BlendConfig(synthetic_ratio=0.5), 2, seed=7)
-    for a, b in zip(planned[2].parts, real.parts, strict=True):
+    for a, b in zip(ahead[2].parts, real.parts, strict=True):
         np.testing.assert_array_equal(a.rows, b.rows)
 
 
@@ -173,7 +177,7 @@ def test_a_policy_of_ones_own(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="not shown"):
         at(c.CustomConfig(function="their_policies:thief"), 1)
     with pytest.raises(DataError, match="ZeroDivisionError"):
-        plan(c.CustomConfig(function="their_policies:broken"), 0, 2, N, 0, N)
+        planned(c.CustomConfig(function="their_policies:broken"), 2)
     with pytest.raises(ConfigError, match=r"mixing\.parameters"):
         at(changed(mine, parameters={"shrae": 1}), 2)
     with pytest.raises(ConfigError, match=r"mixing\.function"):

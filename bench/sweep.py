@@ -1,0 +1,58 @@
+"""What a sweep says of its chains: one that fails is named with its traceback, and does not stop the others.
+
+A failed job leaves a file below the sweep's own folder, so that it is found whichever process or machine it ran on; the
+callback reads them when all jobs have ended, and sets the exit status.
+"""
+
+import logging
+import shutil
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from bench.errors import BenchError, ConfigError
+
+log = logging.getLogger(__name__)
+
+FAILED = 1
+WRONG_CONFIG = 2
+"""Exit statuses: a chain failed; the configuration, or the data it names, cannot be used."""
+
+
+def failed(error: Exception) -> str:
+    """Called where a chain's job has failed. A single run ends here, with its exit status; in a sweep the failure is
+    written down for the end, and the next job runs."""
+    hydra = HydraConfig.get()
+    overrides = " ".join(hydra.overrides.task)
+    expected = isinstance(error, BenchError)
+    text = str(error) if expected else "".join(traceback.format_exception(error))
+    log.error("%s: %s", type(error).__name__, text)
+    if hydra.mode is not RunMode.MULTIRUN:
+        sys.exit(WRONG_CONFIG if isinstance(error, ConfigError) else FAILED)
+    folder = Path(hydra.sweep.dir) / "failed"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{hydra.job.num}.txt").write_text(f"{overrides}\n{type(error).__name__}: {text}\n")
+    return "failed"
+
+
+class Failures(Callback):
+    """Hydra callback: forgets the failures of the sweep before, and reports those of this one."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        shutil.rmtree(Path(config.hydra.sweep.dir) / "failed", ignore_errors=True)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        files = sorted((Path(config.hydra.sweep.dir) / "failed").glob("*.txt"), key=lambda file: int(file.stem))
+        if not files:
+            return
+        print(f"\n{len(files)} chain(s) of this sweep failed:", file=sys.stderr)
+        for file in files:
+            print("- " + file.read_text().replace("\n", "\n  ").rstrip(), file=sys.stderr)
+        print("The same command again runs only what is missing.", file=sys.stderr)
+        sys.exit(FAILED)
