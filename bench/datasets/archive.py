@@ -5,6 +5,7 @@ import shutil
 import tarfile
 import tempfile
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 from bench.datasets.checksum import file_sha256
@@ -26,7 +27,7 @@ def fetch(url: str, target: Path, sha256: str) -> None:
         if digest.hexdigest() != sha256:
             raise DataError(f"{url} has sha256 {digest.hexdigest()}, expected {sha256}: not used")
         part.replace(target)
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise DataError(
             f"cannot download {url} ({error}). Without network: fetch it elsewhere and put it at {target.resolve()}"
         ) from error

@@ -93,6 +93,7 @@ def _folder(config: Cub200Config) -> Path:
     with FileLock(root / ".cub200.lock"):  # the chains of a sweep may start at the same time
         if not folder.is_dir():
             manifest = shipped()["cub200"]
+            assert manifest.url is not None
             if file.exists():
                 archive.verify(file, manifest.checksums[FILE])
             else:

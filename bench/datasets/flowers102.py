@@ -4,6 +4,8 @@ The three official splits are joined, because what a benchmark of collapse needs
 own; both come from our split. Each picture is cropped to its largest centred square.
 """
 
+import tarfile
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,7 @@ def _splits(config: Flowers102Config) -> list[Flowers102]:
             with FileLock(folder / ".lock"):  # the chains of a sweep may start at the same time
                 Flowers102(config.root, "train", download=True)
         return [Flowers102(Path(config.root).expanduser(), split) for split in SPLITS]
-    except (OSError, RuntimeError, EOFError) as error:
+    except (OSError, RuntimeError, EOFError, HTTPException, tarfile.TarError) as error:
         files = ", ".join(name for name, _ in Flowers102._file_dict.values())
         raise DataError(
             f"flowers102 is not in {folder.resolve()} and was not downloaded ({error}). "

@@ -5,6 +5,7 @@ integer columns (N,) that a subset can select on, such as `padding_bar_px`. Read
 """
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,13 @@ def existing(config: NpzConfig) -> Path:
 def open_source(config: NpzConfig) -> Source:
     """Raises `DataError` for a missing file, another format, or an array of the wrong shape or dtype."""
     path = existing(config)
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path} is not a NumPy .npz archive")
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a NumPy .npz archive without pickles: {error}") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is not a readable NumPy .npz archive without pickles: {error}") from error
     if "images" not in arrays:
         raise DataError(f"{path} has no array 'images'; it has {', '.join(arrays) or 'none'}")
     images = arrays.pop("images")

@@ -1,0 +1,209 @@
+import hashlib
+import io
+import tarfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from bench.config import ConfigError, Cub200Config
+from bench.datasets import cub200, data_spec, load_real
+from bench.datasets.cub200 import square_around
+from bench.datasets.manifest import shipped
+from bench.errors import DataError
+
+CLASSES = ("001.Black_footed_Albatross", "002.Laysan_Albatross")
+BIRD, SKY = (200, 40, 30), (40, 120, 220)
+
+
+def add(tar, name, content):
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def make_archive(path, num=10, drop=(), extra=()):
+    """The true layout. Photograph i is 80 x 60, sky, with a bird of 20 x 12 at (4 i, 10): the box of the tables."""
+    tables = {"images": [], "bounding_boxes": [], "image_class_labels": [], "classes": []}
+    tables["classes"] = [f"{number} {name}" for number, name in enumerate(CLASSES, 1)]
+    with tarfile.open(path, "w:gz") as tar:
+        add(tar, "attributes.txt", b"1 has_bill_shape::curved\n")
+        for number in range(1, num + 1):
+            name = f"{CLASSES[number % 2]}/Bird_{number:04d}_{number * 17}.jpg"
+            picture = Image.new("RGB", (80, 60), SKY)
+            picture.paste(BIRD, (4 * number, 10, 4 * number + 20, 22))
+            file = io.BytesIO()
+            picture.save(file, "jpeg", quality=95, subsampling=0)
+            add(tar, f"CUB_200_2011/images/{name}", file.getvalue())
+            tables["images"].append(f"{number} {name}")
+            tables["bounding_boxes"].append(f"{number} {4.0 * number} 10.0 20.0 12.0")
+            tables["image_class_labels"].append(f"{number} {number % 2 + 1}")
+        for name, lines in tables.items():
+            if name not in drop:
+                add(tar, f"CUB_200_2011/{name}.txt", ("\n".join(lines) + "\n").encode())
+        for name in extra:
+            add(tar, name, b"escaped")
+
+
+@pytest.fixture
+def publish(tmp_path, monkeypatch):
+    """Makes an archive and a manifest that points to it, with the right checksum or the one given."""
+
+    def do(sha256=None, **layout):
+        path = tmp_path / "server" / "CUB_200_2011.tgz"
+        path.parent.mkdir(exist_ok=True)
+        make_archive(path, **layout)
+        known = {cub200.FILE: sha256 or hashlib.sha256(path.read_bytes()).hexdigest()}
+        own = replace(shipped()["cub200"], url=path.as_uri(), checksums=known)
+        monkeypatch.setattr("bench.datasets.cub200.shipped", lambda: {"cub200": own})
+        return path
+
+    return do
+
+
+def config(tmp_path, **values):
+    return Cub200Config(root=str(tmp_path / "cache"), **({"resolution": 16, "num_heldout": 4} | values))
+
+
+def test_from_the_archive_to_pools(publish, tmp_path):
+    publish()
+    real = load_real(config(tmp_path))
+    assert (len(real.train), len(real.heldout), real.reserve) == (6, 4, None)
+    for pool in (real.train, real.heldout):
+        assert pool.label_names == {"class": list(CLASSES)}
+        for image, name, label in zip(pool.images, pool.records.source_id, pool.records.labels["class"], strict=True):
+            assert name.startswith(CLASSES[label])
+            share = (image[0] > image[2]).mean()  # the box is 20 x 12 in a square of 25
+            assert 0.3 < share < 0.5, f"{name}: the bird fills {share:.2f} of the crop"
+            assert np.abs(image[:, 8, 8].astype(int) - BIRD).max() < 30
+    assert not list((tmp_path / "cache").glob(".CUB*-*")), "nothing half-done is left"
+
+
+def test_the_second_time_needs_neither_archive_nor_network(publish, tmp_path):
+    path = publish()
+    first = load_real(config(tmp_path))
+    path.unlink()
+    (tmp_path / "cache" / cub200.FILE).unlink()
+    assert load_real(config(tmp_path, download=False)).train.id == first.train.id
+
+
+def test_an_archive_put_there_by_hand_is_used_without_network(publish, tmp_path):
+    path = publish()
+    (tmp_path / "cache").mkdir()
+    path.rename(tmp_path / "cache" / cub200.FILE)
+    assert len(load_real(config(tmp_path, download=False)).train) == 6
+
+
+def test_a_wrong_checksum_after_the_download(publish, tmp_path):
+    publish(sha256="0" * 64)
+    with pytest.raises(DataError, match=f"expected {'0' * 64}: not used"):
+        load_real(config(tmp_path))
+    left = [path.name for path in (tmp_path / "cache").iterdir() if not path.name.endswith(".lock")]
+    assert left == [], "the wrong file is gone, and nothing of it was unpacked"
+
+
+def test_a_wrong_archive_put_there_by_hand(publish, tmp_path):
+    publish()
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / cub200.FILE).write_bytes(b"something else")
+    with pytest.raises(DataError, match=r"CUB_200_2011\.tgz has sha256 .* expected .*: delete it"):
+        load_real(config(tmp_path))
+    assert not (tmp_path / "cache" / cub200.FOLDER).exists()
+
+
+@pytest.mark.parametrize("member", ["../escaped.txt", "CUB_200_2011/../../escaped.txt", "/tmp/escaped-cub200.txt"])
+def test_members_that_would_land_outside_are_refused(publish, tmp_path, member):
+    publish(extra=[member])
+    if member.startswith("/"):  # an absolute name is taken as a name below the folder
+        load_real(config(tmp_path))
+    else:
+        with pytest.raises(DataError, match="cannot unpack"):
+            load_real(config(tmp_path))
+        assert not (tmp_path / "cache" / cub200.FOLDER).exists()
+    assert not list(tmp_path.rglob("escaped.txt"))
+
+
+def test_a_link_to_the_outside_is_refused(publish, tmp_path):
+    path = publish()
+    with tarfile.open(path, "w:gz") as tar:
+        link = tarfile.TarInfo("CUB_200_2011/images")
+        link.type, link.linkname = tarfile.SYMTYPE, "../../../etc"
+        tar.addfile(link)
+    with pytest.raises(DataError, match="cannot unpack"):
+        cub200.archive.unpack(path, cub200.FOLDER, tmp_path / "there")
+    assert not (tmp_path / "there").exists()
+
+
+def test_a_broken_and_a_foreign_archive(tmp_path):
+    (tmp_path / "broken.tgz").write_bytes(b"not a tar")
+    with pytest.raises(DataError, match=r"cannot unpack .*broken\.tgz"):
+        cub200.archive.unpack(tmp_path / "broken.tgz", "x", tmp_path / "there")
+    with tarfile.open(tmp_path / "foreign.tgz", "w:gz") as tar:
+        add(tar, "other/file.txt", b"")
+    with pytest.raises(DataError, match=r"foreign\.tgz has no folder x/"):
+        cub200.archive.unpack(tmp_path / "foreign.tgz", "x", tmp_path / "there")
+    assert not (tmp_path / "there").exists()
+
+
+def test_without_network_the_error_says_what_to_do(publish, tmp_path):
+    path = publish()
+    path.unlink()
+    with pytest.raises(DataError, match=r"Without network: fetch it elsewhere and put it at .*CUB_200_2011\.tgz"):
+        load_real(config(tmp_path))
+    with pytest.raises(DataError, match=r"data\.download=true, or put CUB_200_2011\.tgz into"):
+        load_real(config(tmp_path, download=False))
+
+
+@pytest.mark.parametrize("table", ["images", "bounding_boxes", "image_class_labels", "classes"])
+def test_a_missing_table_is_named(publish, tmp_path, table):
+    publish(drop=[table])
+    with pytest.raises(DataError, match=rf"{table}\.txt is not a readable table"):
+        load_real(config(tmp_path))
+
+
+def test_tables_that_do_not_fit_each_other(publish, tmp_path):
+    publish()
+    load_real(config(tmp_path))
+    boxes = tmp_path / "cache" / cub200.FOLDER / "bounding_boxes.txt"
+    good = boxes.read_text()
+    boxes.write_text(good.splitlines()[0])
+    with pytest.raises(DataError, match="list 10, 1 and 10 images"):
+        load_real(config(tmp_path))
+    boxes.write_text(good.replace("20.0", "wide"))
+    with pytest.raises(DataError, match="wide"):
+        load_real(config(tmp_path))
+
+
+def test_the_square_is_the_papers():
+    """Centred on the box and 1.25 times its longer side, wherever the photograph has room for it."""
+    assert square_around((100, 80, 80, 40), 0.25, 500, 400) == (90, 50, 190, 150)
+    assert square_around((100, 80, 80, 40), 0.0, 500, 400) == (100, 60, 180, 140)
+    assert square_around((0, 80, 80, 40), 0.25, 500, 400) == (0, 50, 100, 150), "moved inside"
+    assert square_around((0, 0, 500, 330), 0.25, 500, 330) == (85, 0, 415, 330), "then made smaller"
+
+
+@given(
+    box=st.tuples(st.floats(0, 400), st.floats(0, 300), st.floats(1, 500), st.floats(1, 400)),
+    padding=st.floats(0, 2),
+    width=st.integers(20, 600),
+    height=st.integers(20, 600),
+)
+def test_the_square_is_always_a_square_inside_the_photograph(box, padding, width, height):
+    left, top, right, bottom = square_around(box, padding, width, height)
+    assert right - left == bottom - top >= 1
+    assert left >= 0 and right <= width and top >= 0 and bottom <= height
+
+
+def test_the_spec_follows_the_padding_and_not_the_place(tmp_path):
+    spec = data_spec(config(tmp_path))
+    assert spec["content"] == shipped()["cub200"].checksums[cub200.FILE]
+    assert spec == data_spec(config(tmp_path / "elsewhere", download=False))
+    assert spec != data_spec(config(tmp_path, padding=0.1))
+
+
+def test_padding_out_of_range_names_its_key():
+    with pytest.raises(ConfigError, match=r"data\.padding=-0\.1"):
+        Cub200Config(padding=-0.1)

@@ -1,0 +1,120 @@
+import logging
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.config import FolderConfig
+from bench.datasets import data_spec, load_real
+from bench.errors import DataError
+
+
+@pytest.fixture
+def garden(tmp_path):
+    """Twelve pictures of two classes and several formats, each of one grey, wider than high."""
+    for number in range(12):
+        folder = tmp_path / "garden" / ("rose" if number % 3 else "lily")
+        folder.mkdir(parents=True, exist_ok=True)
+        suffix = ("png", "bmp", "webp", "PNG")[number % 4]
+        Image.new("RGB", (40, 24), (number * 20,) * 3).save(folder / f"{number:02d}.{suffix}", lossless=True)
+    (tmp_path / "garden" / "notes.txt").write_text("not a picture")
+    return tmp_path / "garden"
+
+
+def config(folder, **values):
+    return FolderConfig(path=str(folder), **({"resolution": 16, "num_heldout": 4} | values))
+
+
+def test_pictures_names_and_classes(garden):
+    real = load_real(config(garden))
+    assert len(real.train) == 8 and len(real.heldout) == 4
+    assert real.train.label_names == {"class": ["lily", "rose"]}
+    assert real.train.notes == {}
+    for pool in (real.train, real.heldout):
+        for image, name, label in zip(pool.images, pool.records.source_id, pool.records.labels["class"], strict=True):
+            folder, file = name.split("/")
+            assert pool.label_names["class"][label] == folder
+            assert np.all(image == int(file[:2]) * 20)
+
+
+def test_the_middle_of_a_wide_picture_is_kept(tmp_path):
+    stripes = np.zeros((16, 48, 3), np.uint8)
+    stripes[:, 16:32] = 200
+    for number in range(4):
+        Image.fromarray(stripes + np.uint8(number)).save(tmp_path / f"{number}.png")
+    real = load_real(config(tmp_path, num_heldout=2))
+    assert real.train.images.min() >= 200
+    assert real.train.label_names == {"class": [tmp_path.name]}
+
+
+def test_other_modes_are_converted_and_counted(garden, caplog):
+    Image.new("L", (20, 20), 90).save(garden / "rose" / "grey.png")
+    Image.new("RGBA", (20, 20), (10, 20, 30, 0)).save(garden / "rose" / "glass.png")
+    Image.new("CMYK", (20, 20), (0, 0, 0, 0)).save(garden / "rose" / "print.jpg")
+    Image.new("P", (20, 20)).save(garden / "rose" / "palette.png")
+    with caplog.at_level(logging.WARNING):
+        real = load_real(config(garden))
+    assert real.train.notes.get("num_converted", 0) + real.heldout.notes.get("num_converted", 0) == 4
+    assert "num_converted" in caplog.text
+    images = np.concatenate([real.train.images, real.heldout.images])
+    names = np.concatenate([real.train.records.source_id, real.heldout.records.source_id]).tolist()
+    assert np.all(images[names.index("rose/grey.png")] == 90)
+    assert np.all(images[names.index("rose/glass.png")] == 255), "what is transparent is laid on white"
+
+
+def test_a_picture_is_turned_upright_first(tmp_path):
+    half = np.zeros((20, 20, 3), np.uint8)
+    half[:10] = 255  # bright above, until the camera says that it was held on its side
+    orientation = Image.Exif()
+    orientation[0x0112] = 6  # rotate clockwise by 90 degrees to see it upright
+    for number in range(4):
+        Image.fromarray(half).save(tmp_path / f"{number}.png", exif=orientation)
+    image = load_real(config(tmp_path, num_heldout=2, resolution=20)).train.images[0]
+    assert image[0, :, 12:].min() == 255 and image[0, :, :8].max() == 0
+
+
+def test_enlarging_is_noted(garden):
+    assert load_real(config(garden, resolution=32)).train.notes == {"num_enlarged": 8}
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture at all", "truncated"])
+def test_an_unreadable_picture_is_named(garden, content):
+    target = garden / "rose" / "spoilt.png"
+    if content == "truncated":
+        noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(target)
+        content = target.read_bytes()[:900]
+    target.write_bytes(content)
+    with pytest.raises(DataError, match=r"spoilt\.png is not a readable picture"):
+        load_real(config(garden))
+
+
+def test_sixteen_bit_pictures_are_refused_and_named(garden):
+    Image.fromarray(np.full((20, 20), 40_000, np.uint16)).save(garden / "rose" / "deep.png")
+    with pytest.raises(DataError, match=r"deep\.png.*8-bit"):
+        load_real(config(garden))
+
+
+def test_an_empty_and_a_missing_folder(tmp_path, garden):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "._1.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"empty.*no picture below it.*\.webp"):
+        load_real(config(tmp_path / "empty"))
+    with pytest.raises(DataError, match=r"nowhere.*no such folder"):
+        load_real(config(tmp_path / "nowhere"))
+
+
+def test_too_few_pictures(garden):
+    with pytest.raises(DataError, match=r"12 images are too few for data\.num_heldout=11"):
+        load_real(config(garden, num_heldout=11))
+
+
+def test_the_spec_follows_names_and_content_and_not_the_place(garden, tmp_path):
+    spec = data_spec(config(garden))
+    shutil.copytree(garden, tmp_path / "elsewhere")
+    assert data_spec(config(tmp_path / "elsewhere")) == spec
+    (garden / "rose" / "01.bmp").rename(garden / "rose" / "renamed.bmp")
+    assert data_spec(config(garden)) != spec
+    Image.new("RGB", (40, 24), (1, 2, 3)).save(tmp_path / "elsewhere" / "rose" / "01.bmp")
+    assert data_spec(config(tmp_path / "elsewhere")) != spec
