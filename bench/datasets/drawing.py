@@ -19,19 +19,19 @@ class Canvas:
         at = (np.arange(size) + 0.5) / size * 2 - 1
         self.factor = factor
         self.x, self.y = np.meshgrid(at, -at)
-        self.rgb = np.zeros((size, size, 3))
+        self.rgb = np.zeros((3, size, size))
         self._edge = 2 / size
 
     def paint(self, distance: Array, colour: "Colour | Array", opacity: float = 1.0) -> None:
         """Covers where `distance` is negative, with an edge one fine pixel wide."""
         coverage = np.clip(0.5 - distance / self._edge, 0, 1) * opacity
-        self.rgb += (np.asarray(colour) - self.rgb) * coverage[..., None]
+        self.rgb += (_planes(colour) - self.rgb) * coverage
 
     def image(self) -> Array:
         """uint8 (3, resolution, resolution)"""
-        size, factor = len(self.rgb), self.factor
-        blocks = self.rgb.reshape(size // factor, factor, size // factor, factor, 3).mean(axis=(1, 3))
-        return np.rint(np.clip(blocks, 0, 1) * 255).astype(np.uint8).transpose(2, 0, 1)
+        resolution, factor = self.rgb.shape[-1] // self.factor, self.factor
+        blocks = self.rgb.reshape(3, resolution, factor, resolution, factor).mean(axis=(2, 4))
+        return np.rint(np.clip(blocks, 0, 1) * 255).astype(np.uint8)
 
 
 def turn(x: Array, y: Array, centre: tuple[float, float], degrees: float = 0.0) -> tuple[Array, Array]:
@@ -86,9 +86,14 @@ def fold(x: Array, y: Array, count: int, phase: float = 0.0) -> tuple[Array, Arr
 
 
 def mix(first: Colour | Array, second: Colour | Array, share: float | Array) -> Array:
-    """`share` of the second colour; an array of shares (S, S) gives a gradient (S, S, 3)."""
-    share = np.clip(np.asarray(share), 0, 1)[..., None]
-    return np.asarray(first) * (1 - share) + np.asarray(second) * share
+    """`share` of the second colour, as planes (3, 1, 1); an array of shares (S, S) gives a gradient (3, S, S)."""
+    share = np.clip(share, 0, 1)
+    return _planes(first) * (1 - share) + _planes(second) * share
+
+
+def _planes(colour: Colour | Array) -> Array:
+    """A colour as (3, 1, 1), a gradient (3, S, S) as it is."""
+    return np.reshape(colour, (3, 1, 1)) if isinstance(colour, tuple) else colour
 
 
 def rgb(code: str) -> Colour:

@@ -7,24 +7,33 @@ own; both come from our split. Each picture is cropped to its largest centred sq
 import tarfile
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock
-from torchvision.datasets import Flowers102
 
 from bench.config import Flowers102Config
 from bench.datasets.pictures import read_pictures
 from bench.datasets.source import Source
 from bench.errors import DataError
 
+if TYPE_CHECKING:
+    from torchvision.datasets import Flowers102
+
 VERSION = 1
 SPLITS = ("train", "val", "test")
 
 
+def _torchvision() -> "type[Flowers102]":
+    """Imported when asked for: it takes a second, which every other source would pay as well."""
+    from torchvision.datasets import Flowers102
+
+    return Flowers102
+
+
 def checksum(config: Flowers102Config) -> str:
     """The checksums that torchvision holds the three downloaded files to."""
-    return " ".join(f"{name}:{md5}" for name, md5 in sorted(Flowers102._file_dict.values()))
+    return " ".join(f"{name}:{md5}" for name, md5 in sorted(_torchvision()._file_dict.values()))
 
 
 def open_source(config: Flowers102Config) -> Source:
@@ -36,31 +45,39 @@ def open_source(config: Flowers102Config) -> Source:
         labels += part._labels
     if not paths:
         raise DataError(f"{_folder(config)}: setid.mat names no image")
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(paths)} photographs are not in {_folder(config) / 'jpg'}, e.g. {missing[0]}: delete "
+            "that folder and run again with data.download=true"
+        )
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         return read_pictures([paths[row] for row in rows], config.resolution)
 
     names = [path.name for path in paths]
-    return Source(names, read, {"class": np.asarray(labels, np.int64)}, {"class": list(Flowers102.classes)})
+    return Source(names, read, {"class": np.asarray(labels, np.int64)}, {"class": list(_torchvision().classes)})
 
 
 def _folder(config: Flowers102Config) -> Path:
     return Path(config.root).expanduser() / "flowers-102"
 
 
-def _splits(config: Flowers102Config) -> list[Flowers102]:
+def _splits(config: Flowers102Config) -> "list[Flowers102]":
+    flowers = _torchvision()
     folder = _folder(config)
+    root = folder.parent
     try:
         if config.download:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / ".lock"):  # the chains of a sweep may start at the same time
-                Flowers102(config.root, "train", download=True)
-        return [Flowers102(Path(config.root).expanduser(), split) for split in SPLITS]
+                flowers(root, "train", download=True)
+        return [flowers(root, split) for split in SPLITS]
     except (OSError, RuntimeError, EOFError, HTTPException, tarfile.TarError) as error:
-        files = ", ".join(name for name, _ in Flowers102._file_dict.values())
+        files = ", ".join(name for name, _ in flowers._file_dict.values())
         raise DataError(
             f"flowers102 is not in {folder.resolve()} and was not downloaded ({error}). "
             f"{'Without network' if config.download else 'Set data.download=true, or without network'}: fetch {files} "
-            f"from {Flowers102._download_url_prefix} elsewhere, put them into that folder and keep data.download=true, "
-            "which then only unpacks; a folder jpg/ left by an interrupted unpacking has to be deleted"
+            f"from {flowers._download_url_prefix} elsewhere, put them into that folder and keep data.download=true, "
+            "which then only unpacks"
         ) from error

@@ -115,7 +115,7 @@ def test_a_wrong_checksum_is_refused(server, tmp_path, name):
 def test_a_missing_photograph_is_named(server, tmp_path):
     load_real(config(tmp_path))
     (tmp_path / "cache" / "flowers-102" / "jpg" / "image_00007.jpg").unlink()
-    with pytest.raises(DataError, match=r"image_00007\.jpg"):
+    with pytest.raises(DataError, match=r"1 of 12 photographs .*image_00007\.jpg: delete"):
         load_real(config(tmp_path))
 
 
