@@ -8,7 +8,6 @@ and the run goes on.
 
 import json
 import logging
-import netrc
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +15,6 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlparse
 
 import numpy as np
 
@@ -30,6 +28,8 @@ INIT_SECONDS = 30.0
 """How long to wait for the W&B server before a run is written offline instead."""
 FINISH_SECONDS = 180.0
 """How long to wait for the last upload. What is not sent by then is still on disk, for `wandb sync`."""
+_unreachable: set[str] = set()
+"""Where no run could be started: the other chains of a sweep in this process do not wait for it again."""
 LOGGED_FILE = "tracking.json"
 """In the chain's directory: which generations W&B already has, by where they were sent."""
 
@@ -93,27 +93,23 @@ def _mode() -> tuple[str, str]:
 
 
 def _has_credentials() -> bool:
-    """Whether W&B would find a key without asking. The key itself is not kept here."""
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
+    """Whether W&B would find a valid key without asking. Nothing of the key is kept or shown here.
+
+    W&B's own search (environment, netrc, settings) has to answer: were this to find a key that W&B does not, W&B would
+    ask at the keyboard. Where that search is not to be had, only the environment counts, which W&B reads first.
+    """
     try:
         import wandb
+        from wandb.sdk.lib.wbauth import authenticate_session
 
-        settings = wandb.setup().settings
-        if settings.api_key:
-            return True
-        host = urlparse(settings.base_url).hostname or ""
-    except Exception as error:  # a broken installation or settings file of W&B: offline fails softly, too
-        log.debug("W&B settings cannot be read: %r", error)
-        host = "api.wandb.ai"
-    files = [Path(os.environ["NETRC"])] if "NETRC" in os.environ else [Path.home() / n for n in (".netrc", "_netrc")]
-    for file in files:
-        try:
-            if netrc.netrc(file).authenticators(host):
-                return True
-        except (OSError, netrc.NetrcParseError):
-            continue
-    return False
+        host = wandb.setup().settings.base_url
+        found = authenticate_session(host=host, source="bench", prompt=False, update_session=False)
+        return found is not None
+    except (ImportError, TypeError):  # another version of W&B
+        return bool(os.environ.get("WANDB_API_KEY"))
+    except Exception as error:
+        log.warning("W&B credentials cannot be used: %s", type(error).__name__)
+        return False
 
 
 def run_id(sweep: str, chain_id: str) -> str:
@@ -171,18 +167,19 @@ class WandbTracker:
             log.warning("W&B failed and is left alone from here on: %s: %s", type(error).__name__, error)
 
     def _open(self) -> None:
-        try:
-            self._init(self._mode)
-        except Exception as error:
-            if self._mode == "offline":
-                raise
-            log.warning("W&B cannot be reached (%s): this run is written offline", type(error).__name__)
-            self._mode = "offline"
-            self._logged = _Logged(self._directory / LOGGED_FILE, self._target("offline"))
-            import wandb
+        target = self._target("online")
+        if self._mode == "online" and target not in _unreachable:
+            try:
+                self._init("online")
+                return
+            except Exception as error:
+                log.warning("W&B cannot be reached (%s): this run is written offline", type(error).__name__)
+                _unreachable.add(target)
+                import wandb
 
-            wandb.teardown(exit_code=1)  # its service still holds the run that did not start
-            self._init("offline")
+                wandb.teardown(exit_code=1)  # its service still holds the run that did not start
+        self._logged = _Logged(self._directory / LOGGED_FILE, self._target("offline"))
+        self._init("offline")
 
     def _init(self, mode: str) -> None:
         import wandb
