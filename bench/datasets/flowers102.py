@@ -48,8 +48,8 @@ def open_source(config: Flowers102Config) -> Source:
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
         raise DataError(
-            f"{len(missing)} of {len(paths)} photographs are not in {_folder(config) / 'jpg'}, e.g. {missing[0]}: delete "
-            "that folder and run again with data.download=true"
+            f"{len(missing)} of {len(paths)} photographs are not in {_folder(config) / 'jpg'}, e.g. {missing[0]}: "
+            "delete that folder and run again with data.download=true"
         )
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
