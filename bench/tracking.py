@@ -216,7 +216,7 @@ class WandbTracker:
         picture = wandb.Image(grid(probes), caption=f"generation {row.generation}")
         # The x axis is `generation`. step is given, too, because a chain taken up offline goes on in another directory,
         # where W&B would count from 0 again: the server drops steps that it already has, so nothing is there twice.
-        self._run.log({**scalars(row), "probes": picture}, step=row.generation)
+        self._run.log({**scalars(row), "probes": picture}, step=row.generation, commit=True)
         self._logged.add(row.generation)
 
 
