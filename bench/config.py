@@ -270,9 +270,13 @@ def _ratio(key: str, value: Any, high: float = 1.0) -> Any:
 
 @dataclass
 class ReplaceConfig(MixingConfig):
-    """Only the previous generation's samples."""
+    """Only the previous generation's samples. num_images: how many; null: as many as generation 0 trained on."""
 
     policy: str = "replace"
+    num_images: int | None = None
+
+    def __post_init__(self) -> None:
+        _at_least("mixing.num_images", self.num_images, 1)
 
 
 @dataclass
@@ -427,13 +431,15 @@ class ProtocolConfig:
 class Config:
     """One chain. name: the sweep it belongs to. num_generations counts generation 0. num_samples: drawn from every
     generation's model (null: as many as the real pool or the scores need, whichever is more). warm_start: training goes
-    on from the previous generation's weights. num_probes: pictures of the same noise in every generation."""
+    on from the previous generation's weights. retrain_epochs: how long generations from 1 on train; null: as long as
+    generation 0. num_probes: pictures of the same noise in every generation."""
 
     name: str = MISSING
     seed: int = 0
     num_generations: int = 4
     num_samples: int | None = None
     warm_start: bool = False
+    retrain_epochs: float | None = None
     num_probes: int = 16
     output_dir: str = "outputs"
     store_dir: str = "${output_dir}/store"
@@ -451,6 +457,7 @@ class Config:
         _at_least("seed", self.seed, 0)
         _at_least("num_generations", self.num_generations, 1)
         _at_least("num_probes", self.num_probes, 1)
+        _positive("retrain_epochs", self.retrain_epochs)
         if self.num_samples is not None and self.num_samples < self.metrics.num_images:
             raise ConfigError(
                 "num_samples",

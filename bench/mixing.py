@@ -89,9 +89,9 @@ def _name(pool: PoolRef) -> str:
 # ------------------------------------------------------------------------------------------------------ policies
 
 
-def replace_only(history: History) -> Composition:
+def replace_only(history: History, num_images: int | None = None) -> Composition:
     """Only the previous generation's samples (MAD's fully synthetic loop; Martínez et al. 2306.06130)."""
-    return Composition((history.draw(history.synthetic[-1], history.budget),))
+    return Composition((history.draw(history.synthetic[-1], num_images or history.budget),))
 
 
 def blend(history: History, synthetic_ratio: Ratio, real_part: str) -> Composition:

@@ -70,7 +70,8 @@ def train(
     previous: Result | None,
 ) -> Result:
     """A model fitted to `composition`: from scratch, or where `warm_start` says so from the weights of `previous`."""
-    generator = with_num_steps(config.generator, len(composition))
+    epochs = config.retrain_epochs if generation > 0 else None
+    generator = with_num_steps(config.generator, len(composition), epochs)
     seed = derive_seed(config.seed, generation, "train")
     start = previous if config.warm_start else None
 
@@ -98,12 +99,13 @@ def train(
     return shop.store.make("train", spec, produce)
 
 
-def with_num_steps(config: GeneratorConfig, num_images: int) -> GeneratorConfig:
-    """The generator with `num_epochs`, where it is given, counted out in optimiser steps over `num_images`."""
+def with_num_steps(config: GeneratorConfig, num_images: int, num_epochs: float | None = None) -> GeneratorConfig:
+    """The generator with `num_epochs` (or else its own, where it has that) counted out in steps over `num_images`."""
     training = getattr(config, "training", None)
-    if training is None or training.num_epochs is None:
+    num_epochs = num_epochs or getattr(training, "num_epochs", None)
+    if training is None or num_epochs is None:
         return config
-    num_steps = math.ceil(training.num_epochs * num_images / training.batch_size)
+    num_steps = math.ceil(num_epochs * num_images / training.batch_size)
     return replace(config, training=replace(training, num_steps=num_steps, num_epochs=None))  # type: ignore[call-arg]
 
 

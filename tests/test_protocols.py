@@ -1,0 +1,86 @@
+"""Protocols are frozen: their fingerprints are golden, deviations are refused, or recorded."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import TINY, composed
+
+from bench import ledger, protocols
+from bench.console import Console
+from bench.errors import ConfigError
+from bench.loop import run_chain
+
+FILES = sorted(f.stem for f in (Path(__file__).parent.parent / "conf/protocol").glob("*.yaml") if f.stem != "none")
+GOLDEN = json.loads((Path(__file__).parent / "golden_protocols.json").read_text())
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_changing_a_value_means_raising_the_version(file):
+    """To add a protocol or a version, add its line to golden_protocols.json; never change a line that is there."""
+    config = protocols.compose_protocol(file)
+    assert config.protocol.name == file
+    assert GOLDEN.get(f"{file} v{config.protocol.version}") == protocols.fingerprint(config)
+
+
+def test_the_fingerprint_sees_every_value():
+    a = protocols.compose_protocol("collapse_v1_flowers")
+    seen = {protocols.fingerprint(a)}
+    for override in ("generator.training.num_steps=7", "metrics.k=4", "num_generations=5", "protocol.free={seed:[0]}"):
+        seen.add(protocols.fingerprint(composed("protocol=collapse_v1_flowers", override)))
+    assert len(seen) == 5
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_protocol_alone_is_in_force_and_says_what_is_whose(file):
+    config = composed(f"protocol={file}")
+    protocols.check(config)
+    assert config.protocol.deviations == {}
+    text = (Path(__file__).parent.parent / f"conf/protocol/{file}.yaml").read_text()
+    assert "Should reappear:" in text
+    assert "ours" in text.lower()
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("generator.training.num_steps=7", "generator.training.num_steps"),
+        ("mixing.synthetic_ratio=0.33", "mixing.synthetic_ratio"),
+        ("seed=3", "seed"),
+        ("num_generations=2", "num_generations"),
+        ("data=cub200", "data."),
+    ],
+)
+def test_a_deviation_is_refused_by_name(override, key):
+    with pytest.raises(ConfigError, match="collapse_v1_flowers v1 allows") as error:
+        protocols.check(composed("protocol=collapse_v1_flowers", override))
+    assert error.value.key.startswith(key)
+
+
+@pytest.mark.parametrize("override", ["mixing.synthetic_ratio=0.9", "seed=2", "runtime.device=cpu", "tracking=wandb"])
+def test_free_and_local_keys_may_be_set(override):
+    protocols.check(composed("protocol=collapse_v1_flowers", override))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_protocol_runs_shrunk_and_says_that_it_deviates(file, tiny):
+    samples = {"bertrand": ["num_samples=48"], "khelifa_fresh": ["data.num_reserve=30"], "mad_fresh": ["data.num_reserve=30"]}
+    if file.startswith("martinez"):
+        samples[file] = ["num_samples=32", "mixing.num_images=32"]
+    config = composed(
+        f"protocol={file}", *tiny, "num_generations=2", "protocol.strict=false", *samples.get(file, ["num_samples=24"])
+    )
+    protocols.check(config)
+    rows = ledger.read(run_chain(config, Console()) / "ledger.jsonl")
+    assert [row.generation for row in rows] == [0, 1]
+    for row in rows:
+        assert (row.protocol["name"], row.protocol["version"]) == (file, config.protocol.version)
+        assert row.protocol["deviations"]["generator.training.num_steps"][1] == 4
+    policy = rows[1].policy
+    expected = {"replace": 1.0, "augment": 0.5, "accumulate": 0.5, "fresh": 0.5, "blend": 0.5}
+    if policy in expected:
+        assert rows[1].composition["synthetic_ratio"] == expected[policy]
+
+
+def test_tiny_shrinks_only_what_exists():
+    assert composed(*TINY).data.name == "procedural"
