@@ -42,11 +42,16 @@ def store(tmp_path: Path) -> Store:
     model = train(store, 0)
     samples = sample(store, model, 16)
     scores = score(store, "pool-0")
-    row(tmp_path / "outputs", {"samples": f"{samples.key}/pool", "score": scores.key})
+    row(tmp_path / "outputs", {"samples": relative(samples, "pool"), "score": relative(scores)})
     other = train(store, 1, "c1")
     sample(store, other, 16)
     score(store, "pool-1")
     return store
+
+
+def relative(result: Result, *inside: str) -> str:
+    """As a ledger names it: a path relative to the store."""
+    return "/".join([*result.path.parts[-3:], *inside])
 
 
 def row(outputs: Path, artifacts: dict[str, str]) -> None:

@@ -121,8 +121,16 @@ def used_keys(store: Store, outputs: Path) -> tuple[set[str], int]:
     Raises `LedgerError` for a ledger that cannot be read: what it refers to would be unknown.
     """
     ledgers = sorted(outputs.glob(f"**/{ledger.FILENAME}"))
-    named = [value for path in ledgers for row in ledger.read(path) for value in row.artifacts.values()]
-    return closure(entries(store), {"/".join(value.split("/")[:2]) for value in named}), len(ledgers)
+    paths = {value for path in ledgers for row in ledger.read(path) for value in row.artifacts.values()}
+    return closure(entries(store), {_key_of(path) for path in paths}), len(ledgers)
+
+
+def _key_of(artifact: str) -> str:
+    """The key of the result that a path relative to the store ("<stage>/<hash[:2]>/<hash>/...") lies in."""
+    stage, _, digest = artifact.split("/")[:3]
+    key = f"{stage}/{digest}"
+    assert is_key(key), f"{artifact} lies in no result"
+    return key
 
 
 def closure(known: Iterable[Entry], keys: set[str]) -> set[str]:
