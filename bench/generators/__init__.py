@@ -52,8 +52,9 @@ def fit(
     seen, losses, seconds, ...). Raises `ConfigError` or `DataError` before any training, `TrainingError` when
     the loss is no longer a number.
     """
-    training = _ddpm(config)
-    return training.fit(config, images, seed=seed, out=out, work=work, runtime=runtime, progress=progress, init=init)
+    return _ddpm(config).fit(
+        config, images, seed=seed, out=out, work=work, runtime=runtime, progress=progress, init=init
+    )
 
 
 def sample(
@@ -71,10 +72,7 @@ def sample(
     batch size (byte for byte on the CPU; up to the last bits of float arithmetic on CUDA). Finished blocks
     are kept in `work`.
     """
-    _ddpm(config)
-    from bench.generators import sampling
-
-    return sampling.sample(config, model, seeds, work=work, runtime=runtime, progress=progress)
+    return _sampling(config).sample(config, model, seeds, work=work, runtime=runtime, progress=progress)
 
 
 def _specs(config: GeneratorConfig) -> ModuleType:
@@ -90,3 +88,10 @@ def _ddpm(config: GeneratorConfig) -> ModuleType:
     from bench.generators import ddpm
 
     return ddpm
+
+
+def _sampling(config: GeneratorConfig) -> ModuleType:
+    _specs(config)
+    from bench.generators import sampling
+
+    return sampling

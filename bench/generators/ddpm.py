@@ -5,7 +5,6 @@ the same bytes as an uninterrupted one. Nothing in a step waits for the device; 
 steps.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -24,7 +23,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from bench.config import DDPMConfig, TrainingConfig
 from bench.errors import ConfigError, DataError, TrainingError
 from bench.generators import checkpoint
-from bench.generators.network import build_process, build_scheduler, build_unet
+from bench.generators.network import autocast, build_process, build_scheduler, build_unet, place
 from bench.generators.specs import check, train_spec
 from bench.pool import check_images
 from bench.runtime import Runtime, silent
@@ -111,7 +110,11 @@ class Batches:
         self.epochs: dict[int, torch.Tensor] = {}
 
     def draw(self, step: int, num_timesteps: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(x0, eps, t) of this step: float32 (B, 3, H, W) in [-1, 1], normals of that shape, int64 (B,)."""
+        """(x0, eps, t) of this step: float32 (B, 3, H, W) in [-1, 1], normals of that shape, int64 (B,).
+
+        The timesteps of a batch are evenly spread from a random start (Kingma et al. 2021, appendix I.1): each is
+        uniform, and together they vary less, which is worth most in small batches.
+        """
         rows = self.rows(step)
         random = self.generator.manual_seed(derive_seed(self.seed, 0, "step", step))
         x0 = self.images[rows].float() / 127.5 - 1.0
@@ -119,7 +122,9 @@ class Batches:
             flip = torch.rand(len(rows), generator=random, device=x0.device) < 0.5
             x0 = torch.where(flip[:, None, None, None], x0.flip(-1), x0)
         eps = torch.randn(x0.shape, generator=random, device=x0.device)
-        t = torch.randint(num_timesteps, (len(rows),), generator=random, device=x0.device)
+        offset = torch.rand((), generator=random, device=x0.device)
+        spread = (torch.arange(len(rows), device=x0.device) + offset) / len(rows)
+        t = (spread * num_timesteps).long().clamp(max=num_timesteps - 1)
         return x0, eps, t
 
     def rows(self, step: int) -> torch.Tensor:
@@ -151,16 +156,15 @@ class Training:
         self.unet = build_unet(config.unet, resolution, derive_seed(seed, 0, "weights"))
         if init is not None:
             _copy_weights(self.unet, init)
-        self.unet.to(runtime.device, memory_format=torch.channels_last).train()
-        self.network = torch.compile(self.unet) if runtime.compile else self.unet
+        self.unet.train()
+        self.network = place(self.unet, runtime)
         self.parameters = list(self.unet.parameters())
         self.average = [p.detach().clone() for p in self.parameters]
         self.optimizer = torch.optim.AdamW(
             self.parameters,
             lr=config.training.learning_rate,
             weight_decay=config.training.weight_decay,
-            fused=runtime.device.type == "cuda",
-            foreach=runtime.device.type != "cuda",
+            fused=True,  # one kernel; on the CPU it takes a quarter of the time of foreach
         )
 
     def update(self, loss: torch.Tensor, step: int) -> None:
@@ -199,7 +203,7 @@ class Training:
                 weight.copy_(tensors[f"weight/{name}"])
                 average.copy_(tensors[f"average/{name}"])
                 moments = {m: torch.empty_like(weight).copy_(tensors[f"{m}/{name}"]) for m in ("exp_avg", "exp_avg_sq")}
-                count = tensors[f"step/{name}"].to(weight.device if self.optimizer.defaults["fused"] else "cpu")
+                count = tensors[f"step/{name}"].to(weight.device)
                 self.optimizer.state[weight] = {"step": count, **moments}
         log.info("going on from step %d of %d", about["step"], self.config.training.num_steps)
         return {**about, "losses": [(step, loss) for step, loss in about["losses"]]}
@@ -210,7 +214,7 @@ class Training:
         with torch.no_grad():
             for weight, average in zip(unet.parameters(), self.average, strict=True):
                 weight.copy_(average)
-        pipeline = DDPMPipeline(unet, build_scheduler(self.config.noise))
+        pipeline = DDPMPipeline(unet, build_scheduler(self.config.noise))  # type: ignore[arg-type]  # diffusers types a dummy
         pipeline.save_pretrained(out, safe_serialization=True)
         (out / "losses.json").write_text(json.dumps([{"step": s, "mean_loss": loss} for s, loss in losses]) + "\n")
 
@@ -232,12 +236,6 @@ def ema_decay(training: TrainingConfig, step: int) -> float:
     """Rises to `training.ema_decay` as (1 + s) / (10 + s), so that the average soon forgets the random
     start."""
     return min(training.ema_decay, (1 + step) / (10 + step))
-
-
-def autocast(runtime: Runtime) -> contextlib.AbstractContextManager[Any]:
-    if runtime.autocast is None:
-        return contextlib.nullcontext()
-    return torch.autocast(runtime.device.type, runtime.autocast)
 
 
 def _identity(config: DDPMConfig, resolution: int, seed: int, init: Path | None) -> str:

@@ -1,13 +1,20 @@
 """The network and the forward process, both from diffusers, and the loss and the denoiser defined on them."""
 
+import contextlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
 from bench.config import NoiseConfig, UNetConfig
+from bench.runtime import Runtime
+
+Network = Callable[..., Any]
+"""A `UNet2DModel`, compiled or not: (x float32 (n, 3, H, W), t int64 (n,)) -> the same shape as x."""
 
 
 def build_unet(config: UNetConfig, resolution: int, seed: int) -> UNet2DModel:
@@ -25,6 +32,20 @@ def build_unet(config: UNetConfig, resolution: int, seed: int) -> UNet2DModel:
             norm_num_groups=math.gcd(32, *config.channels),
             dropout=config.dropout,
         )
+
+
+def place(unet: torch.nn.Module, runtime: Runtime) -> Network:
+    """Moves `unet` to where the work runs, in the memory format that its kernels like, and returns what to call."""
+    unet.to(runtime.device)
+    if runtime.device.type == "cuda":  # on the CPU group norm is so slow in it that a step takes twice as long
+        unet.to(memory_format=torch.channels_last)
+    return torch.compile(unet) if runtime.compile else unet
+
+
+def autocast(runtime: Runtime) -> contextlib.AbstractContextManager[Any]:
+    if runtime.autocast is None:
+        return contextlib.nullcontext()
+    return torch.autocast(runtime.device.type, runtime.autocast)
 
 
 def build_scheduler(config: NoiseConfig) -> DDPMScheduler:
@@ -52,7 +73,7 @@ class Process:
     noise: torch.Tensor
     weight: torch.Tensor
 
-    def loss(self, network: torch.nn.Module, x0: torch.Tensor, eps: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def loss(self, network: Network, x0: torch.Tensor, eps: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Mean weighted squared error, a scalar. x0, eps: float32 (n, 3, H, W); t: int64 (n,)."""
         signal, noise = _per_image(self.signal[t]), _per_image(self.noise[t])
         output = network(signal * x0 + noise * eps, t, return_dict=False)[0].float()
@@ -64,7 +85,7 @@ class Process:
             target = signal * eps - noise * x0
         return ((output - target).square().mean(dim=(1, 2, 3)) * self.weight[t]).mean()
 
-    def denoise(self, network: torch.nn.Module, x: torch.Tensor, t: int) -> torch.Tensor:
+    def denoise(self, network: Network, x: torch.Tensor, t: int) -> torch.Tensor:
         """The network's estimate of x0 from x_t, clipped to the range of pixels; float32 like x."""
         steps = torch.full((len(x),), t, device=x.device)
         output = network(x, steps, return_dict=False)[0].float()

@@ -87,7 +87,7 @@ def trajectory(
     solver = build_solver(config.sampling, config.noise)
     with autocast(runtime):  # around the whole way: the weights are cast once
         for index, t in enumerate(solver.timesteps):
-            x0 = process.denoise(network, x.contiguous(memory_format=torch.channels_last), t)
+            x0 = process.denoise(network, x, t)
             noise = normal(seeds, shape, draw=index + 1) if solver.is_stochastic else None
             x = solver.step(x, x0, noise)
     return x
