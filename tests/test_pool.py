@@ -1,0 +1,104 @@
+"""Pools: what is refused, what survives the disk, what an id sees; and seeds."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.errors import DataError
+from bench.pool import REAL, Pool, Records
+from bench.seeds import derive_seed
+
+
+def pool(n: int = 5, side: int = 8, seed: int = 0) -> Pool:
+    images = np.random.default_rng(seed).integers(0, 256, (n, 3, side, side), dtype=np.uint8)
+    return Pool(
+        images, Records.real([f"image_{i}.jpg" for i in range(n)], {"class": np.arange(n)}), {"class": ["a"] * n}
+    )
+
+
+def test_a_pool_survives_the_disk_and_is_mapped(tmp_path):
+    before = pool()
+    before.save(tmp_path)
+    after = Pool.load(tmp_path)
+    assert isinstance(after.images, np.memmap)
+    assert after.id == before.id
+    np.testing.assert_array_equal(after.images, before.images)
+    for name, column in before.records.columns().items():
+        np.testing.assert_array_equal(column, after.records.columns()[name])
+    assert after.label_names == before.label_names
+
+
+def test_the_id_sees_pixels_records_and_order():
+    base, ids = pool(), set()
+    brighter = base.images.copy()
+    brighter[3, 1, 2, 2] ^= 1
+    renamed = Records.real(["x", *base.records.source_id[1:]], base.records.labels)
+    for other in (
+        base,
+        Pool(brighter, base.records),
+        Pool(base.images, renamed),
+        Pool(base.images, Records.synthetic(0, np.arange(5))),
+        base.take(slice(None, None, -1)),
+        base.take(slice(0, 4)),
+    ):
+        ids.add(other.id)
+    assert len(ids) == 6
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (np.zeros((2, 3, 8, 8), np.float32), "float32"),
+        (np.zeros((2, 8, 8, 3), np.uint8), r"\(2, 8, 8, 3\)"),
+        (np.zeros((2, 3, 8, 9), np.uint8), r"\(2, 3, 8, 9\)"),
+        (np.zeros((3, 3, 8, 8), np.uint8), "3 images but 2 records"),
+    ],
+)
+def test_what_is_not_a_pool_is_refused_with_what_it_is(images, said):
+    with pytest.raises(DataError, match=said):
+        Pool(images, Records.real(["a", "b"]))
+
+
+def test_records_of_unequal_length_are_refused():
+    with pytest.raises(DataError, match="label:class"):
+        Records.real(["a", "b"], {"class": np.arange(3)})
+
+
+def test_real_and_synthetic_are_told_apart():
+    assert not Records.real(["a"]).is_synthetic.any()
+    assert Records.real(["a"]).generation[0] == REAL
+    assert Records.synthetic(0, np.array([7])).is_synthetic.all()
+
+
+def test_a_broken_pool_is_named(tmp_path):
+    pool().save(tmp_path)
+    (tmp_path / "records.npz").write_bytes(b"")
+    with pytest.raises(DataError, match="is not a readable pool"):
+        Pool.load(tmp_path)
+    with pytest.raises(DataError, match="is not a readable pool"):
+        Pool.load(tmp_path / "nowhere")
+
+
+def test_nothing_on_disk_is_a_pickle(tmp_path):
+    pool().save(tmp_path)
+    np.load(tmp_path / "images.npy", allow_pickle=False)
+    with np.load(tmp_path / "records.npz", allow_pickle=False) as columns:
+        assert set(columns) == {"generation", "seed", "source_id", "label:class"}
+    assert json.loads((tmp_path / "pool.json").read_text())["num_images"] == 5
+
+
+@given(
+    a=st.tuples(st.integers(0, 99), st.integers(0, 9), st.sampled_from(["train", "sample"]), st.integers(0, 99999)),
+    b=st.tuples(st.integers(0, 99), st.integers(0, 9), st.sampled_from(["train", "sample"]), st.integers(0, 99999)),
+)
+def test_seeds_are_equal_exactly_for_equal_draws(a, b):
+    assert 0 <= derive_seed(*a) < 2**63
+    assert (derive_seed(*a) == derive_seed(*b)) == (a == b)
+
+
+def test_the_seed_scheme_is_frozen():
+    """Changing it changes every number of every protocol."""
+    assert derive_seed(0, 0, "train") == derive_seed(0, 0, "train", 0) == 3621952930635735161
