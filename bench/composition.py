@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -132,7 +133,7 @@ class Composition:
             about = json.loads((directory / "composition.json").read_text())
             with np.load(directory / "composition.npz", allow_pickle=False) as pairs:
                 pool, row = pairs["pool"], pairs["row"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise DataError(f"{directory} holds no readable composition: {error}") from error
         refs = [PoolRef(p["id"], p["num_images"], p["generation"]) for p in about["pools"]]
         return Composition(tuple(Part(ref, row[pool == i]) for i, ref in enumerate(refs)))

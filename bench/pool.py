@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -127,7 +128,7 @@ class Pool:
             with np.load(directory / "records.npz", allow_pickle=False) as columns:
                 labels = {k.removeprefix("label:"): columns[k] for k in columns if k.startswith("label:")}
                 records = Records(columns["generation"], columns["seed"], columns["source_id"], labels)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise DataError(f"{directory} is not a readable pool: {error}") from error
         pool = Pool(images, records, about["label_names"], about["notes"])
         object.__setattr__(pool, "_id", about["id"])  # the store has checked the files' checksums
