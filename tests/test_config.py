@@ -59,7 +59,13 @@ def test_a_chain_is_known_by_what_changes_its_numbers_alone():
     base = composed()
     for same in ("output_dir=/elsewhere", "runtime.device=cpu", "generator.sampling.batch_size=7", "num_generations=9"):
         assert chain_id(composed(same)) == chain_id(base), same
-    for other in ("seed=1", "mixing.synthetic_ratio=0.4", "generator.sampling.num_steps=3", "metrics.k=4", "mixing=replace"):
+    for other in (
+        "seed=1",
+        "mixing.synthetic_ratio=0.4",
+        "generator.sampling.num_steps=3",
+        "metrics.k=4",
+        "mixing=replace",
+    ):
         assert config_hash(composed(other)) != config_hash(base), other
 
 

@@ -64,7 +64,11 @@ def test_free_and_local_keys_may_be_set(override):
 
 @pytest.mark.parametrize("file", FILES)
 def test_every_protocol_runs_shrunk_and_says_that_it_deviates(file, tiny):
-    samples = {"bertrand": ["num_samples=48"], "khelifa_fresh": ["data.num_reserve=30"], "mad_fresh": ["data.num_reserve=30"]}
+    samples = {
+        "bertrand": ["num_samples=48"],
+        "khelifa_fresh": ["data.num_reserve=30"],
+        "mad_fresh": ["data.num_reserve=30"],
+    }
     if file.startswith("martinez"):
         samples[file] = ["num_samples=32", "mixing.num_images=32"]
     config = composed(
