@@ -1,0 +1,59 @@
+"""The smallest DDPM that has every part: two levels, attention, all steps in a second."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench.config import DDPMConfig, NoiseConfig, SamplingConfig, TrainingConfig, UNetConfig
+from bench.runtime import Runtime
+
+
+@pytest.fixture
+def tiny() -> Callable[..., DDPMConfig]:
+    """tiny(unet={...}, noise={...}, training={...}, sampling={...}): the small config, with some values changed."""
+
+    def make(**changes: dict[str, Any]) -> DDPMConfig:
+        unet: dict[str, Any] = {
+            "channels": [8, 16],
+            "attention": [False, True],
+            "layers_per_block": 1,
+            "attention_head_dim": 16,
+        }
+        training: dict[str, Any] = {
+            "num_steps": 12,
+            "batch_size": 8,
+            "learning_rate": 2e-3,
+            "warmup_steps": 3,
+            "ema_decay": 0.9,
+            "checkpoint_every": 4,
+        }
+        return DDPMConfig(
+            unet=UNetConfig(**unet | changes.get("unet", {})),
+            noise=NoiseConfig(**{"num_timesteps": 100} | changes.get("noise", {})),
+            training=TrainingConfig(**training | changes.get("training", {})),
+            sampling=SamplingConfig(**{"num_steps": 4, "batch_size": 64} | changes.get("sampling", {})),
+        )
+
+    return make
+
+
+@pytest.fixture
+def cpu() -> Runtime:
+    return Runtime(torch.device("cpu"), None, False)
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8)).astype(np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors gain nothing from threads, and other work on the machine then costs less."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

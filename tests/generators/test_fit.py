@@ -1,0 +1,260 @@
+"""Training: the same bytes every time, also when it was cut off; models that diffusers opens; clear errors."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMPipeline
+
+from bench import generators
+from bench.config import DDPMConfig, TrainingConfig
+from bench.errors import ConfigError, DataError, TrainingError
+from bench.generators import checkpoint
+from bench.generators.ddpm import Batches, Training, ema_decay, learning_rate
+from bench.generators.network import autocast, build_process
+from bench.runtime import Runtime
+
+Make = Callable[..., DDPMConfig]
+
+
+def digests(directory: Path) -> dict[str, str]:
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    return {str(p.relative_to(directory)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def fit(config: DDPMConfig, images: np.ndarray, at: Path, runtime: Runtime, **kw: object) -> dict[str, object]:
+    return generators.fit(config, images, out=at / "model", work=at / "work", runtime=runtime, **{"seed": 0} | kw)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def trained(tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path) -> Path:
+    fit(tiny(), images, tmp_path / "trained", cpu)
+    return tmp_path / "trained" / "model"
+
+
+class Cut(Exception):
+    """The process is killed here."""
+
+
+def cut_at(step: int) -> Callable[[int, int], None]:
+    def progress(done: int, total: int) -> None:
+        assert total == 12
+        if done == step:
+            raise Cut
+
+    return progress
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+def test_resumed_equals_uninterrupted(
+    tiny: Make, images: np.ndarray, tmp_path: Path, precision: torch.dtype | None, dropout: float
+) -> None:
+    runtime = Runtime(torch.device("cpu"), precision, False)
+    config = tiny(training={"decay": "linear"}, unet={"dropout": dropout})
+    whole = fit(config, images, tmp_path / "whole", runtime)
+    for step in (6, 10):  # after the checkpoints at 4 and 8
+        with pytest.raises(Cut):
+            fit(config, images, tmp_path / "cut", runtime, progress=cut_at(step))
+    torch.manual_seed(99)  # whatever the global random state is
+    resumed = fit(config, images, tmp_path / "cut", runtime)
+    assert (whole["resumed_from_step"], resumed["resumed_from_step"]) == (0, 8)
+    assert digests(tmp_path / "whole" / "model") == digests(tmp_path / "cut" / "model")
+    assert resumed["final_loss"] == whole["final_loss"] and resumed["mean_loss"] == whole["mean_loss"]
+
+
+def test_the_seed_decides(tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path) -> None:
+    weights = "unet/diffusion_pytorch_model.safetensors"
+    found = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        fit(tiny(), images, tmp_path / name, cpu, seed=seed)
+        found.append(digests(tmp_path / name / "model")[weights])
+    assert found[0] == found[1] != found[2]
+
+
+def test_facts(tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    facts = fit(tiny(), images, tmp_path, cpu, progress=lambda *at: seen.append(at))
+    assert seen == [(step, 12) for step in range(1, 13)]
+    assert (facts["num_steps"], facts["images_seen"], facts["resumed_from_step"]) == (12, 96, 0)
+    unet = DDPMPipeline.from_pretrained(tmp_path / "model").unet
+    assert facts["num_parameters"] == sum(p.numel() for p in unet.parameters())
+    curve = json.loads((tmp_path / "model" / "losses.json").read_text())
+    assert [point["step"] for point in curve] == [4, 8, 12]
+    assert facts["final_loss"] == curve[-1]["mean_loss"]
+    assert facts["mean_loss"] == pytest.approx(np.mean([point["mean_loss"] for point in curve]))
+    json.dumps(facts)
+
+
+def test_golden_loss(tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path) -> None:
+    """A change of the training code that moves these numbers must raise `specs.TRAIN_VERSION`."""
+    config = tiny(noise={"prediction": "sample", "min_snr_gamma": 5.0}, training={"num_steps": 30})
+    facts = fit(config, images, tmp_path, cpu, seed=7)
+    assert facts["mean_loss"] == pytest.approx(GOLDEN_MEAN, rel=1e-3)
+    assert facts["final_loss"] == pytest.approx(GOLDEN_FINAL, rel=1e-3)
+
+
+GOLDEN_MEAN, GOLDEN_FINAL = 0.0, 0.0
+
+
+def test_diffusers_opens_and_samples_the_model(trained: Path) -> None:
+    pipeline = DDPMPipeline.from_pretrained(trained)
+    assert pipeline.scheduler.config.prediction_type == "epsilon"
+    assert pipeline.scheduler.config.num_train_timesteps == 100
+    pipeline.set_progress_bar_config(disable=True)
+    pictures = pipeline(batch_size=2, num_inference_steps=5, output_type="np").images
+    assert pictures.shape == (2, 8, 8, 3) and np.isfinite(pictures).all()
+
+
+def test_the_model_holds_the_average_not_the_last_weights(
+    tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path
+) -> None:
+    """With decay 0 the average is the last weights; with another decay it is not."""
+    found = []
+    for name, decay in (("a", 0.0), ("b", 0.9)):
+        config = tiny(training={"ema_decay": decay, "checkpoint_every": 11})
+        fit(config, images, tmp_path / name, cpu)
+        found.append(DDPMPipeline.from_pretrained(tmp_path / name / "model").unet.conv_out.weight)
+    assert not torch.allclose(found[0], found[1], atol=1e-6)
+
+
+def test_warm_start(tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path, trained: Path) -> None:
+    config = tiny(training={"num_steps": 1, "learning_rate": 1e-12, "warmup_steps": 0})
+    fit(config, images, tmp_path, cpu, init=trained)
+    before, after = (DDPMPipeline.from_pretrained(p).unet.state_dict() for p in (trained, tmp_path / "model"))
+    assert all(torch.allclose(before[name], after[name], atol=1e-9) for name in before)
+    with pytest.raises(ConfigError, match="another network"):
+        fit(tiny(unet={"channels": [16, 16]}), images, tmp_path / "other", cpu, init=trained)
+
+
+def test_a_loss_that_is_no_number_stops_the_training(
+    tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path
+) -> None:
+    fit(tiny(), images, tmp_path, cpu)  # leaves the checkpoints of steps 4 and 8
+    config = tiny(training={"num_steps": 12, "learning_rate": 1e20, "warmup_steps": 0})
+    with pytest.raises(TrainingError, match=r"steps \d+ and \d+ .*learning_rate=1e\+20.*last good checkpoint") as error:
+        fit(config, images, tmp_path / "bad", cpu)
+    assert "none" in str(error.value)
+    assert not (tmp_path / "bad" / "model").exists()
+
+
+def test_checkpoints_two_are_kept_and_a_damaged_one_is_passed_over(
+    tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tiny(training={"num_steps": 20})
+    whole = fit(config, images, tmp_path, cpu)
+    files = sorted((tmp_path / "work").iterdir())
+    assert [path.name for path in files] == ["step-00000012.safetensors", "step-00000016.safetensors"]
+    files[1].write_bytes(files[1].read_bytes()[:1000])
+    expected = digests(tmp_path / "model")
+    again = fit(config, images, tmp_path, cpu)
+    assert again["resumed_from_step"] == 12 and again["final_loss"] == whole["final_loss"]
+    assert digests(tmp_path / "model") == expected
+    assert "step-00000016" in caplog.text
+
+
+def test_a_checkpoint_of_another_training_is_not_used(
+    tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path
+) -> None:
+    fit(tiny(), images, tmp_path, cpu)
+    assert fit(tiny(), images, tmp_path, cpu)["resumed_from_step"] == 8
+    assert fit(tiny(), images, tmp_path, cpu, seed=1)["resumed_from_step"] == 0
+
+
+def test_checkpoint_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = {"identity": "x"}
+    checkpoint.save(tmp_path, 1, {"a": torch.ones(2)}, about)
+
+    def fail(*args: object, **kw: object) -> None:
+        (tmp_path / "step-00000002.partial").write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(checkpoint, "save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.save(tmp_path, 2, {"a": torch.zeros(2)}, about)
+    found = checkpoint.load(tmp_path, "x")
+    assert found is not None and found[1]["step"] == 1 and torch.equal(found[0]["a"], torch.ones(2))
+
+
+def test_batches_take_every_image_once_per_epoch(images: np.ndarray) -> None:
+    batches = Batches(images, TrainingConfig(batch_size=8), seed=0, device=torch.device("cpu"))
+    rows = torch.cat([batches.rows(step) for step in range(5)])  # 40 rows: two epochs of 20, two batches straddling
+    assert sorted(rows[:20].tolist()) == sorted(rows[20:].tolist()) == list(range(20))
+    assert rows[:20].tolist() != rows[20:].tolist()
+    few = Batches(images[:3], TrainingConfig(batch_size=8), seed=0, device=torch.device("cpu"))
+    assert sorted(few.rows(0)[:6].tolist()) == [0, 0, 1, 1, 2, 2]
+
+
+def test_batches_are_scaled_and_flipped(images: np.ndarray) -> None:
+    scaled = torch.from_numpy(images).float() / 127.5 - 1
+    for flip in (False, True):
+        batches = Batches(images, TrainingConfig(batch_size=64, horizontal_flip=flip), 0, torch.device("cpu"))
+        x0, eps, t = batches.draw(3, 100)
+        plain = scaled[batches.rows(3)]
+        is_plain = (x0 == plain).flatten(1).all(1)
+        is_flipped = (x0 == plain.flip(-1)).flatten(1).all(1)
+        assert (is_plain | is_flipped).all()
+        assert is_flipped.any() == flip and is_plain.any()
+        assert eps.shape == x0.shape and t.min() >= 0 and t.max() < 100
+
+
+def test_learning_rate() -> None:
+    def rates(decay: str, *steps: int) -> list[float]:
+        training = TrainingConfig(num_steps=110, learning_rate=1.0, warmup_steps=10, decay=decay)
+        return [learning_rate(training, step) for step in steps]
+
+    assert rates("none", 0, 4, 9, 10, 109) == pytest.approx([0.1, 0.5, 1.0, 1.0, 1.0])
+    assert rates("linear", 0, 10, 60, 109) == pytest.approx([0.1, 1.0, 0.5, 0.01])
+    assert rates("cosine", 9, 10, 60, 110) == pytest.approx([1.0, 1.0, 0.5, 0.0])
+
+
+def test_ema_warms_up() -> None:
+    training = TrainingConfig(ema_decay=0.99)
+    assert ema_decay(training, 0) == 0.1
+    assert ema_decay(training, 10_000) == 0.99
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.zeros((4, 3, 8, 8), np.float32), "float32"),
+        (np.zeros((4, 8, 8, 3), np.uint8), "shape"),
+        (np.zeros((0, 3, 8, 8), np.uint8), "no images"),
+    ],
+)
+def test_wrong_images(tiny: Make, cpu: Runtime, tmp_path: Path, wrong: np.ndarray, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        fit(tiny(), wrong, tmp_path, cpu)
+
+
+def test_memory_mapped_images(tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", images)
+    fit(tiny(), images, tmp_path / "a", cpu)
+    fit(tiny(), np.load(tmp_path / "images.npy", mmap_mode="r"), tmp_path / "b", cpu)
+    assert digests(tmp_path / "a" / "model") == digests(tmp_path / "b" / "model")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_no_step_waits_for_the_device(tiny: Make, images: np.ndarray) -> None:
+    runtime = Runtime(torch.device("cuda"), torch.bfloat16, False)
+    config = tiny()
+    train = Training(config, 8, 0, runtime, None)
+    batches = Batches(images, config.training, 0, runtime.device)
+    process = build_process(config.noise, runtime.device)
+    loss_sum = torch.zeros((), device=runtime.device)
+    try:
+        for step in range(12):
+            if step == 2:  # the first steps may set things up
+                torch.cuda.set_sync_debug_mode("error")
+            with autocast(runtime):
+                loss = process.loss(train.network, *batches.draw(step, config.noise.num_timesteps))
+            train.update(loss, step)
+            loss_sum += loss.detach()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.isfinite(loss_sum)

@@ -1,0 +1,89 @@
+"""An image depends on the model and on its own seed alone; finished blocks are not made twice."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench import generators
+from bench.config import DDPMConfig
+from bench.generators import sampling
+from bench.runtime import Runtime
+
+Sample = Callable[..., np.ndarray]
+
+
+@pytest.fixture
+def draw(tiny: Callable[..., DDPMConfig], cpu: Runtime, images: np.ndarray, tmp_path: Path) -> Sample:
+    """draw(seeds, work=name, **sampling): samples of one small model."""
+    config = tiny(training={"num_steps": 8}, noise={"prediction": "sample"})
+    generators.fit(config, images, seed=0, out=tmp_path / "model", work=tmp_path / "fit", runtime=cpu)
+
+    def call(seeds: np.ndarray, *, work: str, runtime: Runtime = cpu, **changes: object) -> np.ndarray:
+        changed = tiny(noise={"prediction": "sample"}, sampling={"num_steps": 4, **changes})
+        return generators.sample(changed, tmp_path / "model", seeds, work=tmp_path / work, runtime=runtime)
+
+    return call
+
+
+SEEDS = np.random.default_rng(1).integers(0, 2**62, 70)  # not a multiple of the tile
+
+
+@pytest.mark.parametrize(
+    ("sampler", "eta"), [("ddpm", 0.0), ("ddim", 0.5), ("dpmsolver++", 0.0), ("sde-dpmsolver++", 0.0)]
+)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_pixels_do_not_depend_on_batch_size_number_or_order(
+    draw: Sample, sampler: str, eta: float, precision: str
+) -> None:
+    runtime = Runtime(torch.device("cpu"), torch.bfloat16 if precision == "bf16" else None, False)
+    how = {"sampler": sampler, "eta": eta, "runtime": runtime}
+    whole = draw(SEEDS, work="whole", batch_size=1000, **how)
+    assert whole.shape == (70, 3, 8, 8) and whole.dtype == np.uint8
+    assert len({image.tobytes() for image in whole}) == 70
+    np.testing.assert_array_equal(draw(SEEDS, work="small", batch_size=5, **how), whole)
+    np.testing.assert_array_equal(draw(SEEDS[:33], work="fewer", batch_size=64, **how), whole[:33])
+    np.testing.assert_array_equal(draw(SEEDS[41:42], work="one", batch_size=64, **how), whole[41:42])
+    order = np.random.default_rng(2).permutation(70)
+    np.testing.assert_array_equal(draw(SEEDS[order], work="order", batch_size=64, **how), whole[order])
+
+
+def test_pixels_depend_on_the_seed(draw: Sample) -> None:
+    first = draw(SEEDS[:4], work="a")
+    assert (draw(SEEDS[:4] + 1, work="b") != first).any(axis=(1, 2, 3)).all()
+
+
+def test_finished_blocks_are_taken_from_disk(draw: Sample, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    whole = draw(SEEDS, work="full", batch_size=32)
+    calls = []
+    real = sampling.trajectory
+
+    def cut(*args: object) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sampling, "trajectory", cut)
+    with pytest.raises(KeyboardInterrupt):
+        draw(SEEDS, work="cut", batch_size=32)
+    np.testing.assert_array_equal(draw(SEEDS, work="cut", batch_size=32), whole)
+    assert len(calls) == 4  # one before the cut, one cut off, two after it
+
+    damaged = sorted((tmp_path / "cut").glob("*.npy"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    np.testing.assert_array_equal(draw(SEEDS, work="cut", batch_size=32), whole)
+    assert len(calls) == 5
+
+
+def test_no_seeds_no_images(draw: Sample) -> None:
+    assert draw(SEEDS[:0], work="none").shape == (0, 3, 8, 8)
+
+
+def test_quantise_rounds_to_the_nearest_and_clips() -> None:
+    x = torch.tensor([-2.0, -1.0, -1.0 + 0.9 / 255, -1.0 + 1.1 / 255, 0.0, 1.0, 7.0])
+    assert sampling.quantise(x).tolist() == [0, 0, 0, 1, 128, 255, 255]
+    pixels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(sampling.quantise(pixels.float() / 127.5 - 1), pixels)

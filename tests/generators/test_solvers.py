@@ -1,0 +1,107 @@
+"""The solvers against diffusers' schedulers given the same noise, and against a case whose answer is known."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers.schedulers import scheduling_ddpm
+
+from bench.config import DDPMConfig, NoiseConfig, SamplingConfig
+from bench.generators.network import build_process
+from bench.generators.sampling import trajectory
+from bench.generators.solvers import Posterior, build_solver, quadratic
+from bench.runtime import Runtime
+
+
+def estimate(x: torch.Tensor) -> torch.Tensor:
+    """Some network's x0: anything smooth will do."""
+    return torch.tanh(x.roll(1, -1) - 0.2)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "squaredcos_cap_v2"])
+def test_ancestral_is_ddpm(monkeypatch: pytest.MonkeyPatch, schedule: str) -> None:
+    noise = NoiseConfig(num_timesteps=50, beta_schedule=schedule)
+    random = torch.Generator().manual_seed(0)
+    given = torch.randn((50, 2, 3, 4, 4), generator=random)
+    mine = theirs = torch.randn((2, 3, 4, 4), generator=random)
+    reference = DDPMScheduler(num_train_timesteps=50, beta_schedule=schedule, prediction_type="sample")
+    reference.set_timesteps(50)
+    solver = build_solver(SamplingConfig(sampler="ddpm", num_steps=50), noise)
+    assert solver.timesteps == reference.timesteps.tolist()
+    for step, t in enumerate(solver.timesteps):
+        monkeypatch.setattr(scheduling_ddpm, "randn_tensor", lambda *args, step=step, **kw: given[step])
+        mine = solver.step(mine, estimate(mine), given[step])
+        theirs = reference.step(estimate(theirs), t, theirs).prev_sample
+        torch.testing.assert_close(mine, theirs, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
+def test_posterior_is_ddim(eta: float) -> None:
+    random = torch.Generator().manual_seed(0)
+    mine = theirs = torch.randn((2, 3, 4, 4), generator=random)
+    reference = DDIMScheduler(
+        num_train_timesteps=100, prediction_type="sample", clip_sample=False, timestep_spacing="trailing"
+    )
+    reference.set_timesteps(10)
+    timesteps = [99, 89, 79, 69, 59, 49, 39, 29, 19, 9]
+    solver = Posterior(timesteps, NoiseConfig(num_timesteps=100), eta)
+    assert solver.timesteps == reference.timesteps.tolist()
+    for t in solver.timesteps:
+        given = torch.randn(mine.shape, generator=random)
+        mine = solver.step(mine, estimate(mine), given if solver.is_stochastic else None)
+        theirs = reference.step(estimate(theirs), t, theirs, eta=eta, variance_noise=given).prev_sample
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
+@pytest.mark.parametrize(
+    ("sampler", "num_steps", "eta"),
+    [("ddpm", 200, 0.0), ("ddim", 100, 0.0), ("ddim", 50, 0.7), ("dpmsolver++", 20, 0.0), ("sde-dpmsolver++", 50, 0.0)],
+)
+def test_a_gaussian_is_recovered(
+    tiny: Callable[..., DDPMConfig], cpu: Runtime, prediction: str, sampler: str, num_steps: int, eta: float
+) -> None:
+    """Pixels that are N(0.1, 0.2^2): the best network is known in closed form, and sampling must give them back."""
+    mean, deviation = 0.1, 0.2
+    config = tiny(
+        noise={"prediction": prediction, "num_timesteps": 200, "beta_schedule": "squaredcos_cap_v2"},
+        sampling={"sampler": sampler, "num_steps": num_steps, "eta": eta},
+    )
+    process = build_process(config.noise, cpu.device)
+
+    def network(x: torch.Tensor, t: torch.Tensor, **kwargs: Any) -> tuple[torch.Tensor]:
+        signal, noise = process.signal[t[0]], process.noise[t[0]]
+        x0 = mean + signal * deviation**2 / ((signal * deviation) ** 2 + noise**2) * (x - signal * mean)
+        eps = (x - signal * x0) / noise
+        return ({"sample": x0, "epsilon": eps, "v_prediction": signal * eps - noise * x0}[prediction],)
+
+    x = trajectory(config, process, network, torch.arange(200), 8, cpu)
+    assert abs(x.mean() - mean) < 0.006
+    assert abs(x.std() / deviation - 1) < 0.05
+
+
+def test_few_steps_keep_fine_detail(tiny: Callable[..., DDPMConfig], cpu: Runtime) -> None:
+    """Detail of deviation 0.1 after 15 steps: evenly spaced timesteps would keep less than two thirds of it."""
+    config = tiny(
+        noise={"prediction": "sample", "num_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2"},
+        sampling={"sampler": "dpmsolver++", "num_steps": 15},
+    )
+    process = build_process(config.noise, cpu.device)
+
+    def network(x: torch.Tensor, t: torch.Tensor, **kwargs: Any) -> tuple[torch.Tensor]:
+        signal, noise = process.signal[t[0]], process.noise[t[0]]
+        return (signal * 0.01 / ((signal * 0.1) ** 2 + noise**2) * x,)
+
+    x = trajectory(config, process, network, torch.arange(200), 8, cpu)
+    assert x.std() / 0.1 == pytest.approx(1.0, abs=0.05)
+
+
+def test_timesteps() -> None:
+    assert quadratic(4, 100) == [99, 55, 24, 5]
+    assert quadratic(5, 5) == [4, 3, 2, 1, 0]
+    for n in range(1, 61):
+        steps = quadratic(n, 60)
+        assert steps[0] == 59 and steps[-1] >= 0
+        assert len(set(steps)) == n and steps == sorted(steps, reverse=True)
