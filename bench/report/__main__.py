@@ -1,4 +1,4 @@
-"""python -m bench.report RUN_DIR… [--out DIR]"""
+"""python -m bench.report RUN_DIR… [--out DIR] [--mixed]"""
 
 import argparse
 import logging
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.report.write import write
+from bench.report.build import write
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,10 +15,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.report", description="Tables and figures from ledgers.")
     parser.add_argument("runs", nargs="+", type=Path, help="directories of chains, of sweeps, or ledger files")
     parser.add_argument("--out", type=Path, help="where to write (default: report/ in the first sweep's directory)")
+    parser.add_argument(
+        "--mixed", action="store_true", help="allow different protocols or feature spaces, and mark them"
+    )
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     try:
-        report = write(given.runs, given.out or default_out(given.runs[0]))
+        report = write(given.runs, given.out or default_out(given.runs[0]), mixed=given.mixed)
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

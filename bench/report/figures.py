@@ -1,55 +1,81 @@
 """Figures of a study's scores."""
 
+import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bench.report.study import MAIN_METRICS, Measure, Study
-from bench.report.style import COLUMN, DASHES, FLOOR, MARKERS, colours, save, styled
+from bench.report.style import COLUMN, DASHES, FLOOR, MARKERS, PAGE, colours, save, styled
 from bench.report.tables import metric_name
 
 
 def curves(study: Study, out: Path, name: str) -> list[Path]:
-    """Every main score against generation: the mean over seeds as a line, their range as a band, the floor
-    dashed.
+    """Every score against generation: the mean over seeds as a line, their range as a band, the floor dashed.
 
-    One figure per feature space and choice of N; writes PNG, SVG and PDF and returns the paths.
+    The main scores are one figure of one column's width, the others, where there are any, another of a page's width;
+    one of each per feature space, reference and N. Writes PNG, SVG and PDF and returns the paths.
     """
     written = []
     groups: dict[tuple, list[Measure]] = {}
-    for metric in MAIN_METRICS:
-        for m in study.measures(metric):
-            groups.setdefault((m.feature_space, m.reference, m.num_subject, m.num_reference), []).append(m)
+    for m in study.measures():
+        groups.setdefault((m.feature_space, m.reference, m.num_subject, m.num_reference), []).append(m)
     for i, measures in enumerate(groups.values()):
-        with styled():
-            figure, axes = plt.subplots(
-                len(measures), 1, figsize=(COLUMN, 0.55 + 1.35 * len(measures)), sharex=True, squeeze=False
-            )
-            for axis, measure in zip(axes[:, 0], measures, strict=True):
-                _curves(axis, study, measure)
-            axes[-1, 0].set_xlabel("generation")
-            axes[-1, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
-            handles, labels = axes[0, 0].get_legend_handles_labels()
-            figure.tight_layout(h_pad=0.6)
-            figure.legend(
-                handles,
-                labels,
-                title="synthetic ratio" if study.by_ratio else None,
-                title_fontsize=7,
-                loc="lower center",
-                bbox_to_anchor=(0.54, 1.0),
-                ncols=min(len(labels), 4 if study.by_ratio else 2),
-                handlelength=2.6,
-                columnspacing=1.2,
-            )
-            m = measures[0]
-            figure.text(
-                0.99, -0.01, f"{m.feature_space} · {m.reference} · {m.sizes}", ha="right", va="top", size=6, color=FLOOR
-            )
-            written += save(figure, out, name if len(groups) == 1 else f"{name}_{i + 1}_{m.feature_space}")
+        suffix = "" if len(groups) == 1 else f"_{i + 1}_{measures[0].feature_space}"
+        main = sorted((m for m in measures if m.metric in MAIN_METRICS), key=lambda m: MAIN_METRICS.index(m.metric))
+        others = [m for m in measures if m.metric not in MAIN_METRICS]
+        if main:
+            written += _figure(study, main, 1, out, name + suffix)
+        if others:
+            written += _figure(study, others, 2, out, f"{name}_more{suffix}")
     return written
+
+
+def _figure(study: Study, measures: list[Measure], num_columns: int, out: Path, name: str) -> list[Path]:
+    num_columns = min(num_columns, len(measures))
+    num_rows = math.ceil(len(measures) / num_columns)
+    width = COLUMN if num_columns == 1 else PAGE
+    with styled():
+        figure, axes = plt.subplots(
+            num_rows, num_columns, figsize=(width, 0.55 + 1.35 * num_rows), sharex=True, squeeze=False
+        )
+        for axis, measure in zip(axes.flat, measures, strict=False):
+            _curves(axis, study, measure)
+        for axis in axes.flat[len(measures) :]:
+            axis.set_visible(False)
+        for axis in axes.flat[max(0, len(measures) - num_columns) : len(measures)]:
+            axis.set_xlabel("generation")
+            axis.tick_params(labelbottom=True)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figure.tight_layout(h_pad=0.6, w_pad=1.2)
+        legend(figure, study, axes[0, 0].get_legend_handles_labels(), per_row=4 * num_columns)
+        note(figure, measures[0])
+        return save(figure, out, name)
+
+
+def legend(figure: Figure, study: Study, entries: tuple[list, list[str]], per_row: int = 4) -> None:
+    """Above the figure, with the word that all labels belong to."""
+    handles, labels = entries
+    figure.legend(
+        handles,
+        labels,
+        title="synthetic ratio" if study.by_ratio else None,
+        title_fontsize=7,
+        loc="lower center",
+        bbox_to_anchor=(0.54, 1.0),
+        ncols=min(len(labels), per_row if study.by_ratio else max(2, per_row // 2)),
+        handlelength=2.6,
+        columnspacing=1.2,
+    )
+
+
+def note(figure: Figure, measure: Measure) -> None:
+    """Below the figure: what the scores are of."""
+    said = f"{measure.feature_space} · against {measure.reference} · N = {measure.num_subject}"
+    figure.text(0.99, -0.01, said, ha="right", va="top", size=6, color=FLOOR)
 
 
 def _curves(axis: Axes, study: Study, measure: Measure) -> None:

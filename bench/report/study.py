@@ -4,6 +4,7 @@ A study holds the chains that differ in nothing but mixing policy and seed, so o
 averaged and compared. A condition is one mixing policy with its parameters; its chains are its seeds.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -59,9 +60,12 @@ class Measure:
 @dataclass(frozen=True, eq=False)
 class Study:
     """Chains that may be compared. chains[condition][seed] is one chain; conditions come by policy and
-    ratio."""
+    ratio. protocol: its name and version, or that there is none. hash: of the setting that all chains share.
+    """
 
     title: str
+    protocol: str
+    hash: str
     chains: dict[Condition, dict[int, Chain]]
     notes: list[str] = field(default_factory=list)
 
@@ -102,12 +106,18 @@ class Study:
 
     def floor(self, measure: Measure) -> float | None:
         """The same score of real training images: what a perfect generator would reach. None where it was not
-        computed. Its seeds share the real images, so it is one number; the first is taken."""
+        computed."""
+        return self.baselines(measure).get("real_train")
+
+    def baselines(self, measure: Measure) -> dict[str, float]:
+        """subject -> the same score of what no chain made: real images, controls. The chains of a study share it, so it
+        is one number; the first is taken."""
+        found: dict[str, float] = {}
         for row in self.rows():
-            for candidate, value in _scores(row, "real_train"):
-                if candidate == measure:
-                    return value
-        return None
+            for entry in row.scores:
+                if entry["subject"] != "samples" and _measure(entry) == measure:
+                    found.setdefault(entry["subject"], entry["value"])
+        return found
 
 
 def _measure(score: dict[str, Any]) -> Measure:
@@ -124,6 +134,25 @@ def _measure(score: dict[str, Any]) -> Measure:
 
 def _scores(row: Row, subject: str) -> list[tuple[Measure, float]]:
     return [(_measure(s), s["value"]) for s in row.scores if s["subject"] == subject]
+
+
+def protocol_of(row: Row) -> str:
+    """`collapse-v1 version 2`, with `(deviating)` where values differ from the frozen ones, or `no protocol`."""
+    name, version = row.protocol.get("name"), row.protocol.get("version")
+    if not name:
+        return "no protocol"
+    return f"{name} version {version}" + (" (deviating)" if row.protocol.get("deviations") else "")
+
+
+def check_unmixed(chains: Iterable[Chain]) -> None:
+    """Raises `LedgerError` where rows follow different protocols or were scored in different feature spaces: their
+    numbers stand side by side only where a person asked for that."""
+    rows = [row for chain in chains for row in chain.rows]
+    protocols = sorted({protocol_of(row) for row in rows})
+    spaces = sorted({" + ".join(sorted({s["feature_space"] for s in row.scores})) for row in rows})
+    for what, found in (("protocols", protocols), ("feature spaces", spaces)):
+        if len(found) > 1:
+            raise LedgerError(f"these runs mix {what}: {'; '.join(found)}. Give --mixed to show them all, marked")
 
 
 def condition_of(row: Row) -> Condition:
@@ -170,7 +199,9 @@ def studies(chains: Iterable[Chain]) -> list[Study]:
             seeds[row.seed] = chain
         ordered = sorted(by_condition, key=lambda c: (c.policy, 2.0 if c.ratio is None else c.ratio, c.label))
         in_order = {c: dict(sorted(by_condition[c].items())) for c in ordered}
-        found.append(Study(_title(members, json.loads(setting), differing), in_order, _notes(in_order)))
+        title = _title(members, json.loads(setting), differing)
+        digest = hashlib.sha256(setting.encode()).hexdigest()[:8]
+        found.append(Study(title, protocol_of(members[0].rows[0]), digest, in_order, _notes(in_order)))
     return sorted(found, key=lambda study: study.title)
 
 
@@ -178,7 +209,7 @@ def _setting(row: Row) -> str:
     flat = {"dataset": row.dataset, "generator.name": row.generator, **_flat(row.config)}
     local = tuple(f"{key}." for key in NOT_THE_SETTING)
     kept = {k: v for k, v in flat.items() if not f"{k}.".startswith(local)}
-    return json.dumps(kept, sort_keys=True)
+    return json.dumps({**kept, "protocol": protocol_of(row)}, sort_keys=True)
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,36 +13,38 @@ from PIL import Image
 from bench import report
 from bench.errors import DataError, LedgerError
 from bench.report import __main__ as command
-from bench.report.cells import cell, digits
+from bench.report import cells
 
 
 def test_the_interval_is_students() -> None:
-    got = cell([1.0, 2.0, 3.0])
+    got = cells.cell([1.0, 2.0, 3.0])
     assert got is not None and got.half_width is not None
     assert (got.mean, got.n) == (2.0, 3)
     assert got.half_width == pytest.approx(4.302652729911275 / 3**0.5)  # t(0.975, 2) from a printed table
-    single = cell([5.0])
+    single = cells.cell([5.0])
     assert single is not None and single.half_width is None
-    assert cell([]) is None
+    assert cells.cell([]) is None
 
 
 def test_digits_follow_the_largest_value() -> None:
-    assert [digits([v]) for v in (0.71, 12.5, 431.0)] == [2, 1, 0]
+    assert [cells.digits([v]) for v in (0.71, 12.5, 431.0)] == [2, 1, 0]
 
 
 def test_a_sweep_gives_tables_figures_and_pictures(tmp_path: Path) -> None:
     sweep = fabricate.sweep(tmp_path, seeds=(0, 1))
     made = report.write([sweep], tmp_path / "out")
     names = {path.name for path in made.paths}
-    assert names == {"tables.md"} | {f"{n}.{k}" for n in ("scores", "samples") for k in ("png", "svg", "pdf")}
+    pictures = ("scores", "scores_more", "final", "phase", "trajectories", "samples")
+    expected = {f"{name}.{kind}" for name in pictures for kind in ("png", "svg", "pdf")}
+    assert names == expected | {f"tables.{kind}" for kind in ("md", "csv", "tex")}
     assert all(path.stat().st_size > 500 for path in made.paths)
     assert (tmp_path / "out" / "tables.md").read_text() == made.text
-    assert Image.open(tmp_path / "out" / "scores.png").width > 900  # one column at 300 dpi
+    assert 250 < Image.open(tmp_path / "out" / "scores.png").width < 300  # one column at the 80 dpi of tests
 
     fid = [fabricate.row(1.0, 3, s).scores[0]["value"] for s in (0, 1)]
-    expected = f"{np.mean(fid):.0f} ± {12.7062 * np.std(fid, ddof=1) / 2**0.5:.0f}"
+    cell = f"{np.mean(fid):.0f} ± {12.7062 * np.std(fid, ddof=1) / 2**0.5:.0f}"
     line = next(line for line in made.text.splitlines() if line.startswith("| 1.00"))
-    assert [c.strip() for c in line.split("|")][-3:-1] == [expected, "2"]
+    assert [c.strip() for c in line.split("|")][-3:-1] == [cell, "2"]
     assert "**FID ↓** · efficientnet_lite0 · against heldout · N = 1024" in made.text
     assert "k = 3" in made.text
     assert "| floor: real images | 21 |" in made.text
@@ -69,7 +71,7 @@ def test_the_picture_strip_shows_the_stored_pixels(tmp_path: Path) -> None:
     centres = {}
     for key, colour in colours.items():
         ys, xs = np.nonzero((np.abs(pixels - np.array(colour)) < 3).all(-1))
-        assert len(ys) > 10_000, key
+        assert len(ys) > 1000, key
         centres[key] = (ys.mean(), xs.mean())
     assert centres[0.0, 1][0] < centres[1.0, 1][0]  # rows by rising ratio
     assert centres[0.0, 0][1] < centres[0.0, 1][1]  # columns by generation
@@ -82,18 +84,12 @@ def test_equal_ledgers_give_equal_files(tmp_path: Path) -> None:
         assert one.read_bytes() == other.read_bytes(), one.name
 
 
-def test_a_single_seed_is_said_and_has_no_interval(tmp_path: Path) -> None:
-    text = report.write([fabricate.sweep(tmp_path, seeds=(0,))], tmp_path / "out").text
-    assert "±" not in text
-    assert "single seed" in text
-
-
 def test_missing_pictures_give_a_partial_report_that_says_so(tmp_path: Path) -> None:
-    sweep = fabricate.sweep(tmp_path, pictures=False)
+    sweep = fabricate.sweep(tmp_path, ratios=(0.0, 1.0), seeds=(0,), pictures=False)
     made = report.write([sweep], tmp_path / "out")
     assert not any("samples" in path.name for path in made.paths)
     assert "are not in its store" in made.text
-    assert "… and" in made.text  # twelve missing pictures are not twelve lines
+    assert "… and" in made.text  # eight missing pictures are not eight lines
 
 
 def test_pictures_of_another_form_are_an_error_with_their_path(tmp_path: Path) -> None:
@@ -102,15 +98,6 @@ def test_pictures_of_another_form_are_an_error_with_their_path(tmp_path: Path) -
     np.save(path, np.zeros((4, 16, 16)))
     with pytest.raises(DataError, match=r"probes\.npy holds float64"):
         report.write([sweep], tmp_path / "out")
-
-
-def test_chains_of_different_length_are_shown_as_far_as_they_go(tmp_path: Path) -> None:
-    fabricate.sweep(tmp_path, ratios=(0.0,), seeds=(0,))
-    sweep = fabricate.sweep(tmp_path, ratios=(1.0,), seeds=(0,), num_generations=2)
-    text = report.write([sweep], tmp_path / "out").text
-    line = next(line for line in text.splitlines() if line.startswith("| 1.00"))
-    assert line.count("–") == 2
-    assert "ends at generation 1 of 3" in text
 
 
 def test_an_empty_directory_writes_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""Everything the report consists of, in one call."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import ledger
+from bench.report import figures, overview, strip, tables
+from bench.report.study import check_unmixed, studies
+
+
+@dataclass(frozen=True)
+class Report:
+    """paths: every file written; text: the tables as Markdown, with what is missing said below them."""
+
+    paths: list[Path]
+    text: str
+
+
+def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Report:
+    """The report of the chains below `run_dirs`, into `out`. What cannot be shown (pictures gone, chains cut short) is
+    named in the text and left out. mixed: whether different protocols or feature spaces may stand side by side.
+
+    Raises `LedgerError` where there is no ledger, or a damaged one, or where runs are mixed and should not be.
+    """
+    chains = ledger.read_runs(run_dirs)
+    if not mixed:
+        check_unmixed(chains)
+    found = studies(chains)
+    out.mkdir(parents=True, exist_ok=True)
+    texts: list[str] = []
+    pictures: list[Path] = []
+    for study in found:
+        prefix = "" if len(found) == 1 else f"{_slug(study.title)}_"
+        pictures += figures.curves(study, out, f"{prefix}scores")
+        pictures += overview.final_scores(study, out, f"{prefix}final")
+        pictures += overview.phase_diagram(study, out, f"{prefix}phase")
+        pictures += overview.trajectories(study, out, f"{prefix}trajectories")
+        written, missing = strip.strip(study, out, f"{prefix}samples")
+        pictures += written
+        texts.append(tables.markdown(study) + "".join(f"\n> {line}\n" for line in _shortened(missing)))
+    text = "\n".join(texts)
+    files = {"tables.md": text, "tables.csv": tables.to_csv(found), "tables.tex": tables.latex(found)}
+    for name, body in files.items():
+        (out / name).write_text(body, encoding="utf-8")
+    return Report([*(out / name for name in files), *pictures], text)
+
+
+def _shortened(lines: list[str], most: int = 5) -> list[str]:
+    return lines if len(lines) <= most else [*lines[:most], f"… and {len(lines) - most} more"]
+
+
+def _slug(title: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", title.lower()).strip("-")

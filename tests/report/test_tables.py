@@ -1,0 +1,126 @@
+"""Tables: bold only where it is earned, LaTeX that compiles, CSV that carries everything."""
+
+import csv
+import dataclasses
+import io
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import fabricate
+import pytest
+
+from bench import ledger, report
+from bench.errors import LedgerError
+from bench.report import tables
+from bench.report.cells import best
+from bench.report.study import Study, check_unmixed, studies
+
+
+def study_of(tmp_path: Path, **kwargs: object) -> Study:
+    sweep = fabricate.sweep(tmp_path, pictures=False, **kwargs)  # type: ignore[arg-type]
+    (study,) = studies(ledger.read_runs([sweep]))
+    return study
+
+
+def test_bold_needs_a_significant_paired_difference_to_every_other() -> None:
+    clear = {"a": {0: 10.0, 1: 12.0, 2: 14.0}, "b": {0: 11.0, 1: 13.1, 2: 15.2}}  # pairs differ by 1.0 … 1.2
+    assert best(clear, "down") == "a"
+    assert best(clear, "up") == "b"
+    near = {**clear, "c": {0: 10.5, 1: 11.0, 2: 14.6}}  # a is not surely better than c
+    assert best(near, "down") is None
+    assert best({"a": {0: 1.0}, "b": {0: 9.0}}, "down") is None  # a single seed decides nothing
+    assert best({"a": {0: 1.0, 1: 1.1}, "b": {2: 9.0, 3: 9.1}}, "down") is None  # no common seed
+    assert best({"a": {0: 1.0, 1: 1.1}}, "down") is None  # nothing to be better than
+    same = {"a": {0: 1.0, 1: 2.0}, "b": {0: 1.0, 1: 2.0}}
+    assert best(same, "up") is None
+
+
+def test_the_best_cell_is_bold_and_only_that(tmp_path: Path) -> None:
+    study = study_of(tmp_path, ratios=(0.0, 1.0))
+    fid = tables.tables(study, ["fid"])[0]
+    assert [line.is_best[0] for line in fid.lines] == [False, False]  # generation 0 is shared: no winner
+    assert [line.is_best[3] for line in fid.lines] == [True, False]
+    text = tables.markdown(study)
+    row = next(line for line in text.splitlines() if line.startswith("| 0.00"))
+    assert row.count("**") == 2 * sum(fid.lines[0].is_best)
+    assert "bold: better than every other" in text
+
+
+def test_csv_has_every_score_in_full_and_the_floor(tmp_path: Path) -> None:
+    study = study_of(tmp_path, seeds=(0, 4))
+    rows = list(csv.DictReader(io.StringIO(tables.to_csv([study]))))
+    assert len(rows) == 5 * (3 * 4 + 1)  # scores × (conditions × generations + floor)
+    found = next(r for r in rows if (r["condition"], r["generation"], r["metric"]) == ("1.00", "3", "recall"))
+    assert found["seeds"] == "0 4"
+    expected = [fabricate.row(1.0, 3, s).scores[2]["value"] for s in (0, 4)]
+    assert [float(v) for v in found["values"].split()] == expected
+    assert json.loads(found["parameters"]) == {"k": 3}
+    assert float(found["mean"]) == pytest.approx(sum(expected) / 2)
+    floor = next(r for r in rows if r["condition"].startswith("floor") and r["metric"] == "fid")
+    assert (floor["generation"], float(floor["mean"])) == ("", 21.0)
+
+
+def test_a_caption_says_what_the_numbers_are_of(tmp_path: Path) -> None:
+    study = study_of(tmp_path, protocol={"name": "tiny", "version": 3})
+    text = tables.latex([study])
+    caption = next(line for line in text.splitlines() if "caption" in line and "recall" in line)
+    for said in ("tiny version 3", r"efficientnet\_lite0", "N = 1024, k = 3", f"setting {study.hash}", r"$\uparrow$"):
+        assert said in caption
+    assert text.startswith(r"% Needs \usepackage{booktabs}")
+
+
+def test_a_single_seed_is_said_and_has_no_interval(tmp_path: Path) -> None:
+    text = tables.markdown(study_of(tmp_path, seeds=(0,)))
+    assert "±" not in text
+    assert "single seed" in text
+
+
+def test_chains_of_different_length_are_shown_as_far_as_they_go(tmp_path: Path) -> None:
+    fabricate.sweep(tmp_path, ratios=(0.0,), seeds=(0,), pictures=False)
+    text = tables.markdown(study_of(tmp_path, ratios=(1.0,), seeds=(0,), num_generations=2))
+    line = next(line for line in text.splitlines() if line.startswith("| 1.00"))
+    assert line.count("–") == 2
+    assert "ends at generation 1 of 3" in text
+
+
+def test_special_signs_are_escaped() -> None:
+    assert tables.escape(r"50% of a_b & c\d {λ}") == r"50\% of a\_b \& c\textbackslash{}d \{$\lambda$\}"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_the_latex_compiles(tmp_path: Path) -> None:
+    study = study_of(tmp_path)
+    odd = dataclasses.replace(study, title=r"50% & _odd_ #1 {λ} \ ~ ^ ± …")
+    (tmp_path / "tables.tex").write_text(tables.latex([study, odd], metrics=None))
+    packages = r"\usepackage[T1]{fontenc}\usepackage{booktabs}"
+    body = rf"\documentclass{{article}}{packages}\begin{{document}}\input{{tables}}\end{{document}}"
+    (tmp_path / "paper.tex").write_text(body)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "paper.pdf").exists()
+
+
+def test_protocols_and_feature_spaces_are_not_mixed_unless_asked_for(tmp_path: Path) -> None:
+    fabricate.sweep(tmp_path, seeds=(0,), pictures=False, sweep="one", protocol={"name": "p", "version": 1})
+    fabricate.sweep(tmp_path, seeds=(0,), pictures=False, sweep="two", protocol={"name": "p", "version": 2})
+    with pytest.raises(LedgerError, match=r"mix protocols: p version 1; p version 2\. Give --mixed"):
+        report.write([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    marked = report.write([tmp_path / "one", tmp_path / "two"], tmp_path / "out", mixed=True)
+    assert "p version 1" in marked.text
+    assert "p version 2" in marked.text
+    assert marked.text.count("## ") == 2  # side by side, never averaged
+
+    fabricate.sweep(tmp_path / "b", seeds=(0,), pictures=False, space="inception_v3")
+    fabricate.sweep(tmp_path / "b", seeds=(1,), pictures=False)
+    with pytest.raises(LedgerError, match="mix feature spaces: efficientnet_lite0; inception_v3"):
+        check_unmixed(ledger.read_runs([tmp_path / "b"]))
+
+
+def test_a_deviation_from_a_protocol_is_said(tmp_path: Path) -> None:
+    protocol = {"name": "p", "version": 1, "deviations": {"num_generations": [6, 4]}}
+    study = study_of(tmp_path, seeds=(0,), protocol=protocol)
+    assert study.protocol == "p version 1 (deviating)"
