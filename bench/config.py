@@ -172,11 +172,14 @@ class NoiseConfig:
 @dataclass
 class TrainingConfig:
     """num_steps: optimiser steps, equal in every generation and condition, so that compute is never the difference.
-    decay: after its warm-up the learning rate stays (`none`) or falls to 0 at num_steps (`linear`, `cosine`)."""
+    decay: after its warm-up the learning rate stays (`none`) or falls to 0 at num_steps (`linear`, `cosine`).
+    num_micro_batches: passes that a batch is split into, to save memory or to share it among processes; the gradient is
+    the same up to rounding."""
 
     num_steps: int = 100_000
     num_epochs: float | None = None
     batch_size: int = 128
+    num_micro_batches: int = 1
     learning_rate: float = 2e-4
     warmup_steps: int = 500
     decay: str = "none"
@@ -190,6 +193,7 @@ class TrainingConfig:
         _at_least("generator.training.num_steps", self.num_steps, 1)
         _positive("generator.training.num_epochs", self.num_epochs)
         _at_least("generator.training.batch_size", self.batch_size, 1)
+        _between("generator.training.num_micro_batches", self.num_micro_batches, 1, self.batch_size)
         _positive("generator.training.learning_rate", self.learning_rate)
         _at_least("generator.training.warmup_steps", self.warmup_steps, 0)
         _one_of("generator.training.decay", self.decay, ("none", "linear", "cosine"))
@@ -526,7 +530,7 @@ LOCAL_KEYS = (
     *("name", "output_dir", "store_dir", "num_generations", "num_probes", "tracking"),
     *("runtime.device", "runtime.compile", "runtime.num_threads"),
     *("data.root", "data.download", "metrics.weights"),
-    *("generator.sampling.batch_size", "generator.training.checkpoint_every"),
+    *("generator.sampling.batch_size", "generator.training.checkpoint_every", "generator.training.num_micro_batches"),
 )
 """Where, how far and how fast a chain runs: what may differ between two runs of one and the same chain."""
 

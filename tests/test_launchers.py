@@ -99,5 +99,5 @@ def test_failed_chain_of_a_launcher_is_named_and_the_others_run(
     ended = sweep([*tiny, "generator.training.num_steps=20"], tmp_path, *flags)
     assert ended.returncode == 1, ended.stderr
     assert "1 chain(s) of this sweep failed" in ended.stderr
-    assert "learning_rate=1e25" in ended.stderr and "TrainingError: the loss became" in ended.stderr
+    assert "learning_rate=1e+25" in ended.stderr and "TrainingError: the loss became" in ended.stderr
     assert len(ledgers(tmp_path)) == 1

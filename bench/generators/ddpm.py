@@ -20,10 +20,11 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from bench import interrupt
 from bench.config import DDPMConfig, TrainingConfig
 from bench.errors import ConfigError, DataError, TrainingError
 from bench.generators import checkpoint
-from bench.generators.network import autocast, build_process, build_scheduler, build_unet, place
+from bench.generators.network import Process, autocast, build_process, build_scheduler, build_unet, place
 from bench.generators.specs import check, train_spec
 from bench.pool import check_images
 from bench.runtime import Runtime, silent
@@ -47,7 +48,7 @@ def fit(
     init: Path | None = None,
 ) -> dict[str, Any]:
     """See `bench.generators.fit`. `out` opens with `DDPMPipeline.from_pretrained`; its weights are the
-    average (EMA)."""
+    average (EMA). Saves a checkpoint and raises `Interrupted` at the end of a step in which SIGTERM came."""
     progress = progress or silent
     training, device = config.training, runtime.device
     check_images(images)
@@ -62,28 +63,30 @@ def fit(
     position = train.resume(work)
     start = position["step"]
     losses: list[tuple[int, float]] = position["losses"]
-    loss_sum = torch.zeros((), device=device)
+    loss_sum = torch.tensor(position["loss_sum"], device=device)
     started = time.monotonic()
-    for step in range(start, training.num_steps):
-        if config.unet.dropout:
-            torch.manual_seed(derive_seed(seed, 0, "dropout", step))
-        x0, eps, t = batches.draw(step, config.noise.num_timesteps)
-        with autocast(runtime):
-            loss = process.loss(train.network, x0, eps, t)
-        train.update(loss, step)
-        loss_sum += loss.detach()
+    with interrupt.deferred():
+        for step in range(start, training.num_steps):
+            loss_sum += train.gradient(process, batches.draw(step, config.noise.num_timesteps), step)
+            train.update(step)
 
-        done = step + 1
-        save = done % training.checkpoint_every == 0
-        if save or done % WATCH == 0 or done == training.num_steps:
-            since = losses[-1][0] if losses else 0
-            losses.append((done, loss_sum.item() / (done - since)))
-            loss_sum.zero_()
-            if not math.isfinite(losses[-1][1]):
-                raise _diverged(losses[-1][1], since, done, training, work)
-        if save and done < training.num_steps:
-            train.save(work, done, losses, position["seconds"] + time.monotonic() - started)
-        progress(done, training.num_steps)
+            done, stop = step + 1, interrupt.requested()
+            save = done % training.checkpoint_every == 0
+            look = save or done % WATCH == 0 or done == training.num_steps
+            if look or stop:
+                since = losses[-1][0] if losses else 0
+                mean = loss_sum.item() / (done - since)
+                if not math.isfinite(mean):
+                    raise _diverged(mean, since, done, training, work)
+            if look:
+                losses.append((done, mean))
+                loss_sum.zero_()
+            if stop or (save and done < training.num_steps):
+                spent = position["seconds"] + time.monotonic() - started
+                train.save(work, done, losses, loss_sum.item(), spent)
+            progress(done, training.num_steps)
+            if stop:
+                raise interrupt.Interrupted
 
     seconds = time.monotonic() - started
     train.write(out, losses)
@@ -96,7 +99,12 @@ def fit(
         "seconds": position["seconds"] + seconds,
         "images_per_second": (training.num_steps - start) * training.batch_size / seconds if seconds else None,
         "resumed_from_step": start,
+        "num_micro_batches": train.num_micro_batches,
     }
+
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""(x0, eps, t): float32 (B, 3, H, W) in [-1, 1], normals of that shape, int64 timesteps (B,)."""
 
 
 class Batches:
@@ -109,8 +117,8 @@ class Batches:
         self.generator = torch.Generator(device)
         self.epochs: dict[int, torch.Tensor] = {}
 
-    def draw(self, step: int, num_timesteps: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(x0, eps, t) of this step: float32 (B, 3, H, W) in [-1, 1], normals of that shape, int64 (B,).
+    def draw(self, step: int, num_timesteps: int) -> Batch:
+        """What this step trains on.
 
         The timesteps of a batch are evenly spread from a random start (Kingma et al. 2021, appendix I.1): each is
         uniform, and together they vary less, which is worth most in small batches.
@@ -152,6 +160,9 @@ class Training:
 
     def __init__(self, config: DDPMConfig, resolution: int, seed: int, runtime: Runtime, init: Path | None) -> None:
         self.config = config
+        self.runtime = runtime
+        self.seed = seed
+        self.num_micro_batches = config.training.num_micro_batches
         self.identity = _identity(config, resolution, seed, init)
         self.unet = build_unet(config.unet, resolution, derive_seed(seed, 0, "weights"))
         if init is not None:
@@ -167,10 +178,44 @@ class Training:
             fused=True,  # one kernel; on the CPU it takes a quarter of the time of foreach
         )
 
-    def update(self, loss: torch.Tensor, step: int) -> None:
-        training = self.config.training
+    def gradient(self, process: Process, batch: Batch, step: int) -> torch.Tensor:
+        """The mean loss of the batch; its gradient is left in the parameters.
+
+        Where the device's memory does not suffice, it is tried again in twice as many micro-batches, and they are kept
+        for the steps that follow. The batch, and so the gradient up to rounding, stays the same.
+        """
+        size = len(batch[0])
+        while True:
+            try:
+                return self._accumulate(process, batch, step)
+            except torch.OutOfMemoryError:
+                if self.num_micro_batches >= size:
+                    raise
+            self.num_micro_batches = min(2 * self.num_micro_batches, size)
+            log.warning(
+                "out of device memory in step %d: batches of %d in %d passes from here on",
+                step,
+                size,
+                self.num_micro_batches,
+            )
+            torch.cuda.empty_cache()
+
+    def _accumulate(self, process: Process, batch: Batch, step: int) -> torch.Tensor:
+        size, passes = len(batch[0]), self.num_micro_batches
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        total = torch.zeros((), device=batch[0].device)
+        parts = zip(*(values.tensor_split(passes) for values in batch), strict=True)
+        for index, (x0, eps, t) in enumerate(parts):
+            if self.config.unet.dropout:
+                torch.manual_seed(derive_seed(self.seed, 0, "dropout", step * passes + index))
+            with autocast(self.runtime):
+                loss = process.loss(self.network, x0, eps, t) * (len(x0) / size)
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    def update(self, step: int) -> None:
+        training = self.config.training
         torch.nn.utils.clip_grad_norm_(self.parameters, training.gradient_clip, foreach=True)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(training, step)
@@ -187,8 +232,15 @@ class Training:
                 found[f"{moment}/{name}"] = value
         return found
 
-    def save(self, work: Path, step: int, losses: list[tuple[int, float]], seconds: float) -> None:
-        about = {"identity": self.identity, "losses": losses, "seconds": seconds}
+    def save(self, work: Path, step: int, losses: list[tuple[int, float]], loss_sum: float, seconds: float) -> None:
+        """losses: (step, mean loss since the entry before); loss_sum: of the steps after the last entry."""
+        about = {
+            "identity": self.identity,
+            "losses": losses,
+            "loss_sum": loss_sum,
+            "seconds": seconds,
+            "num_micro_batches": self.num_micro_batches,
+        }
         checkpoint.save(work, step, self.tensors(), about)
 
     def resume(self, work: Path) -> dict[str, Any]:
@@ -196,7 +248,7 @@ class Training:
         none."""
         found = checkpoint.load(work, self.identity)
         if found is None:
-            return {"step": 0, "losses": [], "seconds": 0.0}
+            return {"step": 0, "losses": [], "loss_sum": 0.0, "seconds": 0.0}
         tensors, about = found
         with torch.no_grad():
             for (name, weight), average in zip(self.unet.named_parameters(), self.average, strict=True):
@@ -205,6 +257,7 @@ class Training:
                 moments = {m: torch.empty_like(weight).copy_(tensors[f"{m}/{name}"]) for m in ("exp_avg", "exp_avg_sq")}
                 count = tensors[f"step/{name}"].to(weight.device)
                 self.optimizer.state[weight] = {"step": count, **moments}
+        self.num_micro_batches = about["num_micro_batches"]
         log.info("going on from step %d of %d", about["step"], self.config.training.num_steps)
         return {**about, "losses": [(step, loss) for step, loss in about["losses"]]}
 

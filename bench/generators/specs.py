@@ -19,6 +19,8 @@ SAMPLE_VERSION = 1
 def train_spec(config: DDPMConfig) -> dict[str, Any]:
     training = asdict(config.training)
     del training["checkpoint_every"]  # resuming does not change a byte
+    if training["num_micro_batches"] == 1:  # what a spec without the field says
+        del training["num_micro_batches"]
     return {
         "generator": config.name,
         "version": TRAIN_VERSION,

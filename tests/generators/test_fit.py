@@ -15,7 +15,7 @@ from bench.config import DDPMConfig, TrainingConfig
 from bench.errors import ConfigError, DataError, TrainingError
 from bench.generators import checkpoint
 from bench.generators.ddpm import Batches, Training, ema_decay, learning_rate
-from bench.generators.network import autocast, build_process
+from bench.generators.network import build_process
 from bench.runtime import Runtime
 
 Make = Callable[..., DDPMConfig]
@@ -251,10 +251,8 @@ def test_no_step_waits_for_the_device(tiny: Make, images: np.ndarray) -> None:
         for step in range(12):
             if step == 2:  # the first steps may set things up
                 torch.cuda.set_sync_debug_mode("error")
-            with autocast(runtime):
-                loss = process.loss(train.network, *batches.draw(step, config.noise.num_timesteps))
-            train.update(loss, step)
-            loss_sum += loss.detach()
+            loss_sum += train.gradient(process, batches.draw(step, config.noise.num_timesteps), step)
+            train.update(step)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert torch.isfinite(loss_sum)

@@ -1,0 +1,122 @@
+"""A training that is asked to stop, or runs out of device memory, ends in the model it would have been."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from bench import generators, interrupt
+from bench.config import DDPMConfig
+from bench.generators import ddpm
+from bench.generators.network import build_process
+from bench.runtime import Runtime
+
+Make = Callable[..., DDPMConfig]
+
+
+@pytest.fixture
+def fit(images: np.ndarray, cpu: Runtime, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """fit(config, name, ...): trains into tmp_path/name; the same name again goes on."""
+
+    def run(config: DDPMConfig, name: str, **more: Any) -> dict[str, Any]:
+        return generators.fit(
+            config, images, seed=3, out=tmp_path / name, work=tmp_path / f"{name}-work", runtime=cpu, **more
+        )
+
+    return run
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("at", [2, 6, 8, 11, 12])
+def test_sigterm_saves_the_step_and_the_rest_is_the_same(tiny: Make, fit: Any, tmp_path: Path, at: int) -> None:
+    """In steps with and without a regular checkpoint, and in the last one."""
+    expected = fit(tiny(), "whole")
+
+    def terminate(done: int, total: int) -> None:
+        if done == at - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(interrupt.Interrupted), interrupt.on_sigterm():
+        fit(tiny(), "cut", progress=terminate)
+    assert not (tmp_path / "cut").exists()
+    facts = fit(tiny(), "cut")
+    assert facts["resumed_from_step"] == at
+    assert files(tmp_path / "cut") == files(tmp_path / "whole")
+    assert facts["mean_loss"] == expected["mean_loss"]
+
+
+def out_of_memory(monkeypatch: pytest.MonkeyPatch, limit: int, from_step: int = 0) -> list[int]:
+    """A device with room for `limit` images at once, from a given call on. Returns the sizes asked for."""
+    sizes: list[int] = []
+    loss = ddpm.Process.loss
+
+    def limited(self: Any, network: Any, x0: torch.Tensor, *rest: Any) -> torch.Tensor:
+        sizes.append(len(x0))
+        if len(sizes) > from_step and len(x0) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory (pretended)")
+        return loss(self, network, x0, *rest)
+
+    monkeypatch.setattr(ddpm.Process, "loss", limited)
+    return sizes
+
+
+def test_out_of_memory_is_retried_with_smaller_micro_batches(
+    tiny: Make, fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    expected = fit(tiny(), "whole")
+    sizes = out_of_memory(monkeypatch, limit=3, from_step=5)
+    facts = fit(tiny(), "small")
+    assert sizes[:8] == [8, 8, 8, 8, 8, 8, 4, 2]
+    assert sizes[7:] == [2] * (7 * 4)
+    assert facts["num_micro_batches"] == 4 and expected["num_micro_batches"] == 1
+    assert facts["images_seen"] == expected["images_seen"]
+    assert "out of device memory in step 5: batches of 8 in 4 passes" in caplog.text
+    assert facts["mean_loss"] == pytest.approx(expected["mean_loss"], rel=1e-3)
+    a, b = (load_file(tmp_path / name / "unet" / "diffusion_pytorch_model.safetensors") for name in ("whole", "small"))
+    assert all(np.allclose(a[name], b[name], atol=1e-2) for name in a)
+
+
+def test_out_of_memory_for_a_single_image_is_an_error(tiny: Make, fit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = out_of_memory(monkeypatch, limit=0)
+    with pytest.raises(torch.OutOfMemoryError):
+        fit(tiny(), "none")
+    assert sizes == [8, 4, 2, 1]
+
+
+def test_micro_batches_give_the_gradient_of_the_batch(tiny: Make, images: np.ndarray, cpu: Runtime) -> None:
+    found = []
+    for passes in (1, 3, 8):
+        config = tiny(training={"num_micro_batches": passes})
+        train = ddpm.Training(config, images.shape[-1], 0, cpu, None)
+        batch = ddpm.Batches(images, config.training, 0, cpu.device).draw(0, config.noise.num_timesteps)
+        loss = train.gradient(build_process(config.noise, cpu.device), batch, 0)
+        found.append([loss.item(), *(p.grad.numpy().copy() for p in train.parameters)])
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_resumed_training_keeps_its_micro_batches(
+    tiny: Make, fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        if done == 8:
+            raise Stop
+
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        out_of_memory(patch, limit=4)
+        fit(tiny(), "cut", progress=stop)
+    facts = fit(tiny(), "cut")
+    assert (facts["resumed_from_step"], facts["num_micro_batches"]) == (8, 2)
