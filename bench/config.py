@@ -360,20 +360,48 @@ class CustomConfig(MixingConfig):
 # ------------------------------------------------------------------------------------------------------- metrics
 
 
+SCORE_FAMILIES = ("frechet", "kernel", "manifold", "diversity", "copying", "tails")
+FEATURE_SPACES = ("efficientnet_lite0", "inception_v3", "dinov2")
+REFERENCES = ("heldout", "real_train", "training")
+
+
+def _subset(key: str, value: list[str], allowed: Collection[str]) -> None:
+    if not value or len(set(value)) < len(value) or not set(value) <= set(allowed):
+        raise ConfigError(key, value, f"must be different ones of {', '.join(allowed)}")
+
+
 @dataclass
 class MetricsConfig:
-    """Scores against held-out real images. num_images: N, the same on both sides; k: of the k-NN manifolds.
+    """num_images: N, the same on both sides; k: of the k-NN manifolds. scores: families, computed against the held-out
+    images; frechet, kernel and manifold also against every other of `references`. kid_subset_size: at most N is taken.
+    num_resamples: half-samples of the images for a standard deviation beside each score; 0: none.
+    feature_space: a name, or `module:function` for your own (see bench/metrics/features.py).
     weights: a local file with the feature extractor's weights, for machines without network; null: the default."""
 
     feature_space: str = "efficientnet_lite0"
     num_images: int = 1024
     k: int = 3
+    scores: list[str] = field(default_factory=lambda: list(SCORE_FAMILIES))
+    references: list[str] = field(default_factory=lambda: ["heldout"])
+    kid_num_subsets: int = 50
+    kid_subset_size: int = 250
+    num_resamples: int = 0
     weights: str | None = None
 
     def __post_init__(self) -> None:
-        _one_of("metrics.feature_space", self.feature_space, ("efficientnet_lite0", "inception_v3"))
+        if self.feature_space.count(":") != 1:
+            _one_of("metrics.feature_space", self.feature_space, FEATURE_SPACES)
         _at_least("metrics.num_images", self.num_images, 2)
         _between("metrics.k", self.k, 1, self.num_images - 1)
+        _subset("metrics.scores", self.scores, SCORE_FAMILIES)
+        _subset("metrics.references", self.references, REFERENCES)
+        if "heldout" not in self.references:
+            raise ConfigError("metrics.references", self.references, "must have heldout")
+        _at_least("metrics.kid_num_subsets", self.kid_num_subsets, 2)
+        _at_least("metrics.kid_subset_size", self.kid_subset_size, 2)
+        if self.num_resamples == 1:
+            raise ConfigError("metrics.num_resamples", 1, "must be 0, or at least 2 for a standard deviation")
+        _at_least("metrics.num_resamples", self.num_resamples, 0)
 
 
 # ----------------------------------------------------------------------------------------------- tracking, runtime

@@ -48,7 +48,7 @@ def run_chain(config: Config, console: Console) -> Path:
             model = stages.train(shop, config, generation, composition, pools, previous=model)
             sampled = stages.sample(shop, config, generation, model, num_samples)
             samples = Pool.load(sampled.path / "pool")
-            scored = stages.score(shop, config.metrics, samples, real)
+            scored = stages.score(shop, config.metrics, samples, real, composition, pools)
 
             results = {"real": real_result, "train": model, "sample": sampled, "score": scored}
             counts = composition.counts(history.real, history.reserve)

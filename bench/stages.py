@@ -160,38 +160,75 @@ def extract_features(shop: Workshop, config: MetricsConfig, pool: Pool, what: st
     return np.load(result.path / "features.npy", mmap_mode="r", allow_pickle=False)
 
 
-def score(shop: Workshop, config: MetricsConfig, samples: Pool, real: RealData) -> Result:
-    """Scores of the samples, and the real-vs-real floor at the same N, against held-out real images.
+def score(
+    shop: Workshop,
+    config: MetricsConfig,
+    samples: Pool,
+    real: RealData,
+    composition: Composition,
+    pools: dict[str, Pool],
+) -> Result:
+    """Scores of the samples against every reference, with the two controls beside them: real training images in place
+    of the samples (the floor), and samples and held-out images shuffled together.
 
     `Result.path / "scores.json"` holds the rows, in the form of the ledger's `scores`.
     """
-    n = config.num_images
+    device = shop.runtime.device
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
-        heldout = extract_features(shop, config, real.heldout, "held-out images")[:n]
-        subjects = {
-            "samples": extract_features(shop, config, samples, "samples"),
-            "real_train": extract_features(shop, config, real.train, "real images"),
-        }
-        rows: list[dict[str, Any]] = []
+        heldout = extract_features(shop, config, real.heldout, "held-out images")
+        real_train = extract_features(shop, config, real.train, "real images")
+        subject = extract_features(shop, config, samples, "samples")[: config.num_images]
+        reference = heldout[: config.num_images]
+        training = training_features(shop, config, composition, pools)
         with shop.console.stage("score"):
-            for subject, values in subjects.items():
-                rows += scores.score(
-                    values[:n], heldout, config, subject=subject, reference="heldout", device=shop.runtime.device
+            attributes = None
+            if "tails" in config.scores:
+                labels = real.train.records.labels, real.heldout.records.labels
+                attributes = scores.fit_attributes(
+                    real_train, labels[0], heldout, labels[1], real.train.label_names, device
                 )
+            rows = scores.score(subject, reference, config, training=training, attributes=attributes, device=device)
+            others = {"real_train": real_train, "training": training}
+            for name in (name for name in config.references if name != "heldout"):
+                a, b = same_size(subject, others[name])
+                rows += scores.score(a, b, config, reference=name, families=scores.COMPARISONS, device=device)
+            a, b = same_size(real_train, reference)
+            rows += scores.score(a, b, config, subject="real_train", attributes=attributes, device=device)
+            a, b = scores.shuffled(subject, reference)
+            rows += scores.score(a, b, config, subject="shuffled", families=scores.COMPARISONS, device=device)
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
-        return {"num_scores": len(rows)}
+        return {"num_scores": len(rows), "space": space}
 
     space = features.feature_space_spec(config.feature_space, config.weights)
     spec = {
         "samples": samples.id,
         "real_train": real.train.id,
         "heldout": real.heldout.id,
+        "composition": composition.id,
         "space": space,
         "scores": scores.score_spec(config),
         "version": SCORE_VERSION,
     }
     return shop.store.make("score", spec, produce)
+
+
+def training_features(
+    shop: Workshop, config: MetricsConfig, composition: Composition, pools: dict[str, Pool]
+) -> np.ndarray:
+    """float32 (T, d) features of what a generation trained on, gathered from those of its pools, in a shuffled order:
+    its first N are a fair draw of it."""
+    parts = [
+        extract_features(shop, config, pools[part.pool.id], "training images")[part.rows] for part in composition.parts
+    ]
+    together = np.concatenate(parts)
+    return together[np.random.default_rng(0).permutation(len(together))]
+
+
+def same_size(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both cut to the N of the smaller."""
+    n = min(len(a), len(b))
+    return a[:n], b[:n]
 
 
 def read_scores(result: Result) -> list[dict[str, Any]]:

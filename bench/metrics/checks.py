@@ -1,4 +1,4 @@
-"""What every score asks of its features, checked before anything is computed."""
+"""What every score asks of its features: checked before anything is computed, and independent of their order."""
 
 import numpy as np
 
@@ -29,16 +29,18 @@ def check_pair(subject: np.ndarray, reference: np.ndarray, equal_n: bool = True)
     check_features(subject, "subject")
     check_features(reference, "reference")
     if subject.shape[1] != reference.shape[1]:
-        raise MetricError(
-            f"feature widths differ: subject {subject.shape[1]}, reference {reference.shape[1]}"
-        )
+        raise MetricError(f"feature widths differ: subject {subject.shape[1]}, reference {reference.shape[1]}")
     if equal_n and len(subject) != len(reference):
-        raise MetricError(
-            f"N differs: subject {len(subject)}, reference {len(reference)}; scores need equal N"
-        )
+        raise MetricError(f"N differs: subject {len(subject)}, reference {len(reference)}; scores need equal N")
 
 
 def check_k(k: int, n: int) -> None:
     """k-th neighbour of a point, the point itself not counted: 1 <= k < N."""
     if not 1 <= k < n:
         raise MetricError(f"k = {k} neighbours need more than k images on each side, there are N = {n}")
+
+
+def canonical_order(features: np.ndarray) -> np.ndarray:
+    """The rows sorted as byte strings: a seeded subset of them is the same in whatever order they came."""
+    rows = np.ascontiguousarray(features)
+    return rows[np.argsort(rows.view(f"V{rows.itemsize * rows.shape[1]}").ravel(), kind="stable")]

@@ -72,9 +72,7 @@ def extract(space: FeatureSpace, images: np.ndarray, progress: Progress = silent
             filler = tile[-1:].expand(TILE - len(tile), -1, -1, -1)
             result = space.network(torch.cat([tile, filler]).to(space.device))[: len(tile)]
             if result.shape[1:] != (space.dimension,):
-                raise MetricError(
-                    f"{space.name} returned shape {tuple(result.shape)}, expected (n, {space.dimension})"
-                )
+                raise MetricError(f"{space.name} returned shape {tuple(result.shape)}, expected (n, {space.dimension})")
             features[start : start + TILE] = result.float().cpu().numpy()
             progress(min(start + TILE, len(images)), len(images))
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))

@@ -45,9 +45,7 @@ def load(weights: str | None) -> nn.Module:
     path = Path(weights) if weights else prefetch()
     digest = sha256_of(path)
     if digest != STANDARD_SHA256:
-        log.warning(
-            "inception_v3 with weights %s (sha256 %s…): not the standard FID weights", path, digest[:12]
-        )
+        log.warning("inception_v3 with weights %s (sha256 %s…): not the standard FID weights", path, digest[:12])
     return _Features(load_tensors(path), path)
 
 
@@ -57,18 +55,14 @@ def prefetch() -> Path:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(
-                URL_INCEPTION_V3, str(path), hash_prefix=STANDARD_SHA256, progress=False
-            )
+            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), hash_prefix=STANDARD_SHA256, progress=False)
         except (OSError, RuntimeError) as error:
             raise MetricError(
                 f"the Inception weights could not be downloaded from {URL_INCEPTION_V3} ({error}): "
                 f"fetch that file where there is network, then put it at {path} or name it in metrics.weights"
             ) from error
     if sha256_of(path) != STANDARD_SHA256:
-        raise MetricError(
-            f"{path} has sha256 {sha256_of(path)}, expected {STANDARD_SHA256}: delete it and try again"
-        )
+        raise MetricError(f"{path} has sha256 {sha256_of(path)}, expected {STANDARD_SHA256}: delete it and try again")
     return path
 
 
@@ -77,9 +71,7 @@ class _Features(nn.Module):
 
     def __init__(self, state: dict[str, Tensor], path: Path) -> None:
         super().__init__()
-        checked = (
-            io.BytesIO()
-        )  # torch-fidelity unpickles whatever file it is given: it gets these tensors alone
+        checked = io.BytesIO()  # torch-fidelity unpickles whatever file it is given: it gets these tensors alone
         torch.save(state, checked)
         checked.seek(0)
         try:

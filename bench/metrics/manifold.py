@@ -24,9 +24,7 @@ class Manifold:
     coverage: float
 
 
-def manifold_scores(
-    subject: np.ndarray, reference: np.ndarray, k: int, device: str | torch.device = "cpu"
-) -> Manifold:
+def manifold_scores(subject: np.ndarray, reference: np.ndarray, k: int, device: str | torch.device = "cpu") -> Manifold:
     """All four scores of float (N, d) features against float (M, d).
 
     precision: share of the subject inside the reference's manifold (Kynkäänniemi et al. 2019, eq. 1-2):

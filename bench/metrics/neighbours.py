@@ -16,9 +16,7 @@ ROUNDING = 1e-12
 """By how much, relative to |x|² + |y|², the rounding of a squared distance is taken to be less than."""
 
 
-def blocks(
-    features: np.ndarray, centre: np.ndarray, device: str | torch.device
-) -> Iterator[tuple[slice, Tensor]]:
+def blocks(features: np.ndarray, centre: np.ndarray, device: str | torch.device) -> Iterator[tuple[slice, Tensor]]:
     """(rows, float64 (at most BLOCK, d) of features - centre on the device), in order."""
     for start in range(0, len(features), BLOCK):
         rows = slice(start, min(start + BLOCK, len(features)))
@@ -55,9 +53,7 @@ def nearest(
     return distances, indices
 
 
-def squared_radii(
-    features: np.ndarray, k: int, centre: np.ndarray, device: str | torch.device = "cpu"
-) -> Tensor:
+def squared_radii(features: np.ndarray, k: int, centre: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
     """float64 (N,): squared distance of each point to its k-th neighbour in its own set, itself not
     counted.
     """

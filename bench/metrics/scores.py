@@ -1,21 +1,48 @@
 """The score stage: every score of one subject against one reference, as rows of one long table."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
 from bench.config import MetricsConfig
-from bench.metrics.checks import check_k, check_pair
-from bench.metrics.frechet import Statistics, frechet_distance
+from bench.metrics.checks import canonical_order, check_k, check_pair
+from bench.metrics.copying import copying_scores
+from bench.metrics.diversity import entropy_estimate, near_duplicate_rate, vendi_score
+from bench.metrics.frechet import can_extrapolate, frechet_distance, frechet_infinity
+from bench.metrics.kernel import kernel_distance
 from bench.metrics.manifold import manifold_scores
+from bench.metrics.tails import Classifier, fit_classifier, tail_scores
+from bench.uncertainty import resample_images
 
-DOWN, UP = "down", "up"
-"""Which way is better."""
-
-VERSION = 1
+VERSION = 2
 """Raised with any change that moves a score, so that stored scores are computed anew."""
+
+COMPARISONS = ("frechet", "kernel", "manifold")
+"""The families that compare two sets and nothing else: computed against every reference, and for the controls."""
+
+Device = str | torch.device
+
+
+@dataclass(frozen=True)
+class Value:
+    """One score before it becomes a row. direction: which way is better. extra: more columns of its row."""
+
+    metric: str
+    value: float
+    direction: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A labelled attribute of the real images, as a classifier of it and the names of its classes."""
+
+    classifier: Classifier
+    class_names: list[str]
 
 
 def score(
@@ -25,7 +52,10 @@ def score(
     *,
     subject: str = "samples",
     reference: str = "heldout",
-    device: str | torch.device = "cpu",
+    families: Collection[str] | None = None,
+    training: np.ndarray | None = None,
+    attributes: Mapping[str, Attribute] | None = None,
+    device: Device = "cpu",
 ) -> list[dict[str, Any]]:
     """Scores of float (N, d) features against float (N, d), one row each:
 
@@ -33,12 +63,26 @@ def score(
      "reference": "heldout", "num_subject": 1024, "num_reference": 1024, "parameters": {"k": 3},
      "value": 0.71, "direction": "up"}
 
-    subject, reference: what the two sides are called in the rows. Raises `MetricError` before computing
-    anything if the two sides differ in N or width, have NaN or constant features, or have too few images for
-    k.
+    subject, reference: what the two sides are called in the rows. families: which of `config.scores`; None: all.
+    training: float (T, d), what the subject's model was trained on; without it no copying scores. attributes: by
+    name, from `fit_attributes`; without them no tails. Some rows have more columns: `subset_sd` (KID), `image_sd`
+    (with config.num_resamples), `counts` (class survival: name -> [images, images expected]).
+
+    Raises `MetricError` before computing anything if the two sides differ in N or width, have NaN or constant features,
+    or have too few images for k.
     """
     check_pair(subject_features, reference_features)
     check_k(config.k, len(subject_features))
+    wanted = [name for name in config.scores if families is None or name in families]
+    values: list[Value] = []
+    for name in wanted:
+        if name == "copying" and training is not None:
+            values += _copying(subject_features, reference_features, training, device)
+        elif name == "tails" and attributes is not None:
+            values += _tails(subject_features, attributes)
+        elif name in FAMILIES:
+            values += FAMILIES[name](subject_features, reference_features, config, device)
+    spread = _image_sd(subject_features, reference_features, config, wanted, device)
     common = {
         "feature_space": config.feature_space,
         "subject": subject,
@@ -47,25 +91,125 @@ def score(
         "num_reference": len(reference_features),
     }
     return [
-        {"metric": metric, **common, "parameters": parameters, "value": float(value), "direction": direction}
-        for metric, parameters, value, direction in _values(
-            subject_features, reference_features, config, device
-        )
+        {
+            "metric": v.metric,
+            **common,
+            "parameters": v.parameters,
+            "value": float(v.value),
+            "direction": v.direction,
+            **v.extra,
+            **({"image_sd": spread[v.metric]} if v.metric in spread else {}),
+        }
+        for v in values
     ]
 
 
 def score_spec(config: MetricsConfig) -> dict[str, Any]:
     """What of the config, beside the feature space, changes a score; JSON-able, for store keys."""
-    return {"num_images": config.num_images, "k": config.k, "version": VERSION}
+    keys = ("num_images", "k", "scores", "references", "kid_num_subsets", "kid_subset_size", "num_resamples")
+    return {**{key: getattr(config, key) for key in keys}, "version": VERSION}
 
 
-def _values(
-    subject: np.ndarray, reference: np.ndarray, config: MetricsConfig, device: str | torch.device
-) -> Iterator[tuple[str, dict[str, Any], float, str]]:
-    yield "fid", {}, frechet_distance(Statistics.of(subject), Statistics.of(reference)), DOWN
-    manifold = manifold_scores(subject, reference, config.k, device)
-    k = {"k": config.k}
-    yield "precision", k, manifold.precision, UP
-    yield "recall", k, manifold.recall, UP
-    yield "density", k, manifold.density, UP
-    yield "coverage", k, manifold.coverage, UP
+def shuffled(subject: np.ndarray, reference: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The control: both sets thrown together and dealt out anew, N each.
+
+    What a score says of these two is what it says when "subject" and "reference" are mere words. Differences that a
+    score reports beyond this value and the real-vs-real floor are differences between the sets.
+    """
+    check_pair(subject, reference)
+    together = canonical_order(np.concatenate([subject, reference]))
+    order = np.random.default_rng(seed).permutation(len(together))
+    return together[order[: len(subject)]], together[order[len(subject) :]]
+
+
+def fit_attributes(
+    train: np.ndarray,
+    train_labels: Mapping[str, np.ndarray],
+    heldout: np.ndarray,
+    heldout_labels: Mapping[str, np.ndarray],
+    names: Mapping[str, list[str]],
+    device: Device = "cpu",
+) -> dict[str, Attribute]:
+    """A classifier for every attribute of the real images that has labels of two classes or more."""
+    usable = [a for a, y in train_labels.items() if len(np.unique(y[y >= 0])) > 1 and (heldout_labels[a] >= 0).any()]
+    return {
+        a: Attribute(
+            fit_classifier(train, train_labels[a], heldout, heldout_labels[a], len(names[a]), device), names[a]
+        )
+        for a in usable
+    }
+
+
+# ---------------------------------------------------------------------------------------------- one function a family
+
+
+def _frechet(subject: np.ndarray, reference: np.ndarray, config: MetricsConfig, device: Device) -> Iterator[Value]:
+    yield Value("fid", frechet_distance(subject, reference, device), "down")
+    if can_extrapolate(*subject.shape):
+        yield Value("fid_infinity", frechet_infinity(subject, reference, device=device), "down")
+
+
+def _kernel(subject: np.ndarray, reference: np.ndarray, config: MetricsConfig, device: Device) -> Iterator[Value]:
+    size = min(config.kid_subset_size, len(subject))
+    result = kernel_distance(subject, reference, config.kid_num_subsets, size, device=device)
+    parameters = {"num_subsets": config.kid_num_subsets, "subset_size": size}
+    yield Value("kid", result.mean, "down", parameters, {"subset_sd": result.sd})
+
+
+def _manifold(subject: np.ndarray, reference: np.ndarray, config: MetricsConfig, device: Device) -> Iterator[Value]:
+    result = manifold_scores(subject, reference, config.k, device)
+    for metric in ("precision", "recall", "density", "coverage"):
+        yield Value(metric, getattr(result, metric), "up", {"k": config.k})
+
+
+def _diversity(subject: np.ndarray, reference: np.ndarray, config: MetricsConfig, device: Device) -> Iterator[Value]:
+    yield Value("vendi", vendi_score(subject, device), "up")
+    yield Value("entropy", entropy_estimate(subject, config.k, device), "up", {"k": config.k})
+    yield Value("near_duplicate_rate", near_duplicate_rate(subject, reference, device=device), "down")
+
+
+FAMILIES: dict[str, Callable[[np.ndarray, np.ndarray, MetricsConfig, Device], Iterator[Value]]] = {
+    "frechet": _frechet,
+    "kernel": _kernel,
+    "manifold": _manifold,
+    "diversity": _diversity,
+}
+
+
+def _copying(subject: np.ndarray, reference: np.ndarray, training: np.ndarray, device: Device) -> Iterator[Value]:
+    result = copying_scores(subject, reference, training, device=device)
+    compared, whole = {"num_compared": result.num_compared}, {"num_training": len(training)}
+    yield Value("nn_distance_training", result.nn_distance_training, "down", compared)
+    yield Value("nn_distance_heldout", result.nn_distance_heldout, "down", compared)
+    yield Value("closer_to_training", result.closer_to_training, "down", compared)
+    yield Value("authenticity", result.authenticity, "up", whole)
+    yield Value("near_copy_rate", result.near_copy_rate, "down", whole)
+
+
+def _tails(subject: np.ndarray, attributes: Mapping[str, Attribute]) -> Iterator[Value]:
+    for name, attribute in attributes.items():
+        about = {"attribute": name}
+        result = tail_scores(attribute.classifier.predict(subject), attribute.classifier)
+        counts = {
+            class_name: [int(count), round(float(expected), 3)]
+            for class_name, count, expected in zip(attribute.class_names, result.counts, result.expected, strict=True)
+        }
+        yield Value("class_survival", result.survival, "up", about, {"counts": counts})
+        yield Value("tail_survival", result.tail_survival, "up", about)
+        yield Value("head_survival", result.head_survival, "up", about)
+        yield Value("class_divergence", result.divergence, "down", about)
+        yield Value("classifier_accuracy", attribute.classifier.accuracy, "up", about)
+
+
+def _image_sd(
+    subject: np.ndarray, reference: np.ndarray, config: MetricsConfig, families: Collection[str], device: Device
+) -> dict[str, float]:
+    """Standard deviation of each score of two sets over the choice of images, by `resample_images`."""
+    if not config.num_resamples:
+        return {}
+
+    def values(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+        chosen = [FAMILIES[name] for name in families if name in FAMILIES and name != "kernel"]
+        return {v.metric: v.value for family in chosen for v in family(a, b, config, device)}
+
+    return resample_images(values, subject, reference, config.num_resamples)

@@ -16,9 +16,7 @@ def sha256_of(path: Path) -> str:
     absent.
     """
     if not path.is_file():
-        raise MetricError(
-            f"weights file {path} does not exist: give an existing file, or leave metrics.weights null"
-        )
+        raise MetricError(f"weights file {path} does not exist: give an existing file, or leave metrics.weights null")
     stat = path.stat()
     return _digest(path, stat.st_size, stat.st_mtime_ns)
 
@@ -40,9 +38,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError) as error:
         raise MetricError(f"weights file {path} cannot be read: {error}") from error
-    except (
-        Exception
-    ) as error:  # torch raises pickle's, zipfile's and its own errors for a file of another kind
+    except Exception as error:  # torch raises pickle's, zipfile's and its own errors for a file of another kind
         raise MetricError(f"weights file {path} is not a plain state dict: {type(error).__name__}") from error
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise MetricError(f"weights file {path} is not a plain state dict of tensors")

@@ -3,7 +3,7 @@ import pytest
 
 from bench.config import MetricsConfig
 from bench.errors import MetricError
-from bench.metrics.scores import score, score_spec
+from bench.metrics.scores import fit_attributes, score, score_spec, shuffled
 
 CONFIG = MetricsConfig(num_images=60, k=3)
 
@@ -36,6 +36,43 @@ def test_subject_and_reference_are_not_swapped():
     """A shrunken subject lies inside the reference (precision) and does not span it (recall)."""
     values = {row["metric"]: row["value"] for row in score(*two_sets(), CONFIG)}
     assert values["precision"] > 0.9 > 0.7 > values["recall"]
+
+
+def test_every_family_has_rows_and_extra_inputs_add_theirs():
+    subject, reference = two_sets()
+    plain = {row["metric"] for row in score(subject, reference, CONFIG)}
+    assert {"fid", "kid", "recall", "vendi", "entropy", "near_duplicate_rate"} <= plain
+    assert not plain & {"authenticity", "class_survival"}
+    labels = {"kind": (reference[:, 0] > 0).astype(int), "unlabelled": np.full(60, -1)}
+    names = {"kind": ["left", "right"], "unlabelled": ["any"]}
+    attributes = fit_attributes(reference, labels, reference, labels, names)
+    rows = score(subject, reference, CONFIG, training=reference[:30], attributes=attributes)
+    by_name = {row["metric"]: row for row in rows}
+    assert {"authenticity", "near_copy_rate", "class_survival", "classifier_accuracy"} <= by_name.keys()
+    assert by_name["class_survival"]["parameters"] == {"attribute": "kind"}
+    assert list(by_name["class_survival"]["counts"]) == ["left", "right"]
+    assert by_name["authenticity"]["parameters"] == {"num_training": 30}
+    only = score(subject, reference, CONFIG, families=("kernel",), training=reference)
+    assert [row["metric"] for row in only] == ["kid"] and only[0]["subset_sd"] > 0
+    assert only[0]["parameters"] == {"num_subsets": 50, "subset_size": 60}
+
+
+def test_resamples_give_a_standard_deviation():
+    config = MetricsConfig(num_images=60, num_resamples=20, scores=["frechet", "manifold"])
+    rows = score(*two_sets(), config)
+    assert all(row["image_sd"] > 0 for row in rows if row["metric"] in ("fid", "recall", "coverage"))
+    assert "image_sd" not in score(*two_sets(), CONFIG)[0]
+
+
+def test_shuffled_sets_are_alike_and_do_not_depend_on_order():
+    subject, reference = two_sets(400)
+    a, b = shuffled(subject, reference)
+    config = MetricsConfig(num_images=400, scores=["frechet"])
+    apart = score(subject, reference, config)[0]["value"]
+    mixed = score(a, b, config)[0]["value"]
+    floor = score(subject[:200], subject[200:], config)[0]["value"]
+    assert mixed < 0.2 * apart and mixed < 3 * floor
+    np.testing.assert_array_equal(shuffled(subject[::-1], reference)[0], a)
 
 
 def test_same_input_same_rows():

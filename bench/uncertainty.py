@@ -1,0 +1,114 @@
+"""How sure a number is: over seeds, over images, and between two conditions that share their seeds.
+
+NumPy and SciPy only, so that reports can use it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from bench.errors import MetricError
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of n values: mean, standard deviation (n - 1), and the 95 % interval of the mean; None where n = 1."""
+
+    n: int
+    mean: float
+    sd: float | None
+    low: float | None
+    high: float | None
+
+
+def summarise(values: Sequence[float] | np.ndarray) -> Summary:
+    """Mean ± t(n - 1) sd / √n (Student 1908), for values of independent seeds.
+
+    With two seeds the t quantile is 12.7: such an interval is wide because it should be. Raises `MetricError` for no
+    values or values that are not finite.
+    """
+    x = _finite(values, "summarise")
+    mean = float(x.mean())
+    if len(x) == 1:
+        return Summary(1, mean, None, None, None)
+    sd = float(x.std(ddof=1))
+    half = _t(len(x) - 1) * sd / np.sqrt(len(x))
+    return Summary(len(x), mean, sd, float(mean - half), float(mean + half))
+
+
+@dataclass(frozen=True)
+class Paired:
+    """difference: of the means, a - b, over the common seeds, with its 95 % interval. p_value: two-sided, of no
+    difference. seeds: the common ones, ascending. dropped: how many seeds only one side has."""
+
+    difference: Summary
+    p_value: float | None
+    seeds: tuple[int, ...]
+    dropped: int
+
+
+def compare_paired(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
+    """Condition a against b, each a score per seed: paired t interval over the seeds that both have.
+
+    Seeds share data order and noise, and generation 0 where the conditions agree on it, so that pairing removes
+    what they have in common. Raises `MetricError` where no seed is common to both.
+    """
+    seeds = tuple(sorted(a.keys() & b.keys()))
+    if not seeds:
+        raise MetricError(f"no common seed: {sorted(a)} and {sorted(b)}")
+    differences = _finite([a[s] - b[s] for s in seeds], "compare_paired")
+    summary = summarise(differences)
+    p_value = None
+    if summary.sd is not None:
+        if summary.sd == 0:
+            p_value = 1.0 if summary.mean == 0 else 0.0
+        else:
+            t = summary.mean / (summary.sd / np.sqrt(summary.n))
+            p_value = float(2 * stats.t.sf(abs(t), summary.n - 1))
+    return Paired(summary, p_value, seeds, len(a.keys() ^ b.keys()))
+
+
+def resample_images(
+    statistic: Callable[[np.ndarray, np.ndarray], Mapping[str, float]],
+    subject: np.ndarray,
+    reference: np.ndarray,
+    num_resamples: int,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Standard deviation of each statistic of two feature sets over the choice of images, within one seed.
+
+    A bootstrap without replacement: each statistic on `num_resamples` random halves of both sets. For halves the
+    standard deviation of the halves estimates that of the whole, as the factor (N - m) / m of Politis & Romano (1994)
+    is 1. With replacement, twins would empty the balls of every k-NN score and inflate FID. Only the spread is
+    used: scores at N / 2 are biased against those at N, so an interval is value ± 1.96 sd around the full score.
+    """
+    if num_resamples < 2 or min(len(subject), len(reference)) < 4:
+        raise MetricError(
+            f"resampling needs 2 resamples and 4 images a side at least: {num_resamples} resamples of "
+            f"{len(subject)} and {len(reference)} images"
+        )
+    rng = np.random.default_rng(seed)
+    drawn: list[Mapping[str, float]] = []
+    for _ in range(num_resamples):
+        a = np.sort(rng.permutation(len(subject))[: len(subject) // 2])
+        b = np.sort(rng.permutation(len(reference))[: len(reference) // 2])
+        drawn.append(statistic(subject[a], reference[b]))
+    names = set.intersection(*(set(values) for values in drawn))
+    return {name: float(np.std([values[name] for values in drawn], ddof=1)) for name in sorted(names)}
+
+
+def _t(degrees: float) -> float:
+    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, degrees))
+
+
+def _finite(values: Sequence[float] | np.ndarray, what: str) -> np.ndarray:
+    x = np.asarray(values, np.float64)
+    if x.ndim != 1 or len(x) == 0:
+        raise MetricError(f"{what} needs a list of at least one value, got shape {x.shape}")
+    if not np.isfinite(x).all():
+        raise MetricError(f"{what}: {int((~np.isfinite(x)).sum())} of {len(x)} values are not finite")
+    return x
