@@ -3,10 +3,12 @@
 Nothing heavy is imported before the configuration has been checked, so help and mistakes take well under a second.
 """
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
-from bench import protocols, sweep
+from bench import interrupt, protocols, sweep
 from bench.config import from_hydra, register_schemas
 
 register_schemas()
@@ -14,14 +16,19 @@ register_schemas()
 
 @hydra.main(version_base="1.3", config_path="pkg://bench.conf", config_name="config")
 def main(tree: DictConfig) -> str:
-    """Runs one chain and returns its directory. Exit status: 0 done; 1 a chain failed; 2 the configuration is wrong."""
+    """Runs one chain and returns its directory. Exit status: 0 done; 1 a chain failed; 2 the configuration is wrong;
+    75 stopped by SIGTERM with everything saved: the same command goes on."""
     try:
         config = from_hydra(tree)
         protocols.check(config)
+        from bench import distributed
         from bench.console import Console
         from bench.loop import run_chain
 
-        return str(run_chain(config, Console()))
+        with interrupt.on_sigterm(), distributed.group():
+            return str(run_chain(config, Console(quiet=not distributed.is_first())))
+    except interrupt.Interrupted:
+        sys.exit(interrupt.EXIT_STATUS)
     except Exception as error:
         return sweep.failed(error)
 

@@ -16,16 +16,18 @@ from rich.progress import (
 )
 
 from bench.runtime import Progress as Report
+from bench.runtime import silent
 
 PLAIN_EVERY = 15.0
 """Seconds between two plain lines of one stage."""
 
 
 class Console:
-    """Says which chain, generation and stage is at work, how far it is, how fast, and how long it will take."""
+    """Says which chain, generation and stage is at work, how far it is, how fast, and how long it will take.
+    quiet: says nothing, for all but the first of several processes that run one chain."""
 
-    def __init__(self) -> None:
-        self._rich = RichConsole(stderr=True, highlight=False)
+    def __init__(self, quiet: bool = False) -> None:
+        self._rich = RichConsole(stderr=True, highlight=False, quiet=quiet)
         self.where = ""
 
     def say(self, text: str) -> None:
@@ -36,7 +38,9 @@ class Console:
     def stage(self, name: str, unit: str = "") -> Iterator[Report]:
         """A stage at work; yields the `Progress` that it reports to."""
         title = f"{self.where} · {name}" if self.where else name
-        if self._rich.is_terminal:
+        if self._rich.quiet:
+            yield silent
+        elif self._rich.is_terminal:
             with self._live(title, unit) as report:
                 yield report
         else:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import generators, mixing, stages, tracking
+from bench import distributed, generators, mixing, stages, tracking
 from bench.composition import PoolRef
-from bench.config import Config, chain_id, to_dict
+from bench.config import Config, TrackingConfig, chain_id, to_dict
 from bench.console import Console
 from bench.datasets import RealData
 from bench.metrics import features
@@ -16,7 +16,8 @@ from bench.pool import REAL, Pool
 from bench.recording import make_row, record, summary
 from bench.runtime import resolve
 from bench.stages import Workshop
-from bench.store import Result, Store
+from bench.store import Result
+from bench.store.group import open_store
 
 
 def run_chain(config: Config, console: Console) -> Path:
@@ -32,7 +33,7 @@ def run_chain(config: Config, console: Console) -> Path:
     generators.check(config.generator, config.data.resolution)
     features.feature_space_spec(config.metrics.feature_space, config.metrics.weights)
     policy = mixing.resolve(config.mixing)
-    shop = Workshop(Store(Path(config.store_dir)), resolve(config.runtime), console)
+    shop = Workshop(open_store(Path(config.store_dir)), resolve(config.runtime), console)
     real, real_result = stages.real_data(shop, config.data)
     history = begin(config, real)
     num_samples = config.num_samples or max(history.budget, config.metrics.num_images)
@@ -40,7 +41,8 @@ def run_chain(config: Config, console: Console) -> Path:
 
     pools = {pool.id: pool for pool in (real.train, real.reserve) if pool}
     model: Result | None = None
-    with tracking.mirror(config.tracking, chain, config.name, to_dict(config), directory) as tracker:
+    settings = config.tracking if distributed.is_first() else TrackingConfig()
+    with tracking.mirror(settings, chain, config.name, to_dict(config), directory) as tracker:
         for generation in range(config.num_generations):
             started = time.monotonic()
             console.where = f"{chain} · generation {generation}"
@@ -54,7 +56,8 @@ def run_chain(config: Config, console: Console) -> Path:
             counts = composition.counts(history.real, history.reserve)
             row = make_row(config, shop, generation, counts, results, time.monotonic() - started)
             probes = np.load(sampled.path / "probes.npy", allow_pickle=False)
-            record(directory, row, probes)
+            if distributed.is_first():
+                record(directory, row, probes)
             tracker.log_generation(row, probes)
             console.say(summary(row, reused=all(result.reused for result in results.values())))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from bench import distributed
 from bench.config import RuntimeConfig
 from bench.errors import ConfigError
 
@@ -58,6 +59,8 @@ def resolve(config: RuntimeConfig) -> Runtime:
         raise ConfigError("runtime.device", config.device, "there is no CUDA device here: use cpu or auto")
     else:
         device = torch.device(config.device)
+    if device.type == "cuda" and device.index is None and distributed.world_size() > 1:
+        device = torch.device("cuda", distributed.local_index())
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True

@@ -58,8 +58,12 @@ def run(config: Config) -> Path:
 
 def outcome(config: Config) -> list[dict[str, Any]]:
     """What must not depend on interruptions, per generation: scores, and the bytes of model and samples."""
-    (chain,) = ledger.read_runs([Path(config.output_dir) / config.name])
-    store = Path(config.store_dir)
+    return outcome_of(Path(config.output_dir) / config.name, Path(config.store_dir))
+
+
+def outcome_of(runs: Path, store: Path) -> list[dict[str, Any]]:
+    """The same, by the directories of the one chain and of the store."""
+    (chain,) = ledger.read_runs([runs])
     return [
         {
             "generation": row.generation,

@@ -20,7 +20,7 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from bench import interrupt
+from bench import distributed, interrupt
 from bench.config import DDPMConfig, TrainingConfig
 from bench.errors import ConfigError, DataError, TrainingError
 from bench.generators import checkpoint
@@ -56,6 +56,13 @@ def fit(
         raise DataError("there are no images to train on")
     resolution = images.shape[-1]
     check(config, resolution)
+    processes = distributed.world_size()
+    if processes > 1 and training.num_micro_batches != processes:
+        raise ConfigError(
+            "generator.training.num_micro_batches",
+            training.num_micro_batches,
+            f"{processes} processes share each batch: must be {processes}",
+        )
     train = Training(config, resolution, seed, runtime, init)
     batches = Batches(images, training, seed, device)
     process = build_process(config.noise, device)
@@ -70,12 +77,14 @@ def fit(
             loss_sum += train.gradient(process, batches.draw(step, config.noise.num_timesteps), step)
             train.update(step)
 
-            done, stop = step + 1, interrupt.requested()
+            done = step + 1
             save = done % training.checkpoint_every == 0
             look = save or done % WATCH == 0 or done == training.num_steps
+            together = look or distributed.world_size() == 1  # processes that share a batch stop in the same step
+            stop = together and distributed.any_process(interrupt.requested())
             if look or stop:
                 since = losses[-1][0] if losses else 0
-                mean = loss_sum.item() / (done - since)
+                mean = distributed.total(loss_sum).item() / (done - since)
                 if not math.isfinite(mean):
                     raise _diverged(mean, since, done, training, work)
             if look:
@@ -83,7 +92,8 @@ def fit(
                 loss_sum.zero_()
             if stop or (save and done < training.num_steps):
                 spent = position["seconds"] + time.monotonic() - started
-                train.save(work, done, losses, loss_sum.item(), spent)
+                if distributed.is_first():
+                    train.save(work, done, losses, loss_sum.item(), spent)
             progress(done, training.num_steps)
             if stop:
                 raise interrupt.Interrupted
@@ -168,7 +178,7 @@ class Training:
         if init is not None:
             _copy_weights(self.unet, init)
         self.unet.train()
-        self.network = place(self.unet, runtime)
+        self.network = distributed.replicated(place(self.unet, runtime), runtime.device)
         self.parameters = list(self.unet.parameters())
         self.average = [p.detach().clone() for p in self.parameters]
         self.optimizer = torch.optim.AdamW(
@@ -189,7 +199,7 @@ class Training:
             try:
                 return self._accumulate(process, batch, step)
             except torch.OutOfMemoryError:
-                if self.num_micro_batches >= size:
+                if self.num_micro_batches >= size or distributed.world_size() > 1:
                     raise
             self.num_micro_batches = min(2 * self.num_micro_batches, size)
             log.warning(
@@ -204,8 +214,9 @@ class Training:
         size, passes = len(batch[0]), self.num_micro_batches
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=batch[0].device)
-        parts = zip(*(values.tensor_split(passes) for values in batch), strict=True)
-        for index, (x0, eps, t) in enumerate(parts):
+        parts = list(zip(*(values.tensor_split(passes) for values in batch), strict=True))
+        for index in distributed.share(range(passes)):
+            x0, eps, t = parts[index]
             if self.config.unet.dropout:
                 torch.manual_seed(derive_seed(self.seed, 0, "dropout", step * passes + index))
             with autocast(self.runtime):

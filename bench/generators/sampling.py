@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 
+from bench import distributed
 from bench.config import DDPMConfig
 from bench.generators.network import Network, Process, autocast, build_process, place
 from bench.generators.noise import normal
@@ -48,7 +49,8 @@ def sample(
     work.mkdir(parents=True, exist_ok=True)
 
     images = np.empty((len(seeds), 3, resolution, resolution), np.uint8)
-    for start in range(0, len(seeds), block):
+    starts = range(0, len(seeds), block)
+    for start in distributed.share(starts):
         wanted = seeds[start : start + block]
         path = work / f"block-{start:08d}-{_digest(wanted)}.npy"
         finished = _read(path, (len(wanted), 3, resolution, resolution))
@@ -64,6 +66,7 @@ def sample(
             _write(path, finished)
         images[start : start + block] = finished
         progress(start + len(wanted), len(seeds))
+    distributed.fill(images, starts, block)
     return images
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bench import distributed
 from bench.errors import ConfigError, MetricError
 from bench.metrics import efficientnet, inception
 from bench.pool import check_images
@@ -67,7 +68,8 @@ def extract(space: FeatureSpace, images: np.ndarray, progress: Progress = silent
     check_images(images)
     features = np.empty((len(images), space.dimension), np.float32)
     with torch.inference_mode(), _plain_float32():
-        for start in range(0, len(images), TILE):
+        starts = range(0, len(images), TILE)
+        for start in distributed.share(starts):
             tile = torch.from_numpy(np.array(images[start : start + TILE]))
             filler = tile[-1:].expand(TILE - len(tile), -1, -1, -1)
             result = space.network(torch.cat([tile, filler]).to(space.device))[: len(tile)]
@@ -75,6 +77,7 @@ def extract(space: FeatureSpace, images: np.ndarray, progress: Progress = silent
                 raise MetricError(f"{space.name} returned shape {tuple(result.shape)}, expected (n, {space.dimension})")
             features[start : start + TILE] = result.float().cpu().numpy()
             progress(min(start + TILE, len(images)), len(images))
+        distributed.fill(features, starts, TILE)
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):
         raise MetricError(f"{space.name} features of {len(bad)} images are not finite, first image {bad[0]}")

@@ -1,0 +1,69 @@
+"""One chain in two processes ends in the bytes of one process that takes the same micro-batches one after the other."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_chain import outcome_of
+from tiny_chain import tiny as tiny_config
+
+from bench import distributed, generators
+from bench.errors import ConfigError
+from bench.runtime import Runtime
+
+PROCESSES = 2
+CHAIN = [
+    *("name=tiny", "num_generations=2", "mixing=blend", "mixing.synthetic_ratio=0.5", "data.num_train=80"),
+    *("generator.training.num_steps=12", "generator.sampling.batch_size=32"),
+    f"generator.training.num_micro_batches={PROCESSES}",
+]
+
+
+def chain(overrides: list[str], out: Path, *more: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    kept = [override for override in overrides if not override.startswith("output_dir=")]
+    command = [sys.executable, *launcher, "-m", "bench", *kept, f"output_dir={out}", *CHAIN, *more]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+
+
+def test_two_processes_make_the_bytes_of_one(tiny: list[str], tmp_path: Path) -> None:
+    alone = chain(tiny, tmp_path / "one")
+    assert alone.returncode == 0, alone.stderr
+    both = chain(tiny, tmp_path / "two", processes=PROCESSES)
+    assert both.returncode == 0, both.stderr
+    expected, found = (outcome_of(tmp_path / name / "tiny", tmp_path / name / "store") for name in ("one", "two"))
+    for here, there in zip(expected, found, strict=True):
+        losses: Any = [pytest.approx(loss, rel=1e-6) for loss in here.pop("losses")]  # summed in another order
+        assert there.pop("losses") == losses
+        here["model"].pop("losses.json"), there["model"].pop("losses.json")
+        assert here == there
+    said = [line for line in both.stderr.splitlines() if "generation 1" in line and "fid" in line]
+    assert len(said) == 1, "one process speaks for both"
+
+
+def test_micro_batches_must_be_as_many_as_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
+    images = np.zeros((8, 3, 16, 16), np.uint8)
+    with pytest.raises(ConfigError, match=r"num_micro_batches=1: 3 processes share each batch: must be 3"):
+        generators.fit(
+            tiny_config(tmp_path).generator,
+            images,
+            seed=0,
+            out=tmp_path,
+            work=tmp_path,
+            runtime=Runtime(torch.device("cpu"), None, False),
+        )
+
+
+def test_alone_everything_is_the_obvious_nothing() -> None:
+    assert (distributed.rank(), distributed.world_size(), distributed.is_first()) == (0, 1, True)
+    assert list(distributed.share(range(5))) == [0, 1, 2, 3, 4]
+    assert distributed.any_process(True) and not distributed.any_process(False)
+    assert distributed.from_first("x") == "x"
