@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import ledger
-from bench.report import figures, overview, strip, tables
+from bench.report import figures, overview, page, strip, tables
 from bench.report.study import check_unmixed, studies
 
 
@@ -30,20 +30,24 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Report:
     out.mkdir(parents=True, exist_ok=True)
     texts: list[str] = []
     pictures: list[Path] = []
+    missing: list[str] = []
     for study in found:
         prefix = "" if len(found) == 1 else f"{_slug(study.title)}_"
         pictures += figures.curves(study, out, f"{prefix}scores")
         pictures += overview.final_scores(study, out, f"{prefix}final")
         pictures += overview.phase_diagram(study, out, f"{prefix}phase")
         pictures += overview.trajectories(study, out, f"{prefix}trajectories")
-        written, missing = strip.strip(study, out, f"{prefix}samples")
+        written, gone = strip.strip(study, out, f"{prefix}samples")
         pictures += written
-        texts.append(tables.markdown(study) + "".join(f"\n> {line}\n" for line in _shortened(missing)))
+        gone = _shortened(gone)
+        missing += gone
+        texts.append(tables.markdown(study) + "".join(f"\n> {line}\n" for line in gone))
     text = "\n".join(texts)
     files = {"tables.md": text, "tables.csv": tables.to_csv(found), "tables.tex": tables.latex(found)}
     for name, body in files.items():
         (out / name).write_text(body, encoding="utf-8")
-    return Report([*(out / name for name in files), *pictures], text)
+    html = page.page(found, files, missing, out)
+    return Report([html, *(out / name for name in files), *pictures], text)
 
 
 def _shortened(lines: list[str], most: int = 5) -> list[str]:

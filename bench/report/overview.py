@@ -20,7 +20,7 @@ INK = "#222222"
 def final_scores(study: Study, out: Path, name: str) -> list[Path]:
     """The last generation that every chain has, against the synthetic ratio: every seed as a dot, means as a line with
     95 % intervals. Nothing where the conditions are not told apart by a ratio, or are fewer than two."""
-    generation = last_common(study)
+    generation = study.last_common
     if not study.by_ratio or len(study.conditions) < 2 or generation < 1:
         return []
     measures = _main(study)
@@ -131,11 +131,6 @@ def trajectories(study: Study, out: Path, name: str) -> list[Path]:
         legend(figure, study, axis.get_legend_handles_labels())
         note(figure, precision)
         return save(figure, out, name)
-
-
-def last_common(study: Study) -> int:
-    """The last generation that every chain of the study has."""
-    return min(chain.rows[-1].generation for seeds in study.chains.values() for chain in seeds.values())
 
 
 def _main(study: Study) -> list[Measure]:

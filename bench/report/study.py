@@ -84,6 +84,11 @@ class Study:
         return sorted({row.generation for row in self.rows()})
 
     @property
+    def last_common(self) -> int:
+        """The last generation that every chain has."""
+        return min(chain.rows[-1].generation for seeds in self.chains.values() for chain in seeds.values())
+
+    @property
     def seeds(self) -> list[int]:
         return sorted({seed for seeds in self.chains.values() for seed in seeds})
 

@@ -60,11 +60,11 @@ def styled() -> Iterator[None]:
 
 
 def colours(study: Study) -> dict[Condition, tuple]:
-    """One colour per condition, from dark to light with rising order: viridis without its palest part, so
-    that order is seen in grey and by every eye."""
+    """One colour per condition, the darker the further on in their order: viridis without its palest part, so that the
+    order is seen in grey and by every eye."""
     n = len(study.conditions)
     ramp = matplotlib.colormaps["viridis"]
-    return {c: ramp(0.8 * i / max(1, n - 1)) for i, c in enumerate(study.conditions)}
+    return {c: ramp(0.8 - 0.8 * i / max(1, n - 1)) for i, c in enumerate(study.conditions)}
 
 
 def save(figure: Figure, out: Path, name: str) -> list[Path]:

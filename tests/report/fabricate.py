@@ -12,6 +12,9 @@ from bench.ledger import Row
 SPACE = "efficientnet_lite0"
 
 
+REAL = hashlib.sha256(b"real").hexdigest()
+
+
 def score(metric: str, value: float, subject: str = "samples", space: str = SPACE, n: int = 1024) -> dict[str, Any]:
     return {
         "metric": metric,
@@ -79,7 +82,7 @@ def row(
         train={"seconds": 60.0, "images_seen": 12800, "num_steps": 800, "final_loss": 0.05, "num_parameters": 650_000},
         sample={"seconds": 20.0, "images_per_second": 51.2},
         score={"seconds": 4.0},
-        artifacts={"sample": f"sample/{digest}", "probes": f"sample/{digest}/probes.npy"},
+        artifacts={"real": f"real/{REAL}", "sample": f"sample/{digest}", "probes": f"sample/{digest}/probes.npy"},
         store_dir=store_dir,
         config={
             "name": sweep,
@@ -135,6 +138,10 @@ def sweep(
 ) -> Path:
     """Writes ledgers and probes below `directory`; returns the directory of the sweep."""
     store = directory / "store"
+    if pictures:
+        real = store / "real" / REAL[:2] / REAL / "train" / "images.npy"
+        real.parent.mkdir(parents=True, exist_ok=True)
+        np.save(real, np.concatenate([flowers(16, 0.1, seed) for seed in range(9)]), allow_pickle=False)
     name = kwargs.get("sweep", "made-up")
     for ratio in ratios:
         for seed in seeds:
