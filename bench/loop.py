@@ -31,7 +31,7 @@ def run_chain(config: Config, console: Console) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     console.where = chain
     generators.check(config.generator, config.data.resolution)
-    features.feature_space_spec(config.metrics.feature_space, config.metrics.weights)
+    features.prefetch(config.metrics.feature_space, config.metrics.weights)
     policy = mixing.resolve(config.mixing)
     shop = Workshop(open_store(Path(config.store_dir)), resolve(config.runtime), console)
     real, real_result = stages.real_data(shop, config.data)

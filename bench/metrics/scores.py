@@ -66,7 +66,8 @@ def score(
     subject, reference: what the two sides are called in the rows. families: which of `config.scores`; None: all.
     training: float (T, d), what the subject's model was trained on; without it no copying scores. attributes: by
     name, from `fit_attributes`; without them no tails. Some rows have more columns: `subset_sd` (KID), `image_sd`
-    (with config.num_resamples), `counts` (class survival: name -> [images, images expected]).
+    (with config.num_resamples), `num_training` (copying: training images compared with), `counts` (class survival: name
+    -> [images, images expected]).
 
     Raises `MetricError` before computing anything if the two sides differ in N or width, have NaN or constant features,
     or have too few images for k.
@@ -178,12 +179,12 @@ FAMILIES: dict[str, Callable[[np.ndarray, np.ndarray, MetricsConfig, Device], It
 
 def _copying(subject: np.ndarray, reference: np.ndarray, training: np.ndarray, device: Device) -> Iterator[Value]:
     result = copying_scores(subject, reference, training, device=device)
-    compared, whole = {"num_compared": result.num_compared}, {"num_training": len(training)}
-    yield Value("nn_distance_training", result.nn_distance_training, "down", compared)
-    yield Value("nn_distance_heldout", result.nn_distance_heldout, "down", compared)
-    yield Value("closer_to_training", result.closer_to_training, "down", compared)
-    yield Value("authenticity", result.authenticity, "up", whole)
-    yield Value("near_copy_rate", result.near_copy_rate, "down", whole)
+    compared, whole = {"num_training": result.num_compared}, {"num_training": len(training)}
+    yield Value("nn_distance_training", result.nn_distance_training, "down", extra=compared)
+    yield Value("nn_distance_heldout", result.nn_distance_heldout, "down", extra=compared)
+    yield Value("closer_to_training", result.closer_to_training, "down", extra=compared)
+    yield Value("authenticity", result.authenticity, "up", extra=whole)
+    yield Value("near_copy_rate", result.near_copy_rate, "down", extra=whole)
 
 
 def _tails(subject: np.ndarray, attributes: Mapping[str, Attribute]) -> Iterator[Value]:

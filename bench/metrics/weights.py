@@ -27,6 +27,18 @@ def _digest(path: Path, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def download(url: str, path: Path, sha256: str | None = None) -> None:
+    """Fetches a file to `path`, whole or not at all. Raises `MetricError` that says how to do without network."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256, progress=False)
+    except (OSError, RuntimeError) as error:
+        raise MetricError(
+            f"the weights could not be downloaded from {url} ({error}): fetch that file where there is network, "
+            f"then put it at {path} or name it in metrics.weights"
+        ) from error
+
+
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     """A state dict from a .safetensors file or from a PyTorch file that holds tensors alone.
 

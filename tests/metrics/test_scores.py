@@ -51,7 +51,7 @@ def test_every_family_has_rows_and_extra_inputs_add_theirs():
     assert {"authenticity", "near_copy_rate", "class_survival", "classifier_accuracy"} <= by_name.keys()
     assert by_name["class_survival"]["parameters"] == {"attribute": "kind"}
     assert list(by_name["class_survival"]["counts"]) == ["left", "right"]
-    assert by_name["authenticity"]["parameters"] == {"num_training": 30}
+    assert by_name["authenticity"]["num_training"] == 30
     only = score(subject, reference, CONFIG, families=("kernel",), training=reference)
     assert [row["metric"] for row in only] == ["kid"] and only[0]["subset_sd"] > 0
     assert only[0]["parameters"] == {"num_subsets": 50, "subset_size": 60}

@@ -1,0 +1,45 @@
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from bench.metrics import inception
+from bench.metrics.prefetch import main
+
+
+def test_prints_path_and_checksum(capsys):
+    assert main(["efficientnet_lite0"]) == 0
+    name, digest, path = capsys.readouterr().out.split()
+    assert name == "efficientnet_lite0" and digest.startswith("57934424") and path.endswith(".pth")
+
+
+def test_says_what_to_do_without_network(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(inception, "URL_INCEPTION_V3", "http://127.0.0.1:9/weights-6726825d.pth")
+    assert main(["inception_v3"]) == 1
+    captured = capsys.readouterr()
+    assert "metrics.weights" in captured.err and captured.out == ""
+
+
+def test_a_local_file_is_checked(capsys, tmp_path):
+    (tmp_path / "w.pth").write_bytes(b"abc")
+    assert main(["inception_v3", "--weights", str(tmp_path / "w.pth")]) == 0
+    assert "ba7816bf" in capsys.readouterr().out
+    assert main(["inception_v3", "--weights", str(tmp_path / "absent.pth")]) == 1
+
+
+def test_mistakes_are_answered_without_torch():
+    started = time.monotonic()
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "bench.metrics.prefetch", "vgg"], capture_output=True, text=True
+    )
+    assert result.returncode == 2 and "inception_v3" in result.stderr
+    assert "torch" not in {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert time.monotonic() - started < 60
+
+
+def test_one_file_for_two_spaces_is_refused():
+    with pytest.raises(SystemExit):
+        main(["inception_v3", "dinov2", "--weights", "x"])
