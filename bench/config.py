@@ -383,8 +383,8 @@ class MetricsConfig:
     k: int = 3
     scores: list[str] = field(default_factory=lambda: list(SCORE_FAMILIES))
     references: list[str] = field(default_factory=lambda: ["heldout"])
-    kid_num_subsets: int = 50
-    kid_subset_size: int = 250
+    kid_num_subsets: int = 100
+    kid_subset_size: int = 1000
     num_resamples: int = 0
     weights: str | None = None
 
