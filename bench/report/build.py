@@ -1,11 +1,12 @@
 """Everything the report consists of, in one call."""
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import ledger
-from bench.report import figures, overview, page, strip, tables
+from bench.report import card, citing, figures, overview, page, strip, tables
 from bench.report.study import check_unmixed, studies
 
 
@@ -44,8 +45,14 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Report:
         texts.append(tables.markdown(study) + "".join(f"\n> {line}\n" for line in gone))
     text = "\n".join(texts)
     files = {"tables.md": text, "tables.csv": tables.to_csv(found), "tables.tex": tables.latex(found)}
-    for name, body in files.items():
-        (out / name).write_text(body, encoding="utf-8")
+    for study in found:
+        prefix = "" if len(found) == 1 else f"{_slug(study.title)}_"
+        body = card.card(study)
+        files[f"{prefix}card.json"] = json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        files[f"{prefix}card.md"] = card.to_markdown(study, body)
+    files["citations.bib"] = citing.bibtex(found)
+    for name, content in files.items():
+        (out / name).write_text(content, encoding="utf-8")
     html = page.page(found, files, missing, out)
     return Report([html, *(out / name for name in files), *pictures], text)
 

@@ -211,17 +211,18 @@ def studies(chains: Iterable[Chain]) -> list[Study]:
 
 
 def _setting(row: Row) -> str:
-    flat = {"dataset": row.dataset, "generator.name": row.generator, **_flat(row.config)}
+    everything = {"dataset": row.dataset, "generator.name": row.generator, **flat(row.config)}
     local = tuple(f"{key}." for key in NOT_THE_SETTING)
-    kept = {k: v for k, v in flat.items() if not f"{k}.".startswith(local)}
+    kept = {k: v for k, v in everything.items() if not f"{k}.".startswith(local)}
     return json.dumps({**kept, "protocol": protocol_of(row)}, sort_keys=True)
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a.b": 1}."""
+    found: dict[str, Any] = {}
     for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat
+        found.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return found
 
 
 def _differing(settings: list[dict[str, Any]]) -> list[str]:

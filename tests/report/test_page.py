@@ -157,7 +157,7 @@ def test_the_keyboard_is_enough(browser: Any) -> None:
 
 @needs_browser
 def test_tables_are_offered_and_commands_are_shown(browser: Any, page: Path) -> None:
-    assert count(browser, "#downloads button") == 3
+    assert count(browser, "#downloads button") == 6  # three tables, two cards, citations
     shown = browser.execute_script("return document.getElementById('markdown').textContent")
     assert shown == (page.parent / "tables.md").read_text(encoding="utf-8")
     commands = browser.execute_script("return [...document.querySelectorAll('.command pre')].map(p => p.textContent)")

@@ -36,7 +36,9 @@ def test_a_sweep_gives_tables_figures_and_pictures(tmp_path: Path) -> None:
     names = {path.name for path in made.paths}
     pictures = ("scores", "scores_more", "final", "phase", "trajectories", "samples")
     expected = {f"{name}.{kind}" for name in pictures for kind in ("png", "svg", "pdf")}
-    assert names == expected | {f"tables.{kind}" for kind in ("md", "csv", "tex")} | {"report.html"}
+    assert names == expected | {f"tables.{kind}" for kind in ("md", "csv", "tex")} | {
+        *("report.html", "card.json", "card.md", "citations.bib")
+    }
     assert all(path.stat().st_size > 500 for path in made.paths)
     assert (tmp_path / "out" / "tables.md").read_text() == made.text
     assert 250 < Image.open(tmp_path / "out" / "scores.png").width < 300  # one column at the 80 dpi of tests

@@ -1,0 +1,117 @@
+"""Results cards: complete, repeatable, and compared only where that means something."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import fabricate
+import pytest
+
+from bench import ledger
+from bench.errors import LedgerError
+from bench.report import card, citing, compare
+from bench.report.study import Study, studies
+
+PROTOCOL = {"name": "tiny", "version": 1}
+
+
+def study_of(tmp_path: Path, **kwargs: Any) -> Study:
+    (study,) = studies(ledger.read_runs([fabricate.sweep(tmp_path, pictures=False, **kwargs)]))
+    return study
+
+
+def saved(tmp_path: Path, name: str, **kwargs: Any) -> Path:
+    path = tmp_path / f"{name}.json"
+    path.write_text(json.dumps(card.card(study_of(tmp_path / name, **kwargs))))
+    return path
+
+
+def test_a_card_says_everything_needed_to_cite_and_repeat(tmp_path: Path) -> None:
+    study = study_of(tmp_path, seeds=(0, 2), protocol=PROTOCOL)
+    body = json.loads(json.dumps(card.card(study), allow_nan=False))
+    assert body["protocol"]["text"] == "tiny version 1"
+    assert body["seeds"] == [0, 2]
+    assert body["hardware"] == ["cpu, made-up, fp32"]
+    assert body["versions"] == {"numpy": ["2.0.0"], "python": ["3.11.2"], "torch": ["2.9.0"]}
+    assert body["must_be_equal"]["metrics.k"] == 3
+    chains = [chain for c in body["conditions"] for chain in c["chains"]]
+    assert len(chains) == 6
+    assert chains[-1]["command"] == "python -m bench mixing.synthetic_ratio=1.0 seed=2"
+    assert all(len(chain["config_hash"]) == 16 for chain in chains)
+    assert len(body["scores"]) == 5 * 3 * 4
+    fid = body["scores"][0]
+    assert fid["values"] == {str(s): fabricate.row(0.0, 0, s).scores[0]["value"] for s in (0, 2)}
+    assert {b["subject"] for b in body["baselines"]} == {"real_train"}
+    text = card.to_markdown(study, body)
+    for said in ("tiny version 1", "floor: real images: 21", "python -m bench", "degrades"):
+        assert said in text
+
+
+def test_equal_conditions_of_another_run_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = saved(tmp_path, "one", seeds=(0, 1), protocol=PROTOCOL)
+    two = saved(tmp_path, "two", seeds=(2, 3), protocol=PROTOCOL, ratios=(0.0, 1.0))
+    assert compare.main([str(one), str(two)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + 5 * 2 * 4  # scores × common conditions × generations
+    expected = sum(fabricate.row(1.0, 3, s).scores[0]["value"] for s in (2, 3)) / 2
+    line = next(line for line in lines if line.startswith("| FID ↓ (efficientnet_lite0, N = 1024) | 1.00 | 3"))
+    assert f"{expected:.4g} ± " in line.split("|")[5]
+    assert line.count("(n = 2)") == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"protocol": {"name": "tiny", "version": 2}}, "protocol: tiny version 1 / tiny version 2"),
+        ({"protocol": {**PROTOCOL, "deviations": {"seed": [0, 1]}}}, r"tiny version 1 \(deviating\)"),
+        ({"data": {"name": "procedural", "kind": "flowers", "resolution": 32}}, "data.resolution: 16 / 32"),
+        ({"space": "inception_v3"}, "metrics.feature_space"),
+    ],
+)
+def test_what_may_not_be_compared_is_refused_with_reasons(
+    tmp_path: Path, changes: dict, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = saved(tmp_path, "one", seeds=(0,), protocol=PROTOCOL)
+    two = saved(tmp_path, "two", **{"seeds": (0,), "protocol": PROTOCOL, **changes})
+    assert compare.main([str(one), str(two)]) == 2
+    assert re.search(reason, capsys.readouterr().err)
+
+
+def test_two_deviating_results_are_not_known_to_agree(tmp_path: Path) -> None:
+    body = card.card(study_of(tmp_path, protocol={**PROTOCOL, "deviations": {"seed": [0, 1]}}))
+    assert card.differences(body, body)
+
+
+def test_what_is_no_card_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    for text, said in (("{", "not a readable"), ("[]", "not a results card"), ('{"card": 99}', "not a results card")):
+        path.write_text(text)
+        with pytest.raises(LedgerError, match=said):
+            card.load(path)
+    with pytest.raises(LedgerError, match="not a readable"):
+        card.load(tmp_path / "nowhere.json")
+    with pytest.raises(SystemExit):
+        compare.main([str(path)])
+
+
+def test_citations_name_what_was_used_and_nothing_else(tmp_path: Path) -> None:
+    data = {"name": "cub200", "resolution": 16}
+    text = citing.bibtex([study_of(tmp_path, seeds=(0,), data=data)])
+    keys = re.findall(r"^@\w+\{([^,]+),", text, re.MULTILINE)
+    used = {"wah2011cub", "heusel2017fid", "kynkaanniemi2019precision", "naeem2020reliable", "tan2019efficientnet"}
+    assert set(keys) == used | {"collapse_bench", "ho2020ddpm"}
+    assert len(keys) == len(set(keys))
+    assert text.count("{") == text.count("}")
+
+
+@pytest.mark.skipif(shutil.which("bibtex") is None, reason="bibtex is not installed")
+def test_every_entry_is_read_by_bibtex(tmp_path: Path) -> None:
+    (tmp_path / "c.bib").write_text("\n".join(citing._ENTRIES.values()))
+    (tmp_path / "c.aux").write_text("\\citation{*}\n\\bibstyle{plain}\n\\bibdata{c}\n")
+    done = subprocess.run(["bibtex", "c"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    assert "Warning" not in done.stdout, done.stdout
+    assert (tmp_path / "c.bbl").read_text().count("\\bibitem") == len(citing._ENTRIES)
