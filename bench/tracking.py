@@ -37,8 +37,8 @@ LOGGED_FILE = "tracking.json"
 class Tracker(Protocol):
     """What the loop knows of tracking."""
 
-    def log_generation(self, row: Row, probes: np.ndarray) -> None:
-        """A scored generation, and its probes, uint8 (P, 3, H, W)."""
+    def log_generation(self, row: Row, probes: np.ndarray | None) -> None:
+        """A scored generation, and its probes, uint8 (P, 3, H, W); None where they are gone."""
 
     def finish(self, status: str) -> None:
         """The end of the chain: `finished`, or any other word for an end that was not planned."""
@@ -47,7 +47,7 @@ class Tracker(Protocol):
 class NullTracker:
     """The tracker of whoever wants none."""
 
-    def log_generation(self, row: Row, probes: np.ndarray) -> None:
+    def log_generation(self, row: Row, probes: np.ndarray | None) -> None:
         pass
 
     def finish(self, status: str) -> None:
@@ -137,7 +137,7 @@ class WandbTracker:
         if not self._logged.generations:  # a chain taken up again opens its run once it has something new
             self._guard(self._open)
 
-    def log_generation(self, row: Row, probes: np.ndarray) -> None:
+    def log_generation(self, row: Row, probes: np.ndarray | None) -> None:
         if self._run is None and not self._failed and row.generation not in self._logged.generations:
             self._guard(self._open)
         if row.generation not in self._logged.generations:
@@ -210,13 +210,14 @@ class WandbTracker:
         run.define_metric("*", step_metric="generation")
         self._run = run
 
-    def _log(self, row: Row, probes: np.ndarray) -> None:
+    def _log(self, row: Row, probes: np.ndarray | None) -> None:
         import wandb
 
-        picture = wandb.Image(grid(probes), caption=f"generation {row.generation}")
+        caption = f"generation {row.generation}"
+        picture = {} if probes is None else {"probes": wandb.Image(grid(probes), caption=caption)}
         # The x axis is `generation`. step is given, too, because a chain taken up offline goes on in another directory,
         # where W&B would count from 0 again: the server drops steps that it already has, so nothing is there twice.
-        self._run.log({**scalars(row), "probes": picture}, step=row.generation, commit=True)
+        self._run.log({**scalars(row), **picture}, step=row.generation, commit=True)
         self._logged.add(row.generation)
 
 
