@@ -92,6 +92,18 @@ def _mode() -> tuple[str, str]:
     return "online", ""
 
 
+def online() -> bool:
+    """Whether a run would go to the server now."""
+    return _mode()[0] == "online"
+
+
+def default_entity() -> str:
+    """Who the API key belongs to, as the server says. Raises what W&B raises."""
+    import wandb
+
+    return str(wandb.Api(timeout=15).default_entity)
+
+
 def _has_credentials() -> bool:
     """Whether W&B would find a valid key without asking. Nothing of the key is kept or shown here.
 

@@ -1,0 +1,143 @@
+"""W&B from the outside: workspace, report and sweep file, all without a server."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import fabricate
+import pytest
+from omegaconf import OmegaConf
+
+from bench import dashboard, tracking
+
+SWEEP = Path(__file__).parents[2] / "conf" / "wandb_sweep.yaml"
+has_workspaces = pytest.mark.skipif(
+    importlib.util.find_spec("wandb_workspaces") is None, reason="wandb-workspaces is not installed (extra: dashboard)"
+)
+
+
+@pytest.fixture(autouse=True)
+def nobodys_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_MODE", "NETRC", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+
+
+def leaves(tree: Any) -> list[Any]:
+    if isinstance(tree, dict):
+        return [leaf for value in tree.values() for leaf in leaves(value)]
+    if isinstance(tree, list):
+        return [leaf for value in tree for leaf in leaves(value)]
+    return [tree]
+
+
+@has_workspaces
+def test_without_a_key_the_specs_are_written_and_it_is_said_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dashboard.main(["--out", str(tmp_path / "specs"), "--feature-space", "inception_v3", "--k", "5"]) == 0
+    captured = capsys.readouterr()
+    assert "no W&B API key" in captured.err
+    paths = [Path(line) for line in captured.out.splitlines()]
+    assert [path.name for path in paths] == ["workspace.json", "report.json"]
+    for path in paths:
+        spec = json.loads(path.read_text())
+        assert "diffusion-collapse" in leaves(spec)
+        words = leaves(spec)
+        for key in ("inception_v3/fid", "inception_v3/recall_k5", "probes", "mixing.value.synthetic_ratio"):
+            assert any(key in str(word) for word in words), (path.name, key)
+
+
+@has_workspaces
+def test_every_panel_shows_something_that_is_logged() -> None:
+    logged = set(tracking.scalars(fabricate.row(0.5, 1, 0))) | {"probes"}
+    space = dashboard.workspace("e", "p", "efficientnet_lite0", 3)
+    found = []
+    for section in space.sections:
+        for panel in section.panels:
+            y = getattr(panel, "y", None)
+            found += y if isinstance(y, list) else [y.name] if y is not None else panel.media_keys
+    assert len(found) == 5 + 3 + 1 + 3
+    assert set(found) <= logged
+    assert all(p.x == "generation" for p in space.sections[0].panels)
+    assert {p.groupby_rangefunc for p in space.sections[0].panels} == {"minmax"}
+
+
+@has_workspaces
+def test_an_unwilling_server_leaves_the_specs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> str:
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(tracking, "online", lambda: True)
+    monkeypatch.setattr(tracking, "default_entity", refuse)
+    assert dashboard.main(["--out", str(tmp_path)]) == 0
+    assert "W&B did not take it: ConnectionError: gone" in capsys.readouterr().err
+    assert (tmp_path / "workspace.json").exists()
+
+
+def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
+    assert dashboard.main([]) == 2
+    assert "pip install wandb-workspaces" in capsys.readouterr().err
+
+
+def sweep_command(**values: Any) -> list[str]:
+    """The command line that a W&B agent makes of the sweep file, by W&B's own code."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
+    sweep = OmegaConf.to_container(OmegaConf.load(SWEEP), resolve=False)
+    arguments = create_sweep_command_args({"args": {name: {"value": value} for name, value in values.items()}})
+    command: list[str] = []
+    for word in create_sweep_command(sweep["command"]):
+        expanded = {"${args_no_hyphens}": arguments["args_no_hyphens"], "${env}": []}.get(word, [word])
+        command += expanded
+    return command
+
+
+def test_the_sweep_file_has_the_form_that_wandb_wants() -> None:
+    sweep = OmegaConf.to_container(OmegaConf.load(SWEEP), resolve=False)
+    assert sweep["method"] == "grid"
+    assert set(sweep["parameters"]) == {"mixing.synthetic_ratio", "seed"}
+    assert all(len(set(p["values"])) == len(p["values"]) > 1 for p in sweep["parameters"].values())
+    assert sweep["metric"]["name"] in tracking.scalars(fabricate.row(0.5, 1, 0))
+
+
+def test_the_sweeps_command_line_runs(tmp_path: Path) -> None:
+    """As an agent would call it, shrunk to seconds; W&B reads back offline."""
+    command = sweep_command(**{"mixing.synthetic_ratio": 0.25, "seed": 1})
+    assert command[-2:] == ["mixing.synthetic_ratio=0.25", "seed=1"]
+    assert command[0] in ("python", "/usr/bin/env")
+    module = command[command.index("-m") + 1 :]
+    small = [
+        "num_generations=1",
+        "data.num_train=40",
+        "data.num_heldout=32",
+        "metrics.num_images=32",
+        "num_probes=2",
+        "generator.unet.channels=[8,16]",
+        "generator.unet.attention=[false,false]",
+        "generator.unet.layers_per_block=1",
+        "generator.unet.attention_head_dim=8",
+        "generator.training.num_steps=2",
+        "generator.training.batch_size=4",
+        "generator.sampling.num_steps=2",
+        "runtime.num_threads=1",
+        f"output_dir={tmp_path}",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", *module, *small],
+        env={**os.environ, "WANDB_MODE": "offline"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(list(tmp_path.glob("quick/blend-r0.25-seed1-*/ledger.jsonl"))) == 1
+    assert len(list(tmp_path.glob("quick/blend-r0.25-seed1-*/wandb/offline-run-*"))) == 1
