@@ -373,7 +373,7 @@ def _subset(key: str, value: list[str], allowed: Collection[str]) -> None:
 @dataclass
 class MetricsConfig:
     """num_images: N, the same on both sides; k: of the k-NN manifolds. scores: families, computed against the held-out
-    images; frechet, kernel and manifold also against every other of `references`. kid_subset_size: at most N is taken.
+    images; frechet, kernel and manifold also against every other of `references`. kid_subset_size: at most N / 2 is taken.
     num_resamples: half-samples of the images for a standard deviation beside each score; 0: none.
     feature_space: a name, or `module:function` for your own (see bench/metrics/features.py).
     weights: a local file with the feature extractor's weights, for machines without network; null: the default."""

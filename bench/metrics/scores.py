@@ -151,7 +151,7 @@ def _frechet(subject: np.ndarray, reference: np.ndarray, config: MetricsConfig, 
 
 
 def _kernel(subject: np.ndarray, reference: np.ndarray, config: MetricsConfig, device: Device) -> Iterator[Value]:
-    size = min(config.kid_subset_size, len(subject))
+    size = max(min(config.kid_subset_size, len(subject) // 2), 2)  # subsets of more than half are hardly different
     result = kernel_distance(subject, reference, config.kid_num_subsets, size, device=device)
     parameters = {"num_subsets": config.kid_num_subsets, "subset_size": size}
     yield Value("kid", result.mean, "down", parameters, {"subset_sd": result.sd})

@@ -54,7 +54,7 @@ def test_every_family_has_rows_and_extra_inputs_add_theirs():
     assert by_name["authenticity"]["num_training"] == 30
     only = score(subject, reference, CONFIG, families=("kernel",), training=reference)
     assert [row["metric"] for row in only] == ["kid"] and only[0]["subset_sd"] > 0
-    assert only[0]["parameters"] == {"num_subsets": 100, "subset_size": 60}
+    assert only[0]["parameters"] == {"num_subsets": 100, "subset_size": 30}
 
 
 def test_resamples_give_a_standard_deviation():
