@@ -1,4 +1,7 @@
-"""What a person sees on stderr during a run: a live line per stage on a terminal, plain lines elsewhere."""
+"""What a person sees on stderr during a run: a live view on a terminal, plain lines elsewhere.
+
+Lines that are said stay above the live view, so that the scores so far can be read while the next stage is at work.
+"""
 
 import sys
 import time
@@ -6,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console as RichConsole
+from rich.console import Group
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,6 +19,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from bench.runtime import Progress as Report
 from bench.runtime import silent
@@ -37,17 +43,16 @@ class Console:
     @contextmanager
     def stage(self, name: str, unit: str = "") -> Iterator[Report]:
         """A stage at work; yields the `Progress` that it reports to."""
-        title = f"{self.where} · {name}" if self.where else name
         if self._rich.quiet:
             yield silent
         elif self._rich.is_terminal:
-            with self._live(title, unit) as report:
+            with self._live(name, unit) as report:
                 yield report
         else:
-            yield _PlainLines(title, unit)
+            yield _PlainLines(f"{self.where} · {name}" if self.where else name, unit)
 
     @contextmanager
-    def _live(self, title: str, unit: str) -> Iterator[Report]:
+    def _live(self, name: str, unit: str) -> Iterator[Report]:
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -56,15 +61,33 @@ class Console:
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
         )
-        started = time.monotonic()
-        with Progress(*columns, console=self._rich, transient=True, refresh_per_second=4) as bar:
-            task = bar.add_task(title, total=None, rate="")
+        pace = _Pace()
+        bar = Progress(*columns, console=self._rich)
+        task = bar.add_task(name, total=None, rate="")
+        where = Text(self.where, style="dim", no_wrap=True, overflow="ellipsis")
+        with Live(Group(where, bar), console=self._rich, transient=True, refresh_per_second=4):
 
             def report(done: int, total: int) -> None:
-                rate = done / max(time.monotonic() - started, 1e-9)
-                bar.update(task, completed=done, total=total, rate=f"{rate:.0f} {unit}/s" if unit else "")
+                rate = pace(done)
+                shown = f"{rate:.0f} {unit}/s" if unit and rate else ""
+                bar.update(task, completed=done, total=total, rate=shown)
 
             yield report
+
+
+class _Pace:
+    """Units per second since the first report: what an earlier, interrupted run had done does not count."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._first: int | None = None
+
+    def __call__(self, done: int) -> float:
+        if self._first is None:
+            self._first = done if done > 1 else 0
+            if self._first:
+                self._started = time.monotonic()
+        return (done - self._first) / max(time.monotonic() - self._started, 1e-9)
 
 
 class _PlainLines:
@@ -72,17 +95,17 @@ class _PlainLines:
 
     def __init__(self, title: str, unit: str) -> None:
         self._title, self._unit = title, unit
-        self._started = self._last = time.monotonic()
+        self._last = time.monotonic()
+        self._pace = _Pace()
 
     def __call__(self, done: int, total: int) -> None:
+        rate = self._pace(done)
         now = time.monotonic()
         if now - self._last < PLAIN_EVERY:
             return
         self._last = now
-        rate = done / (now - self._started)
-        left = (total - done) / rate if rate else float("inf")
-        print(
-            f"{self._title}: {done}/{total} {self._unit}, {rate:.0f} {self._unit}/s, {left:.0f} s left",
-            file=sys.stderr,
-            flush=True,
-        )
+        words = [f"{done}/{total} {self._unit}".rstrip()]
+        if rate:
+            words += [f"{rate:.0f} {self._unit}/s"] if self._unit else []
+            words.append(f"{(total - done) / rate:.0f} s left")
+        print(f"{self._title}: {', '.join(words)}", file=sys.stderr, flush=True)

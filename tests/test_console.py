@@ -1,0 +1,72 @@
+"""The console: live on a terminal, plain lines in a pipe, nothing where it is to be quiet."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+from bench import console
+
+RUN = """
+import sys, time
+from bench import console
+console.PLAIN_EVERY = 0.05
+view = console.Console(quiet="quiet" in sys.argv)
+view.where = "blend-r0.50-seed0-3fa2b1c9 · generation 2"
+view.say("generation 1: fid 435 [not a style]")
+with view.stage("train on 1024 images", unit="steps") as report:
+    for step in range(20):
+        time.sleep(0.03)
+        report(step + 1, 40)
+print("the result")
+"""
+
+
+def test_a_pipe_gets_plain_lines_and_stdout_nothing_of_it() -> None:
+    done = subprocess.run([sys.executable, "-c", RUN], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "the result\n"
+    said, *lines = done.stderr.splitlines()
+    assert said == "generation 1: fid 435 [not a style]"
+    assert 3 <= len(lines) <= 12  # not one for every step
+    form = r"blend-r0\.50-seed0-3fa2b1c9 · generation 2 · train on 1024 images: \d+/40 steps, \d+ steps/s, \d+ s left"
+    assert all(re.fullmatch(form, line) for line in lines), lines
+    assert "\x1b" not in done.stderr
+
+
+def test_quiet_says_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", RUN, "quiet"], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
+
+
+def test_a_terminal_gets_a_live_view_that_leaves_only_what_was_said() -> None:
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30", "NO_COLOR": ""}
+    process = subprocess.Popen([sys.executable, "-c", RUN], stdout=subprocess.DEVNULL, stderr=theirs, env=environment)
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            block = os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not block:
+            break
+        seen += block
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    text = seen.decode()
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+    for word in ("generation 1: fid 435", "generation 2", "train on 1024 images", "/40", "steps/s", "0:00:0"):
+        assert word in plain, word
+    assert text.rindex("\x1b[2K") > text.rindex("steps/s")  # the live view is wiped at the end
+
+
+def test_a_resumed_stage_is_not_counted_as_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 10.0, 10.0, 20.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    pace = console._Pace()  # at 0 s
+    assert pace(500) == 0  # at 10 s: taken up at step 500
+    assert pace(600) == 10  # at 20 s
