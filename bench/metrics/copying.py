@@ -10,7 +10,7 @@ import torch
 
 from bench.errors import MetricError
 from bench.metrics.checks import canonical_order, check_features, check_pair
-from bench.metrics.neighbours import nearest
+from bench.metrics.neighbours import ROUNDING, nearest
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ def copying_scores(
         own nearest neighbour in the training set (Alaa et al. 2022, sec. 3.3). Higher is better. Blind to copies of
         images in dense regions; depends on T.
     near_copy_rate: share of samples nearer to the whole training set than all but a share `quantile` of held-out
-        images are. `quantile` when nothing is copied. Lower is better. A model of low quality scores well.
+        images are. `quantile` when nothing is copied. Lower is better. A model of low quality scores well, one
+        whose samples crowd around the middle of each mode scores badly without copying: closer_to_training tells
+        the two apart.
 
     Raises `MetricError` for unsound features, different widths, or fewer than two training images.
     """
@@ -65,11 +67,12 @@ def copying_scores(
     distance, neighbour = to_nearest(subject, training)
     spacing = to_nearest(training, training, k=2)[0]
     usual = np.quantile(to_nearest(heldout, training)[0], quantile)
+    slack = 2 * ROUNDING * ((subject - centre) ** 2).sum(axis=1)  # a copy of one of two twins is no new image
     return Copying(
         nn_distance_training=float(np.median(own)),
         nn_distance_heldout=float(np.median(new)),
         closer_to_training=float((own < new).mean() + 0.5 * (own == new).mean()),
-        authenticity=float((distance > spacing[neighbour]).mean()),
+        authenticity=float((distance**2 > spacing[neighbour] ** 2 + slack).mean()),
         near_copy_rate=float((distance < usual).mean()),
         num_compared=size,
     )

@@ -36,7 +36,8 @@ def manifold_scores(subject: np.ndarray, reference: np.ndarray, k: int, device: 
         quality, not swayed by one outlier. May exceed 1: it rises when samples crowd where the reference is
         dense. Blind to variety.
     coverage: share of reference points whose own ball holds a subject point (same, eq. 6): variety, not
-        swayed by outliers. Blind to whatever the subject puts off the reference's manifold.
+        swayed by outliers. Blind to whatever the subject puts off the reference's manifold, and to a loss of variety
+        within modes: samples in the middle of a mode cover it.
 
     Raises `MetricError` for NaN or constant features, different widths, or k >= N on either side.
     """

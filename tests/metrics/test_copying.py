@@ -41,6 +41,12 @@ def test_authenticity_follows_its_definition():
     assert copying_scores(subject, heldout, training).authenticity == pytest.approx(expected)
 
 
+def test_copies_of_twins_are_not_authentic():
+    _, heldout, training = sets(60)
+    twins = np.repeat(training, 2, axis=0)
+    assert copying_scores(training, heldout, twins).authenticity == 0
+
+
 def test_the_size_of_the_training_set_does_not_decide():
     subject, heldout, training = sets(2000)
     result = copying_scores(subject[:300], heldout[:300], training)

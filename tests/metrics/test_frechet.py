@@ -2,14 +2,22 @@ import numpy as np
 import pytest
 import torch
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torchmetrics.image.fid import _compute_fid
 
 from bench.errors import MetricError
-from bench.metrics.frechet import Statistics, frechet_distance
+from bench.metrics.frechet import Statistics, frechet_distance, frechet_infinity
 
 
 def torch_fidelity(a: np.ndarray, b: np.ndarray) -> float:
     statistics = [fid_features_to_statistics(torch.from_numpy(x.astype(np.float64))) for x in (a, b)]
     return fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+
+
+def torchmetrics_fid(a: np.ndarray, b: np.ndarray) -> float:
+    moments = [
+        m for x in (a, b) for m in (x.mean(axis=0, dtype=np.float64), np.cov(x.astype(np.float64), rowvar=False))
+    ]
+    return float(_compute_fid(*map(torch.from_numpy, moments)))
 
 
 def with_moments(rng, n, mean, covariance):
@@ -27,6 +35,7 @@ def test_agrees_with_torch_fidelity(n, m, d):
     a = (rng.standard_normal((n, d)) @ mix).astype(np.float32)
     b = (rng.gamma(2.0, 1.0, (m, d))).astype(np.float32)
     assert frechet_distance(a, b) == pytest.approx(torch_fidelity(a, b), rel=1e-6)
+    assert frechet_distance(a, b) == pytest.approx(torchmetrics_fid(a, b), rel=1e-6)
 
 
 @pytest.mark.parametrize("n", [30, 400])
@@ -63,6 +72,35 @@ def test_symmetric_and_grows_with_the_shift():
     a, b = rng.standard_normal((200, 10)), rng.standard_normal((200, 10)) * 1.5
     assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-9)
     assert frechet_distance(a, b + 1) > frechet_distance(a, b)
+
+
+def test_dead_features_are_fine():
+    """Columns without any variance make the covariance singular for every N."""
+    rng = np.random.default_rng(6)
+    a, b = (np.hstack([rng.standard_normal((90, 6)) * s, np.zeros((90, 3))]) for s in (1, 2))
+    assert frechet_distance(a, b) == pytest.approx(frechet_distance(a[:, :6], b[:, :6]), rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.5])
+def test_infinity_takes_away_the_bias_in_n(scale):
+    """Gaussians in 60 dimensions: the truth is 60 (1 - scale)², and FID at N = 300 far above it."""
+    rng = np.random.default_rng(7)
+    truth = 60 * (1 - scale) ** 2
+    plain, extrapolated = [], []
+    for _ in range(10):
+        a, b = rng.standard_normal((300, 60)), rng.standard_normal((300, 60)) * scale
+        plain.append(frechet_distance(a, b) - truth)
+        extrapolated.append(frechet_infinity(a, b) - truth)
+    assert np.mean(plain) > 5
+    assert abs(np.mean(extrapolated)) < 0.2 * np.mean(plain)
+
+
+def test_infinity_needs_no_order_and_enough_images():
+    rng = np.random.default_rng(8)
+    a, b = rng.standard_normal((80, 20)), rng.standard_normal((80, 20))
+    assert frechet_infinity(a, b) == pytest.approx(frechet_infinity(a[::-1], b), rel=1e-9)
+    with pytest.raises(MetricError, match=r"N >= 1\.5 x 20"):
+        frechet_infinity(a[:29], b[:29])
 
 
 def test_bad_features_are_refused():

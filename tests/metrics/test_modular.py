@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as processes
+from torchmetrics import MetricCollection
+
+from bench.config import RuntimeConfig
+from bench.errors import MetricError
+from bench.metrics import modular
+from bench.metrics.copying import copying_scores
+from bench.metrics.diversity import entropy_estimate, near_duplicate_rate, vendi_score
+from bench.metrics.features import extract, load_feature_space
+from bench.metrics.frechet import frechet_distance, frechet_infinity
+from bench.metrics.kernel import kernel_distance
+from bench.metrics.manifold import manifold_scores
+from bench.metrics.tails import fit_classifier, tail_scores
+from bench.runtime import resolve
+
+
+def sets(n: int = 64, d: int = 8) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    names = ("subject", "reference", "training")
+    return {name: rng.gamma(2, 1 + i / 4, (n, d)).astype(np.float32) for i, name in enumerate(names)}
+
+
+def classifier():
+    data = sets()
+    labels = (data["reference"][:, 0] > 2).astype(np.int64) + (data["reference"][:, 0] > 4)
+    return fit_classifier(data["reference"], labels, data["reference"], labels, num_classes=3)
+
+
+def every_metric() -> dict[str, modular.FeatureMetric]:
+    return {
+        "frechet": modular.FrechetDistance(),
+        "infinity": modular.FrechetInfinity(),
+        "kernel": modular.KernelDistance(num_subsets=5, subset_size=20),
+        "manifold": modular.ManifoldScores(k=3),
+        "vendi": modular.VendiScore(),
+        "entropy": modular.EntropyEstimate(k=3),
+        "duplicates": modular.NearDuplicateRate(),
+        "copying": modular.CopyingScores(),
+        "tails": modular.TailScores(classifier()),
+    }
+
+
+def directly() -> dict[str, float]:
+    data = sets()
+    s, r, t = data.values()
+    kernel = kernel_distance(s, r, 5, 20)
+    manifold, copying = manifold_scores(s, r, 3), copying_scores(s, r, t)
+    tails = tail_scores(classifier().predict(s), classifier())
+    return {
+        "frechet": frechet_distance(s, r),
+        "infinity": frechet_infinity(s, r),
+        "kernel/mean": kernel.mean,
+        "kernel/sd": kernel.sd,
+        **{f"manifold/{name}": value for name, value in vars(manifold).items()},
+        "vendi": vendi_score(s),
+        "entropy": entropy_estimate(s, 3),
+        "duplicates": near_duplicate_rate(s, r),
+        **{f"copying/{name}": value for name, value in vars(copying).items() if name != "num_compared"},
+        **{
+            f"tails/{name}": getattr(tails, name)
+            for name in ("survival", "tail_survival", "head_survival", "divergence")
+        },
+    }
+
+
+def computed(metrics: dict[str, modular.FeatureMetric]) -> dict[str, float]:
+    result = {}
+    for name, metric in metrics.items():
+        value = metric.compute()
+        values = value if isinstance(value, dict) else {None: value}
+        result |= {f"{name}/{key}" if key else name: float(v) for key, v in values.items()}
+    return result
+
+
+def feed(metrics: dict[str, modular.FeatureMetric], rows: slice, batch: int) -> None:
+    for role, features in sets().items():
+        for metric in metrics.values():
+            if role in metric.roles:
+                for part in torch.from_numpy(features[rows]).split(batch):
+                    metric.update(part, role)
+
+
+@pytest.mark.parametrize("batch", [64, 7])
+def test_equal_to_the_direct_functions_for_any_batches(batch):
+    metrics = every_metric()
+    feed(metrics, slice(None), batch)
+    assert computed(metrics) == pytest.approx(directly(), rel=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
+def test_reset_forgets():
+    metrics = every_metric()
+    feed(metrics, slice(0, 30), 10)
+    for metric in metrics.values():
+        metric.reset()
+        with pytest.raises(MetricError, match="no subject yet"):
+            metric.compute()
+    feed(metrics, slice(None), 64)
+    assert computed(metrics) == pytest.approx(directly(), rel=1e-9)
+
+
+def worker(rank: int, port: int, out: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    metrics = every_metric()
+    feed(metrics, slice(0, 40) if rank == 0 else slice(40, 64), 9)  # unequal shares
+    torch.save(computed(metrics), f"{out}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_compute_what_one_does(tmp_path):
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes.spawn(worker, (port, str(tmp_path)), nprocs=2)
+    for rank in range(2):
+        assert torch.load(tmp_path / f"{rank}.pt", weights_only=True) == pytest.approx(directly(), rel=1e-9)
+
+
+def test_images_go_through_the_feature_space():
+    space = load_feature_space("efficientnet_lite0", resolve(RuntimeConfig(device="cpu")))
+    images = np.random.default_rng(1).integers(0, 256, (12, 3, 16, 16), dtype=np.uint8)
+    metric = modular.VendiScore(space)
+    for part in torch.from_numpy(images).split(5):
+        metric.update(part)
+    assert float(metric.compute()) == pytest.approx(vendi_score(extract(space, images)), rel=1e-9)
+
+
+def test_in_a_collection():
+    data = sets()
+    both = MetricCollection({"fid": modular.FrechetDistance(), "prdc": modular.ManifoldScores()}, compute_groups=False)
+    for role in ("subject", "reference"):
+        both.update(torch.from_numpy(data[role]), role)
+    values = both.compute()
+    assert float(values["fid"]) == pytest.approx(frechet_distance(data["subject"], data["reference"]))
+    assert float(values["recall"]) == manifold_scores(data["subject"], data["reference"], 3).recall
+
+
+def test_wrong_batches_are_refused():
+    metric = modular.FrechetDistance()
+    with pytest.raises(MetricError, match="no feature space"):
+        metric.update(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+    with pytest.raises(MetricError, match="int64"):
+        metric.update(torch.zeros(2, 3, dtype=torch.int64))
+    with pytest.raises(MetricError, match="role 'fake'"):
+        metric.update(torch.zeros(2, 3), "fake")
