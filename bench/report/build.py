@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import ledger
-from bench.report import card, citing, figures, overview, page, strip, tables
+from bench.report import card, citing, figures, overview, page, strip, survival, tables, verdicts
 from bench.report.study import check_unmixed, studies
 
 
@@ -38,11 +38,12 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Report:
         pictures += overview.final_scores(study, out, f"{prefix}final")
         pictures += overview.phase_diagram(study, out, f"{prefix}phase")
         pictures += overview.trajectories(study, out, f"{prefix}trajectories")
+        pictures += survival.survival(study, out, f"{prefix}survival")
         written, gone = strip.strip(study, out, f"{prefix}samples")
         pictures += written
         gone = _shortened(gone)
         missing += gone
-        texts.append(tables.markdown(study) + "".join(f"\n> {line}\n" for line in gone))
+        texts.append(tables.markdown(study) + verdicts.markdown(study) + "".join(f"\n> {line}\n" for line in gone))
     text = "\n".join(texts)
     files = {"tables.md": text, "tables.csv": tables.to_csv(found), "tables.tex": tables.latex(found)}
     for study in found:

@@ -209,7 +209,7 @@ def comparison(cards: dict[str, dict[str, Any]]) -> str:
         if len(found) > 1:
             arrow = "↑" if direction == "up" else "↓"
             given = "".join(f", {k} = {v}" for k, v in json.loads(score[-1]).items())
-            title = f"{metric_name(score[0])} {arrow} ({score[1]}, N = {score[3]}{given})"
+            title = f"{metric_name(score[0])} {arrow} ({score[1]}, {score[2]}, N = {score[3]}{given})"
             shown = " | ".join(found.get(name, "–") for name in names)
             lines.append(f"| {title} | {condition} | {generation} | {shown} |")
     return "\n".join(lines) + "\n"

@@ -1,13 +1,9 @@
 """The numbers in a table's cells: mean and interval over seeds, and whether one condition is better than the others."""
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from scipy.special import stdtrit
-
-LEVEL = 0.95
+from bench.uncertainty import compare_paired, summarise
 
 
 @dataclass(frozen=True)
@@ -20,13 +16,11 @@ class Cell:
 
 
 def cell(values: Collection[float]) -> Cell | None:
-    """Student's t interval, mean ± t(0.975, n-1)·s/√n (s with n-1 in the denominator). None without values."""
+    """Student's t interval over seeds (`bench.uncertainty.summarise`). None without values."""
     if not values:
         return None
-    array = np.asarray(list(values), float)
-    n = len(array)
-    half_width = float(stdtrit(n - 1, (1 + LEVEL) / 2) * array.std(ddof=1) / math.sqrt(n)) if n > 1 else None
-    return Cell(float(array.mean()), half_width, n)
+    summary = summarise(list(values))
+    return Cell(summary.mean, None if summary.high is None else summary.high - summary.mean, summary.n)
 
 
 def best(values: Mapping[str, Mapping[int, float]], direction: str) -> str | None:
@@ -39,15 +33,19 @@ def best(values: Mapping[str, Mapping[int, float]], direction: str) -> str | Non
     if len(values) < 2:
         return None
     sign = 1.0 if direction == "up" else -1.0
-    leader = max(values, key=lambda name: sign * float(np.mean(list(values[name].values()))))
+    leader = max(values, key=lambda name: sign * summarise(list(values[name].values())).mean)
     for other in values:
-        if other == leader:
-            continue
-        common = values[leader].keys() & values[other].keys()
-        difference = cell([sign * (values[leader][seed] - values[other][seed]) for seed in sorted(common)])
-        if difference is None or difference.half_width is None or difference.mean - difference.half_width <= 0:
+        if other != leader and not _better(values[leader], values[other], sign):
             return None
     return leader
+
+
+def _better(a: Mapping[int, float], b: Mapping[int, float], sign: float) -> bool:
+    if not a.keys() & b.keys():
+        return False
+    difference = compare_paired(a, b).difference
+    ends = (difference.low, difference.high)
+    return all(end is not None and sign * end > 0 for end in ends)
 
 
 def digits(values: Collection[float]) -> int:

@@ -23,8 +23,8 @@ def curves(study: Study, out: Path, name: str) -> list[Path]:
     groups: dict[tuple, list[Measure]] = {}
     for m in study.measures():
         groups.setdefault((m.feature_space, m.reference, m.num_subject, m.num_reference), []).append(m)
-    for i, measures in enumerate(groups.values()):
-        suffix = "" if len(groups) == 1 else f"_{i + 1}_{measures[0].feature_space}"
+    for i, (key, measures) in enumerate(groups.items()):
+        suffix = "" if i == 0 else "_" + "_".join(map(str, key))
         main = sorted((m for m in measures if m.metric in MAIN_METRICS), key=lambda m: MAIN_METRICS.index(m.metric))
         others = [m for m in measures if m.metric not in MAIN_METRICS]
         if main:

@@ -10,16 +10,18 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.report.cells import cell, digits
 from bench.report.figures import legend, note
-from bench.report.study import Condition, Measure, Study
+from bench.report.study import MAIN_METRICS, Condition, Measure, Study
 from bench.report.style import COLUMN, DASHES, FLOOR, MARKERS, colours, save, styled
 from bench.report.tables import metric_name
+from bench.report.verdicts import critical
 
 INK = "#222222"
 
 
 def final_scores(study: Study, out: Path, name: str) -> list[Path]:
     """The last generation that every chain has, against the synthetic ratio: every seed as a dot, means as a line with
-    95 % intervals. Nothing where the conditions are not told apart by a ratio, or are fewer than two."""
+    95 % intervals, the critical ratio with its interval marked. Nothing where the conditions are not told apart by a
+    ratio, or are fewer than two."""
     generation = study.last_common
     if not study.by_ratio or len(study.conditions) < 2 or generation < 1:
         return []
@@ -46,6 +48,23 @@ def final_scores(study: Study, out: Path, name: str) -> list[Path]:
                 axis.axhline(floor, color=FLOOR, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
             axis.set_ylabel(f"{metric_name(measure.metric)} {measure.arrow}")
             axis.set_ylim(bottom=0)
+        threshold = critical(study)
+        if threshold is not None and threshold.ratio is not None:
+            for axis in axes[:, 0]:
+                if threshold.low is not None and threshold.high is not None:
+                    axis.axvspan(threshold.low, threshold.high, color=FLOOR, alpha=0.12, linewidth=0, zorder=0)
+                axis.axvline(threshold.ratio, color=FLOOR, linewidth=0.9, zorder=1)
+            axes[0, 0].annotate(
+                f"critical ratio {threshold.ratio:.2f}",
+                (threshold.ratio, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                size=6.5,
+                color=FLOOR,
+            )
         axes[-1, 0].set_xlabel(f"synthetic ratio (generation {generation})")
         figure.tight_layout(h_pad=0.6)
         note(figure, measures[0])
@@ -54,10 +73,9 @@ def final_scores(study: Study, out: Path, name: str) -> list[Path]:
 
 def phase_diagram(study: Study, out: Path, name: str) -> list[Path]:
     """FID, condition × generation, as shades and numbers: where collapse begins, and how fast it goes."""
-    measures = study.measures("fid")
-    if not measures or len(study.conditions) < 2 or len(study.generations) < 2:
+    measure = study.primary("fid")
+    if measure is None or len(study.conditions) < 2 or len(study.generations) < 2:
         return []
-    measure = measures[0]
     means = np.full((len(study.conditions), len(study.generations)), np.nan)
     for i, condition in enumerate(study.conditions):
         for j, generation in enumerate(study.generations):
@@ -91,10 +109,9 @@ def phase_diagram(study: Study, out: Path, name: str) -> list[Path]:
 
 def trajectories(study: Study, out: Path, name: str) -> list[Path]:
     """Recall against precision, one path per condition over its generations: which of the two is lost first."""
-    pairs = [(p, r) for p in study.measures("precision") for r in study.measures("recall") if _same_place(p, r)]
-    if not pairs:
+    precision, recall = study.primary("precision"), study.primary("recall")
+    if precision is None or recall is None:
         return []
-    precision, recall = pairs[0]
     with styled():
         figure, axis = plt.subplots(figsize=(COLUMN, 2.6))
         axis.grid(True, axis="both")
@@ -134,17 +151,7 @@ def trajectories(study: Study, out: Path, name: str) -> list[Path]:
 
 
 def _main(study: Study) -> list[Measure]:
-    first = {m.metric: m for m in reversed(study.measures())}
-    return [first[name] for name in ("fid", "precision", "recall") if name in first]
-
-
-def _same_place(a: Measure, b: Measure) -> bool:
-    return (a.feature_space, a.reference, a.num_subject, a.parameters) == (
-        b.feature_space,
-        b.reference,
-        b.num_subject,
-        b.parameters,
-    )
+    return [m for name in MAIN_METRICS if (m := study.primary(name)) is not None]
 
 
 def _path(study: Study, condition: Condition, precision: Measure, recall: Measure) -> np.ndarray:

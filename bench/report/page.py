@@ -46,7 +46,8 @@ def _study(study: Study, pictures: list[str], budget: int, missing: list[str]) -
     all_tables = tables(study)
     conditions = study.conditions
     births = sorted({int(g) for row in study.rows() for g in row.composition["per_generation"]})
-    names = [table.measure.metric for table in all_tables]
+    measures = [table.measure for table in all_tables]
+    plane = [study.primary(name) for name in ("precision", "recall")]
     return {
         "title": study.title,
         "protocol": study.protocol,
@@ -83,7 +84,7 @@ def _study(study: Study, pictures: list[str], budget: int, missing: list[str]) -
         ],
         "measures": [_measure(table) for table in all_tables],
         "values": [_values(study, table) for table in all_tables],
-        "plane": [names.index(n) if n in names else None for n in ("precision", "recall")],
+        "plane": [measures.index(m) if m else None for m in plane],
         "compositions": [_compositions(study, c, births) for c in conditions],
         "pictures": {
             "count": shown.count,

@@ -100,6 +100,12 @@ class Study:
         found = {_measure(s): None for row in self.rows() for s in row.scores if s["subject"] == "samples"}
         return [m for m in found if metric in (None, m.metric)]
 
+    def primary(self, metric: str) -> Measure | None:
+        """The one that verdicts and overviews are made of: against held-out images where there is one, else the
+        first."""
+        found = self.measures(metric)
+        return next((m for m in found if m.reference == "heldout"), found[0] if found else None)
+
     def values(self, condition: Condition, generation: int, measure: Measure) -> dict[int, float]:
         """seed -> value, for the seeds that have it."""
         found = {}
@@ -115,14 +121,14 @@ class Study:
         return self.baselines(measure).get("real_train")
 
     def baselines(self, measure: Measure) -> dict[str, float]:
-        """subject -> the same score of what no chain made: real images, controls. The chains of a study share it, so it
-        is one number; the first is taken."""
-        found: dict[str, float] = {}
+        """subject -> the same score of what no chain made: real images (the floor), and samples and reference shuffled
+        together. The mean over rows: the first is the same in all of them, the second hardly differs."""
+        found: dict[str, list[float]] = {}
         for row in self.rows():
             for entry in row.scores:
                 if entry["subject"] != "samples" and _measure(entry) == measure:
-                    found.setdefault(entry["subject"], entry["value"])
-        return found
+                    found.setdefault(entry["subject"], []).append(entry["value"])
+        return {subject: sum(values) / len(values) for subject, values in found.items()}
 
 
 def _measure(score: dict[str, Any]) -> Measure:

@@ -9,7 +9,7 @@ from bench.report.cells import Cell, best, cell, digits
 from bench.report.study import MAIN_METRICS, Condition, Measure, Study
 
 NAMES = {"fid": "FID", "fid_infinity": "FID∞", "kid": "KID", "vendi": "Vendi score"}
-BASELINES = {"real_train": "floor: real images"}
+BASELINES = {"real_train": "floor: real images", "shuffled": "control: shuffled"}
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def metric_name(metric: str) -> str:
 
 
 def tables(study: Study, metrics: Iterable[str] | None = None) -> list[Table]:
-    """One per score, main ones first."""
-    measures = sorted(study.measures(), key=lambda m: _rank(m.metric))
+    """One per score, main ones first, and of those the ones against held-out images."""
+    measures = sorted(study.measures(), key=lambda m: (m.reference != "heldout", _rank(m.metric)))
     return [_table(study, m) for m in measures if metrics is None or m.metric in metrics]
 
 
@@ -104,9 +104,14 @@ def text(value: Cell | None, places: int, sign: str = "±") -> str:
 # ------------------------------------------------------------------------------------------------------- Markdown
 
 
-def markdown(study: Study, metrics: Iterable[str] | None = MAIN_METRICS) -> str:
-    """The scores of a study as Markdown, with all that is needed to read them. metrics: None for every score."""
-    parts = [f"## {study.title}", *(_markdown(table) for table in tables(study, metrics))]
+def main_tables(study: Study) -> list[Table]:
+    """The main scores against held-out images: what is printed and what goes into a paper."""
+    return [_table(study, m) for name in MAIN_METRICS if (m := study.primary(name)) is not None]
+
+
+def markdown(study: Study) -> str:
+    """The main scores of a study as Markdown, with all that is needed to read them."""
+    parts = [f"## {study.title}", *(_markdown(table) for table in main_tables(study))]
     if study.notes:
         parts.append("\n".join(f"> {note}" for note in study.notes))
     return "\n\n".join(parts) + "\n"
@@ -201,11 +206,11 @@ def escape(text: str) -> str:
     return "".join(_ESCAPES.get(sign, sign) for sign in text)
 
 
-def latex(studies: Iterable[Study], metrics: Iterable[str] | None = MAIN_METRICS) -> str:
-    """booktabs tables, one float per score, to be included by `\\input`."""
+def latex(studies: Iterable[Study], everything: bool = False) -> str:
+    """booktabs tables, one float per score, to be included by `\\input`: of the main scores, or of everything."""
     parts = ["% Needs \\usepackage{booktabs}; captions use \\usepackage[T1]{fontenc} and UTF-8 input."]
     for study in studies:
-        parts += [_latex(table) for table in tables(study, metrics)]
+        parts += [_latex(table) for table in (tables(study) if everything else main_tables(study))]
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,73 +1,104 @@
-"""What became of each condition, in words: a rule that anybody can check, never more than the seeds allow."""
+"""What became of each condition, in words; the rule is that of `bench.collapse`."""
 
 import math
 from dataclasses import dataclass
 
+from bench import collapse
+from bench.collapse import CriticalRatio, Rate
 from bench.report.cells import cell, digits
 from bench.report.study import Condition, Measure, Study
 
 RULE = (
-    "Verdict: the change of FID from generation 0 to the last generation that all chains have, as a ratio within each "
-    "seed. “degrades” or “improves” where the 95 % interval of its mean logarithm over seeds leaves out no change; "
-    "else “no clear change”, which is no proof of stability: more generations or seeds may show one. A single seed "
-    "allows no verdict."
+    "Rule: a line is fitted to log FID over the generations of each seed. “stable”: the 95 % interval of its slope "
+    f"rules out growth of {math.exp(collapse.MARGIN) - 1:.0%} a generation or more. “collapsed”: it does not, and the "
+    "interval lies above zero. “inconclusive”: neither; more seeds or generations may tell. Three generations at least."
 )
+KINDS = {collapse.COLLAPSED: "worse", collapse.STABLE: "better", collapse.INCONCLUSIVE: "open"}
+SHORTEST = 3
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """kind: worse, better or open; badge: two words; words: a sentence with the numbers."""
+    """kind: worse, better or open; badge: a word or two; words: a sentence with the numbers."""
 
     kind: str
     badge: str
     words: str
 
 
+def rate(study: Study, condition: Condition) -> Rate | None:
+    """Slope of log FID, from the generations that all seeds of the condition have; None where they are too few."""
+    fid = study.primary("fid")
+    if fid is None:
+        return None
+    curves = _curves(study, condition, fid)
+    if not curves or len(curves[0]) < SHORTEST or min(map(min, curves)) <= 0:
+        return None
+    return collapse.log_slope(curves)
+
+
+def _curves(study: Study, condition: Condition, measure: Measure) -> list[list[float]]:
+    """Per seed the values of generations 0, 1, … as far as all seeds have them."""
+    curves: list[dict[int, float]] = []
+    for generation in study.generations:
+        values = study.values(condition, generation, measure)
+        if set(values) != set(study.chains[condition]) or generation != len(curves):
+            break
+        curves.append(values)
+    return [[at[seed] for at in curves] for seed in study.chains[condition]] if curves else []
+
+
 def verdict(study: Study, condition: Condition) -> Verdict:
-    """By `RULE`, from the first feature space of the study."""
-    measures = study.measures("fid")
+    """By `RULE`, from the main feature space and reference of the study."""
+    found = rate(study, condition)
     last = study.last_common
-    if not measures or last < 1:
-        return Verdict("open", "too short", "A verdict needs FID at generation 0 and at a later one.")
-    fid = measures[0]
-    first, final = study.values(condition, 0, fid), study.values(condition, last, fid)
-    seeds = sorted(first.keys() & final.keys())
-    if not seeds or min(*first.values(), *final.values()) <= 0:
-        return Verdict("open", "not known", f"FID at generations 0 and {last} is not there, or is zero.")
-    change = cell([math.log(final[s] / first[s]) for s in seeds])
-    assert change is not None
-    words = [_moved("FID", study, condition, fid, last) + f" (×{math.exp(change.mean):.2f}"]
-    if change.half_width is None:
-        words[0] += ", one seed)"
-        kind, badge = "open", "one seed"
-    else:
-        low, high = change.mean - change.half_width, change.mean + change.half_width
-        words[0] += f", interval {math.exp(low):.2f} to {math.exp(high):.2f})"
-        kind, badge = "open", "no clear change"
-        if low > 0:
-            kind, badge = "worse", "degrades"
-        elif high < 0:
-            kind, badge = "better", "improves"
-    for name in ("precision", "recall"):
-        words += [_moved(name, study, condition, m, last) for m in study.measures(name) if _same_place(m, fid)][:1]
-    return Verdict(kind, badge, "; ".join(words))
+    moved = [_moved(study, condition, name, last) for name in ("fid", "precision", "recall")]
+    words = [word for word in moved if word]
+    if found is None:
+        return Verdict("open", "too short", "; ".join(words) or "no FID")
+    factors = [math.exp(v) for v in (found.slope, found.low, found.high)]
+    words.insert(1, "×{:.2f} a generation ({:.2f} to {:.2f})".format(*factors))
+    if found.num_seeds == 1:
+        words.append("one seed")
+    word = collapse.verdict(found)
+    return Verdict(KINDS[word], word, "; ".join(words))
 
 
-def _moved(name: str, study: Study, condition: Condition, measure: Measure, last: int) -> str:
+def _moved(study: Study, condition: Condition, metric: str, last: int) -> str:
+    measure = study.primary(metric)
+    if measure is None:
+        return ""
     start, end = (cell(study.values(condition, g, measure).values()) for g in (0, last))
     if not start or not end:
-        return f"{name} not known"
+        return ""
     places = digits([start.mean, end.mean])
+    name = "FID" if metric == "fid" else metric
     return f"{name} {start.mean:.{places}f} → {end.mean:.{places}f}"
 
 
-def _same_place(a: Measure, b: Measure) -> bool:
-    return (a.feature_space, a.reference, a.num_subject) == (b.feature_space, b.reference, b.num_subject)
+def critical(study: Study) -> CriticalRatio | None:
+    """Where collapse begins to be established; None unless the conditions are ratios, two at least with a rate."""
+    if not study.by_ratio:
+        return None
+    rates = {c.ratio: found for c in study.conditions if (found := rate(study, c)) is not None and c.ratio is not None}
+    return collapse.critical_ratio(rates) if len(rates) > 1 else None
+
+
+def critical_words(found: CriticalRatio | None) -> str:
+    """A sentence; "" where there is nothing to say."""
+    if found is None:
+        return ""
+    if found.ratio is not None:
+        between = "" if found.low is None else f" (95 % interval {found.low:.2f} to {found.high:.2f})"
+        return f"Collapse is established from a synthetic ratio of {found.ratio:.2f} on{between}."
+    if found.always:
+        return "Collapse is established at every ratio that was run."
+    return "No ratio was found from which on collapse is established."
 
 
 def summary(study: Study) -> str:
-    """One or two sentences on the whole study."""
-    verdicts = [verdict(study, c) for c in study.conditions]
+    """What was run and what came of it, in a few sentences."""
+    verdicts = {c.label: verdict(study, c).badge for c in study.conditions}
     row = study.rows()[0]
     size = row.config.get("data", {}).get("resolution")
     noun = ("synthetic ratio", "synthetic ratios") if study.by_ratio else ("mixing policy", "mixing policies")
@@ -75,13 +106,19 @@ def summary(study: Study) -> str:
     generations = f"{len(study.generations)} generation{'s' if len(study.generations) > 1 else ''}"
     seeds = f"{len(study.seeds)} seed{'s' if len(study.seeds) > 1 else ''}"
     text = f"{count}, {generations}, {seeds}: {row.generator} on {row.dataset}" + (f" at {size} px." if size else ".")
-    worse = [c.label for c, v in zip(study.conditions, verdicts, strict=True) if v.kind == "worse"]
-    if worse:
-        text += f" Quality is lost over the generations at {_listed(worse)}."
-    elif all(v.badge == "no clear change" for v in verdicts):
-        text += " No clear change over the generations."
-    return text
+    for word in (collapse.COLLAPSED, collapse.STABLE, collapse.INCONCLUSIVE):
+        labels = [label for label, badge in verdicts.items() if badge == word]
+        if labels:
+            text += f" {word.capitalize()}: {_listed(labels)}."
+    return f"{text} {critical_words(critical(study))}".strip()
 
 
 def _listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def markdown(study: Study) -> str:
+    """Verdicts as lines for the printed report, with the critical ratio below."""
+    lines = [f"- **{c.label}** {v.badge}: {v.words}" for c in study.conditions for v in (verdict(study, c),)]
+    words = critical_words(critical(study))
+    return "\n".join(["", *lines, *(["", words] if words else []), ""])

@@ -41,12 +41,12 @@ def test_a_card_says_everything_needed_to_cite_and_repeat(tmp_path: Path) -> Non
     assert len(chains) == 6
     assert chains[-1]["command"] == "python -m bench mixing.synthetic_ratio=1.0 seed=2"
     assert all(len(chain["config_hash"]) == 16 for chain in chains)
-    assert len(body["scores"]) == 5 * 3 * 4
+    assert len(body["scores"]) == 7 * 3 * 4
     fid = body["scores"][0]
     assert fid["values"] == {str(s): fabricate.row(0.0, 0, s).scores[0]["value"] for s in (0, 2)}
-    assert {b["subject"] for b in body["baselines"]} == {"real_train"}
+    assert {b["subject"] for b in body["baselines"]} == {"real_train", "shuffled"}
     text = card.to_markdown(study, body)
-    for said in ("tiny version 1", "floor: real images: 21", "python -m bench", "degrades"):
+    for said in ("tiny version 1", "floor: real images: 21", "python -m bench", "collapsed"):
         assert said in text
 
 
@@ -55,9 +55,9 @@ def test_equal_conditions_of_another_run_are_compared(tmp_path: Path, capsys: py
     two = saved(tmp_path, "two", seeds=(2, 3), protocol=PROTOCOL, ratios=(0.0, 1.0))
     assert compare.main([str(one), str(two)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + 5 * 2 * 4  # scores × common conditions × generations
+    assert len(lines) == 2 + 7 * 2 * 4  # scores × common conditions × generations
     expected = sum(fabricate.row(1.0, 3, s).scores[0]["value"] for s in (2, 3)) / 2
-    line = next(line for line in lines if line.startswith("| FID ↓ (efficientnet_lite0, N = 1024) | 1.00 | 3"))
+    line = next(line for line in lines if line.startswith("| FID ↓ (efficientnet_lite0, heldout, N = 1024) | 1.00 | 3"))
     assert f"{expected:.4g} ± " in line.split("|")[5]
     assert line.count("(n = 2)") == 2
 

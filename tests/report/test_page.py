@@ -96,7 +96,7 @@ def test_charts_are_drawn_and_follow_their_controls(browser: Any) -> None:
     assert count(browser, "#curves .point") == 2 * 3
     assert count(browser, "#verdicts .verdict") == 2
     assert count(browser, "#bars svg") == 2
-    assert count(browser, "#heat tbody tr") == 3  # two ratios and the floor
+    assert count(browser, "#heat tbody tr") == 4  # two ratios, the floor and the control
     before = browser.execute_script("return document.querySelector('#curves .curve').getAttribute('d')")
     choose(browser, "measure", 2)
     after = browser.execute_script("return document.querySelector('#curves .curve').getAttribute('d')")

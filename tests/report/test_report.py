@@ -34,7 +34,8 @@ def test_a_sweep_gives_tables_figures_and_pictures(tmp_path: Path) -> None:
     sweep = fabricate.sweep(tmp_path, seeds=(0, 1))
     made = report.write([sweep], tmp_path / "out")
     names = {path.name for path in made.paths}
-    pictures = ("scores", "scores_more", "final", "phase", "trajectories", "samples")
+    pictures = ("scores", "scores_more", "final", "phase", "trajectories", "survival", "samples")
+    pictures += ("scores_efficientnet_lite0_real_train_1024_1024",)
     expected = {f"{name}.{kind}" for name in pictures for kind in ("png", "svg", "pdf")}
     assert names == expected | {f"tables.{kind}" for kind in ("md", "csv", "tex")} | {
         *("report.html", "card.json", "card.md", "citations.bib")

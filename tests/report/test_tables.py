@@ -51,7 +51,7 @@ def test_the_best_cell_is_bold_and_only_that(tmp_path: Path) -> None:
 def test_csv_has_every_score_in_full_and_the_floor(tmp_path: Path) -> None:
     study = study_of(tmp_path, seeds=(0, 4))
     rows = list(csv.DictReader(io.StringIO(tables.to_csv([study]))))
-    assert len(rows) == 5 * (3 * 4 + 1)  # scores × (conditions × generations + floor)
+    assert len(rows) == 7 * 3 * 4 + 5 + 1  # scores × conditions × generations, floors, a control
     found = next(r for r in rows if (r["condition"], r["generation"], r["metric"]) == ("1.00", "3", "recall"))
     assert found["seeds"] == "0 4"
     expected = [fabricate.row(1.0, 3, s).scores[2]["value"] for s in (0, 4)]
@@ -93,7 +93,7 @@ def test_special_signs_are_escaped() -> None:
 def test_the_latex_compiles(tmp_path: Path) -> None:
     study = study_of(tmp_path)
     odd = dataclasses.replace(study, title=r"50% & _odd_ #1 {λ} \ ~ ^ ± …")
-    (tmp_path / "tables.tex").write_text(tables.latex([study, odd], metrics=None))
+    (tmp_path / "tables.tex").write_text(tables.latex([study, odd], everything=True))
     packages = r"\usepackage[T1]{fontenc}\usepackage{booktabs}"
     body = rf"\documentclass{{article}}{packages}\begin{{document}}\input{{tables}}\end{{document}}"
     (tmp_path / "paper.tex").write_text(body)
