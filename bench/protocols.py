@@ -7,18 +7,30 @@ composes to, key by key: a difference is an error, unless the protocol lists the
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
 
 from bench.config import Config, from_hydra, identity
 from bench.errors import ConfigError
 
 
+def compose_config(overrides: Sequence[str]) -> Config:
+    """The checked configuration of a command line; also within a running Hydra app, which has a Hydra of its own."""
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().hydra = None
+    try:
+        with initialize_config_module("bench.conf", version_base="1.3"):
+            return from_hydra(compose("config", overrides=list(overrides)))
+    finally:
+        GlobalHydra.instance().hydra = running
+
+
 def compose_protocol(file: str) -> Config:
     """The configuration that `protocol=<file>` stands for, nothing overridden."""
-    with initialize_config_module("bench.conf", version_base="1.3"):
-        return from_hydra(compose("config", overrides=[f"protocol={file}"]))
+    return compose_config([f"protocol={file}"])
 
 
 def check(config: Config) -> None:

@@ -8,14 +8,17 @@ import logging
 import shutil
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from bench import protocols
 from bench.errors import BenchError, ConfigError
 
 log = logging.getLogger(__name__)
@@ -41,10 +44,38 @@ def failed(error: Exception) -> str:
     return "failed"
 
 
+def check_values(overrides: Sequence[str]) -> list[BenchError]:
+    """What is wrong with the values of a sweep, before its first chain trains: each value once, the others at their
+    first, so that it takes as long as there are values and not as there are chains."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    choices = [
+        [f"{o.get_key_element()}={v}" for v in o.sweep_string_iterator()]
+        if o.is_sweep_override()
+        else [str(o.input_line)]
+        for o in parsed
+    ]
+    first = [options[0] for options in choices]
+    lines = [first] + [
+        [*first[:i], option, *first[i + 1 :]] for i, options in enumerate(choices) for option in options[1:]
+    ]
+    errors: list[BenchError] = []
+    for line in lines:
+        try:
+            protocols.check(protocols.compose_config(line))
+        except BenchError as error:
+            errors.append(error)
+    return errors
+
+
 class Failures(Callback):
-    """Hydra callback: forgets the failures of the sweep before, and reports those of this one."""
+    """Hydra callback: checks a sweep's values before it starts, and reports the chains that failed when it ends."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        errors = check_values(config.hydra.overrides.task)
+        if errors:
+            for error in errors:
+                print(f"error: {error}", file=sys.stderr)
+            sys.exit(WRONG_CONFIG)
         shutil.rmtree(Path(config.hydra.sweep.dir) / "failed", ignore_errors=True)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:

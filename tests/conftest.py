@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
 
-from bench.config import Config, from_hydra, register_schemas
+from bench.config import Config, register_schemas
+from bench.protocols import compose_config
 
 os.environ.setdefault("WANDB_MODE", "offline")  # no test ever sends anything
 register_schemas()
@@ -35,8 +35,7 @@ TINY = [
 
 def composed(*overrides: str) -> Config:
     """The checked configuration of a command line."""
-    with initialize_config_module("bench.conf", version_base="1.3"):
-        return from_hydra(compose("config", overrides=list(overrides)))
+    return compose_config(overrides)
 
 
 @pytest.fixture

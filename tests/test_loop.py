@@ -144,17 +144,35 @@ def test_audit_notices_held_out_images_in_a_training_set(finished, capsys):
     assert "generation 2: trained on 12 images of the held-out pool" in capsys.readouterr().out
 
 
+def test_a_wrong_value_of_a_sweep_is_named_before_the_first_chain(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "-m",
+        *TINY,
+        f"output_dir={tmp_path}/o",
+        "mixing.synthetic_ratio=0,7,0.5,8",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == 2
+    assert done.stderr.count("error: mixing.synthetic_ratio=") == 2
+    assert "=7: must lie in [0, 1]" in done.stderr
+    assert not (tmp_path / "o" / "store").exists()
+
+
 def test_a_failed_chain_is_named_and_the_others_run(tmp_path):
-    command = [sys.executable, "-m", "bench", "-m", *TINY, f"output_dir={tmp_path}/o", "name=s", "num_generations=1"]
+    command = [sys.executable, "-m", "bench", "-m", *TINY, f"output_dir={tmp_path}/o", "name=s", "num_generations=2"]
     done = subprocess.run(
-        [*command, "mixing.synthetic_ratio=0,7,0.5"], capture_output=True, text=True, cwd=tmp_path, timeout=300
+        [*command, "mixing=blend,fresh,replace"], capture_output=True, text=True, cwd=tmp_path, timeout=300
     )
     assert done.returncode == 1
     assert "1 chain(s) of this sweep failed" in done.stderr
-    assert "mixing.synthetic_ratio=7: must lie in [0, 1]" in done.stderr
+    assert "mixing=fresh" in done.stderr
+    assert "DataError: generation 1 needs fresh real images" in done.stderr
     assert len(ledger.read_runs([tmp_path / "o" / "s"])) == 2
     again = subprocess.run(
-        [*command, "mixing.synthetic_ratio=0,0.5"], capture_output=True, text=True, cwd=tmp_path, timeout=300
+        [*command, "mixing=blend,replace"], capture_output=True, text=True, cwd=tmp_path, timeout=300
     )
     assert again.returncode == 0, again.stderr
-    assert again.stderr.count("from the store") == 2
+    assert again.stderr.count("from the store") == 4

@@ -1,6 +1,8 @@
 """Protocols are frozen: their fingerprints are golden, deviations are refused, or recorded."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,13 @@ def test_every_protocol_runs_shrunk_and_says_that_it_deviates(file, tiny):
     expected = {"replace": 1.0, "augment": 0.5, "accumulate": 0.5, "fresh": 0.5, "blend": 0.5}
     if policy in expected:
         assert rows[1].composition["synthetic_ratio"] == expected[policy]
+
+
+def test_a_protocol_is_checked_on_the_command_line_too(tmp_path):
+    command = [sys.executable, "-m", "bench", "protocol=martinez_birds", f"output_dir={tmp_path}/o"]
+    done = subprocess.run([*command, "num_probes=3", "metrics.k=7"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "metrics.k=7: protocol martinez_birds v1 allows [3]" in done.stderr
 
 
 def test_tiny_shrinks_only_what_exists():
