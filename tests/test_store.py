@@ -226,7 +226,7 @@ def test_of_two_processes_one_computes_and_the_other_waits(tmp_path: Path, caplo
     caplog.set_level(logging.INFO, logger="bench")
     context = multiprocessing.get_context("spawn")
     started = context.Event()
-    other = context.Process(target=_slow_make, args=(tmp_path, started, 2.0, "other"))
+    other = context.Process(target=_slow_make, args=(tmp_path, started, 1.5, "other"))
     other.start()
     assert started.wait(30)
     result = Store(tmp_path).make("train", SPEC, Producer())
@@ -282,14 +282,14 @@ def test_live_holder_whose_clock_goes_backwards_keeps_its_lease(tmp_path: Path) 
     store = Store(tmp_path, lease_seconds=1.0)
     lock = _lock_of_another_machine(store)
     context = multiprocessing.get_context("spawn")
-    beats = context.Process(target=_beat_backwards, args=(lock, 3.0))
+    beats = context.Process(target=_beat_backwards, args=(lock, 2.0))
     beats.start()
     while lock.stat().st_mtime > time.time() - 1000:  # until the first beat
         time.sleep(0.01)
     began = time.monotonic()
     store.make("train", SPEC, Producer())
     beats.join()
-    assert time.monotonic() - began > 2.5, "a live holder was robbed"
+    assert time.monotonic() - began > 1.5, "a live holder was robbed"
 
 
 def _beat_backwards(lock: Path, seconds: float) -> None:

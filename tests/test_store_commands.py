@@ -175,6 +175,11 @@ def test_prune_removes_used_results_only_when_asked(store: Store, capsys: Any) -
     assert keys(store) == []
 
 
+def test_prune_can_be_kept_to_one_stage(store: Store, capsys: Any) -> None:
+    assert main(["prune", str(store.root), *NOW, "--yes", "--also-used", "--stage", "train"]) == 0
+    assert sorted({key.split("/")[0] for key in keys(store)}) == ["features", "sample", "score"]
+
+
 def test_prune_refuses_where_it_finds_no_ledger(store: Store, tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "empty").mkdir()
     assert main(["prune", str(store.root), *NOW, "--yes", "--outputs", str(tmp_path / "empty")]) == 2

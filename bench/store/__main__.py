@@ -76,7 +76,8 @@ def prune(store: Store, args: argparse.Namespace) -> int:
             f"no ledger below {outputs}, so nothing would be kept: name the directory of your runs with --outputs, "
             f"or say --also-used"
         )
-    doomed = [e for e in found if (args.also_used or e.key not in used) and _is_old(e.path, args.min_age_hours)]
+    chosen = found if args.stage is None else inventory.entries(store, args.stage)
+    doomed = [e for e in chosen if (args.also_used or e.key not in used) and _is_old(e.path, args.min_age_hours)]
     folders = [(entry.key, entry.path) for entry in doomed]
     for name in ("tmp", "damaged", "work") if args.unfinished else ("tmp", "damaged"):
         for path in sorted(p for p in (store.root / name).glob("*/*") if p.is_dir()):
@@ -139,7 +140,7 @@ def parser() -> argparse.ArgumentParser:
         made[name] = commands.add_parser(name, help=text.split(":")[0].rstrip("."), description=text)
         made[name].add_argument("store", type=Path, help="the store's directory: the runs' store_dir")
         made[name].set_defaults(run=run)
-    for name in ("list", "verify"):
+    for name in ("list", "verify", "prune"):
         made[name].add_argument("--stage", help="only results of this stage")
     made["explain"].add_argument("key", help="<stage>/<first digits of the hash>, finished or at work")
     add = made["prune"].add_argument
