@@ -15,6 +15,7 @@ from bench.report.study import Condition, Study
 
 COLUMN, PAGE = 3.4, 7.0
 """Widths of one column and of a page, inches."""
+FORMATS = ("png", "svg", "pdf")
 MARKERS = "osD^vPXh*<>"
 DASHES: list[tuple] = [(), (5, 1.5), (1.2, 1.2), (6, 1.5, 1.2, 1.5), (3, 1), (8, 2, 2, 2)]
 FLOOR = "#7a7a7a"
@@ -69,7 +70,7 @@ def colours(study: Study) -> dict[Condition, tuple]:
 
 def save(figure: Figure, out: Path, name: str) -> list[Path]:
     """As PNG, SVG and PDF, without the time of writing: equal ledgers give equal files."""
-    paths = [out / f"{name}.{kind}" for kind in ("png", "svg", "pdf")]
+    paths = [out / f"{name}.{kind}" for kind in FORMATS]
     for path in paths:
         stamp = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix, {})
         figure.savefig(path, bbox_inches="tight", pad_inches=0.03, metadata=stamp)

@@ -25,7 +25,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("page")
     sweep = fabricate.sweep(directory, ratios=(0.0, 1.0), seeds=(0, 3), num_generations=3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(style.SETTINGS, "savefig.dpi", 60)
+        patch.setattr(style, "FORMATS", ())
         return next(p for p in report.write([sweep], directory / "report").paths if p.suffix == ".html")
 
 

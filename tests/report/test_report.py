@@ -13,7 +13,7 @@ from PIL import Image
 from bench import report
 from bench.errors import DataError, LedgerError
 from bench.report import __main__ as command
-from bench.report import cells
+from bench.report import cells, style
 
 
 def test_the_interval_is_students() -> None:
@@ -30,7 +30,8 @@ def test_digits_follow_the_largest_value() -> None:
     assert [cells.digits([v]) for v in (0.71, 12.5, 431.0)] == [2, 1, 0]
 
 
-def test_a_sweep_gives_tables_figures_and_pictures(tmp_path: Path) -> None:
+def test_a_sweep_gives_tables_figures_and_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "FORMATS", ("png", "svg", "pdf"))
     sweep = fabricate.sweep(tmp_path, seeds=(0, 1))
     made = report.write([sweep], tmp_path / "out")
     names = {path.name for path in made.paths}
@@ -80,8 +81,9 @@ def test_the_picture_strip_shows_the_stored_pixels(tmp_path: Path) -> None:
     assert centres[0.0, 0][1] < centres[0.0, 1][1]  # columns by generation
 
 
-def test_equal_ledgers_give_equal_files(tmp_path: Path) -> None:
-    sweep = fabricate.sweep(tmp_path, ratios=(0.0,), seeds=(0,), num_generations=2)
+def test_equal_ledgers_give_equal_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "FORMATS", ("png", "svg", "pdf"))
+    sweep = fabricate.sweep(tmp_path, ratios=(0.0,), seeds=(0,), num_generations=1)
     first, second = (report.write([sweep], tmp_path / out) for out in ("a", "b"))
     for one, other in zip(first.paths, second.paths, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
@@ -116,7 +118,7 @@ def test_the_command_prints_tables_and_paths(tmp_path: Path, capsys: pytest.Capt
     assert command.main([str(sweep)]) == 0
     captured = capsys.readouterr()
     assert "**FID ↓**" in captured.out
-    assert str(sweep / "report" / "scores.pdf") in captured.err
+    assert str(sweep / "report" / "scores.png") in captured.err
     assert command.default_out(chain) == command.default_out(chain / "ledger.jsonl") == sweep / "report"
 
 
