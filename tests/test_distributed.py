@@ -1,8 +1,11 @@
 """One chain in two processes ends in the bytes of one process that takes the same micro-batches one after the other."""
 
+import multiprocessing
 import os
+import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,54 @@ def chain(overrides: list[str], out: Path, *more: str, processes: int = 1) -> su
     )
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def fit_and_sample(rank: int, processes: int, port: int, folder: Path) -> None:
+    """What one of `processes` does; each with a work directory common to all and an output of its own."""
+    torch.set_num_threads(1)
+    about = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port, "MASTER_ADDR": "127.0.0.1"}
+    os.environ.update({name: str(value) for name, value in about.items()})
+    config = tiny_config(folder).generator
+    training = replace(config.training, num_steps=12, num_micro_batches=PROCESSES)
+    config = replace(config, training=training, unet=replace(config.unet, dropout=0.1))
+    images = np.random.default_rng(0).integers(0, 256, (20, 3, 16, 16)).astype(np.uint8)
+    places: Any = {"work": folder / "work", "runtime": Runtime(torch.device("cpu"), None, False)}
+    out = folder / f"process{rank}"
+    with distributed.group():
+        assert distributed.world_size() == processes
+        generators.fit(config, images, seed=0, out=out, **places)
+        distributed.barrier()
+        np.save(out / "samples.npy", generators.sample(config, out, np.arange(80), **places))
+
+
+def test_two_processes_fit_and_sample_the_bytes_of_one(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bench.generators.ddpm", "bench.generators.sampling"])
+    port, ranks = free_port(), range(PROCESSES)
+    processes = [context.Process(target=fit_and_sample, args=(r, PROCESSES, port, tmp_path / "two")) for r in ranks]
+    processes.append(context.Process(target=fit_and_sample, args=(0, 1, 0, tmp_path / "one")))
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * len(processes)
+    expected = files(tmp_path / "one" / "process0")
+    assert expected["samples.npy"] and expected["unet/diffusion_pytorch_model.safetensors"]
+    for rank in ranks:
+        assert files(tmp_path / "two" / f"process{rank}") == expected
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    del found["losses.json"]  # summed in another order, so equal to rounding only
+    return found
+
+
+@pytest.mark.slow
 def test_two_processes_make_the_bytes_of_one(tiny: list[str], tmp_path: Path) -> None:
     alone = chain(tiny, tmp_path / "one")
     assert alone.returncode == 0, alone.stderr

@@ -10,6 +10,8 @@ import pytest
 
 from bench import ledger
 
+pytestmark = pytest.mark.slow  # each starts several processes that import torch
+
 SWEEP = ["num_generations=2", "mixing=blend", "mixing.synthetic_ratio=0.5,1"]
 
 
@@ -51,13 +53,12 @@ def expected(basic: dict[str, Any], overrides: list[str], out: Path) -> dict[str
 
 LAUNCHERS = [
     pytest.param("processes", "hydra_plugins.hydra_joblib_launcher", [], id="joblib"),
-    pytest.param("slurm_local", "hydra_plugins.hydra_submitit_launcher", [], id="submitit", marks=pytest.mark.slow),
+    pytest.param("slurm_local", "hydra_plugins.hydra_submitit_launcher", [], id="submitit"),
     pytest.param(
         "ray_cluster",
         "hydra_plugins.hydra_ray_launcher",
         ["hydra.launcher.ray.init.num_cpus=2"],
         id="ray",
-        marks=pytest.mark.slow,
     ),
 ]
 
@@ -81,7 +82,6 @@ def test_sweep_through_a_launcher_ends_in_the_same_ledger(
     assert len(list((tmp_path / "there" / "store").glob("train/*/*"))) == 3, "generation 0 is shared"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("launcher", "module", "more"), LAUNCHERS)
 def test_failed_chain_of_a_launcher_is_named_and_the_others_run(
     tiny: list[str], tmp_path: Path, launcher: str, module: str, more: list[str]
