@@ -181,20 +181,15 @@ def score(
         subject = extract_features(shop, config, samples, "samples")[: config.num_images]
         reference = heldout[: config.num_images]
         training = training_features(shop, config, composition, pools)
+        beside = floor(shop, config, real)
         with shop.console.stage("score"):
-            attributes = None
-            if "tails" in config.scores:
-                labels = real.train.records.labels, real.heldout.records.labels
-                attributes = scores.fit_attributes(
-                    real_train, labels[0], heldout, labels[1], real.train.label_names, device
-                )
+            attributes = fit_attributes(config, real, real_train, heldout, device)
             rows = scores.score(subject, reference, config, training=training, attributes=attributes, device=device)
             others = {"real_train": real_train, "training": training}
             for name in (name for name in config.references if name != "heldout"):
                 a, b = same_size(subject, others[name])
                 rows += scores.score(a, b, config, reference=name, families=scores.COMPARISONS, device=device)
-            a, b = same_size(real_train, reference)
-            rows += scores.score(a, b, config, subject="real_train", attributes=attributes, device=device)
+            rows += read_scores(beside)
             a, b = scores.shuffled(subject, reference)
             rows += scores.score(a, b, config, subject="shuffled", families=scores.COMPARISONS, device=device)
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
@@ -211,6 +206,39 @@ def score(
         "version": SCORE_VERSION,
     }
     return shop.store.make("score", spec, produce)
+
+
+def floor(shop: Workshop, config: MetricsConfig, real: RealData) -> Result:
+    """The rows of real training images in place of samples: one result for all generations and chains."""
+
+    def produce(out: Path, work: Path) -> dict[str, Any]:
+        heldout = extract_features(shop, config, real.heldout, "held-out images")
+        real_train = extract_features(shop, config, real.train, "real images")
+        with shop.console.stage("score real images"):
+            attributes = fit_attributes(config, real, real_train, heldout, shop.runtime.device)
+            a, b = same_size(real_train, heldout[: config.num_images])
+            rows = scores.score(a, b, config, subject="real_train", attributes=attributes, device=shop.runtime.device)
+        (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
+        return {"num_scores": len(rows)}
+
+    spec = {
+        "real_train": real.train.id,
+        "heldout": real.heldout.id,
+        "space": features.feature_space_spec(config.feature_space, config.weights),
+        "scores": scores.score_spec(config),
+        "version": SCORE_VERSION,
+    }
+    return shop.store.make("floor", spec, produce)
+
+
+def fit_attributes(
+    config: MetricsConfig, real: RealData, real_train: np.ndarray, heldout: np.ndarray, device: Any
+) -> dict[str, scores.Attribute] | None:
+    """A classifier for every labelled attribute of the real images; None where tails are not asked for."""
+    if "tails" not in config.scores:
+        return None
+    labels = real.train.records.labels, real.heldout.records.labels
+    return scores.fit_attributes(real_train, labels[0], heldout, labels[1], real.train.label_names, device)
 
 
 def training_features(

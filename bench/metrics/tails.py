@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from bench.errors import MetricError
 from bench.metrics.checks import check_features
 
-MAX_STEPS = 200
+MAX_STEPS = 50
 PENALTY = 1e-3
 """Weight of |W|² / 2 beside the mean cross-entropy of standardised features."""
 

@@ -108,8 +108,8 @@ def random_weights(tmp_path_factory):
 
 
 def test_inception_equals_torch_fidelity_on_the_same_images(random_weights, runtime, monkeypatch, caplog):
-    monkeypatch.setattr(features_module, "TILE", 4)
-    images, others = pictures(7, 32), pictures(7, 32, seed=1) // 2
+    monkeypatch.setattr(features_module, "TILE", 3)
+    images, others = pictures(5, 32), pictures(5, 32, seed=1) // 2
     theirs = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(random_weights))
     with torch.no_grad():
         a, b = (theirs(torch.from_numpy(x))[0] for x in (images, others))

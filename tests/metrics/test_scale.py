@@ -1,0 +1,50 @@
+"""What the scores need at the sizes that papers use, and that they agree across devices."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from bench.config import MetricsConfig
+from bench.metrics.scores import score
+
+MEASURE = """
+import resource, sys
+import numpy as np
+from bench.metrics.manifold import manifold_scores
+
+n, d = int(sys.argv[1]), 2048
+rng = np.random.default_rng(0)
+a, b = (rng.standard_normal((n, d), dtype=np.float32) for _ in range(2))
+manifold_scores(a[:50], b[:50], 3)  # libraries, thread pools
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+manifold_scores(a, b, 3)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def extra_mebibytes(n: int) -> float:
+    return float(subprocess.run([sys.executable, "-c", MEASURE, str(n)], capture_output=True, check=True).stdout)
+
+
+@pytest.mark.slow
+def test_manifold_scores_need_less_than_2_gib_whatever_n():
+    """Two and three blocks a side: what is beyond the inputs does not grow but by the neighbours' distances, k + 1 numbers
+    a point. So 50 000 x 50 000 x 2048 fits, too."""
+    two, three = extra_mebibytes(8000), extra_mebibytes(12000)
+    print(f"beyond the inputs: {two:.0f} MiB at N = 8000, {three:.0f} MiB at N = 12000")
+    assert three < 1.2 * two + 50 < 2048
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_agrees_with_the_cpu():
+    rng = np.random.default_rng(0)
+    a, b = (rng.gamma(2, s, (700, 96)).astype(np.float32) for s in (1, 1.1))
+    config = MetricsConfig(num_images=700, kid_num_subsets=10, kid_subset_size=100)
+    on_cpu, on_cuda = (score(a, b, config, training=b[:300], device=device) for device in ("cpu", "cuda"))
+    assert [row["metric"] for row in on_cpu] == [row["metric"] for row in on_cuda]
+    for x, y in zip(on_cpu, on_cuda, strict=True):
+        assert x["value"] == pytest.approx(y["value"], rel=1e-6), x["metric"]

@@ -1,0 +1,62 @@
+"""The score stage of a chain: every reference, both controls, and what makes its rows citable."""
+
+import dataclasses
+
+import pytest
+from tiny_chain import run, tiny
+
+from bench import ledger
+from bench.config import MetricsConfig
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory) -> list[ledger.Row]:
+    metrics = MetricsConfig(num_images=32, references=["heldout", "real_train", "training"], num_resamples=2)
+    directory = run(tiny(tmp_path_factory.mktemp("chain"), metrics=metrics))
+    return ledger.read(directory / ledger.FILENAME)
+
+
+def values(row: ledger.Row, subject: str, reference: str) -> dict[str, float]:
+    return {s["metric"]: s["value"] for s in row.scores if (s["subject"], s["reference"]) == (subject, reference)}
+
+
+def test_every_reference_and_control_has_its_rows(rows):
+    for row in rows:
+        comparisons = {"fid", "kid", "precision", "recall", "density", "coverage"}
+        everything = {*comparisons, "vendi", "entropy", "near_duplicate_rate", "authenticity", "class_survival"}
+        assert everything <= values(row, "samples", "heldout").keys()
+        for reference in ("real_train", "training"):
+            assert values(row, "samples", reference).keys() == comparisons
+        assert values(row, "shuffled", "heldout").keys() == comparisons
+        floor = values(row, "real_train", "heldout")
+        assert {*comparisons, "vendi", "class_survival"} <= floor.keys() and "authenticity" not in floor
+        assert all(s["num_subject"] == s["num_reference"] for s in row.scores)
+
+
+def test_rows_name_what_they_were_measured_with(rows):
+    row = rows[1]
+    assert row.score["space"]["weights_sha256"].startswith("57934424")
+    by_metric = {s["metric"]: s for s in row.scores if (s["subject"], s["reference"]) == ("samples", "heldout")}
+    assert by_metric["authenticity"]["num_training"] == 40  # all that generation 1 trained on
+    assert by_metric["fid"]["image_sd"] > 0 and by_metric["kid"]["subset_sd"] > 0
+    attributes = {s["parameters"]["attribute"] for s in row.scores if s["metric"] == "class_survival"}
+    assert attributes == {"species", "colour", "pose"}
+    pose = by_metric["class_survival"]  # the last of the three
+    assert sum(count for count, _ in pose["counts"].values()) == 32
+
+
+def test_the_first_generation_trains_on_real_images_and_the_floor_stays(rows):
+    first, second = rows
+    assert values(first, "real_train", "heldout") == values(second, "real_train", "heldout")
+    assert values(first, "samples", "training").keys() == values(first, "samples", "real_train").keys()
+    assert values(first, "samples", "heldout")["fid"] > values(first, "real_train", "heldout")["fid"]
+
+
+def test_fewer_scores_leave_their_rows_out_and_are_another_result(tmp_path):
+    config = tiny(tmp_path, num_generations=1, metrics=MetricsConfig(num_images=32, scores=["manifold"]))
+    row = ledger.read(run(config) / ledger.FILENAME)[0]
+    assert {s["metric"] for s in row.scores} == {"precision", "recall", "density", "coverage"}
+    other = dataclasses.replace(config, name="other", metrics=MetricsConfig(num_images=32, scores=["manifold"], k=5))
+    again = ledger.read(run(other) / ledger.FILENAME)[0]
+    assert again.artifacts["samples"] == row.artifacts["samples"]
+    assert {s["parameters"]["k"] for s in again.scores} == {5}
