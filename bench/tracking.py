@@ -30,6 +30,8 @@ FINISH_SECONDS = 180.0
 """How long to wait for the last upload. What is not sent by then is still on disk, for `wandb sync`."""
 _unreachable: set[str] = set()
 """Where no run could be started: the other chains of a sweep in this process do not wait for it again."""
+LINEAGE = {"real-pool": "real", "checkpoint": "train", "samples": "sample", "scores": "score"}
+"""Kind of artifact -> the stage of the row's `artifacts` that holds it, each made from the one before."""
 LOGGED_FILE = "tracking.json"
 """In the chain's directory: which generations W&B already has, by where they were sent."""
 
@@ -145,6 +147,7 @@ class WandbTracker:
         self._chain_id, self._sweep, self._config = chain_id, sweep, config
         self._run: Any = None
         self._failed = False
+        self._with_lineage = True
         self._logged = _Logged(directory / LOGGED_FILE, self._target(mode))
         if not self._logged.generations:  # a chain taken up again opens its run once it has something new
             self._guard(self._open)
@@ -231,6 +234,31 @@ class WandbTracker:
         # where W&B would count from 0 again: the server drops steps that it already has, so nothing is there twice.
         self._run.log({**scalars(row), **picture}, step=row.generation, commit=True)
         self._logged.add(row.generation)
+        if self._with_lineage:
+            try:
+                self._log_lineage(row)
+            except Exception as error:  # e.g. no room for W&B's own cache of artifacts: scores and pictures go on
+                self._with_lineage = False
+                log.warning("W&B takes no artifacts and gets no more: %s: %s", type(error).__name__, error)
+
+    def _log_lineage(self, row: Row) -> None:
+        """real pool → checkpoint → samples → scores, as artifacts that say where in the store each lies and what it was
+        made from; the results themselves stay on disk. Equal results have equal artifacts, so that chains which share a
+        generation share them."""
+        import wandb
+
+        previous: str | None = None
+        for kind, stage in LINEAGE.items():
+            if stage not in row.artifacts:
+                continue
+            key = row.artifacts[stage]
+            name = f"{kind}-{Path(key).name[:16]}"
+            about = {"store_key": key, "store_dir": row.store_dir, "made_from": previous}
+            artifact = wandb.Artifact(name, type=kind, metadata=about)
+            with artifact.new_file("result.json") as file:
+                json.dump(about, file)
+            self._run.log_artifact(artifact, aliases=[f"generation-{row.generation}"])
+            previous = name
 
 
 def tags(config: dict[str, Any]) -> list[str]:

@@ -131,6 +131,39 @@ def test_a_resumed_chain_goes_on_in_the_same_run_and_sends_nothing_twice(tmp_pat
     assert set(tmp_path.rglob("*")) == before
 
 
+def test_lineage_leads_from_real_images_to_scores(tmp_path: Path) -> None:
+    stages = {"real": "real/aa/aa11", "train": "train/bb/bb22", "sample": "sample/cc/cc33", "score": "score/dd/dd44"}
+    tracker = begin(tmp_path)
+    tracker.log_generation(make_row(0, artifacts=stages, store_dir=str(tmp_path / "store")), PROBES)
+    tracker.finish("finished")
+    (run,) = records(tmp_path)
+    artifacts = [record["artifact"] for record in run if record["type"] == "artifact"]
+    assert [(a["type"], a["name"]) for a in artifacts] == [
+        ("real-pool", "real-pool-aa11"),
+        ("checkpoint", "checkpoint-bb22"),
+        ("samples", "samples-cc33"),
+        ("scores", "scores-dd44"),
+    ]
+    origins = [json.loads(a["metadata"])["made_from"] for a in artifacts]
+    assert origins == [None, "real-pool-aa11", "checkpoint-bb22", "samples-cc33"]
+
+
+def test_without_artifacts_scores_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(self: WandbTracker, row: Row) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(WandbTracker, "_log_lineage", refuse)
+    tracker = begin(tmp_path)
+    for generation in (0, 1):
+        tracker.log_generation(make_row(generation), PROBES)
+    tracker.finish("finished")
+    (run,) = records(tmp_path)
+    assert [line["generation"] for line in history(run)] == [0, 1]
+    assert caplog.text.count("takes no artifacts") == 1
+
+
 def test_run_ids_follow_from_sweep_and_chain() -> None:
     assert tracking.run_id("a", "c") == tracking.run_id("a", "c")
     assert len({tracking.run_id("a", "c"), tracking.run_id("b", "c"), tracking.run_id("a", "d")}) == 3

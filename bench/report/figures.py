@@ -16,8 +16,9 @@ from bench.report.tables import metric_name
 def curves(study: Study, out: Path, name: str) -> list[Path]:
     """Every score against generation: the mean over seeds as a line, their range as a band, the floor dashed.
 
-    The main scores are one figure of one column's width, the others, where there are any, another of a page's width;
-    one of each per feature space, reference and N. Writes PNG, SVG and PDF and returns the paths.
+    The main scores are one figure of one column's width, the others one of a page's width, and the scores of each
+    labelled attribute one more; all of them per feature space, reference and N. Writes PNG, SVG and PDF and returns the
+    paths.
     """
     written = []
     groups: dict[tuple, list[Measure]] = {}
@@ -26,11 +27,14 @@ def curves(study: Study, out: Path, name: str) -> list[Path]:
     for i, (key, measures) in enumerate(groups.items()):
         suffix = "" if i == 0 else "_" + "_".join(map(str, key))
         main = sorted((m for m in measures if m.metric in MAIN_METRICS), key=lambda m: MAIN_METRICS.index(m.metric))
-        others = [m for m in measures if m.metric not in MAIN_METRICS]
+        others = [m for m in measures if m.metric not in MAIN_METRICS and m.attribute is None]
         if main:
             written += _figure(study, main, 1, out, name + suffix)
         if others:
             written += _figure(study, others, 2, out, f"{name}_more{suffix}")
+        for attribute in dict.fromkeys(m.attribute for m in measures if m.attribute is not None):
+            chosen = [m for m in measures if m.attribute == attribute]
+            written += _figure(study, chosen, 2, out, f"{name}_{attribute}{suffix}")
     return written
 
 
@@ -74,7 +78,8 @@ def legend(figure: Figure, study: Study, entries: tuple[list, list[str]], per_ro
 
 def note(figure: Figure, measure: Measure) -> None:
     """Below the figure: what the scores are of."""
-    said = f"{measure.feature_space} · against {measure.reference} · N = {measure.num_subject}"
+    said = "" if measure.attribute is None else f"classes by {measure.attribute} · "
+    said += f"{measure.feature_space} · against {measure.reference} · N = {measure.num_subject}"
     figure.text(0.99, -0.01, said, ha="right", va="top", size=6, color=FLOOR)
 
 
@@ -106,9 +111,9 @@ def _curves(axis: Axes, study: Study, measure: Measure) -> None:
     if floor is not None:
         axis.axhline(floor, color=FLOOR, linewidth=0.9, linestyle=(0, (4, 3)), label="real images", zorder=1)
     axis.set_ylabel(f"{metric_name(measure.metric)} {measure.arrow}")
-    if measure.metric == "fid":
-        axis.set_ylim(bottom=0)
-    elif measure.direction == "up":
-        axis.set_ylim(0, None)
-        axis.set_ylim(0, min(1.05, axis.get_ylim()[1]))
+    least, most = axis.dataLim.ymin, axis.dataLim.ymax
+    if 0 <= least <= most / 2 or measure.metric in MAIN_METRICS:  # from zero, unless that would flatten the curves
+        axis.set_ylim(0, axis.get_ylim()[1] if most > 0 else 1)
+    if measure.direction == "up" and most <= 1:
+        axis.set_ylim(top=min(1.05, axis.get_ylim()[1]))
     axis.margins(x=0.04)

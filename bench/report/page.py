@@ -129,8 +129,8 @@ def _values(study: Study, table: Table) -> list[list[list[float | None]]]:
 
 
 def _compositions(study: Study, condition: Any, births: list[int]) -> list[list[int] | None]:
-    """[generation][birth]: numbers of images in the training set of the first seed."""
-    rows = {row.generation: row for row in next(iter(study.chains[condition].values())).rows}
+    """[generation][birth]: numbers of images in the training set of the longest chain."""
+    rows = {row.generation: row for row in study.longest(condition).rows}
     counts = {g: {int(b): n for b, n in row.composition["per_generation"].items()} for g, row in rows.items()}
     return [[counts[g].get(b, 0) for b in births] if g in counts else None for g in study.generations]
 
@@ -146,7 +146,7 @@ def _chain(chain: Chain) -> dict[str, Any]:
         "sweep": last.sweep,
         "policy": last.policy,
         "seed": last.seed,
-        "generations": f"{first.generation} to {last.generation}",
+        "generations": f"generations {first.generation} to {last.generation}",
         "configuration hash": last.config_hash,
         "code revision": about.get("code_revision") or "not known",
         "device": f"{about.get('device', 'not known')}, {about.get('precision', '')}".rstrip(", "),
@@ -162,7 +162,7 @@ def _chain(chain: Chain) -> dict[str, Any]:
         facts["deviations from the protocol"] = json.dumps(last.protocol["deviations"], ensure_ascii=False)
     return {
         "id": chain.id,
-        "brief": f"{len(chain.rows)} generations · {sum(seconds.values()) / 60:.0f} min of computing",
+        "brief": f"{facts['generations']} · {sum(seconds.values()) / 60:.0f} min of computing",
         "command": about.get("command", "not known"),
         "facts": facts,
         "config": last.config,

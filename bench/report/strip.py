@@ -33,13 +33,13 @@ def strip(study: Study, out: Path, name: str) -> tuple[list[Path], list[str]]:
     """Writes PNG, SVG and PDF; returns the paths and what is missing. No picture at all: no file, and that is
     said.
 
-    Every cell shows the first four probes of the lowest seed of its condition: the same noise along a row
+    Every cell shows the first four probes of the lowest complete seed of its condition: the same noise along a row
     and, where the conditions share that seed, down a column.
     """
     cells: dict[tuple[int, int], np.ndarray] = {}
     missing: list[str] = []
     for i, condition in enumerate(study.conditions):
-        chain = next(iter(study.chains[condition].values()))
+        chain = study.longest(condition)
         for row in chain.rows:
             probes = load_probes(chain, row)
             if probes is None:

@@ -48,6 +48,11 @@ class Measure:
         return "↑" if self.direction == "up" else "↓"
 
     @property
+    def attribute(self) -> str | None:
+        """The labelled attribute that the score is of, for scores that have one."""
+        return json.loads(self.parameters).get("attribute")
+
+    @property
     def sizes(self) -> str:
         """N on both sides, and the parameters."""
         n = f"N = {self.num_subject}"
@@ -72,6 +77,10 @@ class Study:
     @property
     def conditions(self) -> list[Condition]:
         return list(self.chains)
+
+    def longest(self, condition: Condition) -> Chain:
+        """The chain of a condition that got furthest; of several, the one with the lowest seed."""
+        return max(self.chains[condition].values(), key=lambda chain: len(chain.rows))
 
     @property
     def by_ratio(self) -> bool:
