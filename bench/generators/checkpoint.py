@@ -1,5 +1,6 @@
 """Checkpoints of a training: one safetensors file each, written whole or not at all, the newest two kept."""
 
+import hashlib
 import json
 import logging
 import os
@@ -20,8 +21,9 @@ def save(directory: Path, step: int, tensors: dict[str, torch.Tensor], about: di
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"step-{step:08d}.safetensors"
     partial = path.with_suffix(".partial")
-    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, partial, metadata={"about": json.dumps({**about, "step": step})})
+    copies = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    header = {**about, "step": step, "sha256": _sha256(copies)}
+    save_file(copies, partial, metadata={"about": json.dumps(header)})
     _flush(partial)
     partial.rename(path)
     _flush(directory)
@@ -40,7 +42,10 @@ def load(directory: Path, identity: str) -> tuple[dict[str, torch.Tensor], dict[
                 if about["identity"] != identity:
                     log.warning("%s belongs to another training: not used", path)
                     continue
-                return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if _sha256(tensors) != about["sha256"]:
+                raise ValueError("it does not match its checksum")
+            return tensors, about
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             log.warning("%s is not a readable checkpoint (%s): trying an older one", path, error)
     return None
@@ -52,6 +57,14 @@ def newest(directory: Path) -> Path | None:
 
 def _newest_first(directory: Path) -> list[Path]:
     return sorted(directory.glob("step-*.safetensors"), reverse=True)
+
+
+def _sha256(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode() + b"\0")
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -52,8 +52,8 @@ def sample(
     starts = range(0, len(seeds), block)
     for start in distributed.share(starts):
         wanted = seeds[start : start + block]
-        path = work / f"block-{start:08d}-{_digest(wanted)}.npy"
-        finished = _read(path, (len(wanted), 3, resolution, resolution))
+        name = f"block-{start:08d}-{_digest(wanted)}"
+        finished = _read(work, name)
         if finished is None:
             finished = np.empty((len(wanted), 3, resolution, resolution), np.uint8)
             for first in range(0, len(wanted), tile):
@@ -63,7 +63,7 @@ def sample(
                 x = trajectory(config, process, network, keys, resolution, runtime)
                 finished[first : first + tile] = quantise(x)[: len(part)].cpu().numpy()
                 progress(start + first + len(part), len(seeds))
-            _write(path, finished)
+            _write(work, name, finished)
         images[start : start + block] = finished
         progress(start + len(wanted), len(seeds))
     distributed.fill(images, starts, block)
@@ -96,23 +96,26 @@ def trajectory(
     return x
 
 
-def _digest(seeds: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(seeds, np.int64).tobytes()).hexdigest()[:16]
+def _digest(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
 
 
-def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """A finished block, or None where there is none of that shape."""
-    try:
-        block = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, EOFError) as error:
-        log.warning("%s is not a readable block (%s): sampling it again", path, error)
-        return None
-    return block if block.shape == shape and block.dtype == np.uint8 else None
+def _read(work: Path, name: str) -> np.ndarray | None:
+    """A finished block, or None where there is none with the bytes that its file is named after."""
+    for path in work.glob(f"{name}-*.npy"):
+        try:
+            block = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            log.warning("%s is not a readable block (%s): sampling it again", path, error)
+            continue
+        if path.stem == f"{name}-{_digest(block)}":
+            return block
+        log.warning("%s does not match its checksum: sampling it again", path)
+    return None
 
 
-def _write(path: Path, block: np.ndarray) -> None:
+def _write(work: Path, name: str, block: np.ndarray) -> None:
+    path = work / f"{name}-{_digest(block)}.npy"
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         np.save(file, block, allow_pickle=False)

@@ -156,6 +156,13 @@ def test_checkpoints_two_are_kept_and_a_damaged_one_is_passed_over(
     assert digests(tmp_path / "model") == expected
     assert "step-00000016" in caplog.text
 
+    newest = tmp_path / "work" / "step-00000016.safetensors"
+    body = bytearray(newest.read_bytes())
+    body[-5] ^= 1
+    newest.write_bytes(body)
+    assert fit(config, images, tmp_path, cpu)["resumed_from_step"] == 12
+    assert "it does not match its checksum" in caplog.text
+
 
 def test_a_checkpoint_of_another_training_is_not_used(
     tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path

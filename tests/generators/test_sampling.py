@@ -77,6 +77,12 @@ def test_finished_blocks_are_taken_from_disk(draw: Sample, monkeypatch: pytest.M
     np.testing.assert_array_equal(draw(SEEDS, work="cut", batch_size=32), whole)
     assert len(calls) == 5
 
+    flipped = bytearray(damaged.read_bytes())
+    flipped[-1] ^= 1
+    damaged.write_bytes(flipped)
+    np.testing.assert_array_equal(draw(SEEDS, work="cut", batch_size=32), whole)
+    assert len(calls) == 6
+
 
 def test_no_seeds_no_images(draw: Sample) -> None:
     assert draw(SEEDS[:0], work="none").shape == (0, 3, 8, 8)
