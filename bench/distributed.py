@@ -77,7 +77,7 @@ def total(value: torch.Tensor) -> torch.Tensor:
     return value
 
 
-def from_first(value: T | None = None) -> T:
+def from_first(value: Any = None) -> Any:
     """What the first process says, in every process. All must ask; only the first one's value counts."""
     said: list[Any] = [value]
     if world_size() > 1:
