@@ -16,6 +16,13 @@ from bench.report import __main__ as command
 from bench.report import cells, style
 
 
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures in tests need not be fit for print; where all formats matter, the test says so."""
+    monkeypatch.setitem(style.SETTINGS, "savefig.dpi", 80)
+    monkeypatch.setattr(style, "FORMATS", ("png",))
+
+
 def test_the_interval_is_students() -> None:
     got = cells.cell([1.0, 2.0, 3.0])
     assert got is not None and got.half_width is not None

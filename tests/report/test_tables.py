@@ -13,7 +13,7 @@ import pytest
 
 from bench import ledger, report
 from bench.errors import LedgerError
-from bench.report import tables
+from bench.report import style, tables
 from bench.report.cells import best
 from bench.report.study import Study, check_unmixed, studies
 
@@ -103,7 +103,10 @@ def test_the_latex_compiles(tmp_path: Path) -> None:
     assert (tmp_path / "paper.pdf").exists()
 
 
-def test_protocols_and_feature_spaces_are_not_mixed_unless_asked_for(tmp_path: Path) -> None:
+def test_protocols_and_feature_spaces_are_not_mixed_unless_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(style, "FORMATS", ())
     fabricate.sweep(tmp_path, seeds=(0,), pictures=False, sweep="one", protocol={"name": "p", "version": 1})
     fabricate.sweep(tmp_path, seeds=(0,), pictures=False, sweep="two", protocol={"name": "p", "version": 2})
     with pytest.raises(LedgerError, match=r"mix protocols: p version 1; p version 2\. Give --mixed"):
