@@ -10,7 +10,7 @@ import torch
 
 from bench.errors import MetricError
 from bench.metrics.checks import canonical_order, check_features, check_pair
-from bench.metrics.neighbours import ROUNDING, nearest
+from bench.metrics.neighbours import ROUNDING, nearest, squared_norms
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def copying_scores(
     distance, neighbour = to_nearest(subject, training)
     spacing = to_nearest(training, training, k=2)[0]
     usual = np.quantile(to_nearest(heldout, training)[0], quantile)
-    slack = 2 * ROUNDING * ((subject - centre) ** 2).sum(axis=1)  # a copy of one of two twins is no new image
+    slack = 2 * ROUNDING * squared_norms(subject, centre)  # a copy of one of two twins is no new image
     return Copying(
         nn_distance_training=float(np.median(own)),
         nn_distance_heldout=float(np.median(new)),

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from bench.errors import MetricError
 from bench.metrics.checks import check_features, check_k
-from bench.metrics.neighbours import BLOCK, ROUNDING, nearest
+from bench.metrics.neighbours import BLOCK, ROUNDING, nearest, squared_norms
 
 
 def vendi_score(features: np.ndarray, device: str | torch.device = "cpu") -> float:
@@ -52,7 +52,7 @@ def entropy_estimate(features: np.ndarray, k: int, device: str | torch.device = 
     check_k(k, n)
     centre = features.mean(axis=0, dtype=np.float64)
     squared = nearest(features, features, k + 1, centre, device)[0][:, k]
-    smallest = ROUNDING * max(float(((features - centre) ** 2).sum(axis=1).mean()), np.finfo(np.float64).tiny)
+    smallest = ROUNDING * max(float(squared_norms(features, centre).mean()), np.finfo(np.float64).tiny)
     mean_log_radius = 0.5 * np.log(np.maximum(squared, smallest)).mean()
     log_volume = dimension / 2 * np.log(np.pi) - gammaln(dimension / 2 + 1)
     return float((digamma(n) - digamma(k) + log_volume) / dimension + mean_log_radius)

@@ -23,6 +23,11 @@ def blocks(features: np.ndarray, centre: np.ndarray, device: str | torch.device)
         yield rows, torch.from_numpy(features[rows] - centre).to(device)
 
 
+def squared_norms(features: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """|x - centre|² of each row, float64 (N,)."""
+    return np.concatenate([(x**2).sum(dim=1).numpy() for _, x in blocks(features, centre, "cpu")])
+
+
 def squared_distances(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """float64 (n, d), (m, d) -> squared distances (n, m), and how far rounding may have moved each."""
     norms = (x**2).sum(1)[:, None] + (y**2).sum(1)
