@@ -42,7 +42,7 @@ def test_a_sweep_gives_tables_figures_and_pictures(tmp_path: Path, monkeypatch: 
     sweep = fabricate.sweep(tmp_path, seeds=(0, 1))
     made = report.write([sweep], tmp_path / "out")
     names = {path.name for path in made.paths}
-    pictures = ("scores", "scores_more", "final", "phase", "trajectories", "survival", "samples")
+    pictures = ("scores", "scores_more", "final", "phase", "trajectories", "survival", "samples", "scores_species")
     pictures += ("scores_efficientnet_lite0_real_train_1024_1024",)
     expected = {f"{name}.{kind}" for name in pictures for kind in ("png", "svg", "pdf")}
     assert names == expected | {f"tables.{kind}" for kind in ("md", "csv", "tex")} | {
@@ -89,7 +89,7 @@ def test_the_picture_strip_shows_the_stored_pixels(tmp_path: Path) -> None:
 
 
 def test_equal_ledgers_give_equal_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(style, "FORMATS", ("png", "svg", "pdf"))
+    monkeypatch.setattr(style, "FORMATS", ("svg", "pdf"))
     sweep = fabricate.sweep(tmp_path, ratios=(0.0,), seeds=(0,), num_generations=1)
     first, second = (report.write([sweep], tmp_path / out) for out in ("a", "b"))
     for one, other in zip(first.paths, second.paths, strict=True):
