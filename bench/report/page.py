@@ -60,7 +60,7 @@ def _study(study: Study, pictures: list[str], budget: int, missing: list[str]) -
         "byRatio": study.by_ratio,
         "head": "synthetic ratio" if study.by_ratio else "mixing policy",
         "generations": study.generations,
-        "lastCommon": study.generations.index(study.last_common),
+        "lastCommon": study.generations.index(study.last_common or study.generations[-1]),
         "seeds": study.seeds,
         "conditions": [
             {

@@ -78,6 +78,10 @@ class Study:
     def conditions(self) -> list[Condition]:
         return list(self.chains)
 
+    def last_of(self, condition: Condition) -> int:
+        """The last generation that every seed of a condition has."""
+        return min(chain.rows[-1].generation for chain in self.chains[condition].values())
+
     def longest(self, condition: Condition) -> Chain:
         """The chain of a condition that got furthest; of several, the one with the lowest seed."""
         return max(self.chains[condition].values(), key=lambda chain: len(chain.rows))
@@ -95,7 +99,7 @@ class Study:
     @property
     def last_common(self) -> int:
         """The last generation that every chain has."""
-        return min(chain.rows[-1].generation for seeds in self.chains.values() for chain in seeds.values())
+        return min(self.last_of(condition) for condition in self.chains)
 
     @property
     def seeds(self) -> list[int]:

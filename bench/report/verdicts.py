@@ -51,7 +51,7 @@ def _curves(study: Study, condition: Condition, measure: Measure) -> list[list[f
 def verdict(study: Study, condition: Condition) -> Verdict:
     """By `RULE`, from the main feature space and reference of the study."""
     found = rate(study, condition)
-    last = study.last_common
+    last = study.last_of(condition)
     moved = [_moved(study, condition, name, last) for name in ("fid", "precision", "recall")]
     words = [word for word in moved if word]
     if found is None:

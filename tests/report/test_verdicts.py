@@ -42,6 +42,13 @@ def test_chains_of_different_length_are_judged_as_far_as_all_seeds_go(tmp_path: 
     assert (rate.num_seeds, rate.num_generations) == (2, 3)
 
 
+def test_an_unfinished_condition_does_not_cut_the_words_of_the_others(tmp_path: Path) -> None:
+    fabricate.sweep(tmp_path, ratios=(0.5,), seeds=(0,), num_generations=1, pictures=False)
+    study = study_of(tmp_path, ratios=(1.0,), seeds=(0,), num_generations=4)
+    start, end = (fabricate.row(1.0, g, 0).scores[0]["value"] for g in (0, 3))
+    assert f"FID {start:.0f} → {end:.0f}" in verdicts.verdict(study, study.conditions[1]).words
+
+
 def test_too_few_generations_allow_no_verdict(tmp_path: Path) -> None:
     study = study_of(tmp_path, num_generations=2)
     assert {verdicts.verdict(study, c).badge for c in study.conditions} == {"too short"}
