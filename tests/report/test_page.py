@@ -215,3 +215,21 @@ def test_text_from_a_ledger_cannot_become_code(browser: Any, tmp_path: Path, mon
     assert name in browser.execute_script("return document.getElementById('chains').textContent")
     assert count(browser, "#browser .gone") == 1  # no pictures: said, not broken
     assert made.paths[0].name == "report.html"
+
+
+@needs_browser
+def test_several_studies_share_one_page(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "FORMATS", ())
+    for version, ratios in ((1, (0.0, 0.5, 1.0)), (2, (0.25,))):
+        protocol = {"name": "p", "version": version}
+        fabricate.sweep(tmp_path, ratios=ratios, seeds=(0,), num_generations=3, sweep=f"s{version}", protocol=protocol)
+    report.write([tmp_path], tmp_path / "out", mixed=True)
+    browser.get((tmp_path / "out" / "report.html").as_uri())
+    ready(browser)
+    assert count(browser, "#study option") == 2
+    assert count(browser, "#curves .curve") == 3
+    choose(browser, "study", 1)
+    assert count(browser, "#curves .curve") == 1
+    assert "p version 2" in browser.execute_script("return document.getElementById('eyebrow').textContent")
+    assert count(browser, "#browser canvas") == 1
+    assert browser.get_log("browser") == []
