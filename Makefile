@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# One thread each: two processes of two threads on two cores wait for each other more than they work.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
 .PHONY: run test test-slow lint clean
 
@@ -11,10 +13,10 @@ run: $(VENV)/.run
 	$(BIN)/python -m bench.report outputs/quick
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q
+	$(PYTEST) -n 2 --dist loadfile
 
 test-slow: $(VENV)/.dev   # minutes: whole runs of every experiment, kill tests
-	$(BIN)/python -m pytest -q -m slow
+	$(PYTEST) -m slow --timeout 3600
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

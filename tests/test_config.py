@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import composed
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
+from shrunk import composed
 
 from bench.config import chain_id, config_hash
 from bench.errors import ConfigError

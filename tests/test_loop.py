@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY, composed
+from shrunk import TINY, composed
 
 from bench import audit, ledger
 from bench.composition import Composition

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TINY, composed
+from shrunk import TINY, composed
 
 from bench import ledger, protocols
 from bench.console import Console

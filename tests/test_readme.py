@@ -70,7 +70,7 @@ def test_there_are_commands():
 
 @pytest.mark.parametrize("command", commands())
 def test_every_command_composes(command, tmp_path, monkeypatch):
-    from conftest import composed
+    from shrunk import composed
 
     monkeypatch.chdir(tmp_path)
     overrides = [word for word in shlex.split(command)[3:] if word != "-m" and not word.startswith("hydra/launcher")]
@@ -91,7 +91,7 @@ def test_make_targets_named_in_the_readme_exist():
 
 
 def test_the_policy_of_ones_own_runs(tiny, tmp_path, monkeypatch):
-    from conftest import composed
+    from shrunk import composed
 
     from bench import ledger
     from bench.console import Console
