@@ -161,24 +161,28 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     console = Console()
     runtime = resolve(RuntimeConfig(device=options.device, precision="fp32", compile=False))
     space = load_feature_space(config.feature_space, runtime, config.weights)
+    rng = np.random.default_rng(options.seed)
+    order = {name: rng.permutation(len(images.images)) for name, images in sets.items()}
+    order["fake"] = order["fake"][:n]
+    if not ("tails" in config.scores and real.labels):  # a classifier learns from all that there is
+        order["real"] = order["real"][: 2 * n]
     values: dict[str, np.ndarray] = {}
     for name, images in sets.items():
         with console.stage(f"features of {name} images", unit="images") as progress:
-            values[name] = extract(space, images.images, progress)
+            values[name] = extract(space, images.images, progress, order[name])
 
-    rng = np.random.default_rng(options.seed)
-    order = {name: rng.permutation(len(v)) for name, v in values.items()}
-    reference, subject = values["real"][order["real"][:n]], values["fake"][order["fake"][:n]]
+    reference, subject = values["real"][:n], values["fake"]
     device = runtime.device
     with console.stage("score"):
         attributes = None
         if "tails" in config.scores and real.labels:
-            a, b = np.array_split(order["real"], 2)
+            a, b = np.array_split(np.arange(len(order["real"])), 2)
+            labels = {name: label[order["real"]] for name, label in real.labels.items()}
             attributes = scores.fit_attributes(
                 values["real"][a],
-                {name: label[a] for name, label in real.labels.items()},
+                {name: label[a] for name, label in labels.items()},
                 values["real"][b],
-                {name: label[b] for name, label in real.labels.items()},
+                {name: label[b] for name, label in labels.items()},
                 real.names,
                 device,
             )
@@ -192,7 +196,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
             attributes=attributes,
             device=device,
         )
-        rows += _controls(subject, reference, values["real"][order["real"]], config, device)
+        rows += _controls(subject, reference, values["real"], config, device)
     return {
         **_paths(options),
         "feature_space": feature_space_spec(config.feature_space, config.weights),
@@ -224,6 +228,9 @@ def _controls(
 def _paths(options: argparse.Namespace) -> dict[str, str]:
     named = {"real": options.real, "fake": options.fake, "train": options.train}
     return {name: path for name, path in named.items() if path is not None}
+
+
+_SPREAD = "±: standard deviation; of KID over its subsets, of the others over half-samples of the images"
 
 
 def table(result: dict[str, Any]) -> str:
@@ -262,7 +269,8 @@ def table(result: dict[str, Any]) -> str:
         about += "; no floor: too few real images to split"
     elif floor["num_subject"] != first["num_subject"]:
         about += f"; floor at N = {floor['num_subject']} only: {result['num_real']} real images, split in two"
-    return "\n".join([about, "", *(line.rstrip() for line in body)])
+    notes = [_SPREAD] if any(line[3] for line in lines[1:]) else []
+    return "\n".join([about, "", *(line.rstrip() for line in body), *notes])
 
 
 def _number(value: float) -> str:

@@ -74,13 +74,18 @@ def load_feature_space(name: str, runtime: Runtime, weights: str | None = None) 
     return FeatureSpace(**kept, network=network, device=runtime.device)
 
 
-def extract(space: FeatureSpace, images: np.ndarray, progress: Progress = silent) -> np.ndarray:
+def extract(
+    space: FeatureSpace, images: np.ndarray, progress: Progress = silent, rows: np.ndarray | None = None
+) -> np.ndarray:
     """Features of uint8 (N, 3, H, H), possibly memory-mapped, as float32 (N, space.dimension).
+
+    rows: int (M,), the images that are wanted, in that order, so that a large array need not be copied to be drawn from.
 
     Raises `DataError` for images of another kind, `MetricError` if a feature is NaN or infinite.
     """
     check_images(images)
-    features = np.empty((len(images), space.dimension), np.float32)
+    rows = np.arange(len(images)) if rows is None else rows
+    features = np.empty((len(rows), space.dimension), np.float32)
     with torch.inference_mode(), _plain_float32():
         starts = range(0, len(images), TILE)
         for start in distributed.share(starts):
@@ -90,7 +95,7 @@ def extract(space: FeatureSpace, images: np.ndarray, progress: Progress = silent
             if result.shape[1:] != (space.dimension,):
                 raise MetricError(f"{space.name} returned shape {tuple(result.shape)}, expected (n, {space.dimension})")
             features[start : start + TILE] = result.float().cpu().numpy()
-            progress(min(start + TILE, len(images)), len(images))
+            progress(min(start + TILE, len(rows)), len(rows))
         distributed.fill(features, starts, TILE)
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):

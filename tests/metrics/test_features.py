@@ -54,6 +54,7 @@ def test_features_do_not_depend_on_company_order_or_autocast(lite):
     together = extract(lite, images)
     order = np.random.default_rng(1).permutation(70)
     np.testing.assert_array_equal(extract(lite, images[order]), together[order])
+    np.testing.assert_array_equal(extract(lite, images, rows=order[:9]), together[order[:9]])
     np.testing.assert_array_equal(extract(lite, images[3:4]), together[3:4])
     with torch.autocast("cpu", torch.bfloat16):
         np.testing.assert_array_equal(extract(lite, images[:2]), together[:2])
