@@ -79,7 +79,7 @@ def extract(
 ) -> np.ndarray:
     """Features of uint8 (N, 3, H, H), possibly memory-mapped, as float32 (N, space.dimension).
 
-    rows: int (M,), the images that are wanted, in that order, so that a large array need not be copied to be drawn from.
+    rows: int (M,), the images that are wanted, in that order: to draw from a large array without copying it.
 
     Raises `DataError` for images of another kind, `MetricError` if a feature is NaN or infinite.
     """
@@ -87,9 +87,9 @@ def extract(
     rows = np.arange(len(images)) if rows is None else rows
     features = np.empty((len(rows), space.dimension), np.float32)
     with torch.inference_mode(), _plain_float32():
-        starts = range(0, len(images), TILE)
+        starts = range(0, len(rows), TILE)
         for start in distributed.share(starts):
-            tile = torch.from_numpy(np.array(images[start : start + TILE]))
+            tile = torch.from_numpy(np.array(images[rows[start : start + TILE]]))
             filler = tile[-1:].expand(TILE - len(tile), -1, -1, -1)
             result = space.network(torch.cat([tile, filler]).to(space.device))[: len(tile)]
             if result.shape[1:] != (space.dimension,):
