@@ -71,10 +71,13 @@ def fit(
     start = position["step"]
     losses: list[tuple[int, float]] = position["losses"]
     loss_sum = torch.tensor(position["loss_sum"], device=device)
+    healthy = torch.zeros((), dtype=torch.int64, device=device)  # steps with a finite loss, of those not yet looked at
+    watched = start
     started = time.monotonic()
     with interrupt.deferred():
         for step in range(start, training.num_steps):
             loss_sum += train.gradient(process, batches.draw(step, config.noise.num_timesteps), step)
+            healthy += loss_sum.isfinite()  # once it is not, it stays so
             train.update(step)
 
             done = step + 1
@@ -86,10 +89,13 @@ def fit(
                 since = losses[-1][0] if losses else 0
                 mean = distributed.total(loss_sum).item() / (done - since)
                 if not math.isfinite(mean):
-                    raise _diverged(mean, since, done, training, work)
+                    bad = min(watched + healthy.item() + 1, done)
+                    raise _diverged(mean, int(bad), training, work)
             if look:
                 losses.append((done, mean))
                 loss_sum.zero_()
+                healthy.zero_()
+                watched = done
             if stop or (save and done < training.num_steps):
                 spent = position["seconds"] + time.monotonic() - started
                 if distributed.is_first():
@@ -324,10 +330,10 @@ def _mean_loss(losses: list[tuple[int, float]]) -> float:
     return total / since
 
 
-def _diverged(loss: float, since: int, step: int, training: TrainingConfig, work: Path) -> TrainingError:
+def _diverged(loss: float, step: int, training: TrainingConfig, work: Path) -> TrainingError:
     good = checkpoint.newest(work)
     return TrainingError(
-        f"the loss became {loss} between steps {since} and {step} "
+        f"the loss became {loss} at step {step} of {training.num_steps} "
         f"(generator.training.learning_rate={training.learning_rate:g}, at this step "
         f"{learning_rate(training, step - 1):g}); last good checkpoint: {good or 'none'}"
     )

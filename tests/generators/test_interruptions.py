@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 
 from bench import generators, interrupt
 from bench.config import DDPMConfig
+from bench.errors import TrainingError
 from bench.generators import ddpm
 from bench.generators.network import build_process
 from bench.runtime import Runtime
@@ -120,3 +121,18 @@ def test_resumed_training_keeps_its_micro_batches(
         fit(tiny(), "cut", progress=stop)
     facts = fit(tiny(), "cut")
     assert (facts["resumed_from_step"], facts["num_micro_batches"]) == (8, 2)
+
+
+@pytest.mark.parametrize("bad", [1, 5, 9, 12])
+def test_a_loss_that_is_no_number_names_its_step(
+    tiny: Make, fit: Any, monkeypatch: pytest.MonkeyPatch, bad: int
+) -> None:
+    gradient = ddpm.Training.gradient
+
+    def poisoned(self: ddpm.Training, process: Any, batch: Any, step: int) -> torch.Tensor:
+        loss = gradient(self, process, batch, step)
+        return loss * float("nan") if step + 1 == bad else loss
+
+    monkeypatch.setattr(ddpm.Training, "gradient", poisoned)
+    with pytest.raises(TrainingError, match=rf"became nan at step {bad} of 12 .*last good checkpoint"):
+        fit(tiny(), "poisoned")
