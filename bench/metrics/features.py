@@ -75,11 +75,16 @@ def load_feature_space(name: str, runtime: Runtime, weights: str | None = None) 
 
 
 def extract(
-    space: FeatureSpace, images: np.ndarray, progress: Progress = silent, rows: np.ndarray | None = None
+    space: FeatureSpace,
+    images: np.ndarray,
+    progress: Progress = silent,
+    rows: np.ndarray | None = None,
+    shared: bool = True,
 ) -> np.ndarray:
     """Features of uint8 (N, 3, H, H), possibly memory-mapped, as float32 (N, space.dimension).
 
-    rows: int (M,), the images that are wanted, in that order: to draw from a large array without copying it.
+    rows: int (M,), the images that are wanted, in that order: to draw from a large array without copying it. shared:
+    where several processes run, all call this for the same images and divide the work; False: each has its own images.
 
     Raises `DataError` for images of another kind, `MetricError` if a feature is NaN or infinite.
     """
@@ -88,7 +93,7 @@ def extract(
     features = np.empty((len(rows), space.dimension), np.float32)
     with torch.inference_mode(), _plain_float32():
         starts = range(0, len(rows), TILE)
-        for start in distributed.share(starts):
+        for start in distributed.share(starts) if shared else starts:
             tile = torch.from_numpy(np.array(images[rows[start : start + TILE]]))
             filler = tile[-1:].expand(TILE - len(tile), -1, -1, -1)
             result = space.network(torch.cat([tile, filler]).to(space.device))[: len(tile)]
@@ -96,7 +101,8 @@ def extract(
                 raise MetricError(f"{space.name} returned shape {tuple(result.shape)}, expected (n, {space.dimension})")
             features[start : start + TILE] = result.float().cpu().numpy()
             progress(min(start + TILE, len(rows)), len(rows))
-        distributed.fill(features, starts, TILE)
+        if shared:
+            distributed.fill(features, starts, TILE)
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):
         raise MetricError(f"{space.name} features of {len(bad)} images are not finite, first image {bad[0]}")

@@ -50,7 +50,7 @@ class FeatureMetric(Metric):
         if batch.dtype == torch.uint8:
             if self.space is None:
                 raise MetricError(f"{type(self).__name__} got images but has no feature space: give it one")
-            features = torch.from_numpy(extract(self.space, batch.cpu().numpy()))
+            features = torch.from_numpy(extract(self.space, batch.cpu().numpy(), shared=False))
         elif batch.ndim == 2 and batch.is_floating_point():
             features = batch.detach()
         else:

@@ -9,7 +9,7 @@ from bench.errors import MetricError
 from bench.metrics import modular
 from bench.metrics.copying import copying_scores
 from bench.metrics.diversity import entropy_estimate, near_duplicate_rate, vendi_score
-from bench.metrics.features import extract, load_feature_space
+from bench.metrics.features import FeatureSpace, extract, load_feature_space
 from bench.metrics.frechet import frechet_distance, frechet_infinity
 from bench.metrics.kernel import kernel_distance
 from bench.metrics.manifold import manifold_scores
@@ -102,12 +102,27 @@ def test_reset_forgets():
     assert computed(metrics) == pytest.approx(directly(), rel=1e-9)
 
 
+class Corners(torch.nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images[:, :, ::4, ::4].flatten(1).float()
+
+
+def corners() -> FeatureSpace:
+    return FeatureSpace("corners", 12, 8, "", 1, Corners(), torch.device("cpu"))
+
+
+def pictures() -> np.ndarray:
+    return np.random.default_rng(2).integers(0, 256, (64, 3, 8, 8), dtype=np.uint8)
+
+
 def worker(rank: int, port: int, out: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     metrics = every_metric()
     feed(metrics, slice(0, 40) if rank == 0 else slice(40, 64), 9)  # unequal shares
-    torch.save(computed(metrics), f"{out}/{rank}.pt")
+    images = modular.VendiScore(corners())
+    images.update(torch.from_numpy(pictures()[:40] if rank == 0 else pictures()[40:]))
+    torch.save({**computed(metrics), "images": float(images.compute())}, f"{out}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -119,7 +134,9 @@ def test_two_processes_compute_what_one_does(tmp_path):
         port = free.getsockname()[1]
     processes.spawn(worker, (port, str(tmp_path)), nprocs=2)
     for rank in range(2):
-        assert torch.load(tmp_path / f"{rank}.pt", weights_only=True) == pytest.approx(directly(), rel=1e-9)
+        values = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert values.pop("images") == pytest.approx(vendi_score(extract(corners(), pictures())), rel=1e-9)
+        assert values == pytest.approx(directly(), rel=1e-9)
 
 
 def test_images_go_through_the_feature_space():
