@@ -1,6 +1,7 @@
 """The picture strip: the same noise seeds down the generations, one row per condition."""
 
 import logging
+import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -33,9 +34,11 @@ def strip(study: Study, out: Path, name: str) -> tuple[list[Path], list[str]]:
     """Writes PNG, SVG and PDF; returns the paths and what is missing. No picture at all: no file, and that is
     said.
 
-    Every cell shows the first four probes of the lowest complete seed of its condition: the same noise along a row
-    and, where the conditions share that seed, down a column.
+    Every cell shows the first probes of the lowest complete seed of its condition (16 of them, or fewer where there are
+    many generations): the same noise along a row and, where the conditions share that seed, down a column.
     """
+    num_rows, num_columns = len(study.conditions), len(study.generations)
+    per_row = 4 if num_columns <= 4 else 3 if num_columns <= 6 else 2
     cells: dict[tuple[int, int], np.ndarray] = {}
     missing: list[str] = []
     for i, condition in enumerate(study.conditions):
@@ -45,11 +48,10 @@ def strip(study: Study, out: Path, name: str) -> tuple[list[Path], list[str]]:
             if probes is None:
                 missing.append(f"pictures of {chain.id}, generation {row.generation}, are not in its store")
             else:
-                cells[i, study.generations.index(row.generation)] = _block(probes)
+                cells[i, study.generations.index(row.generation)] = _block(probes, per_row)
     if not cells:
         return [], missing
-    num_rows, num_columns = len(study.conditions), len(study.generations)
-    side = min(1.25, (PAGE - 1.0) / num_columns)
+    side = min(1.9, (PAGE - 1.0) / num_columns)
     with styled():
         figure, axes = plt.subplots(
             num_rows, num_columns, figsize=(side * num_columns + 0.6, side * num_rows + 0.35), squeeze=False
@@ -83,11 +85,11 @@ def strip(study: Study, out: Path, name: str) -> tuple[list[Path], list[str]]:
         return save(figure, out, name), missing
 
 
-def _block(probes: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3): up to four probes, two by two, with a white line between, whole pixels enlarged."""
-    large = enlarge(probes[:4], min_side=128)
+def _block(probes: np.ndarray, per_row: int) -> np.ndarray:
+    """uint8 (H, W, 3): up to per_row² probes in a square, with a white line between, whole pixels enlarged."""
+    per_row = min(per_row, math.ceil(math.sqrt(len(probes))))
+    large = enlarge(probes[: per_row**2], min_side=128)
     side = large.shape[-1]
-    per_row = 1 if len(large) == 1 else 2
     gap = side // 32
     canvas = np.full((per_row * (side + gap) - gap, per_row * (side + gap) - gap, 3), 255, np.uint8)
     for k, picture in enumerate(large):
