@@ -181,15 +181,16 @@ def check_unmixed(chains: Iterable[Chain]) -> None:
 
 def condition_of(row: Row) -> Condition:
     """The mixing policy that the row's chain follows."""
-    parameters = {k: v for k, v in row.config.get("mixing", {}).items() if k != "policy"}
+    given = row.config.get("mixing", {})
+    parameters = {name: value for name, value in given.items() if name != "policy" and value is not None}
     ratio = 1.0 if row.policy == "replace" else parameters.get("synthetic_ratio")
     if not isinstance(ratio, int | float):
         ratio = None
     if row.policy == "blend" and ratio is not None and parameters.get("real_part", "redrawn") == "redrawn":
         label = f"{ratio:.2f}"
     else:
-        given = ", ".join(f"{_short(name)} {_text(value)}" for name, value in parameters.items())
-        label = row.policy.replace("_", " ") + (f" ({given})" if given else "")
+        said = ", ".join(f"{_short(name)} {_text(value)}" for name, value in parameters.items())
+        label = row.policy.replace("_", " ") + (f" ({said})" if said else "")
     return Condition(row.policy, label, ratio, json.dumps(parameters, sort_keys=True))
 
 

@@ -1,6 +1,7 @@
 """Grouping: only what may be averaged is averaged."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import fabricate
@@ -52,6 +53,8 @@ def test_one_policy_and_seed_twice_is_refused(tmp_path: Path) -> None:
         ("blend", {"synthetic_ratio": 0.5, "real_part": "fixed"}, "blend (r 0.5, real fixed)", 0.5),
         ("blend", {"synthetic_ratio": [0.0, 1.0]}, "blend (r [0.0, 1.0])", None),
         ("replace", {}, "replace", 1.0),
+        ("replace", {"num_images": None}, "replace", 1.0),
+        ("replace", {"num_images": 512}, "replace (num images 512)", 1.0),
         ("accumulate_subsample", {}, "accumulate subsample", None),
         ("augment", {"synthetic_per_real": 0.2}, "augment (λ 0.2)", None),
     ],
@@ -61,6 +64,7 @@ def test_a_condition_is_named_by_its_policy(policy: str, parameters: dict, label
     row = dataclasses.replace(row, policy=policy, config={**row.config, "mixing": {"policy": policy, **parameters}})
     condition = condition_of(row)
     assert (condition.label, condition.ratio) == (label, ratio)
+    assert json.loads(condition.parameters) == {name: v for name, v in parameters.items() if v is not None}
 
 
 def test_what_a_reader_must_know_is_noted(tmp_path: Path) -> None:
