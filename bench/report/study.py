@@ -88,9 +88,13 @@ class Study:
 
     @property
     def by_ratio(self) -> bool:
-        """Whether the ratio alone tells the conditions apart."""
+        """Whether the ratio alone tells the conditions apart: one policy, otherwise with equal parameters. Plain
+        replacement is blending at a ratio of 1."""
         ratios = [c.ratio for c in self.chains]
-        return None not in ratios and len(set(ratios)) == len(ratios)
+        families = {(c.policy, _but_ratio(c.parameters)) for c in self.chains}
+        if {policy for policy, _ in families} == {"blend", "replace"}:
+            families.discard(("replace", "{}"))
+        return len(families) == 1 and None not in ratios and len(set(ratios)) == len(ratios)
 
     @property
     def generations(self) -> list[int]:
@@ -192,6 +196,10 @@ def condition_of(row: Row) -> Condition:
         said = ", ".join(f"{_short(name)} {_text(value)}" for name, value in parameters.items())
         label = row.policy.replace("_", " ") + (f" ({said})" if said else "")
     return Condition(row.policy, label, ratio, json.dumps(parameters, sort_keys=True))
+
+
+def _but_ratio(parameters: str) -> str:
+    return json.dumps({k: v for k, v in json.loads(parameters).items() if k != "synthetic_ratio"})
 
 
 def _short(name: str) -> str:

@@ -67,6 +67,29 @@ def test_a_condition_is_named_by_its_policy(policy: str, parameters: dict, label
     assert json.loads(condition.parameters) == {name: v for name, v in parameters.items() if v is not None}
 
 
+@pytest.mark.parametrize(
+    ("mixings", "by_ratio"),
+    [
+        ([("fresh", 0.5, {}), ("fresh", 0.9, {})], True),
+        ([("blend", 0.5, {}), ("replace", 1.0, {"num_images": None})], True),
+        ([("blend", 0.5, {}), ("replace", 1.0, {"num_images": 512})], False),
+        ([("fresh", 0.5, {}), ("replace", 1.0, {})], False),
+        ([("fresh", 0.5, {}), ("window", 0.9, {})], False),
+        ([("window", 0.5, {"num_generations": 2}), ("window", 0.9, {"num_generations": 3})], False),
+        ([("blend", 0.5, {"real_part": "fixed"}), ("blend", 0.9, {"real_part": "redrawn"})], False),
+    ],
+)
+def test_only_ratios_of_one_policy_lie_on_one_axis(mixings: list, by_ratio: bool) -> None:
+    chains = []
+    for policy, ratio, parameters in mixings:
+        row = fabricate.row(ratio, 0, 0, policy=policy)
+        given = {"policy": policy, **({} if policy == "replace" else {"synthetic_ratio": ratio}), **parameters}
+        row = dataclasses.replace(row, config={**row.config, "mixing": given})
+        chains.append(ledger.Chain(row.chain, Path(), [row]))
+    (study,) = studies(chains)
+    assert study.by_ratio == by_ratio
+
+
 def test_what_a_reader_must_know_is_noted(tmp_path: Path) -> None:
     fabricate.sweep(tmp_path, ratios=(0.0,), seeds=(0, 1), pictures=False)
     fabricate.sweep(tmp_path, ratios=(1.0,), seeds=(0,), num_generations=2, pictures=False)
