@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench import ledger
 from bench.report import card, citing, figures, overview, page, strip, survival, tables, verdicts
-from bench.report.study import check_unmixed, studies
+from bench.report.study import Study, check_unmixed, studies
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,9 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Report:
     texts: list[str] = []
     pictures: list[Path] = []
     missing: list[str] = []
+    prefixes = {study.hash: "" if len(found) == 1 else f"{_slug(study)}_" for study in found}
     for study in found:
-        prefix = "" if len(found) == 1 else f"{_slug(study.title)}_"
+        prefix = prefixes[study.hash]
         pictures += figures.curves(study, out, f"{prefix}scores")
         pictures += overview.final_scores(study, out, f"{prefix}final")
         pictures += overview.phase_diagram(study, out, f"{prefix}phase")
@@ -47,7 +48,7 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Report:
     text = "\n".join(texts)
     files = {"tables.md": text, "tables.csv": tables.to_csv(found), "tables.tex": tables.latex(found)}
     for study in found:
-        prefix = "" if len(found) == 1 else f"{_slug(study.title)}_"
+        prefix = prefixes[study.hash]
         body = card.card(study)
         files[f"{prefix}card.json"] = json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         files[f"{prefix}card.md"] = card.to_markdown(study, body)
@@ -62,5 +63,7 @@ def _shortened(lines: list[str], most: int = 5) -> list[str]:
     return lines if len(lines) <= most else [*lines[:most], f"… and {len(lines) - most} more"]
 
 
-def _slug(title: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", title.lower()).strip("-")
+def _slug(study: Study, most: int = 60) -> str:
+    """For names of files: short, and of one study only."""
+    words = re.sub(r"[^a-z0-9.]+", "-", study.title.lower())[: most - len(study.hash) - 1].strip("-.")
+    return f"{words}-{study.hash}"

@@ -8,7 +8,7 @@ from typing import Any
 from bench.errors import LedgerError
 from bench.ledger import Row
 from bench.report.citing import package_version
-from bench.report.study import Study, flat
+from bench.report.study import PLACES, Study, data_content, flat
 from bench.report.tables import Table, metric_name, tables, text
 from bench.report.verdicts import verdict
 
@@ -17,7 +17,7 @@ CARD = 1
 MUST_BE_EQUAL = ("data", "metrics")
 """Groups of the configuration in which two comparable results must agree. (A generator may differ: that is
 compared.)"""
-_NOT_NUMBERS = ("data.root", "data.download", "metrics.weights", "metrics.batch_size")
+_NOT_NUMBERS = (*PLACES, "metrics.weights", "metrics.batch_size")
 
 
 def card(study: Study) -> dict[str, Any]:
@@ -70,9 +70,10 @@ def card(study: Study) -> dict[str, Any]:
 
 
 def must_be_equal(row: Row) -> dict[str, Any]:
-    """The part of the configuration that decides what the scores are of, flat."""
+    """The part of the configuration that decides what the scores are of, flat, and which real images they were."""
     chosen = flat({group: row.config.get(group, {}) for group in MUST_BE_EQUAL})
-    return {key: value for key, value in chosen.items() if key not in _NOT_NUMBERS}
+    kept = {key: value for key, value in chosen.items() if key not in _NOT_NUMBERS}
+    return {**kept, "data.content": data_content(row)}
 
 
 def _measure(table: Table) -> dict[str, Any]:

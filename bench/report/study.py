@@ -16,7 +16,9 @@ from bench.errors import LedgerError
 from bench.ledger import Chain, Row
 
 MAIN_METRICS = ("fid", "precision", "recall")
-NOT_THE_SETTING = (*LOCAL_KEYS, "seed", "mixing", "protocol")
+PLACES = ("data.root", "data.path", "data.subset", "data.download")
+"""Where the real images lie on one machine. What they are is said by `data_content`."""
+NOT_THE_SETTING = (*LOCAL_KEYS, *PLACES, "seed", "mixing", "protocol")
 """Configuration keys in which the chains of one study may differ."""
 
 
@@ -218,7 +220,8 @@ def studies(chains: Iterable[Chain]) -> list[Study]:
     groups: dict[str, list[Chain]] = {}
     for chain in chains:
         groups.setdefault(_setting(chain.rows[0]), []).append(chain)
-    differing = _differing([json.loads(setting) for setting in groups])
+    shown = {setting: _shown(members[0].rows[0], json.loads(setting)) for setting, members in groups.items()}
+    differing = _differing(list(shown.values()))
     found = []
     for setting, members in groups.items():
         by_condition: dict[Condition, dict[int, Chain]] = {}
@@ -232,7 +235,7 @@ def studies(chains: Iterable[Chain]) -> list[Study]:
             seeds[row.seed] = chain
         ordered = sorted(by_condition, key=lambda c: (c.policy, 2.0 if c.ratio is None else c.ratio, c.label))
         in_order = {c: dict(sorted(by_condition[c].items())) for c in ordered}
-        title = _title(members, json.loads(setting), differing)
+        title = _title(members, shown[setting], differing)
         digest = hashlib.sha256(setting.encode()).hexdigest()[:8]
         found.append(Study(title, protocol_of(members[0].rows[0]), digest, in_order, _notes(in_order)))
     return sorted(found, key=lambda study: study.title)
@@ -242,7 +245,13 @@ def _setting(row: Row) -> str:
     everything = {"dataset": row.dataset, "generator.name": row.generator, **flat(row.config)}
     local = tuple(f"{key}." for key in NOT_THE_SETTING)
     kept = {k: v for k, v in everything.items() if not f"{k}.".startswith(local)}
-    return json.dumps({**kept, "protocol": protocol_of(row)}, sort_keys=True)
+    return json.dumps({**kept, "data.content": data_content(row), "protocol": protocol_of(row)}, sort_keys=True)
+
+
+def data_content(row: Row) -> str:
+    """Which real images, split how: the hash of their spec, in which files count by checksum, wherever they lie. The
+    file's name where a ledger does not tell."""
+    return Path(row.artifacts.get("real") or row.config.get("data", {}).get("path", "")).name
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -251,6 +260,13 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         found.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
     return found
+
+
+def _shown(row: Row, setting: dict[str, Any]) -> dict[str, Any]:
+    """The setting as titles name it: files by their names, the content's hash cut short."""
+    data = row.config.get("data", {})
+    names = {f"data.{key}": Path(data[key]).name for key in ("path", "subset") if data.get(key)}
+    return {**setting, **names, "data.content": setting["data.content"][:8]}
 
 
 def _differing(settings: list[dict[str, Any]]) -> list[str]:
@@ -264,7 +280,9 @@ def _title(chains: list[Chain], setting: dict[str, Any], differing: list[str]) -
     resolution = row.config.get("data", {}).get("resolution")
     size = f" at {resolution} px" if resolution else ""
     title = f"{', '.join(sweeps)}: {row.dataset}{size}, {row.generator}"
-    said = ("dataset", "generator.name", "data.resolution", "data.name", "data.kind")
+    said: tuple[str, ...] = ("dataset", "generator.name", "data.resolution", "data.name", "data.kind")
+    if any(key.startswith("data.") for key in differing if key != "data.content"):
+        said += ("data.content",)  # it differs because of what is named
     plain = [key for key in differing if key not in said]
     extra = ", ".join(f"{key}={setting.get(key)}" for key in plain[:4])
     return title + (f" ({extra}{', …' if len(plain) > 4 else ''})" if extra else "")

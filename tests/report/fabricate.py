@@ -50,6 +50,7 @@ def row(
     space: str = SPACE,
     protocol: dict[str, Any] | None = None,
     data: dict[str, Any] | None = None,
+    real: str = REAL,
 ) -> Row:
     """FID rises and recall falls with ratio × generation, plus noise that depends on the seed alone."""
     key = f"{policy}/{ratio if generation else 0}/{generation}/{seed}/{space}"
@@ -96,7 +97,7 @@ def row(
         train={"seconds": 60.0, "images_seen": 12800, "num_steps": 800, "final_loss": 0.05, "num_parameters": 650_000},
         sample={"seconds": 20.0, "images_per_second": 51.2},
         score={"seconds": 4.0},
-        artifacts={"real": f"real/{REAL}", "sample": f"sample/{digest}", "probes": f"sample/{digest}/probes.npy"},
+        artifacts={"real": f"real/{real}", "sample": f"sample/{digest}", "probes": f"sample/{digest}/probes.npy"},
         store_dir=store_dir,
         config={
             "name": sweep,

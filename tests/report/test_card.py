@@ -62,6 +62,18 @@ def test_equal_conditions_of_another_run_are_compared(tmp_path: Path, capsys: py
     assert line.count("(n = 2)") == 2
 
 
+def test_cards_from_two_machines_are_compared_by_the_content_of_their_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = [{"name": "npz", "path": f"{place}/x.npz", "resolution": 16} for place in ("p", "/elsewhere/p")]
+    one = saved(tmp_path, "one", seeds=(0,), protocol=PROTOCOL, data=data[0])
+    two = saved(tmp_path, "two", seeds=(1,), protocol=PROTOCOL, data=data[1])
+    assert compare.main([str(one), str(two)]) == 0
+    other = saved(tmp_path, "other", seeds=(1,), protocol=PROTOCOL, data=data[0], real="f" * 32)
+    assert compare.main([str(one), str(other)]) == 2
+    assert f"data.content: {fabricate.REAL} / {'f' * 32}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

@@ -112,6 +112,19 @@ def test_pictures_of_another_form_are_an_error_with_their_path(tmp_path: Path) -
         report.write([sweep], tmp_path / "out")
 
 
+def test_two_studies_have_files_of_their_own_with_short_names(tmp_path: Path) -> None:
+    for name in ("x", "y"):
+        path = f"/a/very/long/{'way/' * 30}{'to-the-file-' * 5}{name}.npz"
+        data = {"name": "npz", "path": path, "resolution": 16}
+        made = {"sweep": "s", "ratios": (1.0,), "num_generations": 1, "pictures": False}
+        fabricate.sweep(tmp_path, seeds=(ord(name),), data=data, real=name * 32, **made)
+    names = [path.name for path in report.write([tmp_path], tmp_path / "out").paths]
+    assert len(set(names)) == len(names)
+    prefixes = {name.removesuffix("_card.json") for name in names if name.endswith("_card.json")}
+    assert len(prefixes) == 2
+    assert all(len(prefix) <= 60 and "way" not in prefix for prefix in prefixes)
+
+
 def test_an_empty_directory_writes_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(LedgerError, match="holds no ledger"):

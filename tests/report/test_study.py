@@ -39,6 +39,25 @@ def test_another_setting_is_another_study_named_by_what_differs(tmp_path: Path) 
     ]
 
 
+def test_real_images_are_known_by_content_not_by_place(tmp_path: Path) -> None:
+    def npz(path: str) -> dict:
+        return {"name": "npz", "path": path, "resolution": 16}
+
+    made = {"sweep": "s", "pictures": False, "ratios": (1.0,)}
+    fabricate.sweep(tmp_path, seeds=(0,), data=npz("p/x.npz"), **made)
+    fabricate.sweep(tmp_path, seeds=(1,), data=npz("/abs/p/x.npz"), **made)
+    (study,) = studies(ledger.read_runs([tmp_path]))
+    assert study.seeds == [0, 1]
+    fabricate.sweep(tmp_path, seeds=(2,), data=npz("/abs/p/y.npz"), real="f" * 32, **made)
+    found = studies(ledger.read_runs([tmp_path]))
+    assert [(s.title, s.seeds) for s in found] == [
+        ("s: made-up at 16 px, ddpm (data.path=x.npz)", [0, 1]),
+        ("s: made-up at 16 px, ddpm (data.path=y.npz)", [2]),
+    ]
+    fabricate.sweep(tmp_path, seeds=(3,), data=npz("q/y.npz"), real="0" * 32, **made)
+    assert len(studies(ledger.read_runs([tmp_path]))) == 3  # one name, other images
+
+
 def test_one_policy_and_seed_twice_is_refused(tmp_path: Path) -> None:
     for sweep in ("one", "two"):
         fabricate.sweep(tmp_path, ratios=(0.5,), seeds=(0,), sweep=sweep, pictures=False)
