@@ -1,7 +1,8 @@
 """`python -m bench.audit RUN…`: recounts what a finished chain was trained on, and fails on any mismatch.
 
 The ledger's ratios are derived from counts taken when a generation was composed. The audit trusts neither: it takes the
-list of (pool, row) pairs stored beside each model, opens those pools, and counts from the images' own records.
+list of (pool, row) pairs stored beside each model, opens those pools, and counts from the images' own records. It also
+composes every generation again from the recorded configuration, which must give the same pairs.
 """
 
 import argparse
@@ -13,8 +14,10 @@ import numpy as np
 
 from bench import ledger
 from bench.composition import Composition, PoolRef
-from bench.errors import BenchError, DataError
+from bench.config import SCHEMAS, config_hash
+from bench.errors import BenchError
 from bench.ledger import Chain, Row
+from bench.mixing import History, compose, resolve
 from bench.pool import REAL, Pool
 
 
@@ -28,7 +31,7 @@ def audit_chain(chain: Chain) -> list[str]:
             problems += [f"{chain.id} generation {row.generation}: {p}" for p in audit_row(row, store, synthetic)]
             samples = Pool.load(store / row.artifacts["samples"])
             synthetic[samples.id] = samples
-        except (DataError, KeyError) as error:
+        except (BenchError, KeyError, TypeError) as error:
             problems.append(f"{chain.id} generation {row.generation}: cannot be audited: {error}")
     return problems
 
@@ -40,7 +43,7 @@ def audit_row(row: Row, store: Path, synthetic: dict[str, Pool]) -> list[str]:
     train, heldout = Pool.load(real_folder / "train"), Pool.load(real_folder / "heldout")
     reserve = Pool.load(real_folder / "reserve") if (real_folder / "reserve").exists() else None
     real = {pool.id: pool for pool in (train, reserve) if pool}
-    problems = []
+    problems = audit_identity(row)
     births: list[np.ndarray] = []
     forbidden = set(heldout.records.source_id.tolist())
     for part in composition.parts:
@@ -54,7 +57,7 @@ def audit_row(row: Row, store: Path, synthetic: dict[str, Pool]) -> list[str]:
         leaked = forbidden.intersection(records.source_id[~records.is_synthetic].tolist())
         if leaked:
             problems.append(f"trained on {len(leaked)} held-out images, among them {min(leaked)!r}")
-    if problems:
+    if not births or len(births) < len(composition.parts):
         return problems
     generation = np.concatenate(births)
     if (generation >= row.generation).any():
@@ -65,7 +68,33 @@ def audit_row(row: Row, store: Path, synthetic: dict[str, Pool]) -> list[str]:
     for name, value in counted.items():
         if row.composition.get(name) != value:
             problems.append(f"{name} is {row.composition.get(name)!r} in the ledger and {value!r} by recount")
+    if recompose(row, train, reserve, synthetic).id != composition.id:
+        problems.append(f"policy {row.policy} with seed {row.seed} composes another training set than the stored one")
     return problems
+
+
+def audit_identity(row: Row) -> list[str]:
+    """Whether the fields that tables are grouped by are those of the recorded configuration, and that is unchanged."""
+    config = row.config
+    said = {"seed": row.seed, "policy": row.policy, "config_hash": row.config_hash}
+    meant = {"seed": config["seed"], "policy": config["mixing"]["policy"], "config_hash": config_hash(config)}
+    return [
+        f"{k} is {said[k]!r} in the ledger and {meant[k]!r} by its configuration" for k in said if said[k] != meant[k]
+    ]
+
+
+def recompose(row: Row, train: Pool, reserve: Pool | None, synthetic: dict[str, Pool]) -> Composition:
+    """What the recorded policy and seed compose for this generation, from the pools that the chain has made."""
+    history = History(
+        generation=row.generation,
+        real=PoolRef.of(train, REAL),
+        reserve=PoolRef.of(reserve, REAL) if reserve else None,
+        synthetic=tuple(PoolRef.of(pool, generation) for generation, pool in enumerate(synthetic.values())),
+        budget=len(train),
+        seed=row.config["seed"],
+    )
+    schema = SCHEMAS["mixing", f"{row.config['mixing']['policy']}_schema"]
+    return compose(resolve(schema(**row.config["mixing"])), history)
 
 
 def recount(generation: np.ndarray, num_real_available: int) -> dict[str, Any]:

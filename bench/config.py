@@ -9,6 +9,7 @@ under a second.
 import hashlib
 import json
 from collections.abc import Collection
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -338,10 +339,10 @@ class FreshConfig(MixingConfig):
     """As blend, but the real share is new in every generation, from the reserve that data.num_train leaves over."""
 
     policy: str = "fresh"
-    synthetic_ratio: float = 0.5
+    synthetic_ratio: Any = 0.5
 
     def __post_init__(self) -> None:
-        _between("mixing.synthetic_ratio", self.synthetic_ratio, 0.0, 1.0)
+        self.synthetic_ratio = _ratio("mixing.synthetic_ratio", self.synthetic_ratio)
 
 
 @dataclass
@@ -373,7 +374,7 @@ def _subset(key: str, value: list[str], allowed: Collection[str]) -> None:
 @dataclass
 class MetricsConfig:
     """num_images: N, the same on both sides; k: of the k-NN manifolds. scores: families, computed against the held-out
-    images; frechet, kernel and manifold also against every other of `references`. kid_subset_size: at most N / 2 is taken.
+    images; frechet, kernel and manifold also against every other of `references`. kid_subset_size: at most N / 2.
     num_resamples: half-samples of the images for a standard deviation beside each score; 0: none.
     feature_space: a name, or `module:function` for your own (see bench/metrics/features.py).
     weights: a local file with the feature extractor's weights, for machines without network; null: the default."""
@@ -490,6 +491,12 @@ class Config:
         _at_least("num_generations", self.num_generations, 1)
         _at_least("num_probes", self.num_probes, 1)
         _positive("retrain_epochs", self.retrain_epochs)
+        if self.data.num_train is not None and self.metrics.num_images > self.data.num_train:
+            raise ConfigError(
+                "metrics.num_images",
+                self.metrics.num_images,
+                f"the real-vs-real floor needs as many real images, and data.num_train is {self.data.num_train}",
+            )
         if self.num_samples is not None and self.num_samples < self.metrics.num_images:
             raise ConfigError(
                 "num_samples",
@@ -563,9 +570,10 @@ LOCAL_KEYS = (
 """Where, how far and how fast a chain runs: what may differ between two runs of one and the same chain."""
 
 
-def identity(config: Config) -> dict[str, Any]:
-    """The part of the configuration that says which chain this is. A file is known by its name, wherever it lies."""
-    tree = to_dict(config)
+def identity(config: Config | dict[str, Any]) -> dict[str, Any]:
+    """The part of the configuration, or of its dict, that says which chain this is. A file is known by its name,
+    wherever it lies."""
+    tree = deepcopy(config) if isinstance(config, dict) else to_dict(config)
     for key in LOCAL_KEYS:
         group, _, leaf = key.rpartition(".")
         node = tree
@@ -577,7 +585,7 @@ def identity(config: Config) -> dict[str, Any]:
     return tree
 
 
-def config_hash(config: Config) -> str:
+def config_hash(config: Config | dict[str, Any]) -> str:
     """16 hex digits of the SHA-256 of the identity, as canonical JSON."""
     text = json.dumps(identity(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,12 +1,15 @@
 """What a number was measured with: versions, code revision, command line. Recorded in every ledger row."""
 
 import platform
+import shlex
 import subprocess
 import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
 
 PACKAGES = (
     "collapse-bench",
@@ -28,8 +31,13 @@ def describe() -> dict[str, Any]:
         "platform": platform.platform(),
         "versions": {name: _version(name) for name in PACKAGES},
         "code_revision": code_revision(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
+
+
+def command() -> str:
+    """The command that makes this chain alone, whether it ran by itself or in a sweep; ready for a shell."""
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else sys.argv[1:]
+    return shlex.join(["python", "-m", "bench", *overrides])
 
 
 def _version(package: str) -> str | None:

@@ -10,6 +10,7 @@ from bench.composition import PoolRef
 from bench.config import Config, TrackingConfig, chain_id, to_dict
 from bench.console import Console
 from bench.datasets import RealData
+from bench.errors import ConfigError
 from bench.metrics import features
 from bench.mixing import History
 from bench.pool import REAL, Pool
@@ -28,7 +29,10 @@ def run_chain(config: Config, console: Console) -> Path:
     """
     chain = chain_id(config)
     directory = Path(config.output_dir) / config.name / chain
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("output_dir", config.output_dir, f"cannot be written to: {error.strerror}") from error
     console.where = chain
     generators.check(config.generator, config.data.resolution)
     features.prefetch(config.metrics.feature_space, config.metrics.weights)
@@ -68,6 +72,10 @@ def run_chain(config: Config, console: Console) -> Path:
 
 def begin(config: Config, real: RealData) -> History:
     """The history that generation 0 sees: real images and nothing else."""
+    if len(real.train) < config.metrics.num_images:  # where data.num_train is null, known only now
+        raise ConfigError(
+            "metrics.num_images", config.metrics.num_images, f"the floor needs as many real images: {len(real.train)}"
+        )
     return History(
         generation=0,
         real=PoolRef.of(real.train, REAL),

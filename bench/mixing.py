@@ -42,8 +42,8 @@ class History:
         return replace(self, generation=self.generation + 1, synthetic=(*self.synthetic, samples))
 
     def draw(self, pool: PoolRef, num_images: int, fixed: bool = False) -> Part:
-        """`num_images` rows of `pool` without replacement. fixed: the same draw in every generation, and nested:
-        a smaller fixed draw is part of a larger one. Raises `DataError` where the pool is too small."""
+        """`num_images` rows of `pool` without replacement. Two draws from one pool begin with the same rows. fixed: the
+        same in every generation, too. Raises `DataError` where the pool is too small."""
         if num_images > pool.num_images:
             raise DataError(
                 f"generation {self.generation} needs {num_images} images of {_name(pool)}, it has {pool.num_images}; "
@@ -64,10 +64,10 @@ class History:
             tuple(Part(part.pool, part.rows[mask]) for part, mask in zip(universe.parts, masks, strict=True))
         )
 
-    def draw_fresh(self, num_images: int) -> Part:
-        """`num_images` of the reserve that no earlier generation of this chain was given, and no later one will be.
-        Assumes the policy asks for as many in every generation. Raises `DataError` when the reserve runs out."""
-        first, last = (self.generation - 1) * num_images, self.generation * num_images
+    def draw_fresh(self, num_images: int, num_used: int) -> Part:
+        """The next `num_images` of the reserve, after the `num_used` that earlier generations of this chain were given.
+        Raises `DataError` when the reserve runs out."""
+        first, last = num_used, num_used + num_images
         available = self.reserve.num_images if self.reserve else 0
         if self.reserve is None or last > available:
             raise DataError(
@@ -131,11 +131,12 @@ def window(history: History, num_generations: int, synthetic_ratio: Ratio, real_
     return Composition((real, *history.subsample(universe, num_synthetic).parts))
 
 
-def fresh(history: History, synthetic_ratio: float) -> Composition:
+def fresh(history: History, synthetic_ratio: Ratio) -> Composition:
     """As `blend`, but the real share is new every time, from the reserve (MAD's fresh data loop; 2602.16601)."""
-    num_synthetic = round(synthetic_ratio * history.budget)
-    real = history.draw_fresh(history.budget - num_synthetic)
-    return Composition((real, history.draw(history.synthetic[-1], num_synthetic)))
+    num_synthetic = [round(_at(synthetic_ratio, g) * history.budget) for g in range(1, history.generation + 1)]
+    num_fresh = [history.budget - n for n in num_synthetic]
+    real = history.draw_fresh(num_fresh[-1], num_used=sum(num_fresh[:-1]))
+    return Composition((real, history.draw(history.synthetic[-1], num_synthetic[-1])))
 
 
 POLICIES: dict[str, Policy] = {

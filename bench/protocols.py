@@ -12,8 +12,9 @@ from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 
-from bench.config import Config, from_hydra, identity
+from bench.config import Config, from_hydra, identity, to_dict
 from bench.errors import ConfigError
 
 
@@ -38,8 +39,15 @@ def check(config: Config) -> None:
     `config.protocol.deviations` instead. Does nothing where no protocol is in force."""
     if config.protocol.name is None:
         return
-    frozen, actual = flatten(frozen_values(compose_protocol(config.protocol.name))), flatten(identity(config))
-    actual["num_generations"] = config.num_generations
+    try:
+        protocol = compose_protocol(config.protocol.name)
+    except HydraException as error:
+        raise ConfigError("protocol.name", config.protocol.name, "there is no such file in conf/protocol/") from error
+    if (config.protocol.version, config.protocol.free) != (protocol.protocol.version, protocol.protocol.free):
+        raise ConfigError(
+            "protocol", to_dict(config.protocol), "version and free keys are the protocol's own, not a run's"
+        )
+    frozen, actual = flatten(frozen_values(protocol)), flatten(frozen_values(config))
     deviations: dict[str, list[Any]] = {}
     for key in sorted(frozen.keys() | actual.keys()):
         if key.startswith("protocol.") or frozen.get(key) == actual.get(key):

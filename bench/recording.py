@@ -52,7 +52,7 @@ def make_row(
         config=to_dict(config),
         config_hash=config_hash(config),
         protocol={k: v for k, v in to_dict(config.protocol).items() if k in ("name", "version", "deviations")},
-        environment={**environment.describe(), **shop.runtime.facts()},
+        environment={**environment.describe(), "command": environment.command(), **shop.runtime.facts()},
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         wall_seconds=round(wall_seconds, 3),
     )

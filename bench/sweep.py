@@ -18,8 +18,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from bench import protocols
-from bench.errors import BenchError, ConfigError
+from bench import generators, mixing, protocols
+from bench.errors import BenchError, ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def failed(error: Exception) -> str:
     text = str(error) if expected else "".join(traceback.format_exception(error))
     log.error("%s: %s", type(error).__name__, text)
     if hydra.mode is not RunMode.MULTIRUN:
-        sys.exit(WRONG_CONFIG if isinstance(error, ConfigError) else FAILED)
+        sys.exit(WRONG_CONFIG if isinstance(error, ConfigError | DataError) else FAILED)
     folder = Path(hydra.sweep.dir) / "failed"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{hydra.job.num}.txt").write_text(f"{overrides}\n{type(error).__name__}: {text}\n")
@@ -61,7 +61,10 @@ def check_values(overrides: Sequence[str]) -> list[BenchError]:
     errors: list[BenchError] = []
     for line in lines:
         try:
-            protocols.check(protocols.compose_config(line))
+            config = protocols.compose_config(line)
+            protocols.check(config)
+            generators.check(config.generator, config.data.resolution)
+            mixing.resolve(config.mixing)
         except BenchError as error:
             errors.append(error)
     return errors

@@ -130,6 +130,26 @@ def test_audit_notices_a_wrong_number(finished, key, capsys):
     assert f"generation 1: {key} is 0.51" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda row: row.update(seed=7), "seed is 7 in the ledger and 0"),
+        (lambda row: row.update(policy="replace"), "policy is 'replace' in the ledger and 'blend'"),
+        (lambda row: row["config"]["mixing"].update(synthetic_ratio=0.1), "config_hash is"),
+        (lambda row: row["config"]["mixing"].update(real_part="fixed"), "composes another training set"),
+        (lambda row: (row.update(seed=7), row["config"].update(seed=7)), "composes another training set"),
+    ],
+)
+def test_audit_notices_a_chain_that_says_it_is_another(finished, change, said, capsys):
+    directory, _ = finished
+    rows = [json.loads(line) for line in (directory / "ledger.jsonl").read_text().splitlines()]
+    for row in rows:
+        change(row)
+    (directory / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert audit.main([str(directory)]) == 1
+    assert said in capsys.readouterr().out
+
+
 def test_audit_notices_held_out_images_in_a_training_set(finished, capsys):
     directory, rows = finished
     store = Path(rows[2].store_dir)

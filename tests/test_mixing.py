@@ -122,6 +122,13 @@ def test_fresh_images_are_never_given_twice_and_run_out_with_an_error():
         planned(config, 7, num_reserve=200)
 
 
+def test_a_schedule_of_fresh_images_meets_none_twice():
+    config = c.FreshConfig(synthetic_ratio=[0.5, 0.0, 0.75])
+    rows = [at(config, g).parts[0].rows for g in (1, 2, 3)]
+    assert [len(r) for r in rows] == [20, 40, 10]
+    assert len(np.unique(np.concatenate(rows))) == 70
+
+
 def test_too_few_samples_are_noticed_before_training():
     with pytest.raises(DataError, match="raise num_samples"):
         planned(c.AugmentConfig(synthetic_per_real=2.0), 3)

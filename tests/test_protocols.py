@@ -59,6 +59,24 @@ def test_a_deviation_is_refused_by_name(override, key):
     assert error.value.key.startswith(key)
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["seed=7", "protocol.free.seed=[7]"],
+        ["generator.training.num_steps=5", "+protocol.free={generator.training.num_steps: []}"],
+        ["protocol.version=99"],
+    ],
+)
+def test_a_run_cannot_loosen_its_protocol(overrides):
+    with pytest.raises(ConfigError, match="the protocol's own"):
+        protocols.check(composed("protocol=collapse_v1_flowers", *overrides))
+
+
+def test_an_unknown_protocol_is_named():
+    with pytest.raises(ConfigError, match=r"protocol\.name='foo'"):
+        protocols.check(composed("protocol.name=foo", "protocol.version=1"))
+
+
 @pytest.mark.parametrize("override", ["mixing.synthetic_ratio=0.9", "seed=2", "runtime.device=cpu", "tracking=wandb"])
 def test_free_and_local_keys_may_be_set(override):
     protocols.check(composed("protocol=collapse_v1_flowers", override))

@@ -82,8 +82,8 @@ def find_subset(name: str | None, manifest: Manifest | None) -> Subset | None:
         return parse(Subset, path.read_text(), str(path))
     known = manifest.subsets if manifest is not None else {}
     if name not in known:
-        names = ", ".join(known) or "this source has no named ones"
-        raise DataError(f"data.subset={name!r}: must be one of {names}; or the path of a YAML file")
+        allowed = f"must be one of {', '.join(known)}, or" if known else "this source has no named subsets: give"
+        raise DataError(f"data.subset={name!r}: {allowed} the path of a YAML file")
     return known[name]
 
 

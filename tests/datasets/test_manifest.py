@@ -92,7 +92,7 @@ def test_a_wrong_file_is_refused_with_its_key(tmp_path, text, message):
 def test_unknown_names_list_what_there_is():
     with pytest.raises(DataError, match="must be one of twenty_classes, balanced, small"):
         find_subset("twnty", shipped()["cub200"])
-    with pytest.raises(DataError, match="no named ones"):
+    with pytest.raises(DataError, match="no named subsets"):
         find_subset("some", None)
     with pytest.raises(DataError, match="there is no such file"):
         find_subset("some.yaml", None)
@@ -124,7 +124,7 @@ def test_a_named_subset_of_an_archive_is_known_by_the_checksum(tmp_path, monkeyp
     images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
     np.savez(tmp_path / "x.npz", images=images, padding_bar_px=np.arange(20) % 2)
     config = NpzConfig(path=str(tmp_path / "x.npz"), subset="clean", resolution=8, num_heldout=2)
-    with pytest.raises(DataError, match="no named ones"):
+    with pytest.raises(DataError, match="no named subsets"):
         load_real(config)
     own = Manifest(
         "x",
