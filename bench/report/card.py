@@ -17,7 +17,7 @@ CARD = 1
 MUST_BE_EQUAL = ("data", "metrics")
 """Groups of the configuration in which two comparable results must agree. (A generator may differ: that is
 compared.)"""
-_NOT_NUMBERS = (*PLACES, "metrics.weights", "metrics.batch_size")
+_NOT_NUMBERS = (*PLACES, "metrics.weights")
 
 
 def card(study: Study) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Results cards: complete, repeatable, and compared only where that means something."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ import fabricate
 import pytest
 
 from bench import ledger
+from bench.config import DataConfig, MetricsConfig
 from bench.errors import LedgerError
 from bench.report import card, citing, compare
 from bench.report.study import Study, studies
@@ -48,6 +50,12 @@ def test_a_card_says_everything_needed_to_cite_and_repeat(tmp_path: Path) -> Non
     text = card.to_markdown(study, body)
     for said in ("tiny version 1", "floor: real images: 21", "python -m bench", "collapsed"):
         assert said in text
+
+
+def test_what_is_left_out_of_a_comparison_is_a_key_of_the_configuration() -> None:
+    groups = {"data": DataConfig.__subclasses__(), "metrics": [MetricsConfig]}
+    known = {f"{group}.{f.name}" for group, kinds in groups.items() for kind in kinds for f in dataclasses.fields(kind)}
+    assert set(card._NOT_NUMBERS) <= known
 
 
 def test_equal_conditions_of_another_run_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
