@@ -73,6 +73,8 @@ def _moved(study: Study, condition: Condition, metric: str, last: int) -> str:
         return ""
     places = digits([start.mean, end.mean])
     name = "FID" if metric == "fid" else metric
+    if last == 0:
+        return f"{name} {start.mean:.{places}f}"
     return f"{name} {start.mean:.{places}f} → {end.mean:.{places}f}"
 
 

@@ -56,6 +56,13 @@ def test_too_few_generations_allow_no_verdict(tmp_path: Path) -> None:
     assert verdicts.critical_words(None) == ""
 
 
+def test_a_single_generation_is_said_once(tmp_path: Path) -> None:
+    study = study_of(tmp_path, ratios=(1.0,), seeds=(0,), num_generations=1)
+    words = verdicts.verdict(study, study.conditions[0]).words
+    assert words.startswith(f"FID {fabricate.row(1.0, 0, 0).scores[0]['value']:.0f}; precision 0.")
+    assert "→" not in words
+
+
 def test_the_critical_ratio_lies_between_the_last_stable_and_the_first_collapsed(tmp_path: Path) -> None:
     study = study_of(tmp_path, ratios=(0.0, 0.5, 1.0), num_generations=5)
     found = verdicts.critical(study)
