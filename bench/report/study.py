@@ -299,7 +299,19 @@ def _notes(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
         notes.append("seeds per condition differ: " + ", ".join(f"{c} has {n}" for c, n in seeds_of.items()))
     if 1 in seeds_of.values():
         notes.append("conditions with a single seed have no interval: differences there may be noise")
-    return notes
+    return notes + [note for c, seeds in chains.items() if (note := _precisions(c, seeds))]
+
+
+def _precisions(condition: Condition, seeds: dict[int, Chain]) -> str:
+    """That one condition was computed in several number formats; "" where it was not."""
+    found: dict[str, set[int]] = {}
+    for seed, chain in seeds.items():
+        for row in chain.rows:
+            found.setdefault(str(row.environment.get("precision") or "unknown"), set()).add(seed)
+    if len(found) < 2:
+        return ""
+    said = [f"{precision}: {', '.join(map(str, sorted(numbers)))}" for precision, numbers in sorted(found.items())]
+    return f"{condition.label}: seeds were run in different precision ({'; '.join(said)}): it may be why they differ"
 
 
 def probes_path(chain: Chain, row: Row) -> Path | None:

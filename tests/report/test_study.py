@@ -119,6 +119,17 @@ def test_what_a_reader_must_know_is_noted(tmp_path: Path) -> None:
     assert "single seed" in notes
 
 
+def test_seeds_of_one_condition_in_different_precision_are_noted() -> None:
+    chains = []
+    for ratio, seed, precision in [(0.0, 0, "bf16"), (0.0, 1, "bf16"), (0.5, 0, "bf16"), (0.5, 1, "fp32")]:
+        row = fabricate.row(ratio, 0, seed)
+        row = dataclasses.replace(row, environment={**row.environment, "precision": precision})
+        chains.append(ledger.Chain(row.chain, Path(), [row]))
+    (study,) = studies(chains)
+    (note,) = [note for note in study.notes if "precision" in note]
+    assert note.startswith("0.50: seeds were run in different precision (bf16: 0; fp32: 1)")
+
+
 def test_artifacts_are_found_where_the_store_was_and_where_it_was_moved(tmp_path: Path) -> None:
     fabricate.sweep(tmp_path / "old", ratios=(0.0,), seeds=(0,), num_generations=1)
     (chain,) = ledger.read_runs([tmp_path / "old"])
