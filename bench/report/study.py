@@ -299,7 +299,23 @@ def _notes(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
         notes.append("seeds per condition differ: " + ", ".join(f"{c} has {n}" for c, n in seeds_of.items()))
     if 1 in seeds_of.values():
         notes.append("conditions with a single seed have no interval: differences there may be noise")
-    return notes + [note for c, seeds in chains.items() if (note := _precisions(c, seeds))]
+    notes += [note for c, seeds in chains.items() if (note := _precisions(c, seeds))]
+    return notes + _missing_floors([row for seeds in chains.values() for chain in seeds.values() for row in chain.rows])
+
+
+def _missing_floors(rows: list[Row]) -> list[str]:
+    """That there is no floor at the N of the samples, where real training images were too few for it."""
+    sizes: dict[str, set[int]] = {"samples": set(), "real_train": set()}
+    for row in rows:
+        for entry in row.scores:
+            if entry["reference"] == "heldout" and entry["subject"] in sizes:
+                sizes[entry["subject"]].add(entry["num_subject"])
+    largest = max(sizes["real_train"], default=0)
+    return [
+        f"no floor at N = {n}: there are too few training images for it, so real images were scored at N = {largest}"
+        for n in sorted(sizes["samples"] - sizes["real_train"])
+        if 0 < largest < n
+    ]
 
 
 def _precisions(condition: Condition, seeds: dict[int, Chain]) -> str:

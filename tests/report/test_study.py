@@ -130,6 +130,20 @@ def test_seeds_of_one_condition_in_different_precision_are_noted() -> None:
     assert note.startswith("0.50: seeds were run in different precision (bf16: 0; fp32: 1)")
 
 
+def test_a_floor_of_fewer_images_is_noted_and_never_shown_as_one_of_more() -> None:
+    row = fabricate.row(0.5, 0, 0)
+    assert not any("floor" in note for note in studies([ledger.Chain(row.chain, Path(), [row])])[0].notes)
+    scores = [
+        {**s, "num_subject": 512, "num_reference": 512} if s["subject"] == "real_train" else s for s in row.scores
+    ]
+    row = dataclasses.replace(row, scores=scores)
+    (study,) = studies([ledger.Chain(row.chain, Path(), [row])])
+    fid = study.primary("fid")
+    assert fid is not None and study.floor(fid) is None
+    (note,) = [note for note in study.notes if "floor" in note]
+    assert note.startswith("no floor at N = 1024") and note.endswith("real images were scored at N = 512")
+
+
 def test_artifacts_are_found_where_the_store_was_and_where_it_was_moved(tmp_path: Path) -> None:
     fabricate.sweep(tmp_path / "old", ratios=(0.0,), seeds=(0,), num_generations=1)
     (chain,) = ledger.read_runs([tmp_path / "old"])
