@@ -2,10 +2,12 @@
 
 import json
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import ledger
+from bench.errors import ConfigError
 from bench.report import card, citing, figures, overview, page, strip, survival, tables, verdicts
 from bench.report.study import Study, check_unmixed, studies
 
@@ -22,13 +24,14 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Report:
     """The report of the chains below `run_dirs`, into `out`. What cannot be shown (pictures gone, chains cut short) is
     named in the text and left out. mixed: whether different protocols or feature spaces may stand side by side.
 
-    Raises `LedgerError` where there is no ledger, or a damaged one, or where runs are mixed and should not be.
+    Raises `LedgerError` where there is no ledger, or a damaged one, or where runs are mixed and should not be, and
+    `ConfigError` where `out` cannot be written to.
     """
     chains = ledger.read_runs(run_dirs)
     if not mixed:
         check_unmixed(chains)
     found = studies(chains)
-    out.mkdir(parents=True, exist_ok=True)
+    _make_writable(out)
     texts: list[str] = []
     pictures: list[Path] = []
     missing: list[str] = []
@@ -57,6 +60,14 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Report:
         (out / name).write_text(content, encoding="utf-8")
     html = page.page(found, files, missing, out)
     return Report([html, *(out / name for name in files), *pictures], text)
+
+
+def _make_writable(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise ConfigError("out", str(out), f"must be a directory that can be written to ({error.strerror})") from error
 
 
 def _shortened(lines: list[str], most: int = 5) -> list[str]:

@@ -147,6 +147,18 @@ def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFi
     assert "no such file or directory" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("out", ["file", "file/below", "/proc/nowhere/below", "/proc"])
+def test_a_place_that_cannot_be_written_to_is_refused(
+    tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = fabricate.sweep(tmp_path, ratios=(0.0,), seeds=(0,), num_generations=1, pictures=False)
+    (tmp_path / "file").write_text("kept")
+    assert command.main([str(sweep), "--out", str(tmp_path / out)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and f"out='{tmp_path / out}': must be a directory" in captured.err
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 def test_the_report_needs_no_torch() -> None:
     code = "import sys, bench.report.__main__; assert 'torch' not in sys.modules, 'torch'"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
