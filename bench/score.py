@@ -142,6 +142,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     from bench.runtime import resolve
 
     sets = {name: read_images(path, options.resolution) for name, path in _paths(options).items()}
+    _check_resolutions(sets)
     real, fake = sets["real"], sets["fake"]
     smaller = min(len(real.images), len(fake.images))
     n = smaller if options.num_images is None else options.num_images
@@ -205,6 +206,17 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         "seed": options.seed,
         "rows": rows,
     }
+
+
+def _check_resolutions(sets: dict[str, ImageSet]) -> None:
+    """Enlarging inside a feature extractor blurs: sets of two resolutions differ by that alone."""
+    sides = {name: images.images.shape[-1] for name, images in sets.items()}
+    if len(set(sides.values())) > 1:
+        seen = ", ".join(f"--{name} {side} px" for name, side in sides.items())
+        raise DataError(
+            f"the sets differ in resolution: {seen}; give --resolution {min(sides.values())}, which resizes the "
+            "pictures of folders, or resize arrays and pools beforehand"
+        )
 
 
 def _controls(

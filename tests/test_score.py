@@ -84,6 +84,18 @@ def test_folders_are_scored_as_they_are(tmp_path):
     assert score.read_images(str(tmp_path), resolution=16).images.shape == (12, 3, 16, 16)
 
 
+def test_sets_of_different_resolution_are_refused(tmp_path, capsys):
+    np.save(tmp_path / "real.npy", pictures(16))
+    (tmp_path / "fake").mkdir()
+    for i, picture in enumerate(pictures(16, seed=1, size=24)):
+        Image.fromarray(picture.transpose(1, 2, 0)).save(tmp_path / "fake" / f"{i}.png")
+    arguments = ["--real", str(tmp_path / "real.npy"), "--fake", str(tmp_path / "fake")]
+    code, out, err = run(capsys, *arguments)
+    assert code == 1 and out == ""
+    assert "--real 16 px, --fake 24 px; give --resolution 16" in err
+    assert run(capsys, *arguments, "--resolution", "16", "--scores", "diversity")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
