@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import current_process
 
 from rich.console import Console as RichConsole
 from rich.console import Group
@@ -45,7 +46,7 @@ class Console:
         """A stage at work; yields the `Progress` that it reports to."""
         if self._rich.quiet:
             yield silent
-        elif self._rich.is_terminal:
+        elif self._rich.is_terminal and current_process().name == "MainProcess":  # one live view, not one a worker
             with self._live(name, unit) as report:
                 yield report
         else:
