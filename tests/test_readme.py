@@ -83,6 +83,14 @@ def first_choice(override: str) -> str:
     return f"{key}={value}" if value.startswith(("[", "{")) else f"{key}={value.split(',')[0]}"
 
 
+def test_what_it_links_to_exists_and_nothing_is_left_to_fill_in():
+    text = README.read_text()
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
+    assert links
+    assert all((ROOT / link).exists() for link in links)
+    assert not re.findall(r"^[A-Z_]{4,}$|TODO|TBD|FIXME", text, re.MULTILINE)
+
+
 def test_make_targets_named_in_the_readme_exist():
     named = set(re.findall(r"`make ([a-z-]+)`", README.read_text()))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
