@@ -15,7 +15,7 @@ register_schemas()
 
 
 @hydra.main(version_base="1.3", config_path="pkg://bench.conf", config_name="config")
-def main(tree: DictConfig) -> str:
+def app(tree: DictConfig) -> str:
     """Runs one chain and returns its directory. Exit status: 0 done; 1 a chain failed; 2 the configuration is wrong;
     75 stopped by SIGTERM with everything saved: the same command goes on."""
     try:
@@ -31,6 +31,15 @@ def main(tree: DictConfig) -> str:
         sys.exit(interrupt.EXIT_STATUS)
     except Exception as error:
         return sweep.failed(error)
+
+
+def main() -> None:
+    """The command line. Ctrl-C ends it with status 130 and a word on how to go on, in a sweep as in a single run."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("Interrupted. The same command again goes on from the last checkpoint.", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

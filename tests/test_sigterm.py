@@ -1,4 +1,5 @@
-"""SIGTERM to the command line: what was trained is saved, the exit status says so, and the same command goes on."""
+"""SIGTERM and Ctrl-C on the command line: what was trained is kept, the exit status and a line say so, and the same
+command goes on."""
 
 import os
 import signal
@@ -19,13 +20,13 @@ def command(overrides: list[str], *more: str) -> list[str]:
     return [sys.executable, "-m", "bench", *more, *overrides, *LONG]
 
 
-def terminate_in_training(overrides: list[str], store: Path, *more: str) -> tuple[int, str]:
-    """Starts a run, sends it SIGTERM after its first checkpoint, and returns its exit status and stderr."""
+def stop_in_training(number: signal.Signals, overrides: list[str], store: Path, *more: str) -> tuple[int, str]:
+    """Starts a run, sends it a signal after its first checkpoint, and returns its exit status and stderr."""
     process = subprocess.Popen(command(overrides, *more), stderr=subprocess.PIPE, text=True, start_new_session=True)
     while process.poll() is None and not list(store.glob("work/train/*/step-*.safetensors")):
         time.sleep(0.005)
     assert process.returncode is None, process.communicate()
-    os.killpg(process.pid, signal.SIGTERM)  # a cluster tells every process of a job
+    os.killpg(process.pid, number)  # a cluster tells every process of a job
     _, said = process.communicate(timeout=60)
     return process.returncode, said
 
@@ -34,7 +35,7 @@ def terminate_in_training(overrides: list[str], store: Path, *more: str) -> tupl
 def test_sigterm_saves_and_the_same_command_goes_on(tiny: list[str], tmp_path: Path, mode: str) -> None:
     store = tmp_path / "outputs" / "store"
     more = ["-m", "seed=0,1"] if mode == "sweep" else []
-    status, said = terminate_in_training(tiny, store, *more)
+    status, said = stop_in_training(signal.SIGTERM, tiny, store, *more)
     assert status == EXIT_STATUS, said
     assert "saving a checkpoint" in said
     assert not list(store.glob("train/*/*")), "and a sweep does not go on to its next chain"
@@ -45,3 +46,17 @@ def test_sigterm_saves_and_the_same_command_goes_on(tiny: list[str], tmp_path: P
     runs = [path for path in (tmp_path / "outputs").iterdir() if path.name != "store"]
     resumed = {chain.rows[0].seed: chain.rows[0].train["resumed_from_step"] for chain in ledger.read_runs(runs)}
     assert resumed == ({0: step, 1: 0} if mode == "sweep" else {0: step})
+
+
+@pytest.mark.parametrize("mode", ["run", pytest.param("sweep", marks=pytest.mark.slow)])
+def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tiny: list[str], tmp_path: Path, mode: str) -> None:
+    more = ["-m", "seed=0,1"] if mode == "sweep" else []
+    status, said = stop_in_training(signal.SIGINT, tiny, tmp_path / "outputs" / "store", *more)
+    assert status == 130, said
+    assert "The same command again goes on" in said
+    assert "Traceback" not in said
+
+    assert subprocess.run(command(tiny, *more), capture_output=True).returncode == 0
+    runs = [path for path in (tmp_path / "outputs").iterdir() if path.name != "store"]
+    resumed = {chain.rows[0].seed: chain.rows[0].train["resumed_from_step"] for chain in ledger.read_runs(runs)}
+    assert resumed[0] >= 30
