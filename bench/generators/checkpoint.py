@@ -3,13 +3,14 @@
 import hashlib
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+
+from bench.disk import fsync
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +25,9 @@ def save(directory: Path, step: int, tensors: dict[str, torch.Tensor], about: di
     copies = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     header = {**about, "step": step, "sha256": _sha256(copies)}
     save_file(copies, partial, metadata={"about": json.dumps(header)})
-    _flush(partial)
+    fsync(partial)
     partial.rename(path)
-    _flush(directory)
+    fsync(directory)
     for old in _newest_first(directory)[_KEPT:]:
         old.unlink()
     return path
@@ -65,11 +66,3 @@ def _sha256(tensors: dict[str, torch.Tensor]) -> str:
         digest.update(name.encode() + b"\0")
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -3,13 +3,13 @@
 import contextlib
 import hashlib
 import json
-import os
 import platform
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.disk import fsync
 from bench.store.specs import canonical
 
 SPEC, MANIFEST = "spec.json", "manifest.json"
@@ -102,14 +102,6 @@ def size_of(directory: Path) -> tuple[int, int]:
             if path.is_file():
                 total, count = total + path.stat().st_size, count + 1
     return total, count
-
-
-def fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def remove(path: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.disk import fsync
 from bench.errors import StoreError
 from bench.store import files, lease
 from bench.store.specs import spec_hash
@@ -161,7 +162,7 @@ class Store:
             log.warning("%s was published by another process meanwhile: using that", final)
         else:
             _verified[final] = files.stamp(final)  # its bytes were hashed a moment ago
-        files.fsync(final.parent)
+        fsync(final.parent)
 
     @contextmanager
     def _explaining(self, key: str) -> Iterator[None]:
