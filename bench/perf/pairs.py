@@ -1,0 +1,79 @@
+"""Two ways to do the same work, timed in turn: the machine's drift falls on both, and their ratio stays."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Work = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The smallest, middle and largest of some values."""
+
+    low: float
+    median: float
+    high: float
+
+    @staticmethod
+    def of(values: list[float]) -> "Spread":
+        return Spread(min(values), statistics.median(values), max(values))
+
+    def __str__(self) -> str:
+        return f"{self.low:.3g}–{self.median:.3g}–{self.high:.3g}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row of the table. ours, theirs: seconds per unit of work, one entry a pair, in the order they were taken.
+
+    target: the ratio to reach, None where there is none. notes: what else was measured, by name.
+    """
+
+    row: str
+    peer: str
+    unit: str
+    ours: list[float]
+    theirs: list[float]
+    target: float | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ratio(self) -> Spread:
+        """How many times faster we are, pair by pair."""
+        return Spread.of([b / a for a, b in zip(self.ours, self.theirs, strict=True)])
+
+    @property
+    def reached(self) -> bool | None:
+        return None if self.target is None else self.ratio.median >= self.target
+
+
+def alternate(ours: Work, theirs: Work, num_pairs: int, warmup: bool = True) -> tuple[list[float], list[float]]:
+    """Seconds of each, run in turn; which of the two goes first changes from pair to pair."""
+    if warmup:
+        ours()
+        theirs()
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for pair in range(num_pairs):
+        for which in (0, 1) if pair % 2 == 0 else (1, 0):
+            seconds[which].append(timed((ours, theirs)[which]))
+    return seconds
+
+
+def timed(work: Work) -> float:
+    """Wall-clock seconds of one run, with the device's queue drained at both ends."""
+    drain()
+    started = time.perf_counter()
+    work()
+    drain()
+    return time.perf_counter() - started
+
+
+def drain() -> None:
+    """Waits for everything a CUDA device has been given to do."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
