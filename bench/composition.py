@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from bench.errors import DataError
-from bench.pool import REAL, Pool
+from bench.pool import REAL, Gathered, Pool
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,6 @@ class Composition:
         refs = [PoolRef(p["id"], p["num_images"], p["generation"]) for p in about["pools"]]
         return Composition(tuple(Part(ref, row[pool == i]) for i, ref in enumerate(refs)))
 
-    def images(self, pools: dict[str, Pool]) -> np.ndarray:
-        """uint8 (N, 3, H, W): the training images, gathered from `pools` by id."""
-        return np.concatenate([pools[part.pool.id].images[part.rows] for part in self.parts])
+    def images(self, pools: dict[str, Pool]) -> Gathered:
+        """uint8 (N, 3, H, W): the training images, read from `pools` (by id) when they are asked for."""
+        return Gathered([(pools[part.pool.id].images, part.rows) for part in self.parts])

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from zipfile import BadZipFile
 
 import numpy as np
@@ -18,6 +18,21 @@ from bench.errors import DataError
 
 REAL = -1
 """Generation of birth of a real image."""
+
+
+class Images(Protocol):
+    """What a training reads: uint8 (N, 3, H, W), an array in memory or on disk, or rows of several (`Gathered`)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
+        """Copies of the images at rows, int64 (n,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,11 +150,39 @@ class Pool:
         return pool
 
 
-def check_images(images: np.ndarray) -> None:
-    """uint8 (N, 3, H, H), or a `DataError` that says what it is instead."""
+class Gathered:
+    """Rows of several sets of images, one set after the other, as one: nothing is copied but what is asked for."""
+
+    def __init__(self, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        """parts: (images, rows), at least one; rows: int64 (n,). Raises `DataError` where the images of two parts
+        differ in shape or dtype."""
+        kinds = sorted({(images.shape[1:], str(images.dtype)) for images, _ in parts})
+        if len(kinds) > 1:
+            raise DataError(f"images of different kinds cannot be trained on together: {kinds}")
+        self.parts = [(np.asarray(images), rows) for images, rows in parts]
+        self.ends = np.cumsum([len(rows) for _, rows in parts])
+        self.shape = (int(self.ends[-1]), *parts[0][0].shape[1:])
+        self.dtype = parts[0][0].dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
+        """rows: int64 (n,), each in [0, N). Returns a new array (n, 3, H, W)."""
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        part_of = np.searchsorted(self.ends, rows, side="right")
+        for part in np.unique(part_of):
+            here = part_of == part
+            images, chosen = self.parts[part]
+            found[here] = images[chosen[rows[here] - self.ends[part]]]  # counted from the part's end
+        return found
+
+
+def check_images(images: Images) -> None:
+    """uint8 (N, 3, H, H), or a `DataError` that says what it is instead. Looks at no pixel."""
     if images.dtype != np.uint8:
         raise DataError(f"images have dtype {images.dtype}, expected uint8")
-    if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
+    if len(images.shape) != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
         raise DataError(f"images have shape {images.shape}, expected (N, 3, H, H)")
 
 

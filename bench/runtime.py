@@ -1,6 +1,7 @@
 """Where the work runs: `RuntimeConfig` resolved against this machine, with every fallback said and recorded."""
 
 import logging
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,6 +71,19 @@ def resolve(config: RuntimeConfig) -> Runtime:
         autocast = torch.bfloat16
     compile_ = config.compile if config.compile is not None else device.type == "cuda"
     return Runtime(device, autocast, compile_)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be had on a device, those included that torch keeps for itself and does not use. On the CPU
+    those that can be had without swapping, as Linux estimates them; elsewhere all of the machine's."""
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
+    meminfo = Path("/proc/meminfo")
+    for line in meminfo.read_text().splitlines() if meminfo.exists() else []:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.config import DDPMConfig, GeneratorConfig
 from bench.errors import ConfigError
+from bench.pool import Images
 
 if TYPE_CHECKING:
     from bench.runtime import Runtime
@@ -35,7 +36,7 @@ def check(config: GeneratorConfig, resolution: int) -> None:
 
 def fit(
     config: GeneratorConfig,
-    images: np.ndarray,
+    images: Images,
     *,
     seed: int,
     out: Path,

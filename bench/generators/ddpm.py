@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
@@ -27,7 +26,7 @@ from bench.generators import checkpoint
 from bench.generators.batches import Batch, Batches
 from bench.generators.network import Process, autocast, build_process, build_scheduler, build_unet, place
 from bench.generators.specs import check, train_spec
-from bench.pool import check_images
+from bench.pool import Images, check_images
 from bench.runtime import Runtime, silent
 from bench.seeds import derive_seed
 
@@ -39,7 +38,7 @@ WATCH = 100
 
 def fit(
     config: DDPMConfig,
-    images: np.ndarray,
+    images: Images,
     *,
     seed: int,
     out: Path,
@@ -75,7 +74,7 @@ def fit(
     healthy = torch.zeros((), dtype=torch.int64, device=device)  # steps with a finite loss, of those not yet looked at
     watched = start
     started = time.monotonic()
-    with interrupt.deferred():
+    with interrupt.deferred(), batches:
         for step in range(start, training.num_steps):
             loss_sum += train.gradient(process, batches.draw(step, config.noise.num_timesteps), step)
             healthy += loss_sum.isfinite()  # once it is not, it stays so
@@ -117,6 +116,7 @@ def fit(
         "images_per_second": (training.num_steps - start) * training.batch_size / seconds if seconds else None,
         "resumed_from_step": start,
         "num_micro_batches": train.num_micro_batches,
+        "data": batches.data,
     }
 
 

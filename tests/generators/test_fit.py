@@ -187,28 +187,6 @@ def test_checkpoint_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.Monke
     assert found is not None and found[1]["step"] == 1 and torch.equal(found[0]["a"], torch.ones(2))
 
 
-def test_batches_take_every_image_once_per_epoch(images: np.ndarray) -> None:
-    batches = Batches(images, TrainingConfig(batch_size=8), seed=0, device=torch.device("cpu"))
-    rows = torch.cat([batches.rows(step) for step in range(5)])  # 40 rows: two epochs of 20, two batches straddling
-    assert sorted(rows[:20].tolist()) == sorted(rows[20:].tolist()) == list(range(20))
-    assert rows[:20].tolist() != rows[20:].tolist()
-    few = Batches(images[:3], TrainingConfig(batch_size=8), seed=0, device=torch.device("cpu"))
-    assert sorted(few.rows(0)[:6].tolist()) == [0, 0, 1, 1, 2, 2]
-
-
-def test_batches_are_scaled_and_flipped(images: np.ndarray) -> None:
-    scaled = torch.from_numpy(images).float() / 127.5 - 1
-    for flip in (False, True):
-        batches = Batches(images, TrainingConfig(batch_size=64, horizontal_flip=flip), 0, torch.device("cpu"))
-        x0, eps, t = batches.draw(3, 100)
-        plain = scaled[batches.rows(3)]
-        is_plain = (x0 == plain).flatten(1).all(1)
-        is_flipped = (x0 == plain.flip(-1)).flatten(1).all(1)
-        assert (is_plain | is_flipped).all()
-        assert is_flipped.any() == flip and is_plain.any()
-        assert eps.shape == x0.shape and t.min() >= 0 and t.max() < 100
-
-
 def test_learning_rate() -> None:
     def rates(decay: str, *steps: int) -> list[float]:
         training = TrainingConfig(num_steps=110, learning_rate=1.0, warmup_steps=10, decay=decay)

@@ -1,0 +1,244 @@
+"""What a step draws: every image once per epoch, and the same bytes wherever the images are kept."""
+
+import hashlib
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench import generators
+from bench.config import DDPMConfig, TrainingConfig
+from bench.generators import batches
+from bench.generators.batches import AHEAD, RESIDENT_SHARE, Batches, OnDevice, Streamed
+from bench.pool import Gathered, Images
+from bench.runtime import Runtime, free_memory
+
+Make = Callable[..., DDPMConfig]
+
+CPU = torch.device("cpu")
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")],
+    ),
+]
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device with no memory left: images are streamed."""
+    monkeypatch.setattr(batches, "free_memory", lambda device: 0)
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("training-images")]
+
+
+def drawn(images: Images, training: TrainingConfig, steps: range, device: str = "cpu") -> list[bytes]:
+    """Images, noise and timesteps of each step."""
+    with Batches(images, training, 5, torch.device(device)) as source:
+        return [
+            b"".join(part.cpu().numpy().tobytes() for part in parts) for parts in (source.draw(s, 100) for s in steps)
+        ]
+
+
+@pytest.fixture
+def forms(images: np.ndarray, tmp_path: Path) -> dict[str, Images]:
+    """The same 20 images in memory, on disk, and as rows of two pools on disk."""
+    np.save(tmp_path / "whole.npy", images)
+    order = np.random.default_rng(3).permutation(20)
+    np.save(tmp_path / "a.npy", images[order[:12]])
+    np.save(tmp_path / "b.npy", images[order[12:]])
+    a, b = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "ab")
+    back = np.argsort(order)
+    parts = [((a, row) if row < 12 else (b, row - 12)) for row in back]
+    return {
+        "memory": images,
+        "mapped": np.load(tmp_path / "whole.npy", mmap_mode="r"),
+        "gathered": Gathered([(pool, np.array([row])) for pool, row in parts]),
+    }
+
+
+def test_every_image_once_per_epoch(images: np.ndarray) -> None:
+    order = batches.Order(20, TrainingConfig(batch_size=8), 0, CPU)
+    rows = torch.cat([order.rows(step) for step in range(5)])  # 40 rows: two epochs of 20, two batches straddling
+    assert sorted(rows[:20].tolist()) == sorted(rows[20:].tolist()) == list(range(20))
+    assert rows[:20].tolist() != rows[20:].tolist()
+    few = batches.Order(3, TrainingConfig(batch_size=8), 0, CPU)
+    assert sorted(few.rows(0)[:6].tolist()) == [0, 0, 1, 1, 2, 2]
+
+
+def test_scaled_and_flipped(images: np.ndarray) -> None:
+    scaled = torch.from_numpy(images).float() / 127.5 - 1
+    for flip in (False, True):
+        training = TrainingConfig(batch_size=64, horizontal_flip=flip)
+        x0, eps, t = Batches(images, training, 0, CPU).draw(3, 100)
+        plain = scaled[batches.Order(20, training, 0, CPU).rows(3)]
+        is_plain = (x0 == plain).flatten(1).all(1)
+        is_flipped = (x0 == plain.flip(-1)).flatten(1).all(1)
+        assert (is_plain | is_flipped).all()
+        assert is_flipped.any() == flip and is_plain.any()
+        assert eps.shape == x0.shape and t.min() >= 0 and t.max() < 100
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("form", ["memory", "mapped", "gathered"])
+@pytest.mark.parametrize("batch_size", [8, 48])  # batches that straddle two epochs, and three
+def test_streamed_draws_are_the_resident_ones(
+    forms: dict[str, Images], form: str, batch_size: int, device: str, request: pytest.FixtureRequest
+) -> None:
+    training = TrainingConfig(batch_size=batch_size, num_steps=12, horizontal_flip=True)
+    resident = drawn(forms["memory"], training, range(12), device)
+    assert len(set(resident)) == 12
+    assert drawn(forms[form], training, range(12), device) == resident
+    request.getfixturevalue("full")
+    assert drawn(forms[form], training, range(12), device) == resident
+    assert drawn(forms[form], training, range(7, 12), device) == resident[7:]  # a resumed training
+
+
+def test_images_copied_to_a_device_are_the_same(forms: dict[str, Images], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What CUDA does, on the CPU: in blocks that do not divide the number of images."""
+    monkeypatch.setattr(batches, "_BLOCK", 7)
+    training = TrainingConfig(batch_size=8)
+    copied = OnDevice(forms["gathered"], training, 5, CPU)
+    in_place = batches.InPlace(forms["memory"], training, 5)
+    for step in (0, 4, 2):
+        assert torch.equal(copied.pixels(step), in_place.pixels(step))
+
+
+def test_a_whole_training_streamed(
+    tiny: Make, cpu: Runtime, forms: dict[str, Images], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    class Cut(Exception):
+        pass
+
+    def cut(done: int, total: int) -> None:
+        if done == 6:
+            assert threads()
+            raise Cut
+
+    def fit(name: str, images: Images, progress: Any = None) -> dict[str, Any]:
+        at = {"out": tmp_path / name, "work": tmp_path / f"{name}-work"}
+        return generators.fit(tiny(), images, seed=3, runtime=cpu, progress=progress, **at)
+
+    def weights(name: str) -> str:
+        return hashlib.sha256((tmp_path / name / "unet/diffusion_pytorch_model.safetensors").read_bytes()).hexdigest()
+
+    assert fit("resident", forms["memory"])["data"] == "resident"
+    request.getfixturevalue("full")
+    assert fit("streamed", forms["gathered"])["data"] == "streamed"
+    with pytest.raises(Cut):
+        fit("cut", forms["gathered"], cut)
+    assert threads() == []
+    assert fit("cut", forms["gathered"])["resumed_from_step"] == 4
+    assert weights("resident") == weights("streamed") == weights("cut")
+    assert threads() == []
+
+
+def test_the_choice_is_by_free_memory_and_said(
+    images: np.ndarray, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for spare, expected in ((0, "resident"), (-1, "streamed")):
+        monkeypatch.setattr(batches, "free_memory", lambda device, n=spare: math.ceil(images.size / RESIDENT_SHARE) + n)
+        with Batches(images, TrainingConfig(), 0, CPU) as source:
+            assert source.data == expected
+        assert caplog.messages[-1].endswith(f"free on cpu: {expected}")
+
+
+class Watched:
+    """Images that count how many are being asked for, and fail from the n-th time on."""
+
+    def __init__(self, images: np.ndarray, good: int) -> None:
+        self.images, self.good, self.asked = images, good, 0
+        self.shape, self.dtype = images.shape, images.dtype
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        self.asked += 1
+        if self.asked > self.good:
+            raise OSError(5, "the disk is gone")
+        return self.images[rows]
+
+
+@pytest.mark.usefixtures("full")
+def test_what_goes_wrong_in_the_thread_stops_the_training(
+    tiny: Make, cpu: Runtime, images: np.ndarray, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+    with pytest.raises(OSError, match="the disk is gone"):
+        generators.fit(
+            tiny(),
+            Watched(images, good=6),
+            seed=0,
+            out=tmp_path / "out",
+            work=tmp_path / "work",
+            runtime=cpu,
+            progress=lambda done, total: seen.append(done),
+        )
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert threads() == []
+    assert not (tmp_path / "out").exists()
+
+
+def settled(images: Watched) -> int:
+    """How many times it was asked once nobody asks any more."""
+    before = -1
+    while before != images.asked:
+        before = images.asked
+        time.sleep(0.05)
+    return before
+
+
+def test_a_few_steps_ahead_and_none_beyond_the_last(images: np.ndarray) -> None:
+    watched = Watched(images, good=100)
+    stream = Streamed(watched, TrainingConfig(batch_size=8, num_steps=7), 0, CPU)
+    try:
+        stream.pixels(0)
+        assert settled(watched) == 1 + AHEAD
+        for step in range(1, 7):
+            stream.pixels(step)
+        assert settled(watched) == 7
+    finally:
+        stream.close()
+
+
+@pytest.fixture
+def strict() -> Iterator[Callable[[], None]]:
+    """strict(): from here to the end of the test whatever waits for the device is an error."""
+    yield lambda: torch.cuda.set_sync_debug_mode("error")
+    torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("where", ["resident", "streamed"])
+def test_no_draw_waits_for_the_device(
+    images: np.ndarray, where: str, strict: Callable[[], None], request: pytest.FixtureRequest
+) -> None:
+    if where == "streamed":
+        request.getfixturevalue("full")
+    training = TrainingConfig(batch_size=8, num_steps=40, horizontal_flip=True)
+    with Batches(images, training, 0, torch.device("cuda")) as source:
+        assert source.data == where
+        source.draw(0, 100)
+        strict()
+        total = sum(source.draw(step, 100)[0].sum() for step in range(1, 40))  # 16 epochs
+        torch.cuda.set_sync_debug_mode("default")
+    assert math.isfinite(float(total))
+
+
+def test_free_memory() -> None:
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 2**20 < free_memory(CPU) <= machine
