@@ -10,7 +10,7 @@ import torch
 
 from bench.errors import MetricError
 from bench.metrics.checks import canonical_order, check_features, check_pair
-from bench.metrics.neighbours import ROUNDING, nearest, squared_norms
+from bench.metrics.neighbours import ROUNDING, Features, Points, nearest, paired
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,15 @@ class Copying:
 
 
 def copying_scores(
-    subject: np.ndarray,
-    heldout: np.ndarray,
+    subject: Features,
+    heldout: Features,
     training: np.ndarray,
     quantile: float = 0.01,
     seed: int = 0,
     device: str | torch.device = "cpu",
 ) -> Copying:
-    """Five scores of float (N, d) samples against float (M, d) held-out and float (T, d) training features.
+    """Five scores of float (N, d) samples against float (M, d) held-out and float (T, d) training features; the first
+    two given as arrays or, checked before, as `Points`.
 
     nn_distance_training, nn_distance_heldout: median distance of a sample to its nearest image in each set, both
         cut to min(T, M) images by a seeded draw, as distances shrink with the size of a set. Lower is nearer.
@@ -50,29 +51,44 @@ def copying_scores(
 
     Raises `MetricError` for unsound features, different widths, or fewer than two training images.
     """
-    check_pair(subject, heldout, equal_n=False)
+    if isinstance(subject, np.ndarray) and isinstance(heldout, np.ndarray):
+        check_pair(subject, heldout, equal_n=False)
     check_features(training, "training")
-    if training.shape[1] != subject.shape[1]:
-        raise MetricError(f"feature widths differ: subject {subject.shape[1]}, training {training.shape[1]}")
+    samples, new = paired(subject, heldout, device)
+    width = samples.features.shape[1]
+    if training.shape[1] != width:
+        raise MetricError(f"feature widths differ: subject {width}, training {training.shape[1]}")
+    centre = new.centre.cpu().numpy()
+    old = Points.of(training, centre, device)
+    to_old, neighbour = (x[:, 0] for x in nearest(samples, old, 1))
     rng = np.random.default_rng(seed)
-    size = min(len(training), len(heldout))
-    centre = heldout.mean(axis=0, dtype=np.float64)
+    size = min(len(old), len(new))
 
-    def to_nearest(queries: np.ndarray, points: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        squared, indices = nearest(queries, points, k, centre, device)
-        return np.sqrt(squared[:, k - 1]), indices[:, 0]
+    def to_nearest(points: Points) -> torch.Tensor:
+        """Squared distance of each sample to the nearest of `size` of these points."""
+        chosen = np.sort(rng.permutation(len(points))[:size])
+        if len(points) == size:
+            return to_old if points is old else nearest(samples, points, 1)[0][:, 0]
+        some = canonical_order(points.features.cpu().numpy())[chosen]
+        return nearest(samples, Points.of(some, centre, device), 1)[0][:, 0]
 
-    own = to_nearest(subject, canonical_order(training)[np.sort(rng.permutation(len(training))[:size])])[0]
-    new = to_nearest(subject, canonical_order(heldout)[np.sort(rng.permutation(len(heldout))[:size])])[0]
-    distance, neighbour = to_nearest(subject, training)
-    spacing = to_nearest(training, training, k=2)[0]
-    usual = np.quantile(to_nearest(heldout, training)[0], quantile)
-    slack = 2 * ROUNDING * squared_norms(subject, centre)  # a copy of one of two twins is no new image
+    to_training, to_heldout = to_nearest(old), to_nearest(new)
+    spacing = old.own_distances(1)[:, 0]
+    usual = np.quantile(nearest(new, old, 1)[0].sqrt().cpu().numpy(), quantile)
+    slack = 2 * ROUNDING * samples.norms  # a copy of one of two twins is no new image
     return Copying(
-        nn_distance_training=float(np.median(own)),
-        nn_distance_heldout=float(np.median(new)),
-        closer_to_training=float((own < new).mean() + 0.5 * (own == new).mean()),
-        authenticity=float((distance**2 > spacing[neighbour] ** 2 + slack).mean()),
-        near_copy_rate=float((distance < usual).mean()),
+        nn_distance_training=_median(to_training.sqrt()),
+        nn_distance_heldout=_median(to_heldout.sqrt()),
+        closer_to_training=_share(to_training < to_heldout) + 0.5 * _share(to_training == to_heldout),
+        authenticity=_share(to_old > spacing[neighbour] + slack),
+        near_copy_rate=_share(to_old.sqrt() < usual),
         num_compared=size,
     )
+
+
+def _share(true: torch.Tensor) -> float:
+    return float(true.double().mean())
+
+
+def _median(values: torch.Tensor) -> float:
+    return float(np.median(values.cpu().numpy()))

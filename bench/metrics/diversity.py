@@ -7,7 +7,10 @@ from torch.nn import functional as F
 
 from bench.errors import MetricError
 from bench.metrics.checks import check_features, check_k
-from bench.metrics.neighbours import BLOCK, ROUNDING, nearest, squared_norms
+from bench.metrics.neighbours import ROUNDING, Features, Points
+
+BLOCK = 1024
+"""Images whose features are held in float64 at a time."""
 
 
 def vendi_score(features: np.ndarray, device: str | torch.device = "cpu") -> float:
@@ -38,7 +41,7 @@ def _directions(features: np.ndarray, device: str | torch.device) -> torch.Tenso
     return F.normalize(torch.from_numpy(features.astype(np.float64)).to(device), dim=1)
 
 
-def entropy_estimate(features: np.ndarray, k: int, device: str | torch.device = "cpu") -> float:
+def entropy_estimate(features: Features, k: int, device: str | torch.device = "cpu") -> float:
     """Differential entropy in nats per feature, after Kozachenko & Leonenko (1987), with k neighbours:
     [ψ(N) - ψ(k) + log V_d + (d / N) Σ log r_k(i)] / d, where V_d is the volume of the unit ball.
 
@@ -47,19 +50,18 @@ def entropy_estimate(features: np.ndarray, k: int, device: str | torch.device = 
     than d dimensions. A pair of twins has r = 0 and entropy minus infinity; such radii are raised to the
     rounding of the distances, so exact copies weigh heavily and finitely. Blind to quality.
     """
-    check_features(features, "entropy")
-    n, dimension = features.shape
+    points = _points(features, "entropy", device)
+    n, dimension = points.features.shape
     check_k(k, n)
-    centre = features.mean(axis=0, dtype=np.float64)
-    squared = nearest(features, features, k + 1, centre, device)[0][:, k]
-    smallest = ROUNDING * max(float(squared_norms(features, centre).mean()), np.finfo(np.float64).tiny)
-    mean_log_radius = 0.5 * np.log(np.maximum(squared, smallest)).mean()
+    squared = points.own_distances(k)[:, k - 1]
+    smallest = ROUNDING * max(float(points.spread), torch.finfo(torch.float64).tiny)
+    mean_log_radius = float(0.5 * squared.clamp(min=smallest).log().mean())
     log_volume = dimension / 2 * np.log(np.pi) - gammaln(dimension / 2 + 1)
     return float((digamma(n) - digamma(k) + log_volume) / dimension + mean_log_radius)
 
 
 def near_duplicate_rate(
-    features: np.ndarray, reference: np.ndarray, quantile: float = 0.01, device: str | torch.device = "cpu"
+    features: Features, reference: Features, quantile: float = 0.01, device: str | torch.device = "cpu"
 ) -> float:
     """Share of images whose nearest other image of the same set is closer than is usual: closer than all but a share
     `quantile` of the reference's images are to theirs. How many pictures are repeats, data as entropy.
@@ -67,13 +69,16 @@ def near_duplicate_rate(
     Lower is better; `quantile` is what real images score themselves. Needs equal N: neighbours get closer with N. Blind
     to quality, and to repeats that a feature space tells apart.
     """
-    check_features(features, "subject")
-    check_features(reference, "reference")
-    if len(features) != len(reference):
-        raise MetricError(f"near_duplicate_rate needs equal N: {len(features)} and {len(reference)}")
-    own, usual = _to_nearest_other(features, device), _to_nearest_other(reference, device)
-    return float((own < np.quantile(usual, quantile)).mean())
+    own, usual = (_points(x, what, device) for x, what in ((features, "subject"), (reference, "reference")))
+    if len(own) != len(usual):
+        raise MetricError(f"near_duplicate_rate needs equal N: {len(own)} and {len(usual)}")
+    to_other, to_other_usually = (points.own_distances(1)[:, 0].sqrt() for points in (own, usual))
+    return float((to_other < np.quantile(to_other_usually.cpu().numpy(), quantile)).double().mean())
 
 
-def _to_nearest_other(features: np.ndarray, device: str | torch.device) -> np.ndarray:
-    return np.sqrt(nearest(features, features, 2, features.mean(axis=0, dtype=np.float64), device)[0][:, 1])
+def _points(features: Features, what: str, device: str | torch.device) -> Points:
+    """Ready for neighbours within the set; arrays are checked."""
+    if isinstance(features, Points):
+        return features
+    check_features(features, what)
+    return Points.of(features, features.mean(axis=0, dtype=np.float64), device)

@@ -1,74 +1,133 @@
 """Frechet distance between two sets of features, each seen as one Gaussian (Heusel et al. 2017)."""
 
+import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.linalg.blas import dsyrk, dtrmm
 
 from bench.errors import MetricError
 from bench.metrics.checks import canonical_order, check_features, check_pair
-from bench.metrics.neighbours import blocks
+
+BLOCK = 1024
+"""Images whose features are held in float64 at a time."""
+
+Device = str | torch.device
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
     """What the Frechet distance needs of one set; compute it once for a reference that is used again.
 
-    mean: float64 (d,). factor: float64 (m, d) with m = min(n, d) and covariance = factorᵀ factor. n: number
-    of images.
+    mean: float64 (d,). n: number of images. moment: float64, the covariance (d, d) with n - 1 in the denominator; or,
+    where there are no more images than features, n - 1 rows (n - 1, d) whose products sum to it.
     """
 
     mean: np.ndarray
-    factor: np.ndarray
     n: int
+    moment: np.ndarray
+
+    @property
+    def has_few_images(self) -> bool:
+        return self.n - 1 <= len(self.mean)
 
     @property
     def covariance(self) -> np.ndarray:
-        """float64 (d, d), with n - 1 in the denominator."""
-        return self.factor.T @ self.factor
+        """float64 (d, d)."""
+        return self.moment.T @ self.moment if self.has_few_images else self.moment
+
+    @property
+    def trace(self) -> float:
+        return float((self.moment**2).sum() if self.has_few_images else np.trace(self.moment))
+
+    @functools.cached_property
+    def factor(self) -> np.ndarray:
+        """float64 (m, d) with covariance = factorᵀ factor; upper triangular where the covariance allows it."""
+        if self.has_few_images:
+            return self.moment
+        try:
+            return np.linalg.cholesky(self.moment).T
+        except np.linalg.LinAlgError:  # singular, as with dead features
+            values, vectors = np.linalg.eigh(self.moment)
+            return np.sqrt(values.clip(min=0))[:, None] * vectors.T
 
     @staticmethod
-    def of(features: np.ndarray, device: str | torch.device = "cpu") -> "Statistics":
+    def of(features: np.ndarray, device: Device = "cpu") -> "Statistics":
         """From float (n, d). Raises `MetricError` for NaN, constant or fewer than two rows."""
         check_features(features, "frechet")
         n, dimension = features.shape
         mean = features.mean(axis=0, dtype=np.float64)
-        if n <= dimension:
-            return Statistics(mean, (features - mean) / np.sqrt(n - 1), n)
-        covariance = torch.zeros(dimension, dimension, dtype=torch.float64, device=device)
-        for _, centred in blocks(features, mean, device):
-            covariance.addmm_(centred.T, centred, alpha=1 / (n - 1))
-        return Statistics.from_moments(mean, covariance, n)
-
-    @staticmethod
-    def from_moments(mean: np.ndarray, covariance: torch.Tensor, n: int) -> "Statistics":
-        """From float64 (d,) and (d, d). Covariances that are singular, as with dead features, are fine."""
-        lower, failed = torch.linalg.cholesky_ex(covariance)
-        if not failed:
-            return Statistics(mean, lower.T.cpu().numpy(), n)
-        values, vectors = torch.linalg.eigh(covariance)
-        return Statistics(mean, (values.clamp(min=0).sqrt()[:, None] * vectors.T).cpu().numpy(), n)
+        if n - 1 > dimension:
+            return Statistics(mean, n, _covariance(features, mean, device))
+        # Centred rows sum to zero. A reflection that takes (1, …, 1) to the first axis makes the first of them vanish.
+        rows = (features - mean) / np.sqrt(n - 1)
+        return Statistics(mean, n, rows[1:] + rows[0] / (math.sqrt(n) - 1))
 
 
 def frechet_distance(
-    subject: np.ndarray | Statistics, reference: np.ndarray | Statistics, device: str | torch.device = "cpu"
+    subject: np.ndarray | Statistics, reference: np.ndarray | Statistics, device: Device = "cpu"
 ) -> float:
     """|m1 - m2|² + tr S1 + tr S2 - 2 tr (S1 S2)^½ in float64 (Dowson & Landau 1982; as FID: Heusel et al. 2017,
     eq. 6).
 
-    With S = FᵀF the last trace is the sum of the singular values of F1 F2ᵀ: exact for singular covariances
-    too, and a problem of size min(n, d). Lower is better; 0 for equal mean and covariance. Biased upwards for
-    finite N, so compare at equal N only. Blind to everything beyond the first two moments, and to copying.
+    With S = FᵀF the last trace is the sum of the singular values of F1 F2ᵀ, which are the roots of the eigenvalues of
+    F2 S1 F2ᵀ: a symmetric problem of size min(n, d), several times cheaper than a root of S1 S2. Roots of eigenvalues
+    near zero lose digits; where that could be seen in the result, the singular values are computed instead, so
+    singular covariances are fine.
+
+    Lower is better; 0 for equal mean and covariance. Biased upwards for finite N, so compare at equal N only. Blind to
+    everything beyond the first two moments, and to copying.
     """
     a = subject if isinstance(subject, Statistics) else Statistics.of(subject, device)
     b = reference if isinstance(reference, Statistics) else Statistics.of(reference, device)
     if len(a.mean) != len(b.mean):
         raise MetricError(f"feature widths differ: subject {len(a.mean)}, reference {len(b.mean)}")
-    means = float(((a.mean - b.mean) ** 2).sum())
-    traces = float((a.factor**2).sum() + (b.factor**2).sum())
-    product = torch.from_numpy(a.factor).to(device) @ torch.from_numpy(b.factor).to(device).T
-    cross = float(torch.linalg.svdvals(product).sum())
-    return max(means + traces - 2 * cross, 0.0)
+    apart = float(((a.mean - b.mean) ** 2).sum()) + a.trace + b.trace
+    squares = torch.linalg.eigvalsh(_sandwich(b, a, device))
+    rounding = float(squares[-1]) * torch.finfo(torch.float64).eps
+    roots = squares.clamp(min=rounding).sqrt()
+    distance = apart - 2 * float(roots.sum())
+    if rounding * float(roots.reciprocal().square().sum().sqrt()) > TOLERANCE * distance:
+        product = torch.from_numpy(a.factor).to(device) @ torch.from_numpy(b.factor).to(device).T
+        distance = apart - 2 * float(torch.linalg.svdvals(product).sum())
+    return max(distance, 0.0)
+
+
+TOLERANCE = 1e-8
+"""Relative rounding of the distance beyond which it is computed from singular values. Eigenvalues have an error of
+about eps times the largest, their roots that over twice the root; the errors are taken to be independent."""
+
+
+def _covariance(features: np.ndarray, mean: np.ndarray, device: Device) -> np.ndarray:
+    """float64 (d, d). On the CPU one triangle is computed and mirrored, half of the work."""
+    n, dimension = features.shape
+    on_cpu = torch.device(device).type == "cpu"
+    upper = np.zeros((dimension, dimension), order="F")
+    total = torch.zeros(dimension, dimension, dtype=torch.float64, device=device)
+    for start in range(0, n, BLOCK):
+        centred = features[start : start + BLOCK] - mean
+        if on_cpu:
+            upper = dsyrk(1 / (n - 1), centred.T, beta=1.0, c=upper, overwrite_c=True)
+        else:
+            rows = torch.from_numpy(centred).to(device)
+            total.addmm_(rows.T, rows, alpha=1 / (n - 1))
+    return np.triu(upper) + np.triu(upper, 1).T if on_cpu else total.cpu().numpy()
+
+
+def _sandwich(outer: Statistics, inner: Statistics, device: Device) -> torch.Tensor:
+    """F S Fᵀ with the factor F of one set and the covariance S of the other: float64 (m, m), symmetric."""
+    factor = outer.factor
+    if inner.has_few_images:
+        product = torch.from_numpy(inner.moment).to(device) @ torch.from_numpy(factor).to(device).T
+        return product @ product.T if len(product) <= product.shape[1] else product.T @ product
+    if torch.device(device).type == "cpu" and not np.tril(factor, -1).any():
+        lower = factor.T  # as the factor is Cholesky's, whose zeros need no multiplication
+        half = dtrmm(1.0, lower, inner.moment, lower=1, trans_a=1)
+        return torch.from_numpy(dtrmm(1.0, lower, half, side=1, lower=1))
+    f = torch.from_numpy(factor).to(device)
+    return f @ torch.from_numpy(inner.moment).to(device) @ f.T
 
 
 NUM_SIZES = 6

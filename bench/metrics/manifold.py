@@ -1,7 +1,7 @@
 """Precision, recall, density and coverage: does one set of features lie on the k-NN manifold of the other?
 
 The manifold of a set is the union of balls around its points, each reaching to that point's k-th nearest
-neighbour in the set. All neighbours are exact, found block by block. A point on the rim of a ball is inside,
+neighbour in the set. All neighbours are exact (`neighbours`). A point on the rim of a ball is inside,
 as in torch-fidelity (prdc excludes it); rounding is allowed for, so identical sets score 1.
 """
 
@@ -9,9 +9,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bench.metrics.checks import check_k, check_pair
-from bench.metrics.neighbours import blocks, squared_distances, squared_radii
+from bench.metrics.neighbours import (
+    BLOCK,
+    ROUNDING,
+    Features,
+    Points,
+    bracket,
+    levels,
+    pair_distances,
+    paired,
+    slices,
+)
 
 
 @dataclass(frozen=True)
@@ -24,8 +35,8 @@ class Manifold:
     coverage: float
 
 
-def manifold_scores(subject: np.ndarray, reference: np.ndarray, k: int, device: str | torch.device = "cpu") -> Manifold:
-    """All four scores of float (N, d) features against float (M, d).
+def manifold_scores(subject: Features, reference: Features, k: int, device: str | torch.device = "cpu") -> Manifold:
+    """All four scores of float (N, d) features against float (M, d), given as arrays or, checked before, as `Points`.
 
     precision: share of the subject inside the reference's manifold (Kynkäänniemi et al. 2019, eq. 1-2):
         quality. Blind to how often each mode is hit; one outlier of the reference makes a huge ball that
@@ -41,26 +52,54 @@ def manifold_scores(subject: np.ndarray, reference: np.ndarray, k: int, device: 
 
     Raises `MetricError` for NaN or constant features, different widths, or k >= N on either side.
     """
-    check_pair(subject, reference, equal_n=False)
+    if isinstance(subject, np.ndarray) and isinstance(reference, np.ndarray):
+        check_pair(subject, reference, equal_n=False)
     check_k(k, min(len(subject), len(reference)))
-    centre = reference.mean(axis=0, dtype=np.float64)
-    subject_radii = squared_radii(subject, k, centre, device)
-    reference_radii = squared_radii(reference, k, centre, device)
+    x, y = paired(subject, reference, device)
+    device = x.features.device
+    subject_radii, reference_radii = x.own_distances(k)[:, k - 1], y.own_distances(k)[:, k - 1]
 
-    balls_around = torch.zeros(len(subject), dtype=torch.int64, device=device)
-    on_manifold = torch.zeros(len(reference), dtype=torch.bool, device=device)
-    covered = torch.zeros(len(reference), dtype=torch.bool, device=device)
-    for rows, x in blocks(subject, centre, device):
-        for columns, y in blocks(reference, centre, device):
-            squared, slack = squared_distances(x, y)
-            squared -= slack
-            in_reference_ball = squared <= reference_radii[columns]
-            balls_around[rows] += in_reference_ball.sum(dim=1)
-            covered[columns] |= in_reference_ball.any(dim=0)
-            on_manifold[columns] |= (squared <= subject_radii[rows, None]).any(dim=0)
+    balls_around = torch.zeros(len(x), dtype=torch.int64, device=device)
+    on_manifold = torch.zeros(len(y), dtype=torch.bool, device=device)
+    covered = torch.zeros(len(y), dtype=torch.bool, device=device)
+    for rows in slices(len(x)):
+        for columns in slices(len(y)):
+            i, j, in_subject_ball, in_reference_ball = _memberships(
+                x, rows, y, columns, subject_radii[rows, None], reference_radii[columns]
+            )
+            balls_around.index_add_(0, i, in_reference_ball.long())
+            covered[j[in_reference_ball]] = True
+            on_manifold[j[in_subject_ball]] = True
     return Manifold(
         precision=float((balls_around > 0).double().mean()),
         recall=float(on_manifold.double().mean()),
         density=float(balls_around.double().mean() / k),
         coverage=float(covered.double().mean()),
     )
+
+
+MAX_OPEN = BLOCK * BLOCK // 100
+"""Pairs of a block left open by a level: beyond this the next level is cheaper than computing each of them."""
+
+
+def _memberships(
+    x: Points, rows: slice, y: Points, columns: slice, x_radii: Tensor, y_radii: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Pairs that lie in each other's balls, int64 (p,) positions i in x and j in y, and for each pair whether y_j lies
+    in the ball of x_i, and x_i in that of y_j. x_radii: float64 (n, 1), y_radii: float64 (m,), squared."""
+    for level in levels(x.features.device):
+        lower, error = bracket(x, rows, y, columns, level)
+        a, b = (radii.to(lower.dtype).nextafter(lower.new_tensor(torch.inf)) for radii in (x_radii, y_radii))
+        i, j = ((lower <= a) | (lower <= b)).nonzero(as_tuple=True)
+        lower = lower[i, j].double()
+        a, b = x_radii[i, 0], y_radii[j]
+        i, j = i + rows.start, j + columns.start
+        norms = x.norms[i] + y.norms[j]
+        upper = lower + error * norms
+        unsure = ((lower <= a) & (upper > a)) | ((lower <= b) & (upper > b))
+        if int(unsure.sum()) <= MAX_OPEN:
+            upper[unsure] = pair_distances(x, i[unsure], y, j[unsure]) * (1 - ROUNDING)
+            break
+        if level is torch.float64:  # thousands of twins: rounding decides in their favour
+            upper = lower
+    return i, j, upper <= a, upper <= b

@@ -1,5 +1,6 @@
 """The score stage: every score of one subject against one reference, as rows of one long table."""
 
+import functools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,22 +9,23 @@ import numpy as np
 import torch
 
 from bench.config import MetricsConfig
-from bench.metrics.checks import canonical_order, check_k, check_pair
+from bench.metrics.checks import canonical_order, check_features, check_k, check_pair
 from bench.metrics.copying import copying_scores
 from bench.metrics.diversity import entropy_estimate, near_duplicate_rate, vendi_score
-from bench.metrics.frechet import can_extrapolate, frechet_distance, frechet_infinity
+from bench.metrics.frechet import Statistics, can_extrapolate, frechet_distance, frechet_infinity
 from bench.metrics.kernel import kernel_distance
 from bench.metrics.manifold import manifold_scores
+from bench.metrics.neighbours import Points
 from bench.metrics.tails import Classifier, fit_classifier, tail_scores
 from bench.uncertainty import resample_images
+
+Device = str | torch.device
 
 VERSION = 2
 """Raised with any change that moves a score, so that stored scores are computed anew."""
 
 COMPARISONS = ("frechet", "kernel", "manifold")
 """The families that compare two sets and nothing else: computed against every reference, and for the controls."""
-
-Device = str | torch.device
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,48 @@ class Value:
     direction: str
     parameters: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What scores ask of a reference alone, so that it is computed once for all subjects; see `know`.
+
+    own_distances: float64 (M, k), squared, of each image to its k nearest others.
+    """
+
+    statistics: Statistics
+    own_distances: np.ndarray
+
+
+def know(features: np.ndarray, config: MetricsConfig, device: Device = "cpu") -> Known:
+    """For float (M, d) features of a reference. Raises `MetricError` as `score` does."""
+    check_features(features, "reference")
+    check_k(config.k, len(features))
+    points = Points.of(features, features.mean(axis=0, dtype=np.float64), device)
+    return Known(Statistics.of(features, device), points.own_distances(config.k).cpu().numpy())
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """Two sets of features, float (N, d) each, and what several families ask of them, each computed once."""
+
+    subject: np.ndarray
+    reference: np.ndarray
+    device: Device
+    known: Known | None = None
+
+    @functools.cached_property
+    def statistics(self) -> Statistics:
+        return self.known.statistics if self.known else Statistics.of(self.reference, self.device)
+
+    @functools.cached_property
+    def points(self) -> tuple[Points, Points]:
+        centre = self.reference.mean(axis=0, dtype=np.float64)
+        distances = self.known.own_distances if self.known else None
+        return (
+            Points.of(self.subject, centre, self.device),
+            Points.of(self.reference, centre, self.device, distances),
+        )
 
 
 @dataclass(frozen=True)
@@ -55,6 +99,7 @@ def score(
     families: Collection[str] | None = None,
     training: np.ndarray | None = None,
     attributes: Mapping[str, Attribute] | None = None,
+    known: Known | None = None,
     device: Device = "cpu",
 ) -> list[dict[str, Any]]:
     """Scores of float (N, d) features against float (N, d), one row each:
@@ -65,9 +110,9 @@ def score(
 
     subject, reference: what the two sides are called in the rows. families: which of `config.scores`; None: all.
     training: float (T, d), what the subject's model was trained on; without it no copying scores. attributes: by
-    name, from `fit_attributes`; without them no tails. Some rows have more columns: `subset_sd` (KID), `image_sd`
-    (with config.num_resamples), `num_training` (copying: training images compared with), `counts` (class survival: name
-    -> [images, images expected]).
+    name, from `fit_attributes`; without them no tails. known: from `know(reference_features)`, where it is at hand.
+    Some rows have more columns: `subset_sd` (KID), `image_sd` (with config.num_resamples), `num_training` (copying:
+    training images compared with), `counts` (class survival: name -> [images, images expected]).
 
     Raises `MetricError` before computing anything if the two sides differ in N or width, have NaN or constant features,
     or have too few images for k.
@@ -75,14 +120,15 @@ def score(
     check_pair(subject_features, reference_features)
     check_k(config.k, len(subject_features))
     wanted = [name for name in config.scores if families is None or name in families]
+    sides = Sides(subject_features, reference_features, device, known)
     values: list[Value] = []
     for name in wanted:
         if name == "copying" and training is not None:
-            values += _copying(subject_features, reference_features, training, device)
+            values += _copying(sides, training)
         elif name == "tails" and attributes is not None:
             values += _tails(subject_features, attributes)
         elif name in FAMILIES:
-            values += FAMILIES[name](subject_features, reference_features, config, device)
+            values += FAMILIES[name](sides, config)
     spread = _image_sd(subject_features, reference_features, config, wanted, device)
     common = {
         "feature_space": config.feature_space,
@@ -144,32 +190,33 @@ def fit_attributes(
 # ---------------------------------------------------------------------------------------------- one function a family
 
 
-def _frechet(subject: np.ndarray, reference: np.ndarray, config: MetricsConfig, device: Device) -> Iterator[Value]:
-    yield Value("fid", frechet_distance(subject, reference, device), "down")
-    if can_extrapolate(*subject.shape):
-        yield Value("fid_infinity", frechet_infinity(subject, reference, device=device), "down")
+def _frechet(sides: Sides, config: MetricsConfig) -> Iterator[Value]:
+    yield Value("fid", frechet_distance(sides.subject, sides.statistics, sides.device), "down")
+    if can_extrapolate(*sides.subject.shape):
+        yield Value("fid_infinity", frechet_infinity(sides.subject, sides.reference, device=sides.device), "down")
 
 
-def _kernel(subject: np.ndarray, reference: np.ndarray, config: MetricsConfig, device: Device) -> Iterator[Value]:
-    size = max(min(config.kid_subset_size, len(subject) // 2), 2)  # subsets of more than half are hardly different
-    result = kernel_distance(subject, reference, config.kid_num_subsets, size, device=device)
+def _kernel(sides: Sides, config: MetricsConfig) -> Iterator[Value]:
+    size = max(min(config.kid_subset_size, len(sides.subject) // 2), 2)  # larger subsets are hardly different
+    result = kernel_distance(sides.subject, sides.reference, config.kid_num_subsets, size, device=sides.device)
     parameters = {"num_subsets": config.kid_num_subsets, "subset_size": size}
     yield Value("kid", result.mean, "down", parameters, {"subset_sd": result.sd})
 
 
-def _manifold(subject: np.ndarray, reference: np.ndarray, config: MetricsConfig, device: Device) -> Iterator[Value]:
-    result = manifold_scores(subject, reference, config.k, device)
+def _manifold(sides: Sides, config: MetricsConfig) -> Iterator[Value]:
+    result = manifold_scores(*sides.points, config.k)
     for metric in ("precision", "recall", "density", "coverage"):
         yield Value(metric, getattr(result, metric), "up", {"k": config.k})
 
 
-def _diversity(subject: np.ndarray, reference: np.ndarray, config: MetricsConfig, device: Device) -> Iterator[Value]:
-    yield Value("vendi", vendi_score(subject, device), "up")
-    yield Value("entropy", entropy_estimate(subject, config.k, device), "up", {"k": config.k})
-    yield Value("near_duplicate_rate", near_duplicate_rate(subject, reference, device=device), "down")
+def _diversity(sides: Sides, config: MetricsConfig) -> Iterator[Value]:
+    subject, reference = sides.points
+    yield Value("vendi", vendi_score(sides.subject, sides.device), "up")
+    yield Value("entropy", entropy_estimate(subject, config.k), "up", {"k": config.k})
+    yield Value("near_duplicate_rate", near_duplicate_rate(subject, reference), "down")
 
 
-FAMILIES: dict[str, Callable[[np.ndarray, np.ndarray, MetricsConfig, Device], Iterator[Value]]] = {
+FAMILIES: dict[str, Callable[[Sides, MetricsConfig], Iterator[Value]]] = {
     "frechet": _frechet,
     "kernel": _kernel,
     "manifold": _manifold,
@@ -177,8 +224,8 @@ FAMILIES: dict[str, Callable[[np.ndarray, np.ndarray, MetricsConfig, Device], It
 }
 
 
-def _copying(subject: np.ndarray, reference: np.ndarray, training: np.ndarray, device: Device) -> Iterator[Value]:
-    result = copying_scores(subject, reference, training, device=device)
+def _copying(sides: Sides, training: np.ndarray) -> Iterator[Value]:
+    result = copying_scores(*sides.points, training, device=sides.device)
     compared, whole = {"num_training": result.num_compared}, {"num_training": len(training)}
     yield Value("nn_distance_training", result.nn_distance_training, "down", extra=compared)
     yield Value("nn_distance_heldout", result.nn_distance_heldout, "down", extra=compared)
@@ -211,6 +258,6 @@ def _image_sd(
 
     def values(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
         chosen = [FAMILIES[name] for name in families if name in FAMILIES and name != "kernel"]
-        return {v.metric: v.value for family in chosen for v in family(a, b, config, device)}
+        return {v.metric: v.value for family in chosen for v in family(Sides(a, b, device), config)}
 
     return resample_images(values, subject, reference, config.num_resamples)

@@ -10,7 +10,7 @@ from torch_fidelity.metric_prc import calculate_precision_recall_full
 from bench.errors import MetricError
 from bench.metrics import neighbours
 from bench.metrics.manifold import manifold_scores
-from bench.metrics.neighbours import nearest
+from bench.metrics.neighbours import nearest, paired
 
 
 def two_sets(n: int = 400, d: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +78,7 @@ def test_blocks_and_order_change_nothing(monkeypatch):
 def test_nearest_is_exact_in_blocks(monkeypatch):
     queries, points = two_sets(150)
     monkeypatch.setattr(neighbours, "BLOCK", 40)
-    squared, indices = nearest(queries, points, 50, points.mean(axis=0, dtype=np.float64))
+    squared, indices = (x.numpy() for x in nearest(*paired(queries, points), 50))
     full = ((queries[:, None].astype(np.float64) - points[None]) ** 2).sum(-1)
     np.testing.assert_array_equal(indices, np.argsort(full, axis=1)[:, :50])
     np.testing.assert_allclose(squared, np.sort(full, axis=1)[:, :50], rtol=1e-10)
