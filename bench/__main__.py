@@ -6,9 +6,10 @@ Nothing heavy is imported before the configuration has been checked, so help and
 import sys
 
 import hydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from bench import interrupt, protocols, sweep
+from bench import interrupt, protocols, sweep, usage
 from bench.config import from_hydra, register_schemas
 
 register_schemas()
@@ -35,6 +36,12 @@ def app(tree: DictConfig) -> str:
 
 def main() -> None:
     """The command line. Ctrl-C ends it with status 130 and a word on how to go on, in a sweep as in a single run."""
+    if usage.wanted(sys.argv[1:]):
+        try:
+            print(usage.page(sys.argv[1:]))
+        except HydraException as error:
+            sys.exit(f"error: {usage.reason(error)}")
+        return
     try:
         app()
     except KeyboardInterrupt:

@@ -14,11 +14,12 @@ from bench import ledger, tracking
 from bench.config import TrackingConfig
 from bench.errors import BenchError
 from bench.ledger import Chain
-from bench.report.strip import load_probes
 
 
 def replay(chain: Chain, settings: TrackingConfig) -> None:
     """Sends every row of a chain that was not sent yet. W&B's failures are said, not raised."""
+    from bench.report.strip import load_probes  # Matplotlib only now: --help is answered at once
+
     row = chain.rows[-1]
     tracker = tracking.start(settings, chain_id=chain.id, sweep=row.sweep, config=row.config, directory=chain.directory)
     for row in chain.rows:

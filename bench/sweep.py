@@ -18,7 +18,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from bench import generators, mixing, protocols
+from bench import protocols
 from bench.errors import BenchError, ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,8 @@ def failed(error: Exception) -> str:
 def check_values(overrides: Sequence[str]) -> list[BenchError]:
     """What is wrong with the values of a sweep, before its first chain trains: each value once, the others at their
     first, so that it takes as long as there are values and not as there are chains."""
+    from bench import generators, mixing  # NumPy only now: help and mistakes in a single run do not wait for it
+
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     choices = [
         [f"{o.get_key_element()}={v}" for v in o.sweep_string_iterator()]

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.report.build import write
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,6 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--mixed", action="store_true", help="allow different protocols or feature spaces, and mark them"
     )
     given = parser.parse_args(arguments)
+    from bench.report.build import write  # Matplotlib and SciPy only now: --help is answered at once
+
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     try:
         report = write(given.runs, given.out or default_out(given.runs[0]), mixed=given.mixed)

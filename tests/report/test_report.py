@@ -160,5 +160,5 @@ def test_a_place_that_cannot_be_written_to_is_refused(
 
 
 def test_the_report_needs_no_torch() -> None:
-    code = "import sys, bench.report.__main__; assert 'torch' not in sys.modules, 'torch'"
+    code = "import sys, bench.report.__main__, bench.report.build; assert 'torch' not in sys.modules, 'torch'"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

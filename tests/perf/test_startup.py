@@ -1,0 +1,69 @@
+"""Help and mistakes are answered before anything heavy is imported: which modules, not how many seconds."""
+
+import subprocess
+import sys
+
+import pytest
+
+from bench import usage
+from bench.perf import startup
+
+HEAVY = {"torch", "diffusers", "torchvision", "torchmetrics", "torch_fidelity", "wandb", "matplotlib", "scipy"}
+
+
+def run(*arguments: str) -> tuple[subprocess.CompletedProcess[str], set[str]]:
+    """A command as a user gives it, and the names of all packages that it imported."""
+    command = [sys.executable, "-X", "importtime", "-m", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return done, startup.imported(done.stderr)
+
+
+def test_help_imports_nothing_heavy_and_shows_groups_and_config():
+    done, modules = run("bench", "--help", "mixing.synthetic_ratio=0.25")
+    assert done.returncode == 0 and "hydra" in modules
+    assert not modules & (HEAVY | {"numpy"})
+    assert "\nmixing: accumulate, " in done.stdout and "\nhydra/launcher: processes, " in done.stdout
+    assert "  synthetic_ratio: 0.25\n" in done.stdout
+
+
+def test_help_for_an_override_that_does_not_exist_names_it():
+    done, modules = run("bench", "--help", "foo.bar=1")
+    assert done.returncode == 1 and "Could not override 'foo.bar'" in done.stderr
+    assert "Key 'foo' not in 'Config'" in done.stderr and "Traceback" not in done.stderr
+    assert not modules & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["foo.bar=1"], 1, "Could not override 'foo.bar'"),
+        (["generator.training.batch_size=-1"], 2, "generator.training.batch_size=-1: must be at least 1"),
+        (["protocol=collapse_v1_flowers", "generator.training.batch_size=3"], 2, "generator.training.batch_size=3"),
+        (["-m", "generator.training.batch_size=8,-1"], 2, "generator.training.batch_size=-1: must be at least 1"),
+    ],
+)
+def test_a_mistake_imports_nothing_heavy(arguments: list[str], status: int, said: str):
+    done, modules = run("bench", *arguments)
+    assert done.returncode == status and said in done.stderr
+    assert "hydra" in modules and not modules & HEAVY
+
+
+@pytest.mark.parametrize("command", ["report", "score", "store", "audit", "replay", "dashboard"])
+def test_the_other_commands_help_imports_nothing_heavy(command: str):
+    done, modules = run(f"bench.{command}", "--help")
+    assert done.returncode == 0 and f"bench.{command}" in done.stdout
+    assert "argparse" in modules and not modules & HEAVY
+
+
+def test_hydra_answers_where_other_flags_stand_beside_help():
+    assert usage.wanted(["--help"]) and usage.wanted(["seed=1", "-h"])
+    assert not usage.wanted(["--help", "--resolve"]) and not usage.wanted(["seed=1"]) and not usage.wanted([])
+
+
+def test_a_short_measurement_has_every_command_and_says_what_it_imported():
+    measured = startup.startup(num_runs=1)
+    assert list(measured) == list(startup.COMMANDS)
+    for start in measured.values():
+        assert 0 < start.seconds.low <= start.seconds.high
+        assert start.torch is False
+        assert start.reached is (start.seconds.median < startup.LIMIT)
