@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from scipy.special import digamma, gammaln
 from torch.nn import functional as F
 
 from bench.errors import MetricError
@@ -56,6 +55,8 @@ def entropy_estimate(features: Features, k: int, device: str | torch.device = "c
     squared = points.own_distances(k)[:, k - 1]
     smallest = ROUNDING * max(float(points.spread), torch.finfo(torch.float64).tiny)
     mean_log_radius = float(0.5 * squared.clamp(min=smallest).log().mean())
+    from scipy.special import digamma, gammaln  # only now: a quarter of a second
+
     log_volume = dimension / 2 * np.log(np.pi) - gammaln(dimension / 2 + 1)
     return float((digamma(n) - digamma(k) + log_volume) / dimension + mean_log_radius)
 

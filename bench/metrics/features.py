@@ -8,6 +8,7 @@ size, order or precision setting changes a feature by one bit.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,15 +19,19 @@ from torch import nn
 
 from bench import distributed
 from bench.errors import ConfigError, MetricError
-from bench.metrics import dinov2, efficientnet, inception
 from bench.metrics.custom import CustomSpace
 from bench.metrics.weights import sha256_of
 from bench.pool import check_images
 from bench.runtime import Progress, Runtime, silent
 
-SPACES: dict[str, ModuleType] = {"efficientnet_lite0": efficientnet, "inception_v3": inception, "dinov2": dinov2}
-"""Each module offers `identity(weights)`, cheap and JSON-able; `prefetch(weights)`, which downloads what is missing and
-returns the path; and `load(weights)`, the network itself."""
+SPACES = {
+    "efficientnet_lite0": "bench.metrics.efficientnet",
+    "inception_v3": "bench.metrics.inception",
+    "dinov2": "bench.metrics.dinov2",
+}
+"""Modules, loaded when first asked for: the networks that a run does not use cost it no time. Each offers
+`identity(weights)`, cheap and JSON-able; `prefetch(weights)`, which downloads what is missing and returns the path; and
+`load(weights)`, the network itself."""
 
 TILE = 64
 """Images per call of the network. Fixed: the last bits of a convolution depend on how many images share a
@@ -114,7 +119,7 @@ def _module(name: str) -> ModuleType | CustomSpace:
         return CustomSpace(name)
     if name not in SPACES:
         raise ConfigError("metrics.feature_space", name, f"must be one of {', '.join(SPACES)}, or module:function")
-    return SPACES[name]
+    return import_module(SPACES[name])
 
 
 @contextmanager
