@@ -51,7 +51,7 @@ class Batches:
             self.source = InPlace(images, training, seed)
         else:
             self.source = OnDevice(images, training, seed, device)
-        log.info("training images: %.2f GB, with %.2f GB free on %s: %s", size / 1e9, free / 1e9, device, self.data)
+        log.info("training images: %.1f MB, with %.0f MB free on %s: %s", size / 1e6, free / 1e6, device, self.data)
 
     def draw(self, step: int, num_timesteps: int) -> Batch:
         """What this step trains on.

@@ -1,0 +1,38 @@
+"""Sampling on CUDA: nothing waits for the device between the noise and the image."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from bench.config import DDPMConfig
+from bench.generators.network import build_process, build_unet, place
+from bench.generators.sampling import quantise, trajectory
+from bench.runtime import Runtime
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+]
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
+@pytest.mark.parametrize(
+    ("sampler", "eta"),
+    [("ddpm", 0.0), ("ddim", 0.0), ("ddim", 0.5), ("dpmsolver++", 0.0), ("sde-dpmsolver++", 0.0)],
+)
+def test_no_step_of_a_trajectory_waits_for_the_device(
+    tiny: Callable[..., DDPMConfig], prediction: str, sampler: str, eta: float
+) -> None:
+    runtime = Runtime(torch.device("cuda"), torch.bfloat16, False)
+    config = tiny(noise={"prediction": prediction}, sampling={"sampler": sampler, "eta": eta, "num_steps": 10})
+    network = place(build_unet(config.unet, 8, 0).eval(), runtime)
+    process = build_process(config.noise, runtime.device)
+    seeds = torch.arange(6, device=runtime.device)
+    first = quantise(trajectory(config, process, network, seeds, 8, runtime))  # sets things up
+    try:
+        torch.cuda.set_sync_debug_mode("error")
+        again = quantise(trajectory(config, process, network, seeds, 8, runtime))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert (first.int() - again.int()).abs().max() <= 1  # the same images, up to the last bits
