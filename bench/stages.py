@@ -182,9 +182,12 @@ def score(
         reference = heldout[: config.num_images]
         training = training_features(shop, config, composition, pools)
         beside = floor(shop, config, real)
+        known = known_reference(shop, config, real.heldout)
         with shop.console.stage("score"):
             attributes = fit_attributes(config, real, real_train, heldout, device)
-            rows = scores.score(subject, reference, config, training=training, attributes=attributes, device=device)
+            rows = scores.score(
+                subject, reference, config, training=training, attributes=attributes, known=known, device=device
+            )
             others = {"real_train": real_train, "training": training}
             for name in (name for name in config.references if name != "heldout"):
                 a, b = same_size(subject, others[name])
@@ -208,6 +211,30 @@ def score(
     return shop.store.make("score", spec, produce)
 
 
+def known_reference(shop: Workshop, config: MetricsConfig, pool: Pool) -> scores.Known:
+    """What scores ask of the reference alone, of the first N images of `pool`: one result for all generations and
+    chains."""
+
+    def produce(out: Path, work: Path) -> dict[str, Any]:
+        values = extract_features(shop, config, pool, "held-out images")[: config.num_images]
+        with shop.console.stage("statistics of the reference"):
+            known = scores.know(values, config, shop.runtime.device)
+        for name, array in known.arrays().items():
+            np.save(out / f"{name}.npy", array, allow_pickle=False)
+        return {"num_images": len(values)}
+
+    spec = {
+        "pool": pool.id,
+        "space": features.feature_space_spec(config.feature_space, config.weights),
+        "num_images": config.num_images,
+        "k": config.k,
+        "version": scores.VERSION,
+    }
+    result = shop.store.make("reference", spec, produce)
+    arrays = {path.stem: np.load(path, allow_pickle=False) for path in result.path.glob("*.npy")}
+    return scores.Known.of(arrays, min(config.num_images, len(pool)))
+
+
 def floor(shop: Workshop, config: MetricsConfig, real: RealData) -> Result:
     """The rows of real training images in place of samples: one result for all generations and chains."""
 
@@ -217,7 +244,10 @@ def floor(shop: Workshop, config: MetricsConfig, real: RealData) -> Result:
         with shop.console.stage("score real images"):
             attributes = fit_attributes(config, real, real_train, heldout, shop.runtime.device)
             a, b = same_size(real_train, heldout[: config.num_images])
-            rows = scores.score(a, b, config, subject="real_train", attributes=attributes, device=shop.runtime.device)
+            known = known_reference(shop, config, real.heldout) if len(b) == config.num_images else None
+            rows = scores.score(
+                a, b, config, subject="real_train", attributes=attributes, known=known, device=shop.runtime.device
+            )
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
         return {"num_scores": len(rows)}
 

@@ -49,6 +49,18 @@ class Known:
     statistics: Statistics
     own_distances: np.ndarray
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What `of` makes this of again."""
+        return {
+            "mean": self.statistics.mean,
+            "moment": self.statistics.moment,
+            "own_distances": self.own_distances,
+        }
+
+    @staticmethod
+    def of(arrays: Mapping[str, np.ndarray], n: int) -> "Known":
+        return Known(Statistics(arrays["mean"], n, arrays["moment"]), arrays["own_distances"])
+
 
 def know(features: np.ndarray, config: MetricsConfig, device: Device = "cpu") -> Known:
     """For float (M, d) features of a reference. Raises `MetricError` as `score` does."""

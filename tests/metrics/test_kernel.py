@@ -5,6 +5,7 @@ from torch_fidelity.metric_kid import kernel_mmd
 from torchmetrics.image.kid import poly_mmd
 
 from bench.errors import MetricError
+from bench.metrics import kernel
 from bench.metrics.kernel import kernel_distance
 
 
@@ -44,3 +45,14 @@ def test_grows_with_the_shift_and_needs_no_order():
 def test_subsets_that_are_too_large_are_refused():
     with pytest.raises(MetricError, match="201"):
         kernel_distance(*two_sets(), subset_size=201)
+
+
+def test_both_ways_to_the_same_sums(monkeypatch):
+    """Few small subsets are computed one by one, many large ones from the whole kernel; in blocks."""
+    monkeypatch.setattr(kernel, "BLOCK", 37)
+    rng = np.random.default_rng(3)
+    subject, reference = two_sets(150)[0], two_sets(170)[1]
+    rows, columns = (np.stack([rng.choice(n, 60, replace=False) for _ in range(7)]) for n in (150, 170))
+    one_by_one = kernel._subset_by_subset(subject, reference, rows, columns, "cpu")
+    whole = kernel._from_whole_kernels(subject, reference, rows, columns, "cpu")
+    np.testing.assert_allclose(whole, one_by_one, rtol=1e-10)

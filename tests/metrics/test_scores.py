@@ -3,7 +3,7 @@ import pytest
 
 from bench.config import MetricsConfig
 from bench.errors import MetricError
-from bench.metrics.scores import fit_attributes, score, score_spec, shuffled
+from bench.metrics.scores import Known, fit_attributes, know, score, score_spec, shuffled
 
 CONFIG = MetricsConfig(num_images=60, k=3)
 
@@ -92,3 +92,15 @@ def test_bad_input_is_refused_before_work():
     subject[7] = np.inf
     with pytest.raises(MetricError, match="first row 7"):
         score(subject, reference, CONFIG)
+
+
+def test_what_is_known_of_the_reference_changes_nothing():
+    subject, reference = two_sets()
+    known = know(reference, CONFIG)
+    read_back = Known.of(known.arrays(), len(reference))
+    training = reference[:30] + 0.1
+    assert score(subject, reference, CONFIG, training=training, known=read_back) == score(
+        subject, reference, CONFIG, training=training
+    )
+    with pytest.raises(MetricError, match="constant"):
+        know(np.ones((20, 4), np.float32), CONFIG)

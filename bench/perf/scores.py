@@ -1,0 +1,156 @@
+"""Scores from stored features, and all scores of one generation from images, beside the packages that offer them."""
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.config import MetricsConfig, RuntimeConfig
+from bench.metrics.features import extract, load_feature_space
+from bench.metrics.frechet import Statistics, frechet_distance
+from bench.metrics.kernel import kernel_distance
+from bench.metrics.manifold import manifold_scores
+from bench.metrics.scores import know, score
+from bench.perf.pairs import Comparison, Work, alternate
+from bench.perf.peers import scores as peers
+from bench.runtime import resolve
+
+DIMENSION = 2048
+"""Of the standard Inception features."""
+
+LATENT = 256
+"""Directions in which the made-up features vary most."""
+
+K = 3
+
+
+def features(n: int, d: int = DIMENSION) -> tuple[np.ndarray, np.ndarray]:
+    """Two made-up sets, float32 (n, d), like a network's last features: nothing below zero, correlated, of full rank."""
+    rng = np.random.default_rng(0)
+    mix = rng.standard_normal((LATENT, d), dtype=np.float32) / 16
+
+    def one(scale: float) -> np.ndarray:
+        values = rng.standard_normal((n, LATENT), dtype=np.float32) @ mix * scale
+        values += 0.3 * rng.standard_normal((n, d), dtype=np.float32)
+        return np.maximum(values, 0, out=values)
+
+    return one(1.0), one(1.1)
+
+
+# ------------------------------------------------------ what is timed: given two sets, ready to run; what may be cached is
+
+
+def our_frechet(subject: np.ndarray, reference: np.ndarray) -> Work:
+    known = Statistics.of(reference)
+    _ = known.factor
+    return lambda: frechet_distance(subject, known)
+
+
+def our_manifold(subject: np.ndarray, reference: np.ndarray) -> Work:
+    return lambda: vars(manifold_scores(subject, reference, K))
+
+
+def our_kernel(subject: np.ndarray, reference: np.ndarray) -> Work:
+    size = min(1000, len(subject) // 2)
+    return lambda: kernel_distance(subject, reference, 100, size).mean
+
+
+WORK: dict[str, Callable[[np.ndarray, np.ndarray], Work]] = {
+    "frechet": our_frechet,
+    "manifold": our_manifold,
+    "kernel": our_kernel,
+    "torchmetrics_fid": peers.torchmetrics_fid,
+    "scipy_sqrtm": peers.scipy_fid,
+    "torch_fidelity_full": peers.torch_fidelity_full,
+    "torch_fidelity_parts": peers.torch_fidelity_parts,
+    "prdc": peers.prdc,
+    "torchmetrics_kid": peers.torchmetrics_kid,
+}
+
+
+def rows(short: bool) -> Iterator[Comparison]:
+    """From features; then from images. short: small N and width, seconds in all."""
+    yield from from_features(short)
+    yield from from_images(short)
+
+
+def from_features(short: bool) -> Iterator[Comparison]:
+    n, d, pairs = (1500, 512, 2) if short else (10_000, DIMENSION, 3)
+    subject, reference = features(n, d)
+    for ours, peer, target in (
+        ("frechet", "torchmetrics_fid", 6.0),
+        ("frechet", "scipy_sqrtm", 8.0),
+        ("kernel", "torchmetrics_kid", None),
+        ("manifold", "torch_fidelity_full", 4.0),
+        ("manifold", "torch_fidelity_parts", 4.0),
+        ("manifold", "prdc", 4.0),
+    ):
+        a, b = (WORK[name](subject, reference) for name in (ours, peer))
+        seconds = alternate(_quiet(a), _quiet(b), pairs, warmup=short)
+        yield Comparison(
+            row=f"{ours} from features, {n} x {n} x {d}",
+            peer=peer,
+            unit="s per set",
+            ours=seconds[0],
+            theirs=seconds[1],
+            target=None if short else target,
+            notes=_agreement(a, b),
+        )
+
+
+def _agreement(ours: Work, theirs: Work) -> dict[str, Any]:
+    """Both values; by name where there are several."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        a, b = ours(), theirs()
+    return {"ours": a, "theirs": b}
+
+
+def from_images(short: bool) -> Iterator[Comparison]:
+    """All families of scores of N samples, beside separate passes of torchmetrics' FID, KID and IS and of prdc.
+
+    All use one feature network, in the memory format that suits it, and each has what it can keep of the real images
+    ready before: only the samples pass through the network. Ours are more scores than theirs: beside FID, KID and
+    P/R/D/C also Vendi, entropy, near duplicates and, where N allows, FD∞; theirs have IS.
+    """
+    n = 256 if short else 2048
+    rng = np.random.default_rng(0)
+    images = [_pictures(rng, n) for _ in range(2)]
+    space = load_feature_space("efficientnet_lite0", resolve(RuntimeConfig(device="cpu", precision="fp32")))
+    config = MetricsConfig(num_images=n, k=K, kid_subset_size=n // 2)
+    reference = extract(space, images[1])
+    known = know(reference, config)
+
+    def ours() -> list[dict[str, Any]]:
+        return score(extract(space, images[0]), reference, config, known=known)
+
+    theirs = peers.separate_passes(space.network, images[0], images[1], reference, K, n // 2)
+    seconds = alternate(ours, _quiet(theirs), 2 if short else 3)
+    yield Comparison(
+        row=f"all scores from {n} images, 64 px",
+        peer="torchmetrics FID, KID, IS and prdc",
+        unit="s per generation",
+        ours=seconds[0],
+        theirs=seconds[1],
+        target=None if short else 3.0,
+        notes={"ours": {row["metric"]: row["value"] for row in ours()}, "theirs": _silently(theirs)},
+    )
+
+
+def _pictures(rng: np.random.Generator, n: int) -> np.ndarray:
+    """uint8 (n, 3, 64, 64): smooth random colours, whose features differ between images."""
+    coarse = torch.from_numpy(rng.random((n, 3, 6, 6), dtype=np.float32))
+    fine = torch.nn.functional.interpolate(coarse, (64, 64), mode="bicubic").clamp(0, 1)
+    return (fine * 255).to(torch.uint8).numpy()
+
+
+def _quiet(work: Work) -> Work:
+    return lambda: _silently(work)
+
+
+def _silently(work: Work) -> Any:
+    """prdc prints."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return work()
