@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import DataError
-from bench.pool import REAL, Pool, Records
+from bench.pool import REAL, Gathered, Pool, Records, check_images
 from bench.seeds import derive_seed
 
 
@@ -102,3 +102,23 @@ def test_seeds_are_equal_exactly_for_equal_draws(a, b):
 def test_the_seed_scheme_is_frozen():
     """Changing it changes every number of every protocol."""
     assert derive_seed(0, 0, "train") == derive_seed(0, 0, "train", 0) == 3621952930635735161
+
+
+def test_gathered_is_the_concatenation():
+    random = np.random.default_rng(0)
+    sets = [random.integers(0, 256, (n, 3, 4, 4)).astype(np.uint8) for n in (9, 1, 30)]
+    rows = [np.array([8, 0, 0, 3]), np.array([0]), np.sort(random.integers(0, 30, 50))]
+    whole = np.concatenate([images[chosen] for images, chosen in zip(sets, rows, strict=True)])
+    gathered = Gathered(list(zip(sets, rows, strict=True)))
+    check_images(gathered)
+    assert (len(gathered), gathered.shape, gathered.dtype) == (55, whole.shape, np.uint8)
+    for wanted in (np.arange(55), random.permutation(55), np.array([4, 4, 0, 54]), np.array([], np.int64)):
+        np.testing.assert_array_equal(gathered[wanted], whole[wanted])
+    with pytest.raises(IndexError):
+        gathered[np.array([55])]
+
+
+def test_images_of_two_sizes_are_not_gathered():
+    sets = [np.zeros((2, 3, side, side), np.uint8) for side in (4, 8)]
+    with pytest.raises(DataError, match=r"\(3, 4, 4\).*\(3, 8, 8\)"):
+        Gathered([(images, np.arange(2)) for images in sets])

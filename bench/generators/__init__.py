@@ -12,9 +12,9 @@ import numpy as np
 
 from bench.config import DDPMConfig, GeneratorConfig
 from bench.errors import ConfigError
-from bench.pool import Images
 
 if TYPE_CHECKING:
+    from bench.pool import Images
     from bench.runtime import Runtime
 
 
@@ -36,7 +36,7 @@ def check(config: GeneratorConfig, resolution: int) -> None:
 
 def fit(
     config: GeneratorConfig,
-    images: Images,
+    images: "Images",
     *,
     seed: int,
     out: Path,

@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from bench import generators
+from bench.composition import Composition, Part, PoolRef
 from bench.config import DDPMConfig, TrainingConfig
 from bench.generators import batches
 from bench.generators.batches import AHEAD, RESIDENT_SHARE, Batches, OnDevice, Streamed
-from bench.pool import Gathered, Images
+from bench.pool import Gathered, Images, Pool, Records
 from bench.runtime import Runtime, free_memory
 
 Make = Callable[..., DDPMConfig]
@@ -153,6 +154,30 @@ def test_the_choice_is_by_free_memory_and_said(
         with Batches(images, TrainingConfig(), 0, CPU) as source:
             assert source.data == expected
         assert caplog.messages[-1].endswith(f"free on cpu: {expected}")
+
+
+def test_a_composition_larger_than_the_machine(tmp_path: Path) -> None:
+    """Two pools on disk (files with holes, which take no space), together twice the size of the memory."""
+    num_images = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (3 * 256 * 256)
+    pools, refs = {}, []
+    for generation in (0, 1):
+        shape = (num_images, 3, 256, 256)
+        path = tmp_path / f"{generation}.npy"
+        images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        images[-1] = 100 + generation
+        pool = Pool(images, Records.synthetic(generation, np.arange(num_images)))
+        object.__setattr__(pool, "_id", f"pool{generation}")
+        pools[pool.id] = pool
+        refs.append(PoolRef.of(pool, generation))
+    parts = tuple(Part(ref, np.arange(num_images)) for ref in refs)
+    with Batches(Composition(parts).images(pools), TrainingConfig(batch_size=8), 0, CPU) as source:
+        assert source.data == "streamed"
+        last = {
+            generation: source.source.images[np.array([(1 + generation) * num_images - 1])] for generation in (0, 1)
+        }
+        assert [int(last[generation].min()) for generation in (0, 1)] == [100, 101]
+        x0, _, _ = source.draw(0, 100)
+        assert x0.shape == (8, 3, 256, 256)
 
 
 class Watched:
