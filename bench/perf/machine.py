@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ COPIED = 2**28
 
 @dataclass(frozen=True)
 class Machine:
-    """matrix_rate: GFLOP/s of a square product, a multiply-add counting as two, by dtype. bandwidth: GB/s of a copy, bytes
-    read plus bytes written."""
+    """matrix_rate: GFLOP/s of a square product, a multiply-add counting as two, by dtype. bandwidth: GB/s of a copy,
+    bytes read plus bytes written."""
 
     device: str
     num_threads: int
@@ -41,6 +42,10 @@ def machine() -> Machine:
     target = torch.empty_like(source)
     bandwidth = 2 * COPIED / _best(lambda: target.copy_(source)) / 1e9
     return Machine(_name(device), torch.get_num_threads(), torch.__version__, rates, bandwidth)
+
+
+measured_machine = cache(machine)
+"""`machine`, measured once a process."""
 
 
 def _best(work: Callable[[], Any], count: int = 5) -> float:
