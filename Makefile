@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # One thread each: two processes of two threads on two cores wait for each other more than they work.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
-.PHONY: run test test-slow lint clean
+.PHONY: run test test-slow perf perf-short lint clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m bench -m experiment=quick mixing.synthetic_ratio=0,0.5,1 \
@@ -18,6 +18,12 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev   # minutes: whole runs of every experiment, kill tests
 	$(PYTEST) -m slow --timeout 3600
+
+perf: $(VENV)/.perf        # us and what one would pick instead, in turn: about an hour
+	$(BIN)/python -m bench.perf
+
+perf-short: $(VENV)/.perf  # minutes: fails where a ratio has fallen
+	$(BIN)/python -m bench.perf --short --out outputs/perf-short
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -36,6 +42,10 @@ $(VENV)/.run: $(VENV)/bin/python pyproject.toml
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@ $(VENV)/.run
+
+$(VENV)/.perf: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[perf]'
+	touch $@
 
 clean:                    # what was installed; outputs/ stays
 	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

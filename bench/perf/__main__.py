@@ -16,7 +16,7 @@ from bench.perf.pairs import Comparison
 
 SECTIONS = ("startup", "training", "sampling", "scores", "sweep", "growth")
 
-PEERS = ("diffusers", "denoising-diffusion-pytorch", "torchmetrics", "torch-fidelity", "prdc", "pytorch-fid", "scipy")
+PEERS = ("diffusers", "denoising-diffusion-pytorch", "torchmetrics", "torch-fidelity", "prdc", "clean-fid", "scipy")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -66,6 +66,7 @@ WORK: dict[str, Callable[[np.ndarray, np.ndarray], Work]] = {
     "kernel": our_kernel,
     "torchmetrics_fid": peers.torchmetrics_fid,
     "scipy_sqrtm": peers.scipy_fid,
+    "clean_fid": peers.clean_fid,
     "torch_fidelity_full": peers.torch_fidelity_full,
     "torch_fidelity_parts": peers.torch_fidelity_parts,
     "prdc": peers.prdc,
@@ -85,6 +86,7 @@ def from_features(short: bool) -> Iterator[Comparison]:
     for ours, peer, target in (
         ("frechet", "torchmetrics_fid", 6.0),
         ("frechet", "scipy_sqrtm", 8.0),
+        ("frechet", "clean_fid", None),
         ("kernel", "torchmetrics_kid", None),
         ("manifold", "torch_fidelity_full", 4.0),
         ("manifold", "torch_fidelity_parts", 4.0),
@@ -104,8 +106,8 @@ def from_features(short: bool) -> Iterator[Comparison]:
 
 
 def _limit(work: str, n: int, d: int) -> dict[str, float]:
-    """GFLOP that the score cannot do without, and seconds of that at the machine's matrix rate; the rest of the time goes
-    to selection, conversions and the steps of an eigenvalue problem that are bound by memory."""
+    """GFLOP that the score cannot do without, and seconds of that at the machine's matrix rate; the rest of the time
+    goes to selection, conversions and the steps of an eigenvalue problem that are bound by memory."""
     flop, dtype = {
         "frechet": (n * d**2 + 2 * d**3 + 4 / 3 * d**3, "float64"),  # covariance, two triangular products, reduction
         "kernel": (4 * n**2 * d, "float64"),  # half of either set with itself, and the two with each other

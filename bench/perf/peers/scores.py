@@ -56,13 +56,24 @@ def torchmetrics_kid(subject: np.ndarray, reference: np.ndarray) -> Work:
 
 
 def scipy_fid(subject: np.ndarray, reference: np.ndarray) -> Work:
-    """As pytorch-fid and clean-fid do it: np.cov, and scipy's root of S1 S2."""
-    from pytorch_fid.fid_score import calculate_frechet_distance
+    """The textbook: np.cov, and scipy's root of S1 S2."""
+    from scipy.linalg import sqrtm
 
     mean, covariance = reference.mean(axis=0), np.cov(reference, rowvar=False)
-    return lambda: float(
-        calculate_frechet_distance(subject.mean(axis=0), np.cov(subject, rowvar=False), mean, covariance)
-    )
+
+    def work() -> float:
+        own = np.cov(subject, rowvar=False)
+        apart = ((subject.mean(axis=0) - mean) ** 2).sum()
+        return float(apart + np.trace(own) + np.trace(covariance) - 2 * np.trace(sqrtm(own @ covariance).real))
+
+    return work
+
+
+def clean_fid(subject: np.ndarray, reference: np.ndarray) -> Work:
+    from cleanfid.fid import frechet_distance
+
+    mean, covariance = reference.mean(axis=0), np.cov(reference, rowvar=False)
+    return lambda: float(frechet_distance(subject.mean(axis=0), np.cov(subject, rowvar=False), mean, covariance))
 
 
 def torch_fidelity_full(subject: np.ndarray, reference: np.ndarray) -> Work:
