@@ -1,0 +1,273 @@
+"""Training images per second: `fit` itself beside the loops that a user would write or install instead.
+
+Ours is the whole of `fit`: data, timesteps, loss, gradient, clipping, optimiser, average and the watch on the loss. It
+is held at every few steps for the turn of the others, so that the machine's drift falls on all of them.
+"""
+
+import copy
+import functools
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench import generators
+from bench.config import DDPMConfig, NoiseConfig, ProceduralConfig, RuntimeConfig, TrainingConfig, UNetConfig
+from bench.datasets import load_real
+from bench.generators.network import autocast, build_process, build_unet
+from bench.perf.machine import Machine, machine
+from bench.perf.pairs import Comparison, Spread, drain, timed
+from bench.perf.peers.diffusers_loop import DiffusersLoop, stock_loss
+from bench.runtime import Runtime, resolve
+
+TARGET = 2.0
+
+Turn = Callable[[int], None]
+"""Goes on for that many steps."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network on images of one size. turn: steps that each side takes before it is the other's turn."""
+
+    name: str
+    unet: UNetConfig
+    resolution: int
+    batch_size: int
+    turn: int
+
+    def config(self, num_steps: int) -> DDPMConfig:
+        """Epsilon prediction with the plain squared error, as the example of diffusers has it."""
+        training = TrainingConfig(num_steps=num_steps, batch_size=self.batch_size, checkpoint_every=num_steps)
+        return DDPMConfig(unet=self.unet, noise=NoiseConfig(), training=training)
+
+    def images(self) -> np.ndarray:
+        data = ProceduralConfig(resolution=self.resolution, num_train=256, num_heldout=2)
+        return load_real(data).train.images
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.resolution} px, batch {self.batch_size}"
+
+
+TINY = Case("ddpm_tiny", UNetConfig([32, 64], [False] * 2, 1), 16, 8, 40)
+SMALL = Case("ddpm_small", UNetConfig([32, 64, 128], [False, False, True], 1), 16, 16, 20)
+WIDE = Case("64-128-128", UNetConfig([64, 128, 128], [False, False, True], 1), 32, 32, 3)
+HEADLINE = Case("ddpm", UNetConfig([128, 256, 256, 256], [False, False, True, True], 2), 64, 128, 20)
+
+
+def rows(short: bool) -> Iterator[Comparison]:
+    """On the CPU, and on a CUDA device where there is one. short: the smallest network alone, seconds."""
+    set_threads()
+    cpu = resolve(RuntimeConfig(device="cpu"))
+    if short:
+        yield from compare(replace(TINY, turn=8), cpu, num_pairs=3, installed=False)
+        return
+    for case in (TINY, SMALL, WIDE):
+        yield from compare(case, cpu, num_pairs=9, installed=case is SMALL and not torch.cuda.is_available())
+    if torch.cuda.is_available():
+        yield from compare(HEADLINE, resolve(RuntimeConfig(device="cuda")), num_pairs=5, installed=True)
+
+
+def set_threads() -> None:
+    """Two, as the targets say, unless the environment says otherwise."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(2)
+
+
+def compare(case: Case, runtime: Runtime, num_pairs: int, installed: bool) -> Iterator[Comparison]:
+    """One row beside the stock loop and, if `installed`, one beside denoising-diffusion-pytorch."""
+    images = case.images()
+    unet = build_unet(case.unet, case.resolution, 0)
+    count = sum(p.numel() for p in unet.parameters())
+    stock = DiffusersLoop(copy.deepcopy(unet), images, case.batch_size, 100_000, runtime.device)
+    turns: list[Turn] = [stock.run]
+    with tempfile.TemporaryDirectory() as folder:
+        if installed:
+            from bench.perf.peers.denoising_diffusion import DenoisingDiffusion
+
+            other = DenoisingDiffusion(images, case.batch_size, count, len(case.unet.channels), Path(folder))
+            turns.append(other.run)
+        ours, theirs = alternate(case, images, runtime, turns, num_pairs)
+    where = f"{runtime.device.type}, {torch.get_num_threads()} threads" if runtime.device.type == "cpu" else "cuda"
+    row = f"training, {case}, {where}"
+    notes = {
+        "parameters": count,
+        "precision": runtime.precision,
+        "steps_per_pair": case.turn,
+        **limits(unet, case, runtime, ours),
+        **same_loss(unet, images, runtime),
+    }
+    if num_pairs > 3:
+        notes["time_goes_to"] = {
+            "ours": profile_ours(case, images, runtime),
+            "stock loop": shares(lambda: stock.run(case.turn)),
+        }
+    yield Comparison(row, "stock diffusers loop, fp32", "image", ours, theirs[0], TARGET, notes)
+    if installed:
+        notes = {"parameters": count, "their_parameters": other.num_parameters, "precision": runtime.precision}
+        yield Comparison(row, "denoising-diffusion-pytorch Trainer", "image", ours, theirs[1], TARGET, notes)
+
+
+def alternate(
+    case: Case, images: np.ndarray, runtime: Runtime, turns: list[Turn], num_pairs: int
+) -> tuple[list[float], list[list[float]]]:
+    """Seconds per image of `fit` and of each other. The first turn of everybody warms up and is not counted."""
+    ours: list[float] = []
+    theirs: list[list[float]] = [[] for _ in turns]
+    since = time.perf_counter()
+
+    def hold(done: int, total: int) -> None:
+        nonlocal since
+        if done % case.turn:
+            return
+        drain()
+        ours.append((time.perf_counter() - since) / (case.turn * case.batch_size))
+        for seconds, turn in zip(theirs, turns, strict=True):
+            seconds.append(timed(functools.partial(turn, case.turn)) / (case.turn * case.batch_size))
+        since = time.perf_counter()
+
+    run_fit(case, images, runtime, (num_pairs + 1) * case.turn, hold)
+    return ours[1:], [seconds[1:] for seconds in theirs]
+
+
+def run_fit(
+    case: Case, images: np.ndarray, runtime: Runtime, num_steps: int, progress: Callable[[int, int], None]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        out, work = Path(folder, "out"), Path(folder, "work")
+        config = case.config(num_steps)
+        generators.fit(config, images, seed=0, out=out, work=work, runtime=runtime, progress=progress)
+
+
+@functools.cache
+def measured_machine() -> Machine:
+    return machine()
+
+
+def limits(unet: UNet2DModel, case: Case, runtime: Runtime, seconds_per_image: list[float]) -> dict[str, Any]:
+    """How far a step is from the machine's matrix rate in the precision that it runs in."""
+    gflop = step_flops(unet, case.resolution, case.batch_size) / 1e9
+    achieved = gflop / (Spread.of(seconds_per_image).median * case.batch_size)
+    rate = measured_machine().matrix_rate["bfloat16" if runtime.precision == "bf16" else "float32"]
+    return {
+        "gflop_per_step": gflop,
+        "gflop_per_second": achieved,
+        "matrix_rate_gflop_per_second": rate,
+        "share_of_matrix_rate": achieved / rate,
+    }
+
+
+def step_flops(unet: UNet2DModel, resolution: int, batch_size: int) -> float:
+    """FLOP of one step forward and backward, a multiply-add counted as two; counted on one image, not computed."""
+    with torch.device("meta"):
+        twin = UNet2DModel.from_config(unet.config)
+        x, t = torch.empty(1, 3, resolution, resolution), torch.zeros(1, dtype=torch.int64)
+    with FlopCounterMode(display=False) as counter:
+        twin(x, t, return_dict=False)[0].sum().backward()
+    return float(counter.get_total_flops()) * batch_size
+
+
+def same_loss(unet: UNet2DModel, images: np.ndarray, runtime: Runtime) -> dict[str, float]:
+    """How far our loss and gradient are from the stock loop's with equal weights, images, noise and timesteps.
+
+    Relative, in float32 (`_fp32`) and in the precision that the row is timed in.
+    """
+    device = runtime.device
+    plain = Runtime(device, None, False)
+    process = build_process(NoiseConfig(), device)
+    unet = copy.deepcopy(unet)
+    unet.to(device)  # type: ignore[arg-type]  # diffusers' wrapper hides the type
+    random = torch.Generator().manual_seed(0)
+    x0 = torch.from_numpy(images[:16].astype(np.float32) / 127.5 - 1).to(device)
+    eps = torch.randn(x0.shape, generator=random).to(device)
+    t = torch.randint(0, 1000, (len(x0),), generator=random).to(device)
+    scheduler = DiffusersLoop.build_scheduler()
+
+    def measured(loss: torch.Tensor) -> tuple[float, torch.Tensor]:
+        gradient = torch.autograd.grad(loss, list(unet.parameters()))
+        return loss.item(), torch.cat([g.flatten() for g in gradient])
+
+    wanted_loss, wanted = measured(stock_loss(unet, scheduler, x0, eps, t))
+    found: dict[str, float] = {}
+    for name, how in (("_fp32", plain), ("", runtime)):
+        with autocast(how):
+            loss = process.loss(unet, x0, eps, t)
+        value, gradient = measured(loss)
+        found[f"loss_difference{name}"] = abs(value - wanted_loss) / wanted_loss
+        found[f"gradient_difference{name}"] = ((gradient - wanted).norm() / wanted.norm()).item()
+    return found
+
+
+def profile_ours(case: Case, images: np.ndarray, runtime: Runtime) -> dict[str, float]:
+    """As `shares`, of one turn of `fit` after a first one."""
+    activities = _activities()
+    with profile(activities=activities) as empty:
+        pass
+    running = empty
+
+    def watch(done: int, total: int) -> None:
+        nonlocal running
+        if done == case.turn:
+            running = profile(activities=activities)
+            running.__enter__()
+        elif done == 2 * case.turn:
+            drain()
+            running.__exit__(None, None, None)
+
+    run_fit(case, images, runtime, 2 * case.turn, watch)
+    return top(running)
+
+
+def shares(work: Callable[[], Any]) -> dict[str, float]:
+    """The operations that take the most time by themselves, as shares of the time of all operations."""
+    with profile(activities=_activities()) as running:
+        work()
+        drain()
+    return top(running)
+
+
+def top(profiler: profile, count: int = 10) -> dict[str, float]:
+    on_device = torch.cuda.is_available()
+    times = {
+        e.key: (e.self_device_time_total if on_device else 0) or e.self_cpu_time_total for e in profiler.key_averages()
+    }
+    total = sum(times.values())
+    largest = sorted(times, key=lambda name: -times[name])[:count]
+    return {name: round(times[name] / total, 3) for name in largest}
+
+
+def _activities() -> list[ProfilerActivity]:
+    cuda = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
+    return [ProfilerActivity.CPU, *cuda]
+
+
+def growth() -> list[dict[str, Any]]:
+    """Ours against the size of the images and the width of the network: how the cost of a step grows."""
+    runtime = resolve(RuntimeConfig())
+    found = []
+    grid = [(16, 1), (32, 1), (64, 1), (32, 2), (32, 4)]
+    for resolution, width in grid:
+        unet = UNetConfig([32 * width, 64 * width, 64 * width], [False] * 3, 1)
+        case = Case(f"width x{width}", unet, resolution, 16, 2)
+        seconds, _ = alternate(case, case.images(), runtime, [], num_pairs=4)
+        network = build_unet(unet, resolution, 0)
+        found.append(
+            {
+                "resolution": resolution,
+                "width": width,
+                "parameters": sum(p.numel() for p in network.parameters()),
+                "images_per_second": 1 / Spread.of(seconds).median,
+                "seconds_per_step": Spread.of(seconds).median * case.batch_size,
+                **limits(network, case, runtime, seconds),
+            }
+        )
+    return found
