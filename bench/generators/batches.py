@@ -181,7 +181,7 @@ class Streamed(Source):
 
     def fetch(self, step: int) -> tuple[torch.Tensor, torch.cuda.Event | None]:
         """In the thread: the images of a step, and the event of their arrival on the device."""
-        with torch.cuda.stream(self.stream):  # type: ignore[arg-type]  # None: whatever stream there is
+        with torch.cuda.stream(self.stream):  # None: whatever stream there is
             pixels = torch.from_numpy(self.images[self.order.rows(step).numpy()])
             if self.stream is None:
                 return pixels, None
