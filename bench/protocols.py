@@ -5,6 +5,7 @@ composes to, key by key: a difference is an error, unless the protocol lists the
 `protocol.strict=false`; then it is recorded in every ledger row and the numbers are marked as deviating.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -13,24 +14,31 @@ from typing import Any
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 
 from bench.config import Config, from_hydra, identity, to_dict
 from bench.errors import ConfigError
 
 
 def compose_config(overrides: Sequence[str]) -> Config:
-    """The checked configuration of a command line; also within a running Hydra app, which has a Hydra of its own."""
+    """The checked configuration of a command line."""
+    return from_hydra(compose_tree(overrides))
+
+
+def compose_tree(overrides: Sequence[str]) -> DictConfig:
+    """What Hydra composes of a command line; also within a running Hydra app, which has a Hydra of its own."""
     running = GlobalHydra.instance().hydra
     GlobalHydra.instance().hydra = None
     try:
         with initialize_config_module("bench.conf", version_base="1.3"):
-            return from_hydra(compose("config", overrides=list(overrides)))
+            return compose("config", overrides=list(overrides))
     finally:
         GlobalHydra.instance().hydra = running
 
 
+@functools.cache
 def compose_protocol(file: str) -> Config:
-    """The configuration that `protocol=<file>` stands for, nothing overridden."""
+    """The configuration that `protocol=<file>` stands for, nothing overridden. Composed once; not to be changed."""
     return compose_config([f"protocol={file}"])
 
 
