@@ -33,11 +33,13 @@ QUALITY_TARGET = 25.0
 WITHIN = 1.02
 """Of the Frechet distance of ancestral sampling: as good as it."""
 
-LADDER = [(sampler, steps) for steps in (10, 15, 20, 25, 30, 40, 50, 80) for sampler in ("dpmsolver++", "ddim")]
+LADDER = [(sampler, steps) for steps in (10, 15, 20, 25, 30, 40, 50, 80) for sampler in ("ddpm", "dpmsolver++")]
 """Tried in this order, cheapest first, until one is as good as ancestral sampling."""
 
 NUM_SEEDS = 3
 """Sets of sampling seeds that our Frechet distances are averaged over."""
+
+ANCESTRAL_STEPS = 1000
 
 BATCH = 32
 """Images in one network evaluation, on both sides; what we always take on the CPU."""
@@ -127,7 +129,7 @@ class Judge:
 def to_equal_quality(trained: Trained, folder: Path, num_images: int) -> Comparison:
     """Ours is the first rung of `LADDER` whose mean distance over sampling seeds is `WITHIN` ancestral sampling's.
 
-    Where none is, the last and best rung is timed, and `reached` in the notes says False; the ratio is then void.
+    Where none is, the last rung is timed, `reached` in the notes says False, and the row has no target to be held to.
     """
     judge = Judge(num_images, trained.runtime)
     pipeline = DDPMPipeline.from_pretrained(trained.model)
@@ -136,7 +138,8 @@ def to_equal_quality(trained: Trained, folder: Path, num_images: int) -> Compari
     drain()
     started = time.perf_counter()
     count = num_images // BATCH
-    batches = [np.asarray(pipeline(batch_size=BATCH, output_type="np", return_dict=False)[0]) for _ in range(count)]
+    asked: dict[str, Any] = {"batch_size": BATCH, "num_inference_steps": ANCESTRAL_STEPS, "output_type": "np"}
+    batches = [np.asarray(pipeline(**asked, return_dict=False)[0]) for _ in range(count)]
     drain()
     theirs = time.perf_counter() - started
     images = (np.concatenate(batches) * 255).round().astype(np.uint8).transpose(0, 3, 1, 2)
@@ -145,18 +148,20 @@ def to_equal_quality(trained: Trained, folder: Path, num_images: int) -> Compari
     climbed: dict[str, list[float]] = {}
     found: dict[str, Any] = {}
     seconds: list[float] = []
+    reached = False
     for sampler, steps in LADDER:
         found = {"sampler": sampler, "num_steps": steps}
         distances, seconds = distances_by_seed(trained, judge, num_images, trained.runtime, found)
         climbed[f"{sampler}, {steps}"] = distances
-        if np.mean(distances) <= WITHIN * ancestral:
+        reached = bool(np.mean(distances) <= WITHIN * ancestral)
+        if reached:
             break
     notes = {
         "num_images": num_images,
         "frechet_distance_ancestral": ancestral,
         "frechet_distance_floor": judge.floor,
         "frechet_distances_ours_by_seed": climbed,
-        "reached": bool(np.mean(distances) <= WITHIN * ancestral),
+        "reached": reached,
         **found,
         "precision": trained.runtime.precision,
         **precision_beside_seeds(trained, judge, num_images, folder, found),
@@ -164,7 +169,8 @@ def to_equal_quality(trained: Trained, folder: Path, num_images: int) -> Compari
     row = f"time to the quality of 1000 ancestral steps, 16 px, {trained.runtime.device.type}"
     per_image = [s / num_images for s in seconds]
     peer = [theirs / num_images] * len(seconds)  # one run of 1000 steps is long enough to be its own average
-    return Comparison(row, "DDPMPipeline, 1000 steps, fp32", "image", per_image, peer, QUALITY_TARGET, notes)
+    target = QUALITY_TARGET if reached else None
+    return Comparison(row, "DDPMPipeline, 1000 steps, fp32", "image", per_image, peer, target, notes)
 
 
 def distances_by_seed(
