@@ -1,6 +1,7 @@
 """Scores of other packages: each takes two sets and returns what is to be timed, with the real side ready where the
 package can keep it."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -67,6 +68,13 @@ def scipy_fid(subject: np.ndarray, reference: np.ndarray) -> Work:
         return float(apart + np.trace(own) + np.trace(covariance) - 2 * np.trace(sqrtm(own @ covariance).real))
 
     return work
+
+
+def clean_fid_runs() -> bool:
+    """Whether scipy still has the argument that clean-fid 0.1.35 passes to `sqrtm`; scipy 1.18 has not."""
+    from scipy.linalg import sqrtm
+
+    return "disp" in inspect.signature(sqrtm).parameters
 
 
 def clean_fid(subject: np.ndarray, reference: np.ndarray) -> Work:
