@@ -3,6 +3,7 @@
 Nothing heavy is imported before the configuration has been checked, so help and mistakes take well under a second.
 """
 
+import os
 import sys
 
 import hydra
@@ -38,7 +39,9 @@ def main() -> None:
     """The command line. Ctrl-C ends it with status 130 and a word on how to go on, in a sweep as in a single run."""
     if usage.wanted(sys.argv[1:]):
         try:
-            print(usage.page(sys.argv[1:]))
+            print(usage.page(sys.argv[1:]), flush=True)
+        except BrokenPipeError:  # `--help | head`: what else Python would write at its end goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except HydraException as error:
             sys.exit(f"error: {usage.reason(error)}")
         return
