@@ -31,6 +31,9 @@ from bench.runtime import Runtime, resolve
 
 TARGET = 2.0
 
+GUARD = 0.8
+"""What the short form holds the ratio to: on any machine, with bf16 or without, we are not the slower beyond noise."""
+
 Turn = Callable[[int], None]
 """Goes on for that many steps."""
 
@@ -47,7 +50,9 @@ class Case:
 
     def config(self, num_steps: int) -> DDPMConfig:
         """Epsilon prediction with the plain squared error, as the example of diffusers has it."""
-        training = TrainingConfig(num_steps=num_steps, batch_size=self.batch_size, checkpoint_every=num_steps)
+        training = TrainingConfig(
+            num_steps=num_steps, batch_size=self.batch_size, warmup_steps=0, checkpoint_every=num_steps
+        )
         return DDPMConfig(unet=self.unet, noise=NoiseConfig(), training=training)
 
     def images(self) -> np.ndarray:
@@ -69,7 +74,7 @@ def rows(short: bool) -> Iterator[Comparison]:
     set_threads()
     cpu = resolve(RuntimeConfig(device="cpu"))
     if short:
-        yield from compare(replace(TINY, turn=8), cpu, num_pairs=3, installed=False)
+        yield from compare(replace(TINY, turn=8), cpu, num_pairs=3, installed=False, target=GUARD)
         return
     for case in (TINY, SMALL, WIDE):
         yield from compare(case, cpu, num_pairs=9, installed=case is SMALL and not torch.cuda.is_available())
@@ -83,7 +88,9 @@ def set_threads() -> None:
         torch.set_num_threads(2)
 
 
-def compare(case: Case, runtime: Runtime, num_pairs: int, installed: bool) -> Iterator[Comparison]:
+def compare(
+    case: Case, runtime: Runtime, num_pairs: int, installed: bool, target: float = TARGET
+) -> Iterator[Comparison]:
     """One row beside the stock loop and, if `installed`, one beside denoising-diffusion-pytorch."""
     images = case.images()
     unet = build_unet(case.unet, case.resolution, 0)
@@ -111,10 +118,10 @@ def compare(case: Case, runtime: Runtime, num_pairs: int, installed: bool) -> It
             "ours": profile_ours(case, images, runtime),
             "stock loop": shares(lambda: stock.run(case.turn)),
         }
-    yield Comparison(row, "stock diffusers loop, fp32", "image", ours, theirs[0], TARGET, notes)
+    yield Comparison(row, "stock diffusers loop, fp32", "image", ours, theirs[0], target, notes)
     if installed:
         notes = {"parameters": count, "their_parameters": other.num_parameters, "precision": runtime.precision}
-        yield Comparison(row, "denoising-diffusion-pytorch Trainer", "image", ours, theirs[1], TARGET, notes)
+        yield Comparison(row, "denoising-diffusion-pytorch Trainer", "image", ours, theirs[1], target, notes)
 
 
 def alternate(
