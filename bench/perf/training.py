@@ -259,10 +259,10 @@ def _activities() -> list[ProfilerActivity]:
 
 def growth() -> list[dict[str, Any]]:
     """Ours against the size of the images and the width of the network: how the cost of a step grows."""
+    set_threads()
     runtime = resolve(RuntimeConfig())
     found = []
-    grid = [(16, 1), (32, 1), (64, 1), (32, 2), (32, 4)]
-    for resolution, width in grid:
+    for resolution, width in ((16, 1), (32, 1), (64, 1), (32, 2), (32, 4)):
         unet = UNetConfig([32 * width, 64 * width, 64 * width], [False] * 3, 1)
         case = Case(f"width x{width}", unet, resolution, 16, 2)
         seconds, _ = alternate(case, case.images(), runtime, [], num_pairs=4)
