@@ -43,15 +43,33 @@ class Statistics:
         return float((self.moment**2).sum() if self.has_few_images else np.trace(self.moment))
 
     @functools.cached_property
+    def alive(self) -> np.ndarray:
+        """int (a,): the features that vary at all. Some units of a network after a ReLU answer 0 to every image."""
+        variances = np.diagonal(self.covariance)
+        return np.flatnonzero(variances > CONSTANT * variances.max())
+
+    @functools.cached_property
+    def lower(self) -> np.ndarray | None:
+        """Cholesky's factor of the covariance of the features that are alive, float64 (a, a); None where that is
+        singular, or where there are few images."""
+        if self.has_few_images:
+            return None
+        try:
+            return np.linalg.cholesky(self.moment[np.ix_(self.alive, self.alive)])
+        except np.linalg.LinAlgError:
+            return None
+
+    @functools.cached_property
     def factor(self) -> np.ndarray:
-        """float64 (m, d) with covariance = factorᵀ factor; upper triangular where the covariance allows it."""
+        """float64 (m, d) with covariance = factorᵀ factor and m <= d."""
         if self.has_few_images:
             return self.moment
-        try:
-            return np.linalg.cholesky(self.moment).T
-        except np.linalg.LinAlgError:  # singular, as with dead features
-            values, vectors = np.linalg.eigh(self.moment)
-            return np.sqrt(values.clip(min=0))[:, None] * vectors.T
+        if self.lower is not None:
+            full = np.zeros((len(self.alive), len(self.mean)))
+            full[:, self.alive] = self.lower.T
+            return full
+        values, vectors = np.linalg.eigh(self.moment)
+        return np.sqrt(values.clip(min=0))[:, None] * vectors.T
 
     @staticmethod
     def of(features: np.ndarray, device: Device = "cpu") -> "Statistics":
@@ -95,7 +113,10 @@ def frechet_distance(
     return max(distance, 0.0)
 
 
-TOLERANCE = 1e-8
+CONSTANT = 1e-28
+"""Variance, relative to the largest, below which a feature is constant and has rounding alone."""
+
+TOLERANCE = 1e-7
 """Relative rounding of the distance beyond which it is computed from singular values. Eigenvalues have an error of
 about eps times the largest, their roots that over twice the root; the errors are taken to be independent."""
 
@@ -118,16 +139,14 @@ def _covariance(features: np.ndarray, mean: np.ndarray, device: Device) -> np.nd
 
 def _sandwich(outer: Statistics, inner: Statistics, device: Device) -> torch.Tensor:
     """F S Fᵀ with the factor F of one set and the covariance S of the other: float64 (m, m), symmetric."""
-    factor = outer.factor
     if inner.has_few_images:
-        product = torch.from_numpy(inner.moment).to(device) @ torch.from_numpy(factor).to(device).T
+        product = torch.from_numpy(inner.moment).to(device) @ torch.from_numpy(outer.factor).to(device).T
         return product @ product.T if len(product) <= product.shape[1] else product.T @ product
-    if torch.device(device).type == "cpu" and not np.tril(factor, -1).any():
-        lower = factor.T  # as the factor is Cholesky's, whose zeros need no multiplication
-        half = dtrmm(1.0, lower, inner.moment, lower=1, trans_a=1)
-        return torch.from_numpy(dtrmm(1.0, lower, half, side=1, lower=1))
-    f = torch.from_numpy(factor).to(device)
-    return f @ torch.from_numpy(inner.moment).to(device) @ f.T
+    if torch.device(device).type == "cpu" and outer.lower is not None:  # zeros need no multiplication
+        half = dtrmm(1.0, outer.lower, inner.moment[np.ix_(outer.alive, outer.alive)], lower=1, trans_a=1)
+        return torch.from_numpy(dtrmm(1.0, outer.lower, half, side=1, lower=1))
+    factor = torch.from_numpy(outer.factor).to(device)
+    return factor @ torch.from_numpy(inner.moment).to(device) @ factor.T
 
 
 NUM_SIZES = 6

@@ -97,6 +97,7 @@ class _Bytes(TorchDispatchMode):
 def report(device: Accelerator = H100) -> Iterator[str]:
     """For `experiment=flowers64` and `protocol=collapse_v1`, line by line."""
     config, trainings = _headline()
+    assert isinstance(config.generator, DDPMConfig)
     step = count(config.generator, config.data.resolution)
     limits = step.limits(device)
     peak = f"{device.matrix / 1e12:.0f} TFLOP/s bf16, {device.bandwidth / 1e12} TB/s"
