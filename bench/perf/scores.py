@@ -132,8 +132,8 @@ def from_images(short: bool) -> Iterator[Comparison]:
 
     All use one feature network, in the memory format that suits it, and each has what it can keep of the real images
     ready before: only the samples pass through the network. Ours are more scores than theirs: beside FID, KID and
-    P/R/D/C also Vendi, entropy and near duplicates; theirs have IS. N is the quick experiment's, too small for FD∞, which
-    is seven Frechet distances in one.
+    P/R/D/C also Vendi, entropy and near duplicates; theirs have IS. N is the quick experiment's: too small for FD∞,
+    which takes as long as seven Frechet distances.
     """
     n = 256 if short else 1024
     rng = np.random.default_rng(0)
