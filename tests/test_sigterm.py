@@ -22,13 +22,20 @@ def command(overrides: list[str], *more: str) -> list[str]:
 
 def stop_in_training(number: signal.Signals, overrides: list[str], store: Path, *more: str) -> tuple[int, str]:
     """Starts a run, sends it a signal after its first checkpoint, and returns its exit status and stderr."""
-    process = subprocess.Popen(command(overrides, *more), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command(overrides, *more), stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=_hear_ctrl_c
+    )
     while process.poll() is None and not list(store.glob("work/train/*/step-*.safetensors")):
         time.sleep(0.005)
     assert process.returncode is None, process.communicate()
     os.killpg(process.pid, number)  # a cluster tells every process of a job
     _, said = process.communicate(timeout=60)
     return process.returncode, said
+
+
+def _hear_ctrl_c() -> None:
+    """A shell that starts the tests in the background has its children ignore it, and so theirs."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("mode", ["run", pytest.param("sweep", marks=pytest.mark.slow)])
