@@ -86,7 +86,7 @@ FULL = Size(
     num_again=3,
     allowance=0.03,
 )
-SHORT = Size((0.0, 0.5, 1.0), num_generations=2, num_images=64, num_steps=10, num_repeats=1, num_again=1, allowance=0.1)
+SHORT = Size((0.0, 0.5, 1.0), num_generations=2, num_images=64, num_steps=10, num_repeats=1, num_again=1, allowance=0.2)
 
 
 @dataclass(frozen=True)
