@@ -122,19 +122,19 @@ about eps times the largest, their roots that over twice the root; the errors ar
 
 
 def _covariance(features: np.ndarray, mean: np.ndarray, device: Device) -> np.ndarray:
-    """float64 (d, d). On the CPU one triangle is computed and mirrored, half of the work."""
+    """float64 (d, d)."""
     n, dimension = features.shape
-    on_cpu = torch.device(device).type == "cpu"
-    upper = np.zeros((dimension, dimension), order="F")
+    centred = (features[start : start + BLOCK] - mean for start in range(0, n, BLOCK))
+    if torch.device(device).type == "cpu":  # one triangle, mirrored: half of the work
+        upper = np.zeros((dimension, dimension), order="F")
+        for rows in centred:
+            upper = dsyrk(1 / (n - 1), rows.T, beta=1.0, c=upper, overwrite_c=True)
+        return np.triu(upper) + np.triu(upper, 1).T
     total = torch.zeros(dimension, dimension, dtype=torch.float64, device=device)
-    for start in range(0, n, BLOCK):
-        centred = features[start : start + BLOCK] - mean
-        if on_cpu:
-            upper = dsyrk(1 / (n - 1), centred.T, beta=1.0, c=upper, overwrite_c=True)
-        else:
-            rows = torch.from_numpy(centred).to(device)
-            total.addmm_(rows.T, rows, alpha=1 / (n - 1))
-    return np.triu(upper) + np.triu(upper, 1).T if on_cpu else total.cpu().numpy()
+    for rows in centred:
+        on_device = torch.from_numpy(rows).to(device)
+        total.addmm_(on_device.T, on_device, alpha=1 / (n - 1))
+    return total.cpu().numpy()
 
 
 def _sandwich(outer: Statistics, inner: Statistics, device: Device) -> torch.Tensor:
