@@ -28,9 +28,12 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 2
     from bench.perf import table
-    from bench.perf.machine import machine
+    from bench.perf.machine import measured_machine
 
-    found: dict[str, Any] = {"machine": machine().facts(), "versions": {name: _version(name) for name in PEERS}}
+    found: dict[str, Any] = {
+        "machine": measured_machine().facts(),
+        "versions": {name: _version(name) for name in PEERS},
+    }
     print(json.dumps(found, indent=1), flush=True)
     comparisons: list[Comparison] = []
     for section in options.only:

@@ -16,7 +16,7 @@ WARM = 60
 
 
 def measure(work: str, n: int, timeout: float | None = None) -> dict[str, Any] | None:
-    """{"seconds", "extra_mib"}, and "value" as printed; None after `timeout` seconds. work: a key of
+    """{"seconds", "extra_mib"}; None after `timeout` seconds. work: a key of
     `bench.perf.scores.WORK`."""
     command = [sys.executable, "-m", "bench.perf.peak", work, str(n)]
     try:

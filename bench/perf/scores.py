@@ -90,6 +90,7 @@ def from_features(short: bool) -> Iterator[Comparison]:
         ("frechet", "torchmetrics_fid", 6.0),
         ("frechet", "scipy_sqrtm", 8.0),
         ("frechet", "clean_fid", None),
+        ("kernel", "torchmetrics_kid", None),
         ("manifold", "torch_fidelity_full", 4.0),
         ("manifold", "torch_fidelity_parts", 4.0),
         ("manifold", "prdc", 4.0),

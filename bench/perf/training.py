@@ -24,7 +24,7 @@ from bench import generators
 from bench.config import DDPMConfig, NoiseConfig, ProceduralConfig, RuntimeConfig, TrainingConfig, UNetConfig
 from bench.datasets import load_real
 from bench.generators.network import autocast, build_process, build_unet
-from bench.perf.machine import Machine, machine
+from bench.perf.machine import measured_machine
 from bench.perf.pairs import Comparison, Spread, drain, timed
 from bench.perf.peers.diffusers_loop import DiffusersLoop, stock_loss
 from bench.runtime import Runtime, resolve
@@ -153,11 +153,6 @@ def run_fit(
         out, work = Path(folder, "out"), Path(folder, "work")
         config = case.config(num_steps)
         generators.fit(config, images, seed=0, out=out, work=work, runtime=runtime, progress=progress)
-
-
-@functools.cache
-def measured_machine() -> Machine:
-    return machine()
 
 
 def limits(unet: UNet2DModel, case: Case, runtime: Runtime, seconds_per_image: list[float]) -> dict[str, Any]:
