@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.linalg.blas import dsyrk, dtrmm
+from scipy.linalg import eigvalsh
+from scipy.linalg.blas import dsyrk
+from scipy.linalg.lapack import dsygst
 
 from bench.errors import MetricError
 from bench.metrics.checks import canonical_order, check_features, check_pair
@@ -103,7 +105,7 @@ def frechet_distance(
     if len(a.mean) != len(b.mean):
         raise MetricError(f"feature widths differ: subject {len(a.mean)}, reference {len(b.mean)}")
     apart = float(((a.mean - b.mean) ** 2).sum()) + a.trace + b.trace
-    squares = torch.linalg.eigvalsh(_sandwich(b, a, device))
+    squares = _eigenvalues(_sandwich(b, a, device))
     rounding = float(squares[-1]) * torch.finfo(torch.float64).eps
     roots = squares.clamp(min=rounding).sqrt()
     distance = apart - 2 * float(roots.sum())
@@ -129,7 +131,8 @@ def _covariance(features: np.ndarray, mean: np.ndarray, device: Device) -> np.nd
         upper = np.zeros((dimension, dimension), order="F")
         for rows in centred:
             upper = dsyrk(1 / (n - 1), rows.T, beta=1.0, c=upper, overwrite_c=True)
-        return np.triu(upper) + np.triu(upper, 1).T
+        lower = torch.from_numpy(upper.T)
+        return lower.tril().add_(lower.tril(-1).T).numpy()
     total = torch.zeros(dimension, dimension, dtype=torch.float64, device=device)
     for rows in centred:
         on_device = torch.from_numpy(rows).to(device)
@@ -138,15 +141,24 @@ def _covariance(features: np.ndarray, mean: np.ndarray, device: Device) -> np.nd
 
 
 def _sandwich(outer: Statistics, inner: Statistics, device: Device) -> torch.Tensor:
-    """F S Fᵀ with the factor F of one set and the covariance S of the other: float64 (m, m), symmetric."""
+    """F S Fᵀ with the factor F of one set and the covariance S of the other: float64 (m, m). It is symmetric, and only
+    its lower triangle may be filled."""
     if inner.has_few_images:
         product = torch.from_numpy(inner.moment).to(device) @ torch.from_numpy(outer.factor).to(device).T
         return product @ product.T if len(product) <= product.shape[1] else product.T @ product
-    if torch.device(device).type == "cpu" and outer.lower is not None:  # zeros need no multiplication
-        half = dtrmm(1.0, outer.lower, inner.moment[np.ix_(outer.alive, outer.alive)], lower=1, trans_a=1)
-        return torch.from_numpy(dtrmm(1.0, outer.lower, half, side=1, lower=1))
+    if torch.device(device).type == "cpu" and outer.lower is not None:  # a quarter of the products of full matrices
+        moment = inner.moment[np.ix_(outer.alive, outer.alive)]
+        return torch.from_numpy(dsygst(moment, outer.lower.T, itype=2, lower=0)[0].T)
     factor = torch.from_numpy(outer.factor).to(device)
     return factor @ torch.from_numpy(inner.moment).to(device) @ factor.T
+
+
+def _eigenvalues(lower: torch.Tensor) -> torch.Tensor:
+    """Of a symmetric matrix whose lower triangle is given, ascending."""
+    if lower.device.type == "cpu":  # by scipy, like the products before: torch's threads and its compete for a while
+        values = eigvalsh(lower.numpy().T, lower=False, overwrite_a=True, check_finite=False, driver="evr")
+        return torch.from_numpy(values)
+    return torch.linalg.eigvalsh(lower)
 
 
 NUM_SIZES = 6

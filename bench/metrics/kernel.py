@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bench.errors import MetricError
 from bench.metrics.checks import canonical_order, check_pair
+from bench.metrics.neighbours import product, slices
 
 Device = str | torch.device
 
@@ -48,59 +49,81 @@ def kernel_distance(
     subject, reference = canonical_order(subject), canonical_order(reference)
     rng = np.random.default_rng(seed)
     draws = [[rng.choice(len(x), subset_size, replace=False) for x in (subject, reference)] for _ in range(num_subsets)]
-    rows, columns = (np.stack(side) for side in zip(*draws, strict=True))
-    if num_subsets * subset_size**2 < len(subject) * len(reference):
-        values = _subset_by_subset(subject, reference, rows, columns, device)
-    else:
-        values = _from_whole_kernels(subject, reference, rows, columns, device)
+    rows, columns = (torch.from_numpy(np.stack(side)).to(device) for side in zip(*draws, strict=True))
+    centre = reference.mean(axis=0, dtype=np.float64)
+    x, y = (Centred.of(side, centre, device) for side in (subject, reference))
+    one_by_one = num_subsets * subset_size**2 < len(subject) * len(reference)
+    estimates = _subset_by_subset(x, y, rows, columns) if one_by_one else _from_whole_kernels(x, y, rows, columns)
+    values = estimates.cpu().numpy()
     return KernelDistance(float(values.mean()), float(values.std()), values)
 
 
-BLOCK = 1024
-"""Rows of a kernel matrix held at a time."""
+@dataclass(frozen=True, eq=False)
+class Centred:
+    """Features as differences x' = x - c from one centre c for both sides: products of these keep, in float32, digits
+    that products of features far from the origin would lose. x·y = x'·y' + c·x' + c·y' + c·c.
+
+    differences: float32 (n, d). rest: float64 (n,), what the other terms and the 1 add to the kernel's base, one half
+    from either side: (c·x' + c·c / 2) / d + 1 / 2.
+    """
+
+    differences: Tensor
+    rest: Tensor
+
+    @staticmethod
+    def of(features: np.ndarray, centre: np.ndarray, device: Device) -> "Centred":
+        differences = torch.empty(features.shape, dtype=torch.float32)
+        rest = np.empty(len(features))
+        for rows in slices(len(features)):
+            exact = features[rows] - centre
+            differences[rows] = torch.from_numpy(exact)
+            rest[rows] = (exact @ centre + centre @ centre / 2) / len(centre) + 0.5
+        return Centred(differences.to(device), torch.from_numpy(rest).to(device))
+
+    def __len__(self) -> int:
+        return len(self.differences)
+
+    def __getitem__(self, rows: slice | Tensor) -> "Centred":
+        return Centred(self.differences[rows], self.rest[rows])
 
 
-def _subset_by_subset(
-    subject: np.ndarray, reference: np.ndarray, rows: np.ndarray, columns: np.ndarray, device: Device
-) -> np.ndarray:
-    """The estimate for each subset, float64 (S,). rows, columns: int (S, m), the subsets of either side."""
-    values = np.empty(len(rows))
-    for i, (row, column) in enumerate(zip(rows, columns, strict=True)):
-        x, y = (torch.from_numpy(f.astype(np.float64)).to(device) for f in (subject[row], reference[column]))
-        xx, yy, xy = _kernel(x, x), _kernel(y, y), _kernel(x, y)
-        values[i] = float(_unbiased_mmd2(xx.sum() - xx.trace(), yy.sum() - yy.trace(), xy.sum(), len(x)))
-    return values
+def _subset_by_subset(x: Centred, y: Centred, rows: Tensor, columns: Tensor) -> Tensor:
+    """The estimate for each subset, float64 (S,). rows, columns: int64 (S, m), the subsets of either side."""
+    values = []
+    for row, column in zip(rows, columns, strict=True):
+        a, b = x[row], y[column]
+        aa, bb, ab = _kernel(a, a), _kernel(b, b), _kernel(a, b)
+        values.append(_unbiased_mmd2(aa.sum() - aa.trace(), bb.sum() - bb.trace(), ab.sum(), len(a)))
+    return torch.stack(values)
 
 
-def _from_whole_kernels(
-    subject: np.ndarray, reference: np.ndarray, rows: np.ndarray, columns: np.ndarray, device: Device
-) -> np.ndarray:
+def _from_whole_kernels(x: Centred, y: Centred, rows: Tensor, columns: Tensor) -> Tensor:
     """The same, with every kernel value computed once for all subsets: cheaper where the subsets overlap much.
 
-    With u, v in {0, 1} marking who is in a subset, its sums are uᵀK(x, x)u, vᵀK(y, y)v and uᵀK(x, y)v.
+    With u, v in {0, 1} marking who is in a subset, its sums are uᵀK(x, x)u, vᵀK(y, y)v and uᵀK(x, y)v, the first two
+    without the diagonal.
     """
-    x, y = (torch.from_numpy(f.astype(np.float64)).to(device) for f in (subject, reference))
     u, v = (
-        torch.zeros(len(f), len(chosen), dtype=torch.float64)
-        .scatter_(0, torch.from_numpy(chosen.T.copy()), 1)
-        .to(device)
-        for f, chosen in ((x, rows), (y, columns))
+        torch.zeros(len(side), len(chosen), dtype=torch.float64, device=chosen.device).scatter_(0, chosen.T, 1)
+        for side, chosen in ((x, rows), (y, columns))
     )
     xx, yy, xy = _sums(x, u, x, u), _sums(y, v, y, v), _sums(x, u, y, v)
-    own_x, own_y = (((f.square().sum(1) / f.shape[1] + 1) ** 3) @ marks for f, marks in ((x, u), (y, v)))
-    return _unbiased_mmd2(xx - own_x, yy - own_y, xy, rows.shape[1]).cpu().numpy()
+    return _unbiased_mmd2(xx, yy, xy, rows.shape[1])
 
 
-def _sums(x: Tensor, u: Tensor, y: Tensor, v: Tensor) -> Tensor:
-    """Σ u[i, s] K(x_i, y_j) v[j, s] for each s: float64 (S,). Of a set with itself half of the kernel is computed."""
-    total = torch.zeros(u.shape[1], dtype=torch.float64, device=x.device)
-    for start in range(0, len(x), BLOCK):
-        rows = slice(start, start + BLOCK)
-        first = start if y is x else 0
-        kernel = _kernel(x[rows], y[first:])
-        total += (u[rows] * (kernel @ v[first:])).sum(0)
-        if y is x:
-            total += (u[rows] * (kernel[:, BLOCK:] @ v[first + BLOCK :])).sum(0)
+def _sums(x: Centred, u: Tensor, y: Centred, v: Tensor) -> Tensor:
+    """Σ u[i, s] K(x_i, y_j) v[j, s] for each s: float64 (S,). Of a set with itself half of the kernel is computed, and no
+    image is paired with itself."""
+    total = torch.zeros(u.shape[1], dtype=torch.float64, device=u.device)
+    for rows in slices(len(x)):
+        for columns in slices(len(y)):
+            if y is x and columns.start < rows.start:
+                continue  # counted from the other side
+            kernel = _kernel(x[rows], y[columns])
+            if y is x and columns.start == rows.start:
+                kernel.fill_diagonal_(0)
+            times = 2 if y is x and columns.start > rows.start else 1
+            total += times * (u[rows] * (kernel @ v[columns])).sum(0)
     return total
 
 
@@ -109,5 +132,7 @@ def _unbiased_mmd2(within_x: Any, within_y: Any, between: Any, m: int) -> Any:
     return (within_x + within_y) / (m * (m - 1)) - 2 * between / m**2
 
 
-def _kernel(x: Tensor, y: Tensor) -> Tensor:
-    return (x @ y.T / x.shape[1] + 1) ** 3
+def _kernel(x: Centred, y: Centred) -> Tensor:
+    """float64 (n, m), from products in float32."""
+    base = product(x.differences, y.differences).double().div_(x.differences.shape[1])
+    return base.add_(x.rest[:, None]).add_(y.rest).pow_(3)

@@ -21,7 +21,7 @@ from bench.uncertainty import resample_images
 
 Device = str | torch.device
 
-VERSION = 2
+VERSION = 3
 """Raised with any change that moves a score, so that stored scores are computed anew."""
 
 COMPARISONS = ("frechet", "kernel", "manifold")

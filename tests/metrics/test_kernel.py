@@ -5,8 +5,9 @@ from torch_fidelity.metric_kid import kernel_mmd
 from torchmetrics.image.kid import poly_mmd
 
 from bench.errors import MetricError
-from bench.metrics import kernel
-from bench.metrics.kernel import kernel_distance
+from bench.metrics import kernel, neighbours
+from bench.metrics.checks import canonical_order
+from bench.metrics.kernel import Centred, kernel_distance
 
 
 def two_sets(n: int = 200, d: int = 12, shift: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
@@ -49,10 +50,32 @@ def test_subsets_that_are_too_large_are_refused():
 
 def test_both_ways_to_the_same_sums(monkeypatch):
     """Few small subsets are computed one by one, many large ones from the whole kernel; in blocks."""
-    monkeypatch.setattr(kernel, "BLOCK", 37)
+    monkeypatch.setattr(neighbours, "BLOCK", 37)
     rng = np.random.default_rng(3)
-    subject, reference = two_sets(150)[0], two_sets(170)[1]
-    rows, columns = (np.stack([rng.choice(n, 60, replace=False) for _ in range(7)]) for n in (150, 170))
-    one_by_one = kernel._subset_by_subset(subject, reference, rows, columns, "cpu")
-    whole = kernel._from_whole_kernels(subject, reference, rows, columns, "cpu")
-    np.testing.assert_allclose(whole, one_by_one, rtol=1e-10)
+    sides = two_sets(150)[0], two_sets(170)[1]
+    x, y = (Centred.of(side, sides[1].mean(axis=0, dtype=np.float64), "cpu") for side in sides)
+    rows, columns = (
+        torch.from_numpy(np.stack([rng.choice(len(side), 60, replace=False) for _ in range(7)])) for side in sides
+    )
+    one_by_one = kernel._subset_by_subset(x, y, rows, columns)
+    whole = kernel._from_whole_kernels(x, y, rows, columns)
+    np.testing.assert_allclose(whole, one_by_one, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.0, 100.0])
+@pytest.mark.parametrize("num_subsets", [10, 30])
+def test_products_in_float32_lose_nothing_that_shows(offset, num_subsets):
+    """Beside the same formula in float64, subset by subset and from whole kernels, of features that may lie far from
+    the origin: the error is far below the spread of the subsets, which a KID is read against."""
+    rng = np.random.default_rng(4)
+    subject, reference = ((rng.standard_normal((400, 256)) + offset).astype(np.float32) for _ in range(2))
+    found = kernel_distance(subject, reference, num_subsets, 100, seed=5)
+    x, y = canonical_order(subject).astype(np.float64), canonical_order(reference).astype(np.float64)
+    draws = np.random.default_rng(5)
+    wanted = []
+    for _ in range(num_subsets):
+        a, b = x[draws.choice(400, 100, replace=False)], y[draws.choice(400, 100, replace=False)]
+        aa, bb, ab = ((p @ q.T / 256 + 1) ** 3 for p, q in ((a, a), (b, b), (a, b)))
+        within = (aa.sum() - aa.trace() + bb.sum() - bb.trace()) / (100 * 99)
+        wanted.append(within - 2 * ab.mean())
+    np.testing.assert_allclose(found.values, wanted, rtol=0, atol=1e-5 * np.std(wanted))
