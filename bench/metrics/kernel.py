@@ -112,8 +112,8 @@ def _from_whole_kernels(x: Centred, y: Centred, rows: Tensor, columns: Tensor) -
 
 
 def _sums(x: Centred, u: Tensor, y: Centred, v: Tensor) -> Tensor:
-    """Σ u[i, s] K(x_i, y_j) v[j, s] for each s: float64 (S,). Of a set with itself half of the kernel is computed, and no
-    image is paired with itself."""
+    """Σ u[i, s] K(x_i, y_j) v[j, s] for each s: float64 (S,). Of a set with itself half of the kernel is computed, and
+    no image is paired with itself."""
     total = torch.zeros(u.shape[1], dtype=torch.float64, device=u.device)
     for rows in slices(len(x)):
         for columns in slices(len(y)):

@@ -1,4 +1,4 @@
-"""Two ways to do the same work, timed in turn: the machine's drift falls on both, and their ratio stays."""
+"""Several ways to do the same work, timed in turn: the machine's drift falls on all, and their ratios stay."""
 
 import statistics
 import time
@@ -50,15 +50,16 @@ class Comparison:
         return None if self.target is None else self.ratio.median >= self.target
 
 
-def alternate(ours: Work, theirs: Work, num_pairs: int, warmup: bool = True) -> tuple[list[float], list[float]]:
-    """Seconds of each, run in turn; which of the two goes first changes from pair to pair."""
+def alternate(*works: Work, num_pairs: int, warmup: bool = True) -> list[list[float]]:
+    """Seconds of each, run in turn `num_pairs` times; the order is reversed from one time to the next."""
     if warmup:
-        ours()
-        theirs()
-    seconds: tuple[list[float], list[float]] = ([], [])
+        for work in works:
+            work()
+    seconds: list[list[float]] = [[] for _ in works]
     for pair in range(num_pairs):
-        for which in (0, 1) if pair % 2 == 0 else (1, 0):
-            seconds[which].append(timed((ours, theirs)[which]))
+        order = range(len(works))
+        for which in order if pair % 2 == 0 else reversed(order):
+            seconds[which].append(timed(works[which]))
     return seconds
 
 

@@ -4,6 +4,7 @@ Ours is the whole of `generators.sample`: the network read from disk, noise from
 finished blocks written. The pipelines are built once, untimed, and give float arrays, not PIL images.
 """
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.pipelines.ddim.pipeline_ddim import DDIMPipeline
 from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
@@ -22,8 +24,9 @@ from bench.config import DDPMConfig, ProceduralConfig, RuntimeConfig, register_s
 from bench.datasets import load_real
 from bench.metrics.features import FeatureSpace, extract, load_feature_space
 from bench.metrics.frechet import Statistics, frechet_distance
-from bench.perf.pairs import Comparison, Spread, alternate, drain
-from bench.perf.training import GUARD, set_threads, shares
+from bench.perf.pairs import Comparison, Spread, Work, alternate, drain
+from bench.perf.sides import Side, repeat, set_threads
+from bench.perf.training import GUARD, shares
 from bench.protocols import compose_config
 from bench.runtime import Runtime, resolve
 
@@ -97,33 +100,46 @@ def train(
     return Trained(generator, model, runtime)
 
 
-def at_equal_steps(trained: Trained, num_images: int, num_pairs: int, target: float = RATE_TARGET) -> Comparison:
-    steps = trained.config.sampling.num_steps
+def our_sampling(trained: Trained, num_images: int) -> Work:
+    return lambda: trained.sample(np.arange(num_images), batch_size=BATCH).shape
+
+
+def ddim_sampling(trained: Trained, num_images: int, batch: int) -> Work:
+    """As many network evaluations by diffusers' pipeline."""
     pipeline = DDIMPipeline.from_pretrained(trained.model)
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(trained.runtime.device)
-    seeds = np.arange(num_images)
 
-    def ours() -> None:
-        trained.sample(seeds, batch_size=BATCH)
-
-    def theirs(batch: int = BATCH) -> None:
+    def work() -> None:
         for _ in range(num_images // batch):
-            pipeline(batch_size=batch, num_inference_steps=steps, output_type="np")
+            pipeline(batch_size=batch, num_inference_steps=trained.config.sampling.num_steps, output_type="np")
 
-    mine, others = alternate(ours, theirs, num_pairs)
+    return work
+
+
+def at_equal_steps(trained: Trained, num_images: int, num_pairs: int, target: float = RATE_TARGET) -> Comparison:
+    full = num_pairs > 3
+    half = num_images // 2
+    with contextlib.ExitStack() as stack:
+        arguments: list[tuple[Any, ...]] = [(our_sampling, trained, num_images)]
+        arguments += [(ddim_sampling, trained, num_images, batch) for batch in ((BATCH, half) if full else (BATCH,))]
+        sides = [stack.enter_context(Side(repeat, *each)) for each in arguments]
+        found = alternate(*sides, num_pairs=num_pairs)
+    ours, theirs, *at_half = ([s / num_images for s in seconds] for seconds in found)
+    steps = trained.config.sampling.num_steps
     notes: dict[str, Any] = {"network_evaluations": steps, "batch": BATCH, "precision": trained.runtime.precision}
-    if num_pairs > 3:
-        mine_again, larger = alternate(ours, lambda: theirs(num_images // 2), 3)
-        ratios = Spread.of([b / a for a, b in zip(mine_again, larger, strict=True)])
-        notes[f"ratio_to_their_batch_of_{num_images // 2}"] = str(ratios)
-        notes["time_goes_to"] = {"ours": shares(ours), "DDIMPipeline": shares(theirs)}
+    if full:
+        ratios = Spread.of([b / a for a, b in zip(ours, at_half[0], strict=True)])
+        notes[f"ratio_to_their_batch_of_{half}"] = str(ratios)
+        notes["time_goes_to"] = {
+            "ours": shares(our_sampling(trained, num_images)),
+            "DDIMPipeline": shares(ddim_sampling(trained, num_images, BATCH)),
+        }
     channels = "-".join(map(str, trained.config.unet.channels))
-    size = pipeline.unet.config.sample_size
+    size = UNet2DModel.load_config(trained.model / "unet")["sample_size"]
     row = f"sampling, {steps} steps, {channels}, {size} px, {trained.runtime.device.type}"
-    mine, others = ([s / num_images for s in seconds] for seconds in (mine, others))
-    return Comparison(row, "DDIMPipeline, fp32", "image", mine, others, target, notes)
+    return Comparison(row, "DDIMPipeline, fp32", "image", ours, theirs, target, notes)
 
 
 class Judge:

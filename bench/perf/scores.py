@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from bench.config import MetricsConfig, RuntimeConfig
-from bench.metrics.features import extract, load_feature_space
+from bench.metrics.features import FeatureSpace, extract, load_feature_space
 from bench.metrics.frechet import Statistics, frechet_distance
 from bench.metrics.kernel import kernel_distance
 from bench.metrics.manifold import manifold_scores
@@ -19,6 +19,7 @@ from bench.metrics.scores import know, score
 from bench.perf.machine import measured_machine
 from bench.perf.pairs import Comparison, Work, alternate
 from bench.perf.peers import scores as peers
+from bench.perf.sides import Side, repeat
 from bench.perf.training import GUARD
 from bench.runtime import resolve
 
@@ -77,6 +78,11 @@ WORK: dict[str, Callable[[np.ndarray, np.ndarray], Work]] = {
 }
 
 
+def from_made_up(name: str, n: int, d: int) -> Work:
+    """One of `WORK`, on `features`."""
+    return _silent(WORK[name](*features(n, d)))
+
+
 def rows(short: bool) -> Iterator[Comparison]:
     """From features; then from images. short: small N and width, seconds in all."""
     yield from from_features(short)
@@ -85,7 +91,6 @@ def rows(short: bool) -> Iterator[Comparison]:
 
 def from_features(short: bool) -> Iterator[Comparison]:
     n, d, pairs = (4000, 1024, 3) if short else (10_000, DIMENSION, 3)
-    subject, reference = features(n, d)
     for ours, peer, target in (
         ("frechet", "torchmetrics_fid", 6.0),
         ("frechet", "scipy_sqrtm", 8.0),
@@ -98,10 +103,9 @@ def from_features(short: bool) -> Iterator[Comparison]:
         if peer == "clean_fid" and not peers.clean_fid_runs():
             print("clean-fid does not run on this scipy: no row", file=sys.stderr)
             continue
-        found: dict[str, Any] = {}
-        sides = {"ours": WORK[ours], "theirs": WORK[peer]}
-        a, b = (_kept(found, name, make(subject, reference)) for name, make in sides.items())
-        seconds = alternate(a, b, pairs, warmup=short)
+        with Side(repeat, from_made_up, ours, n, d) as a, Side(repeat, from_made_up, peer, n, d) as b:
+            found = {"ours": a(), "theirs": b()}
+            seconds = alternate(a, b, num_pairs=pairs, warmup=False)
         yield Comparison(
             row=f"{ours} from features, {n} x {n} x {d}",
             peer=peer,
@@ -117,8 +121,8 @@ def _limit(work: str, n: int, d: int) -> dict[str, float]:
     """GFLOP that the score cannot do without, and seconds of that at the machine's matrix rate; the rest of the time
     goes to selection, conversions and the steps of an eigenvalue problem that are bound by memory."""
     flop, dtype = {
-        "frechet": (n * d**2 + 2 * d**3 + 4 / 3 * d**3, "float64"),  # covariance, two triangular products, reduction
-        "kernel": (4 * n**2 * d, "float64"),  # half of either set with itself, and the two with each other
+        "frechet": (n * d**2 + d**3 + 4 / 3 * d**3, "float64"),  # covariance, congruence, reduction
+        "kernel": (4 * n**2 * d, "float32"),  # half of either set with itself, and the two with each other
         "manifold": (4 * n**2 * d, _screening()),
     }[work]
     rate = measured_machine().matrix_rate[dtype]
@@ -139,20 +143,9 @@ def from_images(short: bool) -> Iterator[Comparison]:
     which takes as long as seven Frechet distances.
     """
     n = 256 if short else 1024
-    rng = np.random.default_rng(0)
-    images = [_pictures(rng, n) for _ in range(2)]
-    space = load_feature_space("efficientnet_lite0", resolve(RuntimeConfig(device="cpu", precision="fp32")))
-    config = MetricsConfig(num_images=n, k=K, kid_subset_size=n // 2)
-    reference = extract(space, images[1])
-    known = know(reference, config)
-
-    def ours() -> dict[str, float]:
-        rows = score(extract(space, images[0]), reference, config, known=known)
-        return {row["metric"]: row["value"] for row in rows}
-
-    theirs = peers.separate_passes(space.network, images[0], images[1], reference, K, n // 2)
-    found: dict[str, Any] = {}
-    seconds = alternate(_kept(found, "ours", ours), _kept(found, "theirs", theirs), 2 if short else 3)
+    with Side(repeat, our_scores, n) as a, Side(repeat, separate_passes, n) as b:
+        found = {"ours": a(), "theirs": b()}
+        seconds = alternate(a, b, num_pairs=2 if short else 3, warmup=False)
     yield Comparison(
         row=f"all scores from {n} images, 64 px",
         peer="torchmetrics FID, KID, IS and prdc",
@@ -164,6 +157,31 @@ def from_images(short: bool) -> Iterator[Comparison]:
     )
 
 
+def our_scores(n: int) -> Work:
+    space, images, reference = _scored(n)
+    config = MetricsConfig(num_images=n, k=K, kid_subset_size=n // 2)
+    known = know(reference, config)
+
+    def work() -> dict[str, float]:
+        rows = score(extract(space, images[0]), reference, config, known=known)
+        return {row["metric"]: row["value"] for row in rows}
+
+    return work
+
+
+def separate_passes(n: int) -> Work:
+    space, images, reference = _scored(n)
+    return _silent(peers.separate_passes(space.network, images[0], images[1], reference, K, n // 2))
+
+
+def _scored(n: int) -> tuple[FeatureSpace, list[np.ndarray], np.ndarray]:
+    """The network, samples and real images, and the features of these."""
+    rng = np.random.default_rng(0)
+    images = [_pictures(rng, n) for _ in range(2)]
+    space = load_feature_space("efficientnet_lite0", resolve(RuntimeConfig(device="cpu", precision="fp32")))
+    return space, images, extract(space, images[1])
+
+
 def _pictures(rng: np.random.Generator, n: int) -> np.ndarray:
     """uint8 (n, 3, 64, 64): smooth random colours, whose features differ between images."""
     coarse = torch.from_numpy(rng.random((n, 3, 6, 6), dtype=np.float32))
@@ -171,16 +189,11 @@ def _pictures(rng: np.random.Generator, n: int) -> np.ndarray:
     return (fine * 255).to(torch.uint8).numpy()
 
 
-def _kept(found: dict[str, Any], name: str, work: Work) -> Work:
-    """The same work, whose last result is kept in `found`: both sides are to be seen to agree."""
+def _silent(work: Work) -> Work:
+    """prdc prints."""
 
-    def run() -> None:
-        found[name] = _silently(work)
+    def run() -> Any:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return work()
 
     return run
-
-
-def _silently(work: Work) -> Any:
-    """prdc prints."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        return work()

@@ -1,14 +1,12 @@
 """Training images per second: `fit` itself beside the loops that a user would write or install instead.
 
 Ours is the whole of `fit`: data, timesteps, loss, gradient, clipping, optimiser, average and the watch on the loss. It
-is held at every few steps for the turn of the others, so that the machine's drift falls on all of them.
+is held at every few steps for the turn of the others. Each side has a process of its own.
 """
 
+import contextlib
 import copy
-import functools
-import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,17 +23,18 @@ from bench.config import DDPMConfig, NoiseConfig, ProceduralConfig, RuntimeConfi
 from bench.datasets import load_real
 from bench.generators.network import autocast, build_process, build_unet
 from bench.perf.machine import measured_machine
-from bench.perf.pairs import Comparison, Spread, drain, timed
+from bench.perf.pairs import Comparison, Spread, Work, alternate, drain
 from bench.perf.peers.diffusers_loop import DiffusersLoop, stock_loss
+from bench.perf.sides import Side, Turn, repeat, set_threads
 from bench.runtime import Runtime, resolve
 
 TARGET = 2.0
 
+MANY = 100_000
+"""Steps of a training that is ended when enough has been seen of it."""
+
 GUARD = 0.8
 """What the short form holds the ratio to: on any machine, with bf16 or without, we are not the slower beyond noise."""
-
-Turn = Callable[[int], None]
-"""Goes on for that many steps."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,6 @@ def rows(short: bool) -> Iterator[Comparison]:
         yield from compare(HEADLINE, resolve(RuntimeConfig(device="cuda")), num_pairs=5, installed=True)
 
 
-def set_threads() -> None:
-    """Two, as the targets say, unless the environment says otherwise."""
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(2)
-
-
 def compare(
     case: Case, runtime: Runtime, num_pairs: int, installed: bool, target: float = TARGET
 ) -> Iterator[Comparison]:
@@ -95,15 +88,15 @@ def compare(
     images = case.images()
     unet = build_unet(case.unet, case.resolution, 0)
     count = sum(p.numel() for p in unet.parameters())
-    stock = DiffusersLoop(copy.deepcopy(unet), images, case.batch_size, 100_000, runtime.device)
-    turns: list[Turn] = [stock.run]
-    with tempfile.TemporaryDirectory() as folder:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        sides = [stack.enter_context(Side(our_turns, case, runtime))]
+        sides.append(stack.enter_context(Side(repeat, stock_turn, case, runtime)))
         if installed:
-            from bench.perf.peers.denoising_diffusion import DenoisingDiffusion
-
-            other = DenoisingDiffusion(images, case.batch_size, count, len(case.unet.channels), Path(folder))
-            turns.append(other.run)
-        ours, theirs = alternate(case, images, runtime, turns, num_pairs)
+            sides.append(stack.enter_context(Side(repeat, denoising_diffusion_turn, case, count, folder)))
+            their_count = sides[-1]()
+        found = alternate(*sides, num_pairs=num_pairs)
+    ours, *theirs = ([s / (case.turn * case.batch_size) for s in seconds] for seconds in found)
     where = f"{runtime.device.type}, {torch.get_num_threads()} threads" if runtime.device.type == "cpu" else "cuda"
     row = f"training, {case}, {where}"
     notes = {
@@ -116,34 +109,43 @@ def compare(
     if num_pairs > 3:
         notes["time_goes_to"] = {
             "ours": profile_ours(case, images, runtime),
-            "stock loop": shares(lambda: stock.run(case.turn)),
+            "stock loop": shares(stock_turn(case, runtime)),
         }
     yield Comparison(row, "stock diffusers loop, fp32", "image", ours, theirs[0], target, notes)
     if installed:
-        notes = {"parameters": count, "their_parameters": other.num_parameters, "precision": runtime.precision}
+        notes = {"parameters": count, "their_parameters": their_count, "precision": runtime.precision}
         yield Comparison(row, "denoising-diffusion-pytorch Trainer", "image", ours, theirs[1], target, notes)
 
 
-def alternate(
-    case: Case, images: np.ndarray, runtime: Runtime, turns: list[Turn], num_pairs: int
-) -> tuple[list[float], list[list[float]]]:
-    """Seconds per image of `fit` and of each other. The first turn of everybody warms up and is not counted."""
-    ours: list[float] = []
-    theirs: list[list[float]] = [[] for _ in turns]
-    since = time.perf_counter()
+def our_turns(turn: Turn, case: Case, runtime: Runtime) -> None:
+    """The main of our side: `fit`, held after every few steps."""
+    turn()
 
     def hold(done: int, total: int) -> None:
-        nonlocal since
-        if done % case.turn:
-            return
-        drain()
-        ours.append((time.perf_counter() - since) / (case.turn * case.batch_size))
-        for seconds, turn in zip(theirs, turns, strict=True):
-            seconds.append(timed(functools.partial(turn, case.turn)) / (case.turn * case.batch_size))
-        since = time.perf_counter()
+        if done % case.turn == 0:
+            turn()
 
-    run_fit(case, images, runtime, (num_pairs + 1) * case.turn, hold)
-    return ours[1:], [seconds[1:] for seconds in theirs]
+    run_fit(case, case.images(), runtime, MANY, hold)
+
+
+def stock_turn(case: Case, runtime: Runtime) -> Work:
+    unet = build_unet(case.unet, case.resolution, 0)
+    loop = DiffusersLoop(unet, case.images(), case.batch_size, MANY, runtime.device)
+    return lambda: loop.run(case.turn)
+
+
+def denoising_diffusion_turn(case: Case, num_parameters: int, folder: str) -> Work:
+    """Returns how many parameters its network has."""
+    from bench.perf.peers.denoising_diffusion import DenoisingDiffusion
+
+    images = case.images()
+    other = DenoisingDiffusion(images, case.batch_size, num_parameters, len(case.unet.channels), Path(folder))
+
+    def work() -> int:
+        other.run(case.turn)
+        return other.num_parameters
+
+    return work
 
 
 def run_fit(
@@ -260,7 +262,9 @@ def growth() -> list[dict[str, Any]]:
     for resolution, width in ((16, 1), (32, 1), (64, 1), (32, 2), (32, 4)):
         unet = UNetConfig([32 * width, 64 * width, 64 * width], [False] * 3, 1)
         case = Case(f"width x{width}", unet, resolution, 16, 2)
-        seconds, _ = alternate(case, case.images(), runtime, [], num_pairs=4)
+        with Side(our_turns, case, runtime) as side:
+            (seconds,) = alternate(side, num_pairs=4)
+        seconds = [s / (case.turn * case.batch_size) for s in seconds]
         network = build_unet(unet, resolution, 0)
         found.append(
             {

@@ -23,7 +23,7 @@ def test_ratios_are_taken_pair_by_pair():
 
 def test_sides_take_turns_and_swap_who_is_first():
     order: list[str] = []
-    seconds = alternate(lambda: order.append("a"), lambda: order.append("b"), 3)
+    seconds = alternate(lambda: order.append("a"), lambda: order.append("b"), num_pairs=3)
     assert "".join(order) == "ab" + "ab" + "ba" + "ab"
     assert [len(s) for s in seconds] == [3, 3]
 
@@ -52,7 +52,7 @@ def test_frechet_distances_agree_with_the_peers(ours, theirs):
 @pytest.mark.parametrize("theirs", ["torch_fidelity_full", "torch_fidelity_parts", "prdc"])
 def test_manifold_scores_agree_with_the_peers(theirs):
     sets = scores.features(300, 24)
-    mine, other = scores.WORK["manifold"](*sets)(), scores._silently(scores.WORK[theirs](*sets))
+    mine, other = scores.WORK["manifold"](*sets)(), scores._silent(scores.WORK[theirs](*sets))()
     shared = mine.keys() & other.keys()
     assert {"precision", "recall"} <= shared
     assert {name: mine[name] for name in shared} == pytest.approx({name: other[name] for name in shared}, abs=1e-6)

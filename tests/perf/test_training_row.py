@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bench.config import RuntimeConfig, UNetConfig
+from bench.generators import ddpm
 from bench.generators.network import build_unet
 from bench.perf import training
 from bench.perf.peers.diffusers_loop import DiffusersLoop
@@ -58,19 +59,35 @@ def test_flops_of_a_step_by_hand():
     assert training.step_flops(unet, 8, 4) == 4 * counted
 
 
-def test_turns_alternate_and_the_first_is_not_counted(images: np.ndarray):
-    turns: list[int] = []
-    ours, theirs = training.alternate(CASE, images, CPU, [turns.append], num_pairs=3)
-    assert turns == [2] * 4
-    assert len(ours) == len(theirs[0]) == 3 and min(ours) > 0
-    assert np.median(ours) > 10 * np.median(theirs[0])  # the other's turn is not on our clock, nor ours on its
-
-
-def test_a_row(images: np.ndarray, monkeypatch: pytest.MonkeyPatch):
+def test_our_side_is_fit_held_between_turns(images: np.ndarray, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(training.Case, "images", lambda self: images)
+    steps: list[int] = []
+    update = ddpm.Training.update
+
+    def counted(self: ddpm.Training, step: int) -> None:
+        steps.append(step)
+        update(self, step)
+
+    class Enough(Exception):
+        pass
+
+    turns: list[int] = []
+
+    def turn() -> None:
+        turns.append(len(steps))
+        if len(turns) == 4:
+            raise Enough
+
+    monkeypatch.setattr(ddpm.Training, "update", counted)
+    with pytest.raises(Enough):
+        training.our_turns(turn, CASE, CPU)
+    assert turns == [0, 2, 4, 6]
+
+
+def test_a_row(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(training, "measured_machine", lambda: type("M", (), {"matrix_rate": {"float32": 100.0}}))
     (row,) = training.compare(CASE, CPU, num_pairs=2, installed=False)
-    assert len(row.ours) == len(row.theirs) == 2 and row.target == 2.0
+    assert len(row.ours) == len(row.theirs) == 2 and min(row.ours) > 0 and row.target == 2.0
     assert row.notes["share_of_matrix_rate"] == pytest.approx(row.notes["gflop_per_second"] / 100)
 
 
