@@ -101,6 +101,7 @@ def train(
 
 
 def our_sampling(trained: Trained, num_images: int) -> Work:
+    resolve(RuntimeConfig(device=trained.runtime.device.type))  # in this process, as a run does
     return lambda: trained.sample(np.arange(num_images), batch_size=BATCH).shape
 
 

@@ -90,7 +90,7 @@ def compare(
     count = sum(p.numel() for p in unet.parameters())
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        sides = [stack.enter_context(Side(our_turns, case, runtime))]
+        sides = [stack.enter_context(Side(our_turns, case, runtime.device.type))]
         sides.append(stack.enter_context(Side(repeat, stock_turn, case, runtime)))
         if installed:
             sides.append(stack.enter_context(Side(repeat, denoising_diffusion_turn, case, count, folder)))
@@ -117,8 +117,9 @@ def compare(
         yield Comparison(row, "denoising-diffusion-pytorch Trainer", "image", ours, theirs[1], target, notes)
 
 
-def our_turns(turn: Turn, case: Case, runtime: Runtime) -> None:
+def our_turns(turn: Turn, case: Case, device: str) -> None:
     """The main of our side: `fit`, held after every few steps."""
+    runtime = resolve(RuntimeConfig(device=device))  # in this process, as a run does
     turn()
 
     def hold(done: int, total: int) -> None:
@@ -262,7 +263,7 @@ def growth() -> list[dict[str, Any]]:
     for resolution, width in ((16, 1), (32, 1), (64, 1), (32, 2), (32, 4)):
         unet = UNetConfig([32 * width, 64 * width, 64 * width], [False] * 3, 1)
         case = Case(f"width x{width}", unet, resolution, 16, 2)
-        with Side(our_turns, case, runtime) as side:
+        with Side(our_turns, case, runtime.device.type) as side:
             (seconds,) = alternate(side, num_pairs=4)
         seconds = [s / (case.turn * case.batch_size) for s in seconds]
         network = build_unet(unet, resolution, 0)

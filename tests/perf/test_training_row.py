@@ -80,7 +80,7 @@ def test_our_side_is_fit_held_between_turns(images: np.ndarray, monkeypatch: pyt
 
     monkeypatch.setattr(ddpm.Training, "update", counted)
     with pytest.raises(Enough):
-        training.our_turns(turn, CASE, CPU)
+        training.our_turns(turn, CASE, "cpu")
     assert turns == [0, 2, 4, 6]
 
 
