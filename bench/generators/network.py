@@ -12,6 +12,7 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
 from bench.config import NoiseConfig, UNetConfig
+from bench.generators.upsampling import merge_upsampling
 from bench.runtime import Runtime
 
 Network = Callable[..., Any]
@@ -37,6 +38,7 @@ def build_unet(config: UNetConfig, resolution: int, seed: int) -> UNet2DModel:
 
 def place(unet: torch.nn.Module, runtime: Runtime) -> Network:
     """Moves `unet` to where the work runs, in the memory format that its kernels like, and returns what to call."""
+    merge_upsampling(unet)
     unet.to(runtime.device)
     if runtime.device.type == "cuda":  # on the CPU group norm is so slow in it that a step takes twice as long
         unet.to(memory_format=torch.channels_last)

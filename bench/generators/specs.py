@@ -9,10 +9,10 @@ from bench.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-TRAIN_VERSION = 2
+TRAIN_VERSION = 3
 """Raised with any change of the code that changes a trained model."""
 
-SAMPLE_VERSION = 2
+SAMPLE_VERSION = 3
 """Raised with any change of the code that changes the pixels of a sample."""
 
 

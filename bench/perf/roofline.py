@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.config import Config, DDPMConfig, register_schemas
 from bench.generators.network import build_process, build_unet
+from bench.generators.upsampling import merge_upsampling
 from bench.protocols import compose_config
 
 MATRIX_OPS = ("conv", "mm", "attention")
@@ -62,6 +63,7 @@ def count(config: DDPMConfig, resolution: int) -> Step:
     """Counts a step of training in bf16, on tensors without contents; takes seconds."""
     batch = config.training.batch_size
     unet = build_unet(config.unet, resolution, seed=0)
+    merge_upsampling(unet)
     torch.nn.Module.to(unet, "meta", torch.bfloat16)  # that of diffusers warns of layers that it does not have
     process = build_process(config.noise, torch.device("meta"))
     x0 = torch.empty(batch, 3, resolution, resolution, device="meta", dtype=torch.bfloat16)

@@ -21,7 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import generators
 from bench.config import DDPMConfig, NoiseConfig, ProceduralConfig, RuntimeConfig, TrainingConfig, UNetConfig
 from bench.datasets import load_real
-from bench.generators.network import autocast, build_process, build_unet
+from bench.generators.network import autocast, build_process, build_unet, place
+from bench.generators.upsampling import merge_upsampling
 from bench.perf.machine import measured_machine
 from bench.perf.pairs import Comparison, Spread, Work, alternate, drain
 from bench.perf.peers.diffusers_loop import DiffusersLoop, stock_loss
@@ -175,6 +176,7 @@ def step_flops(unet: UNet2DModel, resolution: int, batch_size: int) -> float:
     """FLOP of one step forward and backward, a multiply-add counted as two; counted on one image, not computed."""
     with torch.device("meta"):
         twin = UNet2DModel.from_config(unet.config)
+        merge_upsampling(twin)
         x, t = torch.empty(1, 3, resolution, resolution), torch.zeros(1, dtype=torch.int64)
     with FlopCounterMode(display=False) as counter:
         twin(x, t, return_dict=False)[0].sum().backward()
