@@ -161,10 +161,15 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 def pair_distances(x: Points, i: Tensor, y: Points, j: Tensor) -> Tensor:
     """float64 (p,): squared distance of x[i[q]] and y[j[q]], to the last digits."""
     found = torch.empty(len(i), dtype=torch.float64, device=i.device)
-    count = FEW[i.device.type]
+    count, d = FEW[i.device.type], x.features.shape[1]
+    a, b = (z.features.new_empty(min(count, len(i)), d) for z in (x, y))  # used again and again: they stay in the cache
+    apart = torch.empty(a.shape, dtype=torch.float64, device=i.device)
     for q in range(0, len(i), count):
-        part = slice(q, q + count)
-        found[part] = (x.features[i[part]].double() - y.features[j[part]]).square_().sum(1)
+        part = slice(q, min(q + count, len(i)))
+        rows = slice(part.stop - part.start)
+        torch.index_select(x.features, 0, i[part], out=a[rows])
+        torch.index_select(y.features, 0, j[part], out=b[rows])
+        torch.sum(apart[rows].copy_(a[rows]).sub_(b[rows]).square_(), 1, out=found[part])
     return found
 
 

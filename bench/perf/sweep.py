@@ -82,8 +82,8 @@ FULL = Size(
     num_generations=5,
     num_images=64,
     num_steps=20,
-    num_repeats=1,
-    num_again=3,
+    num_repeats=3,
+    num_again=5,
     allowance=0.03,
 )
 SHORT = Size((0.0, 0.5, 1.0), num_generations=2, num_images=64, num_steps=10, num_repeats=1, num_again=1, allowance=0.2)

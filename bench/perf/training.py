@@ -191,24 +191,26 @@ def same_loss(unet: UNet2DModel, images: np.ndarray, runtime: Runtime) -> dict[s
     device = runtime.device
     plain = Runtime(device, None, False)
     process = build_process(NoiseConfig(), device)
-    unet = copy.deepcopy(unet)
-    unet.to(device)  # type: ignore[arg-type]  # diffusers' wrapper hides the type
+    stock = copy.deepcopy(unet)
+    stock.to(device)  # type: ignore[arg-type]  # diffusers' wrapper hides the type
     random = torch.Generator().manual_seed(0)
     x0 = torch.from_numpy(images[:16].astype(np.float32) / 127.5 - 1).to(device)
     eps = torch.randn(x0.shape, generator=random).to(device)
     t = torch.randint(0, 1000, (len(x0),), generator=random).to(device)
     scheduler = DiffusersLoop.build_scheduler()
 
-    def measured(loss: torch.Tensor) -> tuple[float, torch.Tensor]:
-        gradient = torch.autograd.grad(loss, list(unet.parameters()))
+    def measured(network: UNet2DModel, loss: torch.Tensor) -> tuple[float, torch.Tensor]:
+        gradient = torch.autograd.grad(loss, list(network.parameters()))
         return loss.item(), torch.cat([g.flatten() for g in gradient])
 
-    wanted_loss, wanted = measured(stock_loss(unet, scheduler, x0, eps, t))
+    wanted_loss, wanted = measured(stock, stock_loss(stock, scheduler, x0, eps, t))
     found: dict[str, float] = {}
-    for name, how in (("_fp32", plain), ("", runtime)):
+    for name, how in (("_fp32", plain), ("", replace(runtime, compile=False))):
+        ours = copy.deepcopy(unet)
+        network = place(ours, how)
         with autocast(how):
-            loss = process.loss(unet, x0, eps, t)
-        value, gradient = measured(loss)
+            loss = process.loss(network, x0, eps, t)
+        value, gradient = measured(ours, loss)
         found[f"loss_difference{name}"] = abs(value - wanted_loss) / wanted_loss
         found[f"gradient_difference{name}"] = ((gradient - wanted).norm() / wanted.norm()).item()
     return found
