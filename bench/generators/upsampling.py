@@ -10,6 +10,8 @@ class MergedUpsample2D(Upsample2D):
     """An `Upsample2D` without the repeated pixels: the same result up to rounding, from 4 products a pixel and channel
     instead of 9, and nothing of the doubled size is kept for the gradient."""
 
+    conv: torch.nn.Conv2d  # type: ignore[assignment]  # what `merge_upsampling` asks for
+
     def forward(self, hidden_states: Tensor, output_size: int | None = None, *args: object, **kwargs: object) -> Tensor:
         if output_size is not None:  # not a doubling
             return super().forward(hidden_states, output_size, *args, **kwargs)

@@ -3,10 +3,9 @@
 from typing import Any
 
 from bench.perf.peak import measure
+from bench.perf.scores import OURS
 
 SIZES = (1_000, 5_000, 20_000, 50_000)
-
-OURS = ("frechet", "kernel", "manifold")
 
 THEIRS = ("torch_fidelity_full", "torch_fidelity_parts", "prdc")
 """At one N, beside ours: they hold whole matrices of distances."""

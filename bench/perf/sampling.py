@@ -24,9 +24,11 @@ from bench.config import DDPMConfig, ProceduralConfig, RuntimeConfig, register_s
 from bench.datasets import load_real
 from bench.metrics.features import FeatureSpace, extract, load_feature_space
 from bench.metrics.frechet import Statistics, frechet_distance
+from bench.perf.counting import beside_limits, evaluation
 from bench.perf.pairs import Comparison, Spread, Work, alternate, drain
+from bench.perf.profiles import by_operator
 from bench.perf.sides import Side, repeat, set_threads
-from bench.perf.training import GUARD, shares
+from bench.perf.training import GUARD
 from bench.protocols import compose_config
 from bench.runtime import Runtime, resolve
 
@@ -134,11 +136,13 @@ def at_equal_steps(trained: Trained, num_images: int, num_pairs: int, target: fl
         ratios = Spread.of([b / a for a, b in zip(ours, at_half[0], strict=True)])
         notes[f"ratio_to_their_batch_of_{half}"] = str(ratios)
         notes["time_goes_to"] = {
-            "ours": shares(our_sampling(trained, num_images)),
-            "DDIMPipeline": shares(ddim_sampling(trained, num_images, BATCH)),
+            "ours": by_operator(our_sampling(trained, num_images)),
+            "DDIMPipeline": by_operator(ddim_sampling(trained, num_images, BATCH)),
         }
     channels = "-".join(map(str, trained.config.unet.channels))
     size = UNet2DModel.load_config(trained.model / "unet")["sample_size"]
+    count = evaluation(trained.config, size, BATCH, trained.runtime.autocast or torch.float32)
+    notes["limits"] = beside_limits(count, Spread.of(ours).median * BATCH / steps, trained.runtime)
     row = f"sampling, {steps} steps, {channels}, {size} px, {trained.runtime.device.type}"
     return Comparison(row, "DDIMPipeline, fp32", "image", ours, theirs, target, notes)
 

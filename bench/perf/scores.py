@@ -19,6 +19,7 @@ from bench.metrics.scores import know, score
 from bench.perf.machine import measured_machine
 from bench.perf.pairs import Comparison, Work, alternate
 from bench.perf.peers import scores as peers
+from bench.perf.profiles import by_function
 from bench.perf.sides import Side, repeat
 from bench.perf.training import GUARD
 from bench.runtime import resolve
@@ -64,7 +65,7 @@ def our_kernel(subject: np.ndarray, reference: np.ndarray) -> Work:
     return lambda: kernel_distance(subject, reference, 100, size).mean
 
 
-OURS = (our_frechet, our_manifold, our_kernel)
+OURS = ("frechet", "manifold", "kernel")
 
 WORK: dict[str, Callable[[np.ndarray, np.ndarray], Work]] = {
     "frechet": our_frechet,
@@ -82,7 +83,7 @@ WORK: dict[str, Callable[[np.ndarray, np.ndarray], Work]] = {
 
 def from_made_up(name: str, n: int, d: int) -> Work:
     """One of `WORK`, on `features`."""
-    if WORK[name] in OURS:
+    if name in OURS:
         resolve(RuntimeConfig(device="cpu"))  # in this process, as a run does
     return _silent(WORK[name](*features(n, d)))
 
@@ -95,6 +96,7 @@ def rows(short: bool) -> Iterator[Comparison]:
 
 def from_features(short: bool) -> Iterator[Comparison]:
     n, d, pairs = (4000, 1024, 3) if short else (10_000, DIMENSION, 3)
+    goes_to = {} if short else {name: by_function(from_made_up(name, n, d)) for name in OURS}
     for ours, peer, target in (
         ("frechet", "torchmetrics_fid", 6.0),
         ("frechet", "scipy_sqrtm", 8.0),
@@ -117,20 +119,28 @@ def from_features(short: bool) -> Iterator[Comparison]:
             ours=seconds[0],
             theirs=seconds[1],
             target=(target and GUARD) if short else target,
-            notes={**found, **_limit(ours, n, d)},
+            notes={**found, "limits": _limit(ours, n, d), "time_goes_to": goes_to.get(ours)},
         )
 
 
 def _limit(work: str, n: int, d: int) -> dict[str, float]:
-    """GFLOP that the score cannot do without, and seconds of that at the machine's matrix rate; the rest of the time
-    goes to selection, conversions and the steps of an eigenvalue problem that are bound by memory."""
-    flop, dtype = {
-        "frechet": (n * d**2 + d**3 + 4 / 3 * d**3, "float64"),  # covariance, congruence, reduction
-        "kernel": (4 * n**2 * d, "float32"),  # half of either set with itself, and the two with each other
-        "manifold": (4 * n**2 * d, _screening()),
+    """GFLOP and GB that the score cannot do without, and seconds of them at the machine's matrix rate and bandwidth."""
+    block = 1024  # points whose distances or products are computed at a time
+    flop, moved, dtype = {
+        # covariance, congruence, and a reduction to three diagonals, which reads all that is left of one triangle for
+        # each column
+        "frechet": (n * d**2 + 7 / 3 * d**3, 4 * n * d + 4 / 3 * d**3, "float64"),
+        # half of either set with itself, and the two with each other; each block reads its points
+        "kernel": (4 * n**2 * d, 4 * n**2 / block * 4 * d, "float32"),
+        "manifold": (4 * n**2 * d, 4 * n**2 / block * 2 * d, _screening()),
     }[work]
-    rate = measured_machine().matrix_rate[dtype]
-    return {"gflop": flop / 1e9, "seconds_at_matrix_rate": flop / 1e9 / rate}
+    machine = measured_machine()
+    return {
+        "gflop": flop / 1e9,
+        "gigabytes": moved / 1e9,
+        "seconds_at_matrix_rate": flop / 1e9 / machine.matrix_rate[dtype],
+        "seconds_at_bandwidth": moved / 1e9 / machine.bandwidth,
+    }
 
 
 def _screening() -> str:
@@ -157,7 +167,7 @@ def from_images(short: bool) -> Iterator[Comparison]:
         ours=seconds[0],
         theirs=seconds[1],
         target=GUARD if short else 3.0,
-        notes=found,
+        notes={**found, "time_goes_to": None if short else by_function(our_scores(n))},
     )
 
 

@@ -15,17 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
-from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench import generators
 from bench.config import DDPMConfig, NoiseConfig, ProceduralConfig, RuntimeConfig, TrainingConfig, UNetConfig
 from bench.datasets import load_real
 from bench.generators.network import autocast, build_process, build_unet, place
-from bench.generators.upsampling import merge_upsampling
-from bench.perf.machine import measured_machine
+from bench.perf.counting import beside_limits, training_step
 from bench.perf.pairs import Comparison, Spread, Work, alternate, drain
 from bench.perf.peers.diffusers_loop import DiffusersLoop, stock_loss
+from bench.perf.profiles import by_operator, operators, top
 from bench.perf.sides import Side, Turn, repeat, set_threads
 from bench.runtime import Runtime, resolve
 
@@ -104,13 +102,13 @@ def compare(
         "parameters": count,
         "precision": runtime.precision,
         "steps_per_pair": case.turn,
-        **limits(unet, case, runtime, ours),
+        "limits": limits(case, runtime, ours),
         **same_loss(unet, images, runtime),
     }
     if num_pairs > 3:
         notes["time_goes_to"] = {
             "ours": profile_ours(case, images, runtime),
-            "stock loop": shares(stock_turn(case, runtime)),
+            "stock loop": by_operator(stock_turn(case, runtime)),
         }
     yield Comparison(row, "stock diffusers loop, fp32", "image", ours, theirs[0], target, notes)
     if installed:
@@ -159,28 +157,9 @@ def run_fit(
         generators.fit(config, images, seed=0, out=out, work=work, runtime=runtime, progress=progress)
 
 
-def limits(unet: UNet2DModel, case: Case, runtime: Runtime, seconds_per_image: list[float]) -> dict[str, Any]:
-    """How far a step is from the machine's matrix rate in the precision that it runs in."""
-    gflop = step_flops(unet, case.resolution, case.batch_size) / 1e9
-    achieved = gflop / (Spread.of(seconds_per_image).median * case.batch_size)
-    rate = measured_machine().matrix_rate["bfloat16" if runtime.precision == "bf16" else "float32"]
-    return {
-        "gflop_per_step": gflop,
-        "gflop_per_second": achieved,
-        "matrix_rate_gflop_per_second": rate,
-        "share_of_matrix_rate": achieved / rate,
-    }
-
-
-def step_flops(unet: UNet2DModel, resolution: int, batch_size: int) -> float:
-    """FLOP of one step forward and backward, a multiply-add counted as two; counted on one image, not computed."""
-    with torch.device("meta"):
-        twin = UNet2DModel.from_config(unet.config)
-        merge_upsampling(twin)
-        x, t = torch.empty(1, 3, resolution, resolution), torch.zeros(1, dtype=torch.int64)
-    with FlopCounterMode(display=False) as counter:
-        twin(x, t, return_dict=False)[0].sum().backward()
-    return float(counter.get_total_flops()) * batch_size
+def limits(case: Case, runtime: Runtime, seconds_per_image: list[float]) -> dict[str, Any]:
+    count = training_step(case.config(1), case.resolution, runtime.autocast or torch.float32)
+    return beside_limits(count, Spread.of(seconds_per_image).median * case.batch_size, runtime)
 
 
 def same_loss(unet: UNet2DModel, images: np.ndarray, runtime: Runtime) -> dict[str, float]:
@@ -217,16 +196,15 @@ def same_loss(unet: UNet2DModel, images: np.ndarray, runtime: Runtime) -> dict[s
 
 
 def profile_ours(case: Case, images: np.ndarray, runtime: Runtime) -> dict[str, float]:
-    """As `shares`, of one turn of `fit` after a first one."""
-    activities = _activities()
-    with profile(activities=activities) as empty:
+    """As `by_operator`, of one turn of `fit` after a first one."""
+    with operators() as empty:
         pass
     running = empty
 
     def watch(done: int, total: int) -> None:
         nonlocal running
         if done == case.turn:
-            running = profile(activities=activities)
+            running = operators()
             running.__enter__()
         elif done == 2 * case.turn:
             drain()
@@ -234,29 +212,6 @@ def profile_ours(case: Case, images: np.ndarray, runtime: Runtime) -> dict[str, 
 
     run_fit(case, images, runtime, 2 * case.turn, watch)
     return top(running)
-
-
-def shares(work: Callable[[], Any]) -> dict[str, float]:
-    """The operations that take the most time by themselves, as shares of the time of all operations."""
-    with profile(activities=_activities()) as running:
-        work()
-        drain()
-    return top(running)
-
-
-def top(profiler: profile, count: int = 10) -> dict[str, float]:
-    on_device = torch.cuda.is_available()
-    times = {
-        e.key: (e.self_device_time_total if on_device else 0) or e.self_cpu_time_total for e in profiler.key_averages()
-    }
-    total = sum(times.values())
-    largest = sorted(times, key=lambda name: -times[name])[:count]
-    return {name: round(times[name] / total, 3) for name in largest}
-
-
-def _activities() -> list[ProfilerActivity]:
-    cuda = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
-    return [ProfilerActivity.CPU, *cuda]
 
 
 def growth() -> list[dict[str, Any]]:
@@ -278,7 +233,7 @@ def growth() -> list[dict[str, Any]]:
                 "parameters": sum(p.numel() for p in network.parameters()),
                 "images_per_second": 1 / Spread.of(seconds).median,
                 "seconds_per_step": Spread.of(seconds).median * case.batch_size,
-                **limits(network, case, runtime, seconds),
+                "limits": limits(case, runtime, seconds),
             }
         )
     return found

@@ -39,27 +39,6 @@ def test_stock_loop_trains(images: np.ndarray):
     assert any(not torch.equal(a, b) for a, b in zip(before, unet.parameters(), strict=True))
 
 
-def test_flops_of_a_step_by_hand():
-    unet = build_unet(UNetConfig([8, 16], [False, False], 1), 8, 0)
-    products = 0  # multiply-adds of one image forward
-
-    def count(module: torch.nn.Module, given: tuple[torch.Tensor], got: torch.Tensor) -> None:
-        nonlocal products
-        weight = module.weight
-        products += got.numel() * weight[0].numel() if isinstance(module, torch.nn.Conv2d) else weight.numel()
-
-    for module in unet.modules():
-        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
-            module.register_forward_hook(count)
-    with torch.no_grad():
-        unet(torch.zeros(1, 3, 8, 8), torch.zeros(1, dtype=torch.int64))
-    products -= 5 * 8 * 8 * 16 * 16  # after the doubling, pixel and channel meet 4 places of a kernel, not 9
-    counted = training.step_flops(unet, 8, 1)
-    first = 2 * 8 * 8 * 8 * 3 * 9  # images need no gradient, and neither does the sine embedding of the timestep
-    assert counted == pytest.approx(3 * 2 * products - first, rel=1e-3)
-    assert training.step_flops(unet, 8, 4) == 4 * counted
-
-
 def test_our_side_is_fit_held_between_turns(images: np.ndarray, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(training.Case, "images", lambda self: images)
     steps: list[int] = []
@@ -85,11 +64,10 @@ def test_our_side_is_fit_held_between_turns(images: np.ndarray, monkeypatch: pyt
     assert turns == [0, 2, 4, 6]
 
 
-def test_a_row(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(training, "measured_machine", lambda: type("M", (), {"matrix_rate": {"float32": 100.0}}))
+def test_a_row():
     (row,) = training.compare(CASE, CPU, num_pairs=2, installed=False)
     assert len(row.ours) == len(row.theirs) == 2 and min(row.ours) > 0 and row.target == 2.0
-    assert row.notes["share_of_matrix_rate"] == pytest.approx(row.notes["gflop_per_second"] / 100)
+    assert row.notes["limits"]["gflop"] > 0
 
 
 def test_profile_is_of_the_steps_alone(images: np.ndarray):
