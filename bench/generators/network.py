@@ -37,7 +37,8 @@ def build_unet(config: UNetConfig, resolution: int, seed: int) -> UNet2DModel:
 
 
 def place(unet: torch.nn.Module, runtime: Runtime) -> Network:
-    """Moves `unet` to where the work runs, in the memory format that its kernels like, and returns what to call."""
+    """Moves `unet` to where the work runs, in the form and the memory format that its kernels like, and returns what to
+    call; its weights keep their names."""
     merge_upsampling(unet)
     unet.to(runtime.device)
     if runtime.device.type == "cuda":  # on the CPU group norm is so slow in it that a step takes twice as long

@@ -88,7 +88,7 @@ def trajectory(
     shape = (3, resolution, resolution)
     x = config.sampling.temperature * normal(seeds, shape, draw=0)
     solver = build_solver(config.sampling, config.noise)
-    with autocast(runtime):  # around the whole way: the weights are cast once
+    with autocast(runtime):  # around the whole way: most weights are cast once
         for index, t in enumerate(solver.timesteps):
             x0 = process.denoise(network, x, t)
             noise = normal(seeds, shape, draw=index + 1) if solver.is_stochastic else None

@@ -21,8 +21,16 @@ class MergedUpsample2D(Upsample2D):
 def merge_upsampling(unet: torch.nn.Module) -> None:
     """Has every doubling of the network computed as one convolution; its weights and their names stay."""
     for module in unet.modules():
-        if type(module) is Upsample2D and module.use_conv and module.name == "conv" and module.norm is None:
+        if type(module) is Upsample2D and _can_merge(module):
             module.__class__ = MergedUpsample2D
+
+
+def _can_merge(module: Upsample2D) -> bool:
+    """Whether it repeats pixels, then convolves them with 3 x 3 taps and a border of zeros, and nothing else."""
+    conv = getattr(module, "conv", None)
+    if module.use_conv_transpose or not module.interpolate or module.norm is not None:
+        return False
+    return isinstance(conv, torch.nn.Conv2d) and (conv.kernel_size, conv.padding) == ((3, 3), (1, 1))
 
 
 def merged_kernel(weight: Tensor) -> Tensor:

@@ -28,10 +28,12 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 2
     from bench.perf import table
-    from bench.perf.machine import measured_machine
+    from bench.perf.machine import devices, measured_machine
+    from bench.perf.sides import set_threads
 
+    set_threads()
     found: dict[str, Any] = {
-        "machine": measured_machine().facts(),
+        "machine": [measured_machine(device).facts() for device in devices()],
         "versions": {name: _version(name) for name in PEERS},
     }
     print(json.dumps(found, indent=1), flush=True)
@@ -57,14 +59,16 @@ def measure(section: str, short: bool) -> Iterator[tuple[str, Any]]:
     """(name, what was measured), as it is measured."""
     if section == "growth":
         yield from _growth()
-    elif section == "startup":
-        yield from _startup()
     else:
         for row in _rows(section)(short):
             yield section, row
 
 
 def _rows(section: str) -> Callable[[bool], Iterator[Comparison]]:
+    if section == "startup":
+        from bench.perf import startup
+
+        return lambda short: startup.rows()
     if section == "training":
         from bench.perf import training
 
@@ -80,12 +84,6 @@ def _rows(section: str) -> Callable[[bool], Iterator[Comparison]]:
     from bench.perf import sweep
 
     return sweep.rows
-
-
-def _startup() -> Iterator[tuple[str, Any]]:
-    from bench.perf.startup import startup
-
-    yield "startup", {command: {"seconds": str(s.seconds), "torch": s.torch} for command, s in startup().items()}
 
 
 def _growth() -> Iterator[tuple[str, Any]]:

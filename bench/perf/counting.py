@@ -66,7 +66,7 @@ def evaluation(config: DDPMConfig, resolution: int, batch_size: int, dtype: torc
 
     def step(unet: UNet2DModel, x: Tensor, t: Tensor) -> None:
         with torch.no_grad():
-            unet(x, t)
+            unet.eval()(x, t)
 
     return _count(config, resolution, batch_size, dtype, step, updated=False)
 
@@ -115,7 +115,7 @@ class _Bytes(TorchDispatchMode):
 def beside_limits(count: Count, seconds: float, runtime: Runtime) -> dict[str, Any]:
     """How far `seconds` for what was counted is from this machine's limits, in the precision that it ran in. Of memory:
     what stays in a cache between two operators does not count against the bandwidth, so a CPU may beat that limit."""
-    machine = measured_machine()
+    machine = measured_machine(runtime.device.type)
     rate = machine.matrix_rate["bfloat16" if runtime.precision == "bf16" else "float32"]
     return {
         "gflop": count.flops / 1e9,

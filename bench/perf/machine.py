@@ -31,9 +31,15 @@ class Machine:
         return asdict(self)
 
 
-def machine() -> Machine:
-    """Takes a few seconds."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def devices() -> list[str]:
+    """The kinds that work may be timed on here."""
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
+@cache
+def measured_machine(kind: str) -> Machine:
+    """kind: one of `devices`. Takes a few seconds, once a process."""
+    device = torch.device(kind)
     rates = {}
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         a = torch.randn(SIDE, SIDE, device=device).to(dtype)
@@ -42,10 +48,6 @@ def machine() -> Machine:
     target = torch.empty_like(source)
     bandwidth = 2 * COPIED / _best(lambda: target.copy_(source)) / 1e9
     return Machine(_name(device), torch.get_num_threads(), torch.__version__, rates, bandwidth)
-
-
-measured_machine = cache(machine)
-"""`machine`, measured once a process."""
 
 
 def _best(work: Callable[[], Any], count: int = 5) -> float:

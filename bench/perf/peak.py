@@ -28,8 +28,9 @@ def measure(work: str, n: int, timeout: float | None = None) -> dict[str, Any] |
 
 
 def main(name: str, n: int) -> None:
-    from bench.perf.scores import WORK, features
+    from bench.perf.scores import WORK, features, set_up
 
+    set_up(name)
     work = WORK[name]
     work(*features(WARM))()
     prepared = work(*features(n))

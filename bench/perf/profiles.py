@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from bench.perf.pairs import drain
@@ -26,13 +27,10 @@ def operators() -> profile:
 
 
 def top(profiler: profile) -> dict[str, float]:
-    on_device = torch.cuda.is_available()
-    return _largest(
-        {
-            e.key: (e.self_device_time_total if on_device else 0) or e.self_cpu_time_total
-            for e in profiler.key_averages()
-        }
-    )
+    """Of the device's kernels where any ran, else of the operators of the CPU."""
+    events = profiler.key_averages()
+    kernels = {e.key: e.self_device_time_total for e in events if e.device_type == DeviceType.CUDA}
+    return _largest(kernels or {e.key: e.self_cpu_time_total for e in events})
 
 
 def by_function(work: Callable[[], Any]) -> dict[str, float]:

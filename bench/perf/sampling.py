@@ -61,6 +61,10 @@ class Trained:
     model: Path
     runtime: Runtime
 
+    @property
+    def resolution(self) -> int:
+        return int(UNet2DModel.load_config(self.model / "unet")["sample_size"])
+
     def sample(self, seeds: np.ndarray, runtime: Runtime | None = None, **sampling: Any) -> np.ndarray:
         """uint8 (n, 3, H, H), through `generators.sample`. sampling: values that differ from the configuration's."""
         config = replace(self.config, sampling=replace(self.config.sampling, **sampling))
@@ -140,11 +144,15 @@ def at_equal_steps(trained: Trained, num_images: int, num_pairs: int, target: fl
             "DDIMPipeline": by_operator(ddim_sampling(trained, num_images, BATCH)),
         }
     channels = "-".join(map(str, trained.config.unet.channels))
-    size = UNet2DModel.load_config(trained.model / "unet")["sample_size"]
-    count = evaluation(trained.config, size, BATCH, trained.runtime.autocast or torch.float32)
-    notes["limits"] = beside_limits(count, Spread.of(ours).median * BATCH / steps, trained.runtime)
-    row = f"sampling, {steps} steps, {channels}, {size} px, {trained.runtime.device.type}"
+    notes["limits"] = limits(trained, ours, steps)
+    row = f"sampling, {steps} steps, {channels}, {trained.resolution} px, {trained.runtime.device.type}"
     return Comparison(row, "DDIMPipeline, fp32", "image", ours, theirs, target, notes)
+
+
+def limits(trained: Trained, seconds_per_image: list[float], num_steps: int) -> dict[str, Any]:
+    """Of one network evaluation."""
+    count = evaluation(trained.config, trained.resolution, BATCH, trained.runtime.autocast or torch.float32)
+    return beside_limits(count, Spread.of(seconds_per_image).median * BATCH / num_steps, trained.runtime)
 
 
 class Judge:
@@ -201,8 +209,9 @@ def to_equal_quality(trained: Trained, folder: Path, num_images: int) -> Compari
         "precision": trained.runtime.precision,
         **precision_beside_seeds(trained, judge, num_images, folder, found),
     }
-    row = f"time to the quality of 1000 ancestral steps, 16 px, {trained.runtime.device.type}"
+    row = f"time to the quality of 1000 ancestral steps, {trained.resolution} px, {trained.runtime.device.type}"
     per_image = [s / num_images for s in seconds]
+    notes["limits"] = limits(trained, per_image, found["num_steps"])
     peer = [theirs / num_images] * len(seconds)  # one run of 1000 steps is long enough to be its own average
     target = QUALITY_TARGET if reached else None
     return Comparison(row, "DDPMPipeline, 1000 steps, fp32", "image", per_image, peer, target, notes)

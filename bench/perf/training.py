@@ -76,6 +76,7 @@ def rows(short: bool) -> Iterator[Comparison]:
         return
     for case in (TINY, SMALL, WIDE):
         yield from compare(case, cpu, num_pairs=9, installed=case is SMALL and not torch.cuda.is_available())
+    yield from compare(replace(HEADLINE, batch_size=8, turn=1), cpu, num_pairs=5, installed=False)
     if torch.cuda.is_available():
         yield from compare(HEADLINE, resolve(RuntimeConfig(device="cuda")), num_pairs=5, installed=True)
 
@@ -112,7 +113,7 @@ def compare(
         }
     yield Comparison(row, "stock diffusers loop, fp32", "image", ours, theirs[0], target, notes)
     if installed:
-        notes = {"parameters": count, "their_parameters": their_count, "precision": runtime.precision}
+        notes |= {"their_parameters": their_count}
         yield Comparison(row, "denoising-diffusion-pytorch Trainer", "image", ours, theirs[1], target, notes)
 
 

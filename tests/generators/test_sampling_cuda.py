@@ -16,15 +16,16 @@ pytestmark = [
 ]
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
 @pytest.mark.parametrize(
     ("sampler", "eta"),
     [("ddpm", 0.0), ("ddim", 0.0), ("ddim", 0.5), ("dpmsolver++", 0.0), ("sde-dpmsolver++", 0.0)],
 )
 def test_no_step_of_a_trajectory_waits_for_the_device(
-    tiny: Callable[..., DDPMConfig], prediction: str, sampler: str, eta: float
+    tiny: Callable[..., DDPMConfig], prediction: str, sampler: str, eta: float, compiled: bool
 ) -> None:
-    runtime = Runtime(torch.device("cuda"), torch.bfloat16, False)
+    runtime = Runtime(torch.device("cuda"), torch.bfloat16, compiled)
     config = tiny(noise={"prediction": prediction}, sampling={"sampler": sampler, "eta": eta, "num_steps": 10})
     network = place(build_unet(config.unet, 8, 0).eval(), runtime)
     process = build_process(config.noise, runtime.device)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -78,3 +79,21 @@ def test_the_kernel_by_hand(dtype: torch.dtype) -> None:
     expected = torch.tensor([[0.0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]], dtype=dtype)
     assert torch.equal(merged_kernel(weight)[0, 0], expected)
     assert torch.equal(merged_kernel(weight.roll(1, 2))[0, 0], expected.roll(-1, 0))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"use_conv": False},
+        {"use_conv_transpose": True},
+        {"use_conv": True, "kernel_size": 5, "padding": 2},
+        {"use_conv": True, "padding": 0},
+        {"use_conv": True, "interpolate": False},
+        {"use_conv": True, "norm_type": "ln_norm", "eps": 1e-5, "elementwise_affine": True},
+        {"use_conv": True, "name": "other"},
+    ],
+)
+def test_what_is_something_else_stays(other: dict[str, Any]) -> None:
+    module = torch.nn.Sequential(Upsample2D(4, **other))
+    merge_upsampling(module)
+    assert type(module[0]) is Upsample2D

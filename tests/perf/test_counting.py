@@ -55,7 +55,7 @@ def test_flops_by_hand():
 
 def test_a_time_beside_the_limits(monkeypatch: pytest.MonkeyPatch):
     rates = {"float32": 100.0, "bfloat16": 400.0}
-    monkeypatch.setattr(counting, "measured_machine", lambda: Machine("here", 2, "2", rates, 10.0))
+    monkeypatch.setattr(counting, "measured_machine", lambda kind: Machine("here", 2, "2", rates, 10.0))
     count = Count(1, 1, flops=int(20e9), bytes_fused=int(1e9), bytes_plain=int(2e9), bytes_update=int(1e9))
     found = beside_limits(count, 0.5, Runtime(torch.device("cpu"), torch.bfloat16, False))
     assert found["gflop_per_second"] == 40 and found["share_of_matrix_rate"] == pytest.approx(0.1)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 
-from bench.perf import sampling
+from bench.perf import counting, sampling
+from bench.perf.machine import Machine
 from bench.runtime import Runtime
 
 CPU = Runtime(torch.device("cpu"), None, False)
@@ -36,9 +37,12 @@ def test_equal_network_evaluations(trained: sampling.Trained, monkeypatch: pytes
         sizes.clear()
 
 
-def test_a_row(trained: sampling.Trained):
+def test_a_row(trained: sampling.Trained, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(counting, "measured_machine", lambda kind: Machine("here", 2, "2", {"float32": 100.0}, 10.0))
     row = sampling.at_equal_steps(trained, num_images=32, num_pairs=1)
-    assert row.notes["network_evaluations"] == trained.config.sampling.num_steps
+    steps = trained.config.sampling.num_steps
+    assert row.notes["network_evaluations"] == steps
+    assert row.notes["limits"]["seconds"] == pytest.approx(row.ours[0] * sampling.BATCH / steps)
     assert len(row.ours) == len(row.theirs) == 1 and min(row.ours) > 0 and row.target == 1.7
 
 
@@ -72,6 +76,7 @@ def test_the_first_rung_that_is_as_good_is_timed(
     monkeypatch.setattr(sampling, "NUM_SEEDS", 1)
     monkeypatch.setattr(sampling, "Judge", lambda *_: Table(distances))
     monkeypatch.setattr(sampling, "precision_beside_seeds", lambda *_: {})
+    monkeypatch.setattr(sampling, "limits", lambda *_: {})
     monkeypatch.setattr(sampling, "ANCESTRAL_STEPS", 4)
     row = sampling.to_equal_quality(trained, tmp_path, num_images=32)
     assert (row.notes["reached"], row.notes["num_steps"]) == (reached, num_steps)

@@ -60,10 +60,15 @@ def test_hydra_answers_where_other_flags_stand_beside_help():
     assert not usage.wanted(["--help", "--resolve"]) and not usage.wanted(["seed=1"]) and not usage.wanted([])
 
 
-def test_a_short_measurement_has_every_command_and_says_what_it_imported():
-    measured = startup.startup(num_runs=1)
-    assert list(measured) == list(startup.COMMANDS)
-    for start in measured.values():
-        assert 0 < start.seconds.low <= start.seconds.high
-        assert start.torch is False
-        assert start.reached is (start.seconds.median < startup.LIMIT)
+def test_every_command_has_a_row_beside_its_limit():
+    rows = list(startup.rows(num_runs=1))
+    assert [row.row for row in rows] == list(startup.COMMANDS)
+    for row in rows:
+        assert row.theirs == [startup.LIMIT] and row.notes == {"imports_torch": False}
+        assert row.reached is (0 < row.ours[0] <= startup.LIMIT)
+
+
+def test_a_start_that_imports_torch_has_missed_however_fast(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(startup, "COMMANDS", {"python -c pass": 0})
+    monkeypatch.setattr(startup, "imported", lambda importtime: {"torch"})
+    assert [row.reached for row in startup.rows(num_runs=1)] == [False]

@@ -9,7 +9,8 @@ import torch
 from bench.config import RuntimeConfig, UNetConfig
 from bench.generators import ddpm
 from bench.generators.network import build_unet
-from bench.perf import training
+from bench.perf import counting, training
+from bench.perf.machine import Machine
 from bench.perf.peers.diffusers_loop import DiffusersLoop
 from bench.runtime import Runtime, resolve
 
@@ -64,10 +65,12 @@ def test_our_side_is_fit_held_between_turns(images: np.ndarray, monkeypatch: pyt
     assert turns == [0, 2, 4, 6]
 
 
-def test_a_row():
+def test_a_row(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(counting, "measured_machine", lambda kind: Machine("here", 2, "2", {"float32": 100.0}, 10.0))
     (row,) = training.compare(CASE, CPU, num_pairs=2, installed=False)
     assert len(row.ours) == len(row.theirs) == 2 and min(row.ours) > 0 and row.target == 2.0
-    assert row.notes["limits"]["gflop"] > 0
+    limits = row.notes["limits"]
+    assert limits["share_of_matrix_rate"] == pytest.approx(limits["gflop_per_second"] / 100)
 
 
 def test_profile_is_of_the_steps_alone(images: np.ndarray):
