@@ -19,10 +19,10 @@ test: $(VENV)/.dev
 test-slow: $(VENV)/.dev   # minutes: whole runs of every experiment, kill tests
 	$(PYTEST) -m slow --timeout 3600
 
-perf: $(VENV)/.perf        # us and what one would pick instead, in turn: about an hour
+perf: $(VENV)/.perf        # us and what one would pick instead, in turn: 50 minutes on two cores
 	$(BIN)/python -m bench.perf
 
-perf-short: $(VENV)/.perf  # minutes: fails where a ratio has fallen
+perf-short: $(VENV)/.perf  # 4 minutes: fails where a ratio has fallen well below what it was
 	$(BIN)/python -m bench.perf --short --out outputs/perf-short
 
 lint: $(VENV)/.dev
