@@ -113,7 +113,8 @@ def compare(
         }
     yield Comparison(row, "stock diffusers loop, fp32", "image", ours, theirs[0], target, notes)
     if installed:
-        notes |= {"their_parameters": their_count}
+        shared = {name: notes[name] for name in ("parameters", "precision", "limits")}  # the rest is of the stock loop
+        notes = {**shared, "their_parameters": their_count}
         yield Comparison(row, "denoising-diffusion-pytorch Trainer", "image", ours, theirs[1], target, notes)
 
 
