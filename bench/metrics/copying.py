@@ -10,7 +10,8 @@ import torch
 
 from bench.errors import MetricError
 from bench.metrics.checks import canonical_order, check_features, check_pair
-from bench.metrics.neighbours import ROUNDING, Features, Points, nearest, paired
+from bench.metrics.neighbours import ROUNDING, nearest, own_distances
+from bench.metrics.points import Features, Points, paired
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def copying_scores(
         return nearest(samples, Points.of(some, centre, device), 1)[0][:, 0]
 
     to_training, to_heldout = to_nearest(old), to_nearest(new)
-    spacing = old.own_distances(1)[:, 0]
+    spacing = own_distances(old, 1)[:, 0]
     usual = np.quantile(nearest(new, old, 1)[0].sqrt().cpu().numpy(), quantile)
     slack = 2 * ROUNDING * samples.norms  # a copy of one of two twins is no new image
     return Copying(

@@ -6,7 +6,8 @@ from torch.nn import functional as F
 
 from bench.errors import MetricError
 from bench.metrics.checks import check_features, check_k
-from bench.metrics.neighbours import ROUNDING, Features, Points
+from bench.metrics.neighbours import ROUNDING, own_distances
+from bench.metrics.points import Features, Points
 
 BLOCK = 1024
 """Images whose features are held in float64 at a time."""
@@ -52,7 +53,7 @@ def entropy_estimate(features: Features, k: int, device: str | torch.device = "c
     points = _points(features, "entropy", device)
     n, dimension = points.features.shape
     check_k(k, n)
-    squared = points.own_distances(k)[:, k - 1]
+    squared = own_distances(points, k)[:, k - 1]
     smallest = ROUNDING * max(float(points.spread), torch.finfo(torch.float64).tiny)
     mean_log_radius = float(0.5 * squared.clamp(min=smallest).log().mean())
     from scipy.special import digamma, gammaln  # only now: a quarter of a second
@@ -73,7 +74,7 @@ def near_duplicate_rate(
     own, usual = (_points(x, what, device) for x, what in ((features, "subject"), (reference, "reference")))
     if len(own) != len(usual):
         raise MetricError(f"near_duplicate_rate needs equal N: {len(own)} and {len(usual)}")
-    to_other, to_other_usually = (points.own_distances(1)[:, 0].sqrt() for points in (own, usual))
+    to_other, to_other_usually = (own_distances(points, 1)[:, 0].sqrt() for points in (own, usual))
     return float((to_other < np.quantile(to_other_usually.cpu().numpy(), quantile)).double().mean())
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.errors import MetricError
 from bench.metrics.checks import canonical_order, check_pair
-from bench.metrics.neighbours import product, slices
+from bench.metrics.screening import product, slices
 
 Device = str | torch.device
 

@@ -5,6 +5,8 @@ neighbour in the set. All neighbours are exact (`neighbours`). A point on the ri
 as in torch-fidelity (prdc excludes it); rounding is allowed for, so identical sets score 1.
 """
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,17 +14,9 @@ import torch
 from torch import Tensor
 
 from bench.metrics.checks import check_k, check_pair
-from bench.metrics.neighbours import (
-    BLOCK,
-    ROUNDING,
-    Features,
-    Points,
-    bracket,
-    levels,
-    pair_distances,
-    paired,
-    slices,
-)
+from bench.metrics.neighbours import ROUNDING, distances_beside, own_distances, true_entries
+from bench.metrics.points import Features, paired
+from bench.metrics.screening import BLOCK, Screen, levels, slices
 
 
 @dataclass(frozen=True)
@@ -57,15 +51,16 @@ def manifold_scores(subject: Features, reference: Features, k: int, device: str 
     check_k(k, min(len(subject), len(reference)))
     x, y = paired(subject, reference, device)
     device = x.features.device
-    subject_radii, reference_radii = x.own_distances(k)[:, k - 1], y.own_distances(k)[:, k - 1]
+    subject_radii, reference_radii = own_distances(x, k)[:, k - 1], own_distances(y, k)[:, k - 1]
 
     balls_around = torch.zeros(len(x), dtype=torch.int64, device=device)
     on_manifold = torch.zeros(len(y), dtype=torch.bool, device=device)
     covered = torch.zeros(len(y), dtype=torch.bool, device=device)
+    screens = [functools.cache(functools.partial(Screen, x, y, level)) for level in levels(device, x.features.shape[1])]
     for rows in slices(len(x)):
         for columns in slices(len(y)):
             i, j, in_subject_ball, in_reference_ball = _memberships(
-                x, rows, y, columns, subject_radii[rows, None], reference_radii[columns]
+                screens, rows, columns, subject_radii[rows, None], reference_radii[columns]
             )
             balls_around.index_add_(0, i, in_reference_ball.long())
             covered[j[in_reference_ball]] = True
@@ -83,23 +78,25 @@ MAX_OPEN = BLOCK * BLOCK // 100
 
 
 def _memberships(
-    x: Points, rows: slice, y: Points, columns: slice, x_radii: Tensor, y_radii: Tensor
+    screens: list[Callable[[], Screen]], rows: slice, columns: slice, x_radii: Tensor, y_radii: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Pairs that lie in each other's balls, int64 (p,) positions i in x and j in y, and for each pair whether y_j lies
-    in the ball of x_i, and x_i in that of y_j. x_radii: float64 (n, 1), y_radii: float64 (m,), squared."""
-    for level in levels(x.features.device):
-        lower, error = bracket(x, rows, y, columns, level)
+    in the ball of x_i, and x_i in that of y_j. screens: roughest first. x_radii: float64 (n, 1), y_radii: float64
+    (m,), squared."""
+    for make in screens:
+        screen = make()
+        lower = screen.lower(rows, columns)
         a, b = (radii.to(lower.dtype).nextafter(lower.new_tensor(torch.inf)) for radii in (x_radii, y_radii))
-        i, j = ((lower <= a) | (lower <= b)).nonzero(as_tuple=True)
+        i, j = true_entries(lower <= torch.maximum(a, b))
         lower = lower[i, j].double()
         a, b = x_radii[i, 0], y_radii[j]
         i, j = i + rows.start, j + columns.start
-        norms = x.norms[i] + y.norms[j]
-        upper = lower + error * norms
+        upper = lower + screen.x_slack[i] + screen.y_slack[j]
         unsure = ((lower <= a) & (upper > a)) | ((lower <= b) & (upper > b))
         if int(unsure.sum()) <= MAX_OPEN:
-            upper[unsure] = pair_distances(x, i[unsure], y, j[unsure]) * (1 - ROUNDING)
+            near = (i[unsure], screen.y, j[unsure], a[unsure] / (1 - ROUNDING), b[unsure] / (1 - ROUNDING))
+            upper[unsure] = distances_beside(screen.x, *near) * (1 - ROUNDING)
             break
-        if level is torch.float64:  # thousands of twins: rounding decides in their favour
+        if make is screens[-1]:  # thousands of twins: rounding decides in their favour
             upper = lower
     return i, j, upper <= a, upper <= b

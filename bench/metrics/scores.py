@@ -15,7 +15,8 @@ from bench.metrics.diversity import entropy_estimate, near_duplicate_rate, vendi
 from bench.metrics.frechet import Statistics, can_extrapolate, frechet_distance, frechet_infinity
 from bench.metrics.kernel import kernel_distance
 from bench.metrics.manifold import manifold_scores
-from bench.metrics.neighbours import Points
+from bench.metrics.neighbours import own_distances
+from bench.metrics.points import Points
 from bench.metrics.tails import Classifier, fit_classifier, tail_scores
 from bench.uncertainty import resample_images
 
@@ -67,7 +68,7 @@ def know(features: np.ndarray, config: MetricsConfig, device: Device = "cpu") ->
     check_features(features, "reference")
     check_k(config.k, len(features))
     points = Points.of(features, features.mean(axis=0, dtype=np.float64), device)
-    return Known(Statistics.of(features, device), points.own_distances(config.k).cpu().numpy())
+    return Known(Statistics.of(features, device), own_distances(points, config.k).cpu().numpy())
 
 
 @dataclass(frozen=True, eq=False)

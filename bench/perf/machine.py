@@ -41,9 +41,10 @@ def measured_machine(kind: str) -> Machine:
     """kind: one of `devices`. Takes a few seconds, once a process."""
     device = torch.device(kind)
     rates = {}
-    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.int8):
         a = torch.randn(SIDE, SIDE, device=device).to(dtype)
-        rates[str(dtype).removeprefix("torch.")] = 2 * SIDE**3 / _best(partial(torch.matmul, a, a)) / 1e9
+        work = partial(torch._int_mm if dtype is torch.int8 else torch.matmul, a, a)
+        rates[str(dtype).removeprefix("torch.")] = 2 * SIDE**3 / _best(work) / 1e9
     source = torch.zeros(COPIED, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     bandwidth = 2 * COPIED / _best(lambda: target.copy_(source)) / 1e9

@@ -14,8 +14,8 @@ from bench.metrics.features import FeatureSpace, extract, load_feature_space
 from bench.metrics.frechet import Statistics, frechet_distance
 from bench.metrics.kernel import kernel_distance
 from bench.metrics.manifold import manifold_scores
-from bench.metrics.neighbours import BLOCK, levels
 from bench.metrics.scores import know, score
+from bench.metrics.screening import BLOCK, levels
 from bench.perf.machine import measured_machine
 from bench.perf.pairs import Comparison, Work, alternate
 from bench.perf.peak import measure
@@ -138,7 +138,7 @@ def _about(name: str, n: int, d: int) -> dict[str, Any]:
 
 def _limit(work: str, n: int, d: int) -> dict[str, float]:
     """GFLOP and GB that the score cannot do without, and seconds of them at the machine's matrix rate and bandwidth."""
-    rough = levels(torch.device("cpu"))[0]
+    rough = levels(torch.device("cpu"), d)[0]
     flop, moved, dtype = {
         # covariance, congruence, and a reduction to three diagonals, which reads all that is left of one triangle for
         # each column

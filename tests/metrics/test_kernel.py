@@ -5,7 +5,7 @@ from torch_fidelity.metric_kid import kernel_mmd
 from torchmetrics.image.kid import poly_mmd
 
 from bench.errors import MetricError
-from bench.metrics import kernel, neighbours
+from bench.metrics import kernel, screening
 from bench.metrics.checks import canonical_order
 from bench.metrics.kernel import Centred, kernel_distance
 
@@ -50,7 +50,7 @@ def test_subsets_that_are_too_large_are_refused():
 
 def test_both_ways_to_the_same_sums(monkeypatch):
     """Few small subsets are computed one by one, many large ones from the whole kernel; in blocks."""
-    monkeypatch.setattr(neighbours, "BLOCK", 37)
+    monkeypatch.setattr(screening, "BLOCK", 37)
     rng = np.random.default_rng(3)
     sides = two_sets(150)[0], two_sets(170)[1]
     x, y = (Centred.of(side, sides[1].mean(axis=0, dtype=np.float64), "cpu") for side in sides)

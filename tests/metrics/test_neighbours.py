@@ -6,9 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.metrics import manifold, neighbours
+from bench.metrics import manifold, neighbours, screening
 from bench.metrics.manifold import manifold_scores
-from bench.metrics.neighbours import Points, bracket, nearest, paired
+from bench.metrics.neighbours import distances_beside, nearest, own_distances, pair_distances, true_entries
+from bench.metrics.points import Points, paired
+from bench.metrics.screening import Screen, levels, product
 
 CPU = torch.device("cpu")
 
@@ -23,51 +25,85 @@ def tight(rng: np.random.Generator, n: int, d: int, width: float) -> np.ndarray:
     return (centres[rng.integers(0, 3, n)] + width * 10 * rng.standard_normal((n, d))).astype(np.float32)
 
 
-@pytest.mark.parametrize("level", [torch.bfloat16, torch.float32, torch.float64])
-@given(seed=st.integers(0, 10**6), d=st.integers(1, 300), scale=st.floats(1e-6, 1e6), shift=st.floats(-100, 100))
+@pytest.mark.parametrize("level", [torch.int8, torch.bfloat16, torch.float32, torch.float64])
+@given(seed=st.integers(0, 10**6), d=st.integers(2, 300), scale=st.floats(1e-6, 1e6), shift=st.floats(-100, 100))
 @settings(max_examples=30, deadline=None)
-def test_the_bracket_encloses_every_distance(level, seed, d, scale, shift):
+def test_a_screen_encloses_every_distance(level, seed, d, scale, shift):
     rng = np.random.default_rng(seed)
     a, b = (((rng.standard_normal((n, d)) + shift) * scale).astype(np.float32) for n in (30, 40))
+    a[0] *= 1000  # one far out, whose rounding must not count for the others alone
+    b[0] = b.mean(axis=0)
     x, y = paired(a, b)
-    if level is torch.bfloat16:  # also where the machine's own screening starts at float32
-        x, y = rough(x), rough(y)
-    lower, error = bracket(x, slice(0, 30), y, slice(0, 40), level)
-    upper = lower.double() + error * (x.norms[:, None] + y.norms)
+    screen = Screen(x, y, level)
+    lower = screen.lower(slice(0, 30), slice(0, 40)).double()
+    upper = lower + screen.x_slack[:, None] + screen.y_slack
     truth = torch.from_numpy(squared(a, b))
     rounding = 1e-12 * (x.norms[:, None] + y.norms)
-    assert (lower.double() <= truth + rounding).all() and (truth <= upper + rounding).all()
+    assert (lower <= truth + rounding).all() and (truth <= upper + rounding).all()
 
 
-def rough(points: Points) -> Points:
-    exact = points.features.double() - points.centre
-    values = exact.bfloat16()
-    loss = ((exact - values).square().sum(1) / points.norms).max().sqrt()
-    return Points(points.features, points.centre, points.norms, values, float(loss))
+def test_a_screen_is_as_narrow_as_its_level_allows():
+    """Else the test above would pass with any slack."""
+    rng = np.random.default_rng(0)
+    x, y = paired(*(rng.standard_normal((n, 256)).astype(np.float32) for n in (30, 40)))
+    size = float(x.norms.mean() + y.norms.mean())
+    for level, share in ((torch.int8, 0.04), (torch.bfloat16, 0.02), (torch.float32, 1e-4), (torch.float64, 1e-12)):
+        screen = Screen(x, y, level)
+        assert float(screen.x_slack.mean() + screen.y_slack.mean()) < share * size, level
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 7), (64, 2048, 96)])
+def test_products_of_int8_are_exact(shape):
+    """Also with the largest entries, whose sums a 16-bit accumulator would not hold."""
+    rows, d, columns = shape
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-127, 128, (n, d)).astype(np.int8) for n in (rows, columns))
+    a[0] = b[0] = 127
+    found = product(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+    assert (found == a.astype(np.int64) @ b.T.astype(np.int64)).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (5, 64), (3, 7), (0, 16)])
+def test_true_entries_are_those_of_nonzero(shape):
+    mask = torch.from_numpy(np.random.default_rng(0).random(shape) < 0.2)
+    for kind in (mask, ~mask, mask.T):
+        for found, wanted in zip(true_entries(kind), kind.nonzero(as_tuple=True), strict=True):
+            assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
+def test_distances_say_on_which_side_of_a_bound_they_are(scale):
+    """Even where float32 has too few digits, or too small an exponent."""
+    rng = np.random.default_rng(0)
+    x, y = paired(*((rng.standard_normal((20, 50)) * scale).astype(np.float32) for _ in range(2)))
+    i = j = torch.arange(20)
+    truth = pair_distances(x, i, y, j)
+    for factor in (1 - 1e-9, 1.0, 1 + 1e-9, 0.5, 2.0):
+        bound = truth * factor
+        assert torch.equal(distances_beside(x, i, y, j, bound) <= bound, truth <= bound)
 
 
 @pytest.mark.parametrize("width", [1.0, 1e-2, 1e-4, 1e-6, 0.0])
 def test_neighbours_are_exact_however_close_the_points(monkeypatch, width):
-    """The narrower the clusters, the less bf16 and then float32 can tell."""
-    monkeypatch.setattr(neighbours, "BLOCK", 64)
+    """The narrower the clusters, the less int8, bf16 and then float32 can tell."""
+    monkeypatch.setattr(screening, "BLOCK", 64)
     rng = np.random.default_rng(0)
-    a, b = tight(rng, 150, 24, width), tight(rng, 170, 24, width)
+    a, b = tight(rng, 150, 64, width), tight(rng, 170, 64, width)
     distances, indices = (x.numpy() for x in nearest(*paired(a, b), 4))
     truth = squared(a, b)
     np.testing.assert_allclose(distances, np.sort(truth, axis=1)[:, :4], rtol=1e-12)
     np.testing.assert_allclose(np.take_along_axis(truth, indices, 1), distances, rtol=1e-12)
-    own = Points.of(a, a.mean(axis=0, dtype=np.float64)).own_distances(3).numpy()
+    own = own_distances(Points.of(a, a.mean(axis=0, dtype=np.float64)), 3).numpy()
     np.testing.assert_allclose(own, np.sort(squared(a, a), axis=1)[:, 1:4], rtol=1e-12)
 
 
 def test_narrow_clusters_are_screened_again_in_more_digits(monkeypatch):
     """Else the test above would not reach the finer levels."""
     seen = set()
-    bracket_ = neighbours.bracket
-    monkeypatch.setattr(neighbours, "bracket", lambda *a: (seen.add(a[-1]), bracket_(*a))[1])
-    x = tight(np.random.default_rng(0), 300, 24, 1e-5)
-    Points.of(x, x.mean(axis=0, dtype=np.float64)).own_distances(3)
-    assert seen == set(neighbours.levels(CPU))
+    monkeypatch.setattr(neighbours, "Screen", lambda *a: (seen.add(a[-1]), Screen(*a))[1])
+    x = tight(np.random.default_rng(0), 300, 64, 1e-5)
+    own_distances(Points.of(x, x.mean(axis=0, dtype=np.float64)), 3)
+    assert seen == set(levels(CPU, 64))
 
 
 @pytest.mark.parametrize(
@@ -76,11 +112,11 @@ def test_narrow_clusters_are_screened_again_in_more_digits(monkeypatch):
 def test_manifold_scores_are_those_of_all_distances(monkeypatch, width, max_open):
     """max_open = 0: blocks with anything left open go to the next level; 10**9: each pair is computed, which
     alone can tell apart what is closer than a float64 product of the norms."""
-    monkeypatch.setattr(neighbours, "BLOCK", 64)
+    monkeypatch.setattr(screening, "BLOCK", 64)
     monkeypatch.setattr(manifold, "MAX_OPEN", max_open)
     rng = np.random.default_rng(1)
-    a, b = tight(rng, 140, 24, width), tight(rng, 160, 24, width)
-    b[:100] += a[:100] - b[:100] + 0.3 * width * rng.standard_normal((100, 24)).astype(np.float32)
+    a, b = tight(rng, 140, 64, width), tight(rng, 160, 64, width)
+    b[:100] += a[:100] - b[:100] + 0.3 * width * rng.standard_normal((100, 64)).astype(np.float32)
     k, cross = 3, squared(a, b)
     ball_a, ball_b = (np.sort(squared(x, x), axis=1)[:, k] for x in (a, b))
     result = manifold_scores(a, b, k)
@@ -93,9 +129,9 @@ def test_manifold_scores_are_those_of_all_distances(monkeypatch, width, max_open
 def test_what_is_known_of_a_set_is_not_computed_again(monkeypatch):
     x = np.random.default_rng(2).standard_normal((50, 6)).astype(np.float32)
     centre = x.mean(axis=0, dtype=np.float64)
-    found = Points.of(x, centre).own_distances(3)
+    found = own_distances(Points.of(x, centre), 3)
     again = Points.of(x, centre, own_distances=found.numpy())
     monkeypatch.setattr(neighbours, "nearest", None)
-    assert torch.equal(again.own_distances(2), found[:, :2]) and torch.equal(again.own_distances(3), found)
+    assert torch.equal(own_distances(again, 2), found[:, :2]) and torch.equal(own_distances(again, 3), found)
     with pytest.raises(TypeError):
-        again.own_distances(4)
+        own_distances(again, 4)
