@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
 
@@ -95,30 +94,17 @@ def fill(array: np.ndarray, starts: Sequence[int], size: int) -> None:
             array[start : start + size] = block.numpy()
 
 
-def replicated(network: Any, device: torch.device) -> Any:
-    """The network with its gradients summed over the processes, in the order of their ranks.
+def ordered_total(value: torch.Tensor) -> None:
+    """The sum over the processes, in place, in the order of their ranks.
 
-    DistributedDataParallel sums in whatever order is fastest, so its last bits depend on the number of processes. The
-    hook gathers instead and adds up in rank order, as one process does that accumulates the same micro-batches: so
-    both train the same model, byte for byte where the kernels are deterministic. It moves world_size/2 times as much.
+    A reduction sums in whatever order is fastest, so its last bits depend on the number of processes. This gathers
+    instead and adds up in rank order, as one process does that accumulates the same micro-batches: so both train the
+    same model, byte for byte where the kernels are deterministic. It moves world_size/2 times as much.
     """
     if world_size() == 1:
-        return network
-    index = [device.index] if device.type == "cuda" else None
-    wrapped = DistributedDataParallel(network, device_ids=index, broadcast_buffers=False)
-    wrapped.register_comm_hook(None, _ordered_sum)
-    return wrapped
-
-
-def _ordered_sum(state: None, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
-    own = bucket.buffer()
-    parts = [torch.empty_like(own) for _ in range(world_size())]
-    gathered = dist.all_gather(parts, own, async_op=True).get_future()
-
-    def add_up(_: torch.futures.Future[Any]) -> torch.Tensor:
-        summed = parts[0]
-        for part in parts[1:]:
-            summed += part
-        return summed
-
-    return gathered.then(add_up)
+        return
+    parts = [torch.empty_like(value) for _ in range(world_size())]
+    dist.all_gather(parts, value)
+    value.copy_(parts[0])
+    for part in parts[1:]:
+        value += part

@@ -22,7 +22,9 @@ def save(directory: Path, step: int, tensors: dict[str, torch.Tensor], about: di
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"step-{step:08d}.safetensors"
     partial = path.with_suffix(".partial")
-    copies = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    copies = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
     header = {**about, "step": step, "sha256": _sha256(copies)}
     save_file(copies, partial, metadata={"about": json.dumps(header)})
     fsync(partial)

@@ -24,8 +24,9 @@ from bench.config import DDPMConfig, TrainingConfig
 from bench.errors import ConfigError, DataError, TrainingError
 from bench.generators import checkpoint
 from bench.generators.batches import Batch, Batches
-from bench.generators.network import Process, autocast, build_process, build_scheduler, build_unet, place
+from bench.generators.network import Process, autocast, build_process, build_scheduler, build_unet
 from bench.generators.specs import check, train_spec
+from bench.generators.weights import Weights
 from bench.pool import Images, check_images
 from bench.runtime import Runtime, silent
 from bench.seeds import derive_seed
@@ -121,7 +122,7 @@ def fit(
 
 
 class Training:
-    """Everything that a step changes: weights, their average, and the optimiser's moments."""
+    """Everything that a step changes: weights, their average, and the optimiser's moments; each a vector."""
 
     def __init__(self, config: DDPMConfig, resolution: int, seed: int, runtime: Runtime, init: Path | None) -> None:
         self.config = config
@@ -133,11 +134,11 @@ class Training:
         if init is not None:
             _copy_weights(self.unet, init)
         self.unet.train()
-        self.network = distributed.replicated(place(self.unet, runtime), runtime.device)
-        self.parameters = list(self.unet.parameters())
-        self.average = [p.detach().clone() for p in self.parameters]
+        self.weights = Weights(self.unet, runtime)
+        self.weights.vector.grad = self.weights.gradient
+        self.average = self.weights.vector.detach().clone()
         self.optimizer = torch.optim.AdamW(
-            self.parameters,
+            [self.weights.vector],
             lr=config.training.learning_rate,
             weight_decay=config.training.weight_decay,
             fused=True,  # one kernel; on the CPU it takes a quarter of the time of foreach
@@ -167,36 +168,35 @@ class Training:
 
     def _accumulate(self, process: Process, batch: Batch, step: int) -> torch.Tensor:
         size, passes = len(batch[0]), self.num_micro_batches
-        self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=batch[0].device)
         parts = list(zip(*(values.tensor_split(passes) for values in batch), strict=True))
-        for index in distributed.share(range(passes)):
+        for index in (mine := distributed.share(range(passes))):
             x0, eps, t = parts[index]
             if self.config.unet.dropout:
                 torch.manual_seed(derive_seed(self.seed, 0, "dropout", step * passes + index))
             with autocast(self.runtime):
-                loss = process.loss(self.network, x0, eps, t) * (len(x0) / size)
-            loss.backward()
+                loss = process.loss(self.weights.network, x0, eps, t) * (len(x0) / size)
+            self.weights.add_gradient(loss, first=index == mine[0])
             total += loss.detach()
+        distributed.ordered_total(self.weights.gradient)
         return total
 
     def update(self, step: int) -> None:
         training = self.config.training
-        torch.nn.utils.clip_grad_norm_(self.parameters, training.gradient_clip, foreach=True)
+        torch.nn.utils.clip_grad_norm_([self.weights.vector], training.gradient_clip)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(training, step)
         self.optimizer.step()
-        get_ema_multi_avg_fn(ema_decay(training, step))(self.average, self.parameters, None)
+        self.weights.refresh()
+        get_ema_multi_avg_fn(ema_decay(training, step))([self.average], [self.weights.vector.detach()], None)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        names = [name for name, _ in self.unet.named_parameters()]
-        found: dict[str, torch.Tensor] = {}
-        for name, weight, average in zip(names, self.parameters, self.average, strict=True):
-            found[f"weight/{name}"] = weight
-            found[f"average/{name}"] = average
-            for moment, value in self.optimizer.state[weight].items():
-                found[f"{moment}/{name}"] = value
-        return found
+        """For a checkpoint. Those of each weight by its name, in its own shape."""
+        state = self.optimizer.state[self.weights.vector]
+        vectors = {"weight": self.weights.vector, "average": self.average, **{m: state[m] for m in MOMENTS}}
+        named = {kind: self.weights.named(vector.detach()) for kind, vector in vectors.items()}
+        found = {f"{kind}/{name}": value for kind, values in named.items() for name, value in values.items()}
+        return {**found, "step": state["step"]}
 
     def save(self, work: Path, step: int, losses: list[tuple[int, float]], loss_sum: float, seconds: float) -> None:
         """losses: (step, mean loss since the entry before); loss_sum: of the steps after the last entry."""
@@ -216,13 +216,13 @@ class Training:
         if found is None:
             return {"step": 0, "losses": [], "loss_sum": 0.0, "seconds": 0.0}
         tensors, about = found
-        with torch.no_grad():
-            for (name, weight), average in zip(self.unet.named_parameters(), self.average, strict=True):
-                weight.copy_(tensors[f"weight/{name}"])
-                average.copy_(tensors[f"average/{name}"])
-                moments = {m: torch.empty_like(weight).copy_(tensors[f"{m}/{name}"]) for m in ("exp_avg", "exp_avg_sq")}
-                count = tensors[f"step/{name}"].to(weight.device)
-                self.optimizer.state[weight] = {"step": count, **moments}
+        vector = self.weights.vector.detach()
+        moments = {moment: torch.zeros_like(vector) for moment in MOMENTS}
+        for kind, into in {"weight": vector, "average": self.average, **moments}.items():
+            for name, value in self.weights.named(into).items():
+                value.copy_(tensors[f"{kind}/{name}"])
+        self.optimizer.state[self.weights.vector] = {"step": tensors["step"].to(vector.device), **moments}
+        self.weights.refresh()
         self.num_micro_batches = about["num_micro_batches"]
         log.info("going on from step %d of %d", about["step"], self.config.training.num_steps)
         return {**about, "losses": [(step, loss) for step, loss in about["losses"]]}
@@ -230,12 +230,14 @@ class Training:
     def write(self, out: Path, losses: list[tuple[int, float]]) -> None:
         """The averaged weights as a diffusers pipeline, and the curve of the loss."""
         unet = UNet2DModel.from_config(self.unet.config)
-        with torch.no_grad():
-            for weight, average in zip(unet.parameters(), self.average, strict=True):
-                weight.copy_(average)
+        unet.load_state_dict(self.weights.named(self.average))
         pipeline = DDPMPipeline(unet, build_scheduler(self.config.noise))  # type: ignore[arg-type]  # diffusers types a dummy
         pipeline.save_pretrained(out, safe_serialization=True)
         (out / "losses.json").write_text(json.dumps([{"step": s, "mean_loss": loss} for s, loss in losses]) + "\n")
+
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What AdamW keeps of each weight, by its own names."""
 
 
 def learning_rate(training: TrainingConfig, step: int) -> float:

@@ -37,8 +37,14 @@ def build_unet(config: UNetConfig, resolution: int, seed: int) -> UNet2DModel:
 
 
 def place(unet: torch.nn.Module, runtime: Runtime) -> Network:
-    """Moves `unet` to where the work runs, in the form and the memory format that its kernels like, and returns what to
-    call; its weights keep their names."""
+    """Has `unet` run where the work runs, see `fit_to`, and returns what to call."""
+    fit_to(unet, runtime)
+    return compiled(unet, runtime)
+
+
+def fit_to(unet: torch.nn.Module, runtime: Runtime) -> None:
+    """Moves `unet` to where the work runs, in the form and the memory format that its kernels like; its weights keep
+    their names."""
     merge_upsampling(unet)
     unet.to(runtime.device)
     if runtime.device.type == "cuda":  # on the CPU group norm is so slow in it that a step takes twice as long
@@ -47,6 +53,9 @@ def place(unet: torch.nn.Module, runtime: Runtime) -> Network:
         for module in unet.modules():
             if isinstance(module, Attention):
                 module.set_processor(AttnProcessor())  # matrix products, and a softmax in float32
+
+
+def compiled(unet: torch.nn.Module, runtime: Runtime) -> Network:
     return torch.compile(unet) if runtime.compile else unet
 
 

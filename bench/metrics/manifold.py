@@ -6,7 +6,7 @@ as in torch-fidelity (prdc excludes it); rounding is allowed for, so identical s
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,7 +78,7 @@ MAX_OPEN = BLOCK * BLOCK // 100
 
 
 def _memberships(
-    screens: list[Callable[[], Screen]], rows: slice, columns: slice, x_radii: Tensor, y_radii: Tensor
+    screens: Sequence[Callable[[], Screen]], rows: slice, columns: slice, x_radii: Tensor, y_radii: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Pairs that lie in each other's balls, int64 (p,) positions i in x and j in y, and for each pair whether y_j lies
     in the ball of x_i, and x_i in that of y_j. screens: roughest first. x_radii: float64 (n, 1), y_radii: float64
