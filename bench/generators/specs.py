@@ -9,7 +9,7 @@ from bench.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-TRAIN_VERSION = 3
+TRAIN_VERSION = 4
 """Raised with any change of the code that changes a trained model."""
 
 SAMPLE_VERSION = 3
