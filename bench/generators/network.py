@@ -12,6 +12,7 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
 from bench.config import NoiseConfig, UNetConfig
+from bench.generators.pointwise import as_products
 from bench.generators.upsampling import merge_upsampling
 from bench.runtime import Runtime
 
@@ -49,7 +50,9 @@ def fit_to(unet: torch.nn.Module, runtime: Runtime) -> None:
     unet.to(runtime.device)
     if runtime.device.type == "cuda":  # on the CPU group norm is so slow in it that a step takes twice as long
         unet.to(memory_format=torch.channels_last)
-    elif runtime.autocast is torch.bfloat16:  # torch's fused attention is slow in it on the CPU, backwards fourfold
+        return
+    as_products(unet)
+    if runtime.autocast is torch.bfloat16:  # torch's fused attention is slow in it on the CPU, backwards fourfold
         for module in unet.modules():
             if isinstance(module, Attention):
                 module.set_processor(AttnProcessor())  # matrix products, and a softmax in float32

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 TRAIN_VERSION = 4
 """Raised with any change of the code that changes a trained model."""
 
-SAMPLE_VERSION = 3
+SAMPLE_VERSION = 4
 """Raised with any change of the code that changes the pixels of a sample."""
 
 
