@@ -98,13 +98,19 @@ def ordered_total(value: torch.Tensor) -> None:
     """The sum over the processes, in place, in the order of their ranks.
 
     A reduction sums in whatever order is fastest, so its last bits depend on the number of processes. This gathers
-    instead and adds up in rank order, as one process does that accumulates the same micro-batches: so both train the
-    same model, byte for byte where the kernels are deterministic. It moves world_size/2 times as much.
+    instead and adds up in rank order, as one process does that accumulates as many micro-batches as there are
+    processes: so both train the same model, byte for byte where the kernels are deterministic. It moves world_size/2
+    times as much, a part at a time, and not before the backward pass has ended.
     """
     if world_size() == 1:
         return
-    parts = [torch.empty_like(value) for _ in range(world_size())]
-    dist.all_gather(parts, value)
-    value.copy_(parts[0])
-    for part in parts[1:]:
-        value += part
+    for part in value.split(PART):
+        gathered = [torch.empty_like(part) for _ in range(world_size())]
+        dist.all_gather(gathered, part)
+        part.copy_(gathered[0])
+        for other in gathered[1:]:
+            part += other
+
+
+PART = 2**24
+"""Entries that are gathered at a time, which bounds the memory for it."""

@@ -145,7 +145,7 @@ class Training:
         )
 
     def gradient(self, process: Process, batch: Batch, step: int) -> torch.Tensor:
-        """The mean loss of the batch; its gradient is left in the parameters.
+        """The mean loss of the batch; its gradient is left in `weights.gradient`.
 
         Where the device's memory does not suffice, it is tried again in twice as many micro-batches, and they are kept
         for the steps that follow. The batch, and so the gradient up to rounding, stays the same.
@@ -170,7 +170,9 @@ class Training:
         size, passes = len(batch[0]), self.num_micro_batches
         total = torch.zeros((), device=batch[0].device)
         parts = list(zip(*(values.tensor_split(passes) for values in batch), strict=True))
-        for index in (mine := distributed.share(range(passes))):
+        mine = distributed.share(range(passes))
+        assert mine, "a process without a part of the batch would add its gradient of the step before"
+        for index in mine:
             x0, eps, t = parts[index]
             if self.config.unet.dropout:
                 torch.manual_seed(derive_seed(self.seed, 0, "dropout", step * passes + index))
@@ -183,7 +185,8 @@ class Training:
 
     def update(self, step: int) -> None:
         training = self.config.training
-        torch.nn.utils.clip_grad_norm_([self.weights.vector], training.gradient_clip)
+        norm = self.weights.gradient_norm()
+        torch.nn.utils.clip_grads_with_norm_([self.weights.vector], training.gradient_clip, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(training, step)
         self.optimizer.step()

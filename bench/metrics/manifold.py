@@ -16,7 +16,7 @@ from torch import Tensor
 from bench.metrics.checks import check_k, check_pair
 from bench.metrics.neighbours import ROUNDING, distances_beside, own_distances, true_entries
 from bench.metrics.points import Features, paired
-from bench.metrics.screening import BLOCK, Screen, levels, slices
+from bench.metrics.screening import BLOCK, Screen, levels_for, slices
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def manifold_scores(subject: Features, reference: Features, k: int, device: str 
     balls_around = torch.zeros(len(x), dtype=torch.int64, device=device)
     on_manifold = torch.zeros(len(y), dtype=torch.bool, device=device)
     covered = torch.zeros(len(y), dtype=torch.bool, device=device)
-    screens = [functools.cache(functools.partial(Screen, x, y, level)) for level in levels(device, x.features.shape[1])]
+    screens = [functools.cache(functools.partial(Screen, x, y, level)) for level in levels_for(x, y)]
     for rows in slices(len(x)):
         for columns in slices(len(y)):
             i, j, in_subject_ball, in_reference_ball = _memberships(

@@ -1,5 +1,5 @@
-"""Exact nearest neighbours: screened in int8 or bf16, decided in float64; whatever N, the working memory stays below
-1 GB.
+"""Exact nearest neighbours: screened in int8 or bf16, decided in float64. Beside copies of the features in these,
+one to three bytes a feature, the working memory is that of one block of distances and a few candidates per point.
 
 A `Screen` encloses every distance, with a bound that holds for each pair. The few pairs that the bound leaves open are
 computed anew from their differences, in float64. Where points lie so close together that a level leaves too much open,
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.metrics.points import FEW, Points
-from bench.metrics.screening import Screen, levels, slices
+from bench.metrics.screening import Screen, levels_for, slices
 
 SPARE = 28
 """Candidates kept beside the k nearest: enough that the bound of the first level seldom cuts between them."""
@@ -75,7 +75,7 @@ def nearest(queries: Points, points: Points, k: int) -> tuple[Tensor, Tensor]:
     distances = torch.empty(len(queries), k, dtype=torch.float64, device=device)
     indices = torch.empty(len(queries), k, dtype=torch.int64, device=device)
     rows = torch.arange(len(queries), device=device)
-    for level in levels(device, points.features.shape[1]):
+    for level in levels_for(queries, points):
         screen = Screen(queries, points, level)
         lower, where, reach = _closest(screen, rows, k)
         sure = lower.amax(1) > reach  # so nothing nearer was left out
@@ -162,7 +162,7 @@ def _decide(
     near = near.gather(1, order)
     exact = torch.full(where.shape, torch.inf, dtype=torch.float64, device=where.device)
     if queries is points:
-        itself = where == rows[:, None]
+        itself = near & (where == rows[:, None])  # what only fills the list up is the first point, and not near
         exact[itself], near = 0.0, near & ~itself
     i, j = near.nonzero(as_tuple=True)
     exact[i, j] = pair_distances(queries, rows[i], points, where[i, j])

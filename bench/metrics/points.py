@@ -90,8 +90,10 @@ class Points:
                     scale[rows] = (x.abs().amax(1, keepdim=True) / INT8_MAX).clamp_(min=torch.finfo(x.dtype).tiny)
                     values[rows] = (x / scale[rows]).round_()
                     x -= values[rows] * scale[rows]
-                # what float32 has rounded, in x, in the difference and in the sum, may have been lost as well
+                # what float32 has rounded, in x, in the difference and in the sum, may have been lost as well, and
+                # what is too small for it
                 lost[rows] = torch.linalg.vector_norm(x, dim=1) * (1 + d * eps) + 2 * eps * self.norms[rows].sqrt()
+                lost[rows] += d * torch.finfo(x.dtype).tiny
             lost.square_()
             self._rough[level] = Rough(values, scale, lost)
         return self._rough[level]

@@ -1,7 +1,7 @@
 """Bounds of distances from products in few bits.
 
-These run on tensor cores, and on a CPU several times faster than in float64. They are too rough to say which point is
-nearest, but not to say which points cannot be.
+In bf16 they run on tensor cores; on a CPU they are several times faster than in float64, in int8 the most. They are too
+rough to say which point is nearest, but not to say which points cannot be.
 """
 
 import functools
@@ -19,15 +19,24 @@ BLOCK = 1024
 FEW_BITS = (torch.int8, torch.bfloat16)
 
 
-MIN_WIDTH = 64
-"""Fewer features are not worth products of int8; those of a single one are wrong in torch 2.14."""
+INT8_WIDTHS = range(64, 2**17)
+"""Fewer features are not worth products of int8, and those of a single one are wrong in torch 2.14; the sums of more do
+not fit int32."""
 
 
 @functools.cache
 def levels(device: torch.device, width: int) -> tuple[torch.dtype, ...]:
     """The precisions to screen in, roughest first. width: number of features."""
-    few_bits = ((torch.int8, has_int8(device) and width >= MIN_WIDTH), (torch.bfloat16, has_bf16(device)))
+    few_bits = ((torch.int8, has_int8(device) and width in INT8_WIDTHS), (torch.bfloat16, has_bf16(device)))
     return (*(level for level, is_fast in few_bits if is_fast), torch.float32, torch.float64)
+
+
+def levels_for(x: Points, y: Points) -> tuple[torch.dtype, ...]:
+    """The levels that may screen these: where float32 has no numbers as large as the distances, float64 alone."""
+    largest = max(float(z.norms.max()) for z in (x, y))
+    if 8 * largest > torch.finfo(torch.float32).max:
+        return (torch.float64,)
+    return levels(x.features.device, x.features.shape[1])
 
 
 def slices(n: int) -> Iterator[slice]:
@@ -40,11 +49,12 @@ class Screen:
     """Bounds of all squared distances between two sets, from products at one level: that of x_i and y_j lies between
     lower[i, j] and lower[i, j] + x_slack[i] + y_slack[j].
 
-    With x = x' + r and y = y' + s, x·y - x'·y' = r·y + x'·s. For any t > 0, 2|r·y| <= |r|²/t + t|y|² (Cauchy–Schwarz,
-    and the two means), and likewise for the other, so twice both is at most the sum over x and y of
-    vectors = t|x|² + (1 + 1/t)|r|², and |x'|² <= |x|² + vectors. t is |r|/|x| as it is in most rows, where the bound is
-    then the smallest. The product of the rough vectors itself is rounded d times at the precision of the accumulator,
-    and once at that of its result; in int8 it is exact, and rounded when it is scaled.
+    With x = x' + r and y = y' + s, x·y - x'·y' = r·y + x·s - r·s. For any t > 0, 2|r·y| <= |r|²/t + t|y|²
+    (Cauchy–Schwarz, and the two means), likewise for x·s, and 2|r·s| <= |r|² + |s|²; so twice all three is at most the
+    sum over x and y of vectors = t|x|² + (1 + 1/t)|r|², and |x'|² <= |x|² + vectors. t is the median of |r|/|x|: the
+    bound is the narrowest where it is that of the row. The product of the rough vectors itself is rounded d times at
+    the precision of the accumulator, and once at that of its result; in int8 it is exact, and rounded when it is
+    scaled.
     """
 
     def __init__(self, x: Points, y: Points, level: torch.dtype) -> None:
@@ -54,12 +64,13 @@ class Screen:
         summed = x.features.shape[1] * eps + torch.finfo(level).eps / 2 if level.is_floating_point else 0.0
         rounding = summed + 2 * eps
         lost_x, lost_y = self._lost(x), self._lost(y)
-        norms = (x.norms.mean() + y.norms.mean()).clamp(min=torch.finfo(torch.float64).tiny)
-        t = ((lost_x.mean() + lost_y.mean()) / norms).sqrt().clamp(min=torch.finfo(torch.float64).eps)
+        norms, lost = torch.cat([x.norms, y.norms]), torch.cat([lost_x, lost_y])
+        t = torch.where(norms > 0, lost / norms, 0.0).median().sqrt().clamp(min=torch.finfo(torch.float64).eps)
+        vanished = (x.features.shape[1] + 4) * torch.finfo(self.accumulator).tiny  # of numbers too small for the sum
 
         def slack(norms: Tensor, lost: Tensor) -> Tensor:
             vectors = t * norms + (1 + 1 / t) * lost
-            return vectors + rounding * (norms + vectors) + 4 * eps * norms
+            return vectors + rounding * (norms + vectors) + 4 * eps * norms + vanished
 
         x_slack, y_slack = slack(x.norms, lost_x), slack(y.norms, lost_y)
         self.x_low, self.y_low = (x.norms - x_slack).to(self.accumulator), (y.norms - y_slack).to(self.accumulator)

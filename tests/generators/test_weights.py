@@ -67,14 +67,38 @@ def test_what_changes_the_vector_changes_the_network(runtime: Runtime) -> None:
     assert all(torch.equal(weight, before[name]) for name, weight in unet.named_parameters())
 
 
-def test_weights_start_aligned_and_nothing_is_between_them(runtime: Runtime) -> None:
+def test_weights_are_aligned_apart_and_with_zeros_between_them(runtime: Runtime) -> None:
     weights = Weights(build_unet(UNET, 8, seed=0), runtime)
-    named = weights.named(weights.vector.detach())
-    assert all(view.storage_offset() % ALIGNED == 0 for view in named.values())
-    for view in named.values():
-        view.zero_()
-    assert not weights.vector.any()
-    assert sum(view.numel() for view in named.values()) == sum(p.numel() for p in weights.unet.parameters())
+    vector = torch.zeros_like(weights.vector.detach())
+    named = weights.named(vector)
+    for number, view in enumerate(named.values(), start=1):
+        assert view.storage_offset() % ALIGNED == 0
+        view.fill_(number)
+    assert all((view == number).all() for number, view in enumerate(named.values(), start=1))
+    between = vector == 0
+    assert between.any() and not weights.vector.detach()[between].any()
+
+    optimizer = torch.optim.AdamW([weights.vector], fused=True)
+    weights.vector.grad = weights.gradient
+    for _ in range(2):
+        with autocast(runtime):
+            loss = weights.network(torch.randn(2, 3, 8, 8), torch.tensor([5, 500])).sample.square().mean()
+        weights.add_gradient(loss, first=True)
+        optimizer.step()
+        weights.refresh()
+    state = optimizer.state[weights.vector]
+    for changed in (weights.vector.detach(), weights.gradient, state["exp_avg"], state["exp_avg_sq"]):
+        assert changed.any() and not changed[between].any()
+
+
+def test_the_norm_of_a_long_gradient_is_exact() -> None:
+    weights = Weights(
+        build_unet(UNetConfig([64, 128], [False] * 2, 2), 8, seed=0), resolve(RuntimeConfig(device="cpu"))
+    )
+    weights.gradient.normal_(generator=torch.Generator().manual_seed(0))
+    truth = weights.gradient.double().norm()
+    assert len(weights.gradient) > 1e6
+    assert weights.gradient_norm().item() == pytest.approx(truth.item(), rel=1e-7)
 
 
 def test_the_memory_format_of_a_network_is_kept() -> None:
