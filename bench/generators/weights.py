@@ -19,8 +19,8 @@ ALIGNED = 64
 
 
 class Weights:
-    """unet: keeps its names, on the device of the runtime, with weights that are views of the vector. network: what to
-    call in training. vector: float32 (p,), what an optimiser changes. gradient: float32 (p,), likewise.
+    """network: what to call in training. vector: float32 (p,), what an optimiser changes. gradient: float32 (p,),
+    likewise. The unet given keeps its names, on the device of the runtime, and its weights become views of the vector.
 
     Under autocast to bf16 the network reads the weights of convolutions and linear layers from a second vector, which
     `refresh` rounds from the first: the numbers that autocast would make of each weight in each pass. What is between
@@ -29,7 +29,6 @@ class Weights:
 
     def __init__(self, unet: UNet2DModel, runtime: Runtime) -> None:
         fit_to(unet, runtime)
-        self.unet = unet
         parameters = dict(unet.named_parameters())
         rounded = _rounded(unet) if runtime.autocast is torch.bfloat16 else set()
         self._names = sorted(parameters, key=lambda name: name not in rounded)  # those first; else as they come

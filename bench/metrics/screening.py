@@ -18,7 +18,6 @@ BLOCK = 1024
 
 FEW_BITS = (torch.int8, torch.bfloat16)
 
-
 INT8_WIDTHS = range(64, 2**17)
 """Fewer features are not worth products of int8, and those of a single one are wrong in torch 2.14; the sums of more do
 not fit int32."""

@@ -106,6 +106,27 @@ def test_micro_batches_give_the_gradient_of_the_batch(tiny: Make, images: np.nda
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+def test_out_of_memory_in_a_later_pass_forgets_the_earlier_ones(
+    tiny: Make, images: np.ndarray, cpu: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(training={"num_micro_batches": 2})
+    process = build_process(config.noise, cpu.device)
+    batch = ddpm.Batches(images, config.training, 0, cpu.device).draw(0, config.noise.num_timesteps)
+    undisturbed, disturbed = (ddpm.Training(config, images.shape[-1], 0, cpu, None) for _ in range(2))
+    undisturbed.gradient(process, batch, 0)
+    loss, calls = ddpm.Process.loss, iter(range(100))
+
+    def fails_once(*arguments: Any) -> torch.Tensor:
+        if next(calls) == 1:
+            raise torch.OutOfMemoryError
+        return loss(*arguments)
+
+    monkeypatch.setattr(ddpm.Process, "loss", fails_once)
+    disturbed.gradient(process, batch, 0)
+    assert disturbed.num_micro_batches == 4 and next(calls) == 2 + 4
+    torch.testing.assert_close(disturbed.weights.gradient, undisturbed.weights.gradient, rtol=1e-3, atol=1e-5)
+
+
 def test_resumed_training_keeps_its_micro_batches(
     tiny: Make, fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

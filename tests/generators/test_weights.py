@@ -107,6 +107,6 @@ def test_the_memory_format_of_a_network_is_kept() -> None:
     values = {name: weight.detach().clone() for name, weight in unet.named_parameters()}
     unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     weights = Weights(unet, resolve(RuntimeConfig(device="cpu", precision="bf16")))
-    convolution = weights.unet.conv_in.weight
+    convolution = unet.conv_in.weight
     assert convolution.is_contiguous(memory_format=torch.channels_last) and not convolution.is_contiguous()
     assert all(torch.equal(view, values[name]) for name, view in weights.named(weights.vector.detach()).items())
