@@ -423,11 +423,14 @@ class TrackingConfig:
 @dataclass
 class RuntimeConfig:
     """Where and how it runs. device: auto takes CUDA where there is one, and says which it took.
-    precision: auto is bf16 autocast where the hardware has it. compile: null compiles on CUDA only."""
+    precision: auto is bf16 autocast where the hardware has it. compile: null compiles on CUDA only.
+    cuda_graphs: whether what is compiled is recorded and replayed as CUDA graphs, for networks so small that launching
+    their kernels takes longer than running them."""
 
     device: str = "auto"
     precision: str = "auto"
     compile: bool | None = None
+    cuda_graphs: bool = False
     num_threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -563,7 +566,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 LOCAL_KEYS = (
     *("name", "output_dir", "store_dir", "num_generations", "num_probes", "tracking"),
-    *("runtime.device", "runtime.compile", "runtime.num_threads"),
+    *("runtime.device", "runtime.compile", "runtime.cuda_graphs", "runtime.num_threads"),
     *("data.root", "data.download", "metrics.weights"),
     *("generator.sampling.batch_size", "generator.training.checkpoint_every", "generator.training.num_micro_batches"),
 )

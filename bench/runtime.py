@@ -27,11 +27,13 @@ def silent(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Runtime:
-    """device; autocast: torch.bfloat16, or None for plain float32; compile: whether networks are compiled."""
+    """device; autocast: torch.bfloat16, or None for plain float32; compile: whether networks are compiled; cuda_graphs:
+    and then replayed as CUDA graphs."""
 
     device: torch.device
     autocast: torch.dtype | None
     compile: bool
+    cuda_graphs: bool = False
 
     @property
     def precision(self) -> str:
@@ -46,6 +48,7 @@ class Runtime:
             "num_threads": torch.get_num_threads(),
             "precision": self.precision,
             "compile": self.compile,
+            "cuda_graphs": self.cuda_graphs,
         }
 
 
@@ -73,7 +76,10 @@ def resolve(config: RuntimeConfig) -> Runtime:
     if config.precision == "auto" and has_bf16(device):
         autocast = torch.bfloat16
     compile_ = config.compile if config.compile is not None else device.type == "cuda"
-    return Runtime(device, autocast, compile_)
+    if config.cuda_graphs and not (compile_ and device.type == "cuda"):
+        needed = "there is no CUDA device here" if device.type != "cuda" else "runtime.compile is false"
+        raise ConfigError("runtime.cuda_graphs", True, f"{needed}: must be false")
+    return Runtime(device, autocast, compile_, config.cuda_graphs)
 
 
 def _keep_freed_memory() -> None:

@@ -5,6 +5,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from bench.config import RuntimeConfig
+from bench.errors import ConfigError
+from bench.runtime import resolve
 
 FAULTS = """
 import resource, torch
@@ -27,3 +32,17 @@ def test_memory_that_is_freed_is_used_again():
     """Else the system mostly zeroes every page anew: up to 3000 faults for each of these tensors."""
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 100
+
+
+@pytest.mark.parametrize("compiled", [None, True])
+def test_graphs_are_refused_where_there_is_nothing_to_replay_them(compiled: bool | None):
+    with pytest.raises(ConfigError, match=r"runtime\.cuda_graphs=True: there is no CUDA device here"):
+        resolve(RuntimeConfig(device="cpu", compile=compiled, cuda_graphs=True))
+
+
+def test_graphs_are_of_compiled_code(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    with pytest.raises(ConfigError, match=r"runtime\.cuda_graphs=True: runtime.compile is false"):
+        resolve(RuntimeConfig(device="cuda", compile=False, cuda_graphs=True))
+    assert resolve(RuntimeConfig(device="cuda", cuda_graphs=True)).cuda_graphs

@@ -59,7 +59,11 @@ def fit_to(unet: torch.nn.Module, runtime: Runtime) -> None:
 
 
 def compiled(unet: torch.nn.Module, runtime: Runtime) -> Network:
-    return torch.compile(unet) if runtime.compile else unet
+    if not runtime.compile:
+        return unet
+    # Graphs keep the addresses of weights, which are views of one vector, and what they return is used up before the
+    # next evaluation: so to replay them is safe.
+    return torch.compile(unet, mode="reduce-overhead" if runtime.cuda_graphs else None)
 
 
 def autocast(runtime: Runtime) -> contextlib.AbstractContextManager[Any]:

@@ -42,5 +42,10 @@ def check_k(k: int, n: int) -> None:
 
 def canonical_order(features: np.ndarray) -> np.ndarray:
     """The rows sorted as byte strings: a seeded subset of them is the same in whatever order they came."""
+    return features[canonical_ranks(features)]
+
+
+def canonical_ranks(features: np.ndarray) -> np.ndarray:
+    """int64 (N,): which row comes first, second, … in `canonical_order`, where a copy of all of them is too much."""
     rows = np.ascontiguousarray(features)
-    return rows[np.argsort(rows.view(f"V{rows.itemsize * rows.shape[1]}").ravel(), kind="stable")]
+    return np.argsort(rows.view(f"V{rows.itemsize * rows.shape[1]}").ravel(), kind="stable")

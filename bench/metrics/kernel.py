@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import MetricError
-from bench.metrics.checks import canonical_order, check_pair
+from bench.metrics.checks import canonical_ranks, check_pair
 from bench.metrics.screening import product, slices
 
 Device = str | torch.device
@@ -46,12 +46,11 @@ def kernel_distance(
             f"KID subsets of {subset_size} images: there are {len(subject)} and {len(reference)}; allowed is 2 to "
             f"{min(len(subject), len(reference))}"
         )
-    subject, reference = canonical_order(subject), canonical_order(reference)
     rng = np.random.default_rng(seed)
     draws = [[rng.choice(len(x), subset_size, replace=False) for x in (subject, reference)] for _ in range(num_subsets)]
     rows, columns = (torch.from_numpy(np.stack(side)).to(device) for side in zip(*draws, strict=True))
     centre = reference.mean(axis=0, dtype=np.float64)
-    x, y = (Centred.of(side, centre, device) for side in (subject, reference))
+    x, y = (Centred.of(side, canonical_ranks(side), centre, device) for side in (subject, reference))
     one_by_one = num_subsets * subset_size**2 < len(subject) * len(reference)
     estimates = _subset_by_subset(x, y, rows, columns) if one_by_one else _from_whole_kernels(x, y, rows, columns)
     values = estimates.cpu().numpy()
@@ -71,11 +70,12 @@ class Centred:
     rest: Tensor
 
     @staticmethod
-    def of(features: np.ndarray, centre: np.ndarray, device: Device) -> "Centred":
+    def of(features: np.ndarray, order: np.ndarray, centre: np.ndarray, device: Device) -> "Centred":
+        """order: int64 (n,), the rows of `features` in the order wanted."""
         differences = torch.empty(features.shape, dtype=torch.float32)
         rest = np.empty(len(features))
         for rows in slices(len(features)):
-            exact = features[rows] - centre
+            exact = features[order[rows]] - centre
             differences[rows] = torch.from_numpy(exact)
             rest[rows] = (exact @ centre + centre @ centre / 2) / len(centre) + 0.5
         return Centred(differences.to(device), torch.from_numpy(rest).to(device))

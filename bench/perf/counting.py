@@ -85,11 +85,17 @@ def _count(
     x = torch.empty(batch_size, 3, resolution, resolution, device=META, dtype=dtype)
     t = torch.empty(batch_size, device=META, dtype=torch.int64)
     num_parameters = sum(p.numel() for p in unet.parameters())
+    flops, fused, plain = counted(lambda: step(unet, x, t))
+    update = OPTIMIZER_PASSES * 4 * num_parameters if updated else 0
+    return Count(batch_size, num_parameters, flops, fused, plain, update)
+
+
+def counted(work: Callable[[], object]) -> tuple[int, int, int]:
+    """FLOPs of the products of `work`, and its bytes: fused and plain, as in `Count`."""
     moved = _Bytes()
     with FlopCounterMode(display=False) as flops, moved:
-        step(unet, x, t)
-    update = OPTIMIZER_PASSES * 4 * num_parameters if updated else 0
-    return Count(batch_size, num_parameters, flops.get_total_flops(), moved.matrix, moved.total, update)
+        work()
+    return flops.get_total_flops(), moved.matrix, moved.total
 
 
 class _Bytes(TorchDispatchMode):

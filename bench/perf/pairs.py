@@ -29,7 +29,8 @@ class Spread:
 class Comparison:
     """One row of the table. ours, theirs: seconds per unit of work, one entry a pair, in the order they were taken.
 
-    target: the ratio to reach, None where there is none. notes: what else was measured, by name.
+    target: the ratio to reach, None where there is none. notes: what else was measured, by name. flaw: what makes the
+    row a miss whatever the ratio.
     """
 
     row: str
@@ -39,6 +40,7 @@ class Comparison:
     theirs: list[float]
     target: float | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    flaw: str | None = None
 
     @property
     def ratio(self) -> Spread:
@@ -47,6 +49,8 @@ class Comparison:
 
     @property
     def reached(self) -> bool | None:
+        if self.flaw is not None:
+            return False
         return None if self.target is None else self.ratio.median >= self.target
 
 

@@ -16,6 +16,7 @@ from bench.metrics.kernel import kernel_distance
 from bench.metrics.manifold import manifold_scores
 from bench.metrics.scores import know, score
 from bench.metrics.screening import BLOCK, levels
+from bench.perf.counting import counted
 from bench.perf.machine import measured_machine
 from bench.perf.pairs import Comparison, Work, alternate
 from bench.perf.peak import measure
@@ -73,7 +74,13 @@ def our_kernel(subject: np.ndarray, reference: np.ndarray) -> Work:
     return lambda: kernel_distance(subject, reference, 100, size).mean
 
 
-OURS = ("frechet", "frechet_known", "manifold", "kernel")
+OURS = {
+    "frechet": "frechet from features, {n} x {n} x {d}",
+    "frechet_known": "frechet from statistics, {d}, the reference's factor known",
+    "manifold": "manifold from features, {n} x {n} x {d}",
+    "kernel": "kernel from features, {n} x {n} x {d}",
+}
+"""Our own, and what their rows are called."""
 
 WORK: dict[str, Callable[[np.ndarray, np.ndarray], Work]] = {
     "frechet": our_frechet,
@@ -131,9 +138,7 @@ def from_features(short: bool) -> Iterator[Comparison]:
             found = {"ours": a(), "theirs": b()}
             seconds = alternate(a, b, num_pairs=pairs, warmup=False)
         yield Comparison(
-            row=f"{ours} from features, {n} x {n} x {d}"
-            if ours != "frechet_known"
-            else f"frechet from statistics, {d}, the reference's factor known",
+            row=OURS[ours].format(n=n, d=d),
             peer=peer,
             unit="s per set",
             ours=seconds[0],
@@ -188,8 +193,21 @@ def from_images(short: bool) -> Iterator[Comparison]:
         ours=seconds[0],
         theirs=seconds[1],
         target=1.5 if short else 3.0,
-        notes=found if short else {**found, "time_goes_to": by_function(our_scores(n))},
+        notes=found if short else {**found, "limits": _network_limit(n), "time_goes_to": by_function(our_scores(n))},
     )
+
+
+def _network_limit(n: int) -> dict[str, float]:
+    """As `_limit`, of the passes of n images through the feature network, in float32: most of the work."""
+    space, images, _ = _scored(n)
+    flop, fused, plain = counted(lambda: extract(space, images[0]))
+    machine = measured_machine("cpu")
+    return {
+        "gflop": flop / 1e9,
+        "seconds_at_matrix_rate": flop / 1e9 / machine.matrix_rate["float32"],
+        "seconds_at_bandwidth, all fused": fused / 1e9 / machine.bandwidth,
+        "seconds_at_bandwidth, nothing fused": plain / 1e9 / machine.bandwidth,
+    }
 
 
 def our_scores(n: int) -> Work:

@@ -14,6 +14,7 @@ def lines(comparisons: Iterable[Comparison]) -> list[str]:
     cells = [HEAD, tuple("---" for _ in HEAD)]
     for row in comparisons:
         verdict = {None: "", True: "reached", False: "MISSED"}[row.reached]
+        verdict = f"{verdict}: {row.flaw}" if row.flaw else verdict
         target = "" if row.target is None else f"≥ {row.target:g}"
         ours, theirs = (_seconds(Spread.of(seconds).median) for seconds in (row.ours, row.theirs))
         cells.append((row.row, row.peer, ours, theirs, row.unit, f"{row.ratio}", target, verdict))
@@ -21,6 +22,7 @@ def lines(comparisons: Iterable[Comparison]) -> list[str]:
 
 
 def as_json(row: Comparison) -> dict[str, Any]:
+    """Everything of a row, for `json.dumps` with `allow_nan=False`."""
     return {**asdict(row), "ratio": asdict(row.ratio), "reached": row.reached}
 
 

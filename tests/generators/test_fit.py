@@ -234,9 +234,15 @@ def test_memory_mapped_images(tiny: Make, images: np.ndarray, cpu: Runtime, tmp_
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("data", ["resident", "streamed"])
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(("compiled", "graphs"), [(False, False), (True, False), (True, True)])
 def test_no_step_waits_for_the_device(
-    tiny: Make, images: np.ndarray, tmp_path: Path, data: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
+    tiny: Make,
+    images: np.ndarray,
+    tmp_path: Path,
+    data: str,
+    compiled: bool,
+    graphs: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The steps of a whole `fit`, but for the first, which set things up, and the last, which looks at the loss."""
     if data == "streamed":
@@ -250,9 +256,22 @@ def test_no_step_waits_for_the_device(
             torch.cuda.set_sync_debug_mode("error" if done == 5 else "default")
 
     try:
-        facts = fit(
-            config, images, tmp_path, Runtime(torch.device("cuda"), torch.bfloat16, compiled), progress=progress
-        )
+        runtime = Runtime(torch.device("cuda"), torch.bfloat16, compiled, graphs)
+        facts = fit(config, images, tmp_path, runtime, progress=progress)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert facts["data"] == data and np.isfinite(facts["final_loss"])
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("num_micro_batches", [1, 2])
+def test_replayed_graphs_train_what_compiled_code_trains(
+    tiny: Make, images: np.ndarray, tmp_path: Path, num_micro_batches: int
+) -> None:
+    config = tiny(training={"num_steps": 20, "num_micro_batches": num_micro_batches})
+    losses = []
+    for graphs in (False, True):
+        runtime = Runtime(torch.device("cuda"), None, True, graphs)
+        losses.append(fit(config, images, tmp_path / str(graphs), runtime)["mean_loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)

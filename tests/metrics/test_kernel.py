@@ -53,7 +53,8 @@ def test_both_ways_to_the_same_sums(monkeypatch):
     monkeypatch.setattr(screening, "BLOCK", 37)
     rng = np.random.default_rng(3)
     sides = two_sets(150)[0], two_sets(170)[1]
-    x, y = (Centred.of(side, sides[1].mean(axis=0, dtype=np.float64), "cpu") for side in sides)
+    centre = sides[1].mean(axis=0, dtype=np.float64)
+    x, y = (Centred.of(side, rng.permutation(len(side)), centre, "cpu") for side in sides)
     rows, columns = (
         torch.from_numpy(np.stack([rng.choice(len(side), 60, replace=False) for _ in range(7)])) for side in sides
     )

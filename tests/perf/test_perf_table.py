@@ -74,6 +74,20 @@ def test_the_paper_says_hours():
     assert "37.1 M parameters" in text and "93 trainings of collapse_v1" in text
 
 
+def test_what_has_been_measured_is_kept_where_a_later_row_fails(monkeypatch, tmp_path):
+    row = Comparison("row", "peer", "image", ours=[1.0], theirs=[2.0])
+
+    def measure(section, short):
+        yield section, row
+        raise RuntimeError("a side of the comparison failed")
+
+    monkeypatch.setattr(command, "measure", measure)
+    with pytest.raises(RuntimeError):
+        command.main(["--only", "scores", "--out", str(tmp_path)])
+    assert [row["row"] for row in json.loads((tmp_path / "results.json").read_text())["rows"]] == ["row"]
+    assert "| row | peer |" in (tmp_path / "table.md").read_text()
+
+
 def test_missing_peers_are_named(monkeypatch, capsys):
     monkeypatch.setattr(command, "PEERS", ("torchmetrics", "no-such-package"))
     assert command.main([]) == 2

@@ -1,12 +1,13 @@
 """Help and mistakes are answered before anything heavy is imported: which modules, not how many seconds."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 
 from bench import usage
-from bench.perf import startup
+from bench.perf import startup, table
 
 HEAVY = {"torch", "diffusers", "torchvision", "torchmetrics", "torch_fidelity", "wandb", "matplotlib", "scipy"}
 
@@ -64,11 +65,14 @@ def test_every_command_has_a_row_beside_its_limit():
     rows = list(startup.rows(num_runs=1))
     assert [row.row for row in rows] == list(startup.COMMANDS)
     for row in rows:
-        assert row.theirs == [startup.LIMIT] and row.notes == {"imports_torch": False}
+        assert row.theirs == [startup.LIMIT] and row.flaw is None
         assert row.reached is (0 < row.ours[0] <= startup.LIMIT)
 
 
 def test_a_start_that_imports_torch_has_missed_however_fast(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(startup, "COMMANDS", {"python -c pass": 0})
     monkeypatch.setattr(startup, "imported", lambda importtime: {"torch"})
-    assert [row.reached for row in startup.rows(num_runs=1)] == [False]
+    (row,) = startup.rows(num_runs=1)
+    assert row.reached is False and row.ratio.median > row.target
+    assert "MISSED: imports torch" in table.lines([row])[2]
+    assert json.loads(json.dumps(table.as_json(row), allow_nan=False))["flaw"] == "imports torch"
