@@ -1,0 +1,60 @@
+"""Compilation pays only if it happens once: a chain trains and samples many networks of one shape in one process."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench import generators
+from bench.config import DDPMConfig, UNetConfig
+from bench.generators.network import build_unet, place
+from bench.runtime import Runtime
+
+Graphs = list[list[Any]]
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Graphs]:
+    """The inputs of every graph that torch.compile has captured; each then runs as it is."""
+    found: Graphs = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
+        found.append(inputs)
+        return graph.forward
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda module, mode, **how: compile_(module, backend=backend, **how))
+    torch.compiler.reset()
+    yield found
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+def test_later_generations_compile_nothing(
+    tiny: Callable[..., DDPMConfig],
+    images: np.ndarray,
+    tmp_path: Path,
+    graphs: Graphs,
+    precision: torch.dtype | None,
+) -> None:
+    config, runtime = tiny(training={"num_steps": 3}), Runtime(torch.device("cpu"), precision, True)
+    counts = []
+    for generation in range(3):
+        out, work = tmp_path / f"model{generation}", tmp_path / f"work{generation}"
+        generators.fit(config, images, seed=generation, out=out, work=work, runtime=runtime)
+        generators.sample(config, out, np.arange(3) + generation, work=work, runtime=runtime)
+        counts.append(len(graphs))
+    assert counts == [2, 2, 2], "one whole graph for training, one for sampling"
+    assert all(isinstance(x, torch.Tensor) for inputs in graphs for x in inputs), "none for sizes that are not known"
+
+
+def test_a_sweep_over_more_networks_than_torch_compiles_by_itself(graphs: Graphs) -> None:
+    for width in range(1, 11):
+        unet = build_unet(UNetConfig([8 * width, 8 * width], [False, False], 1), 8, 0).eval()
+        network = place(unet, Runtime(torch.device("cpu"), None, True))
+        with torch.no_grad():
+            network(torch.zeros(2, 3, 8, 8), torch.zeros(2, dtype=torch.int64))
+    assert len(graphs) == 10
