@@ -425,7 +425,8 @@ class RuntimeConfig:
     """Where and how it runs. device: auto takes CUDA where there is one, and says which it took.
     precision: auto is bf16 autocast where the hardware has it. compile: null compiles on CUDA only.
     cuda_graphs: whether what is compiled is recorded and replayed as CUDA graphs, for networks so small that launching
-    their kernels takes longer than running them."""
+    their kernels takes longer than running them. Every network records its own, and they stay until the process ends:
+    not for long sweeps in one process."""
 
     device: str = "auto"
     precision: str = "auto"

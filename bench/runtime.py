@@ -77,8 +77,8 @@ def resolve(config: RuntimeConfig) -> Runtime:
         autocast = torch.bfloat16
     compile_ = config.compile if config.compile is not None else device.type == "cuda"
     if config.cuda_graphs and not (compile_ and device.type == "cuda"):
-        needed = "there is no CUDA device here" if device.type != "cuda" else "runtime.compile is false"
-        raise ConfigError("runtime.cuda_graphs", True, f"{needed}: must be false")
+        lacking = f"the device is {device}" if device.type != "cuda" else "runtime.compile is false"
+        raise ConfigError("runtime.cuda_graphs", True, f"needs compiled networks on CUDA, and {lacking}: must be false")
     return Runtime(device, autocast, compile_, config.cuda_graphs)
 
 

@@ -65,14 +65,14 @@ def compiled(unet: torch.nn.Module, runtime: Runtime) -> Network:
     # Static: batches of sampling differ in size from those of training, and would be compiled for any size. A whole
     # graph: else what cannot be compiled would only be slow. CUDA graphs keep the addresses of weights, which are views
     # of one vector, and what they return is used up before the next evaluation: so to replay them is safe.
-    mode = "reduce-overhead" if runtime.cuda_graphs else None
-    return torch.compile(unet, dynamic=False, fullgraph=True, mode=mode)
+    options: dict[str, Any] = {"triton.cudagraphs": True, "triton.cudagraph_or_error": True}
+    return torch.compile(unet, dynamic=False, fullgraph=True, options=options if runtime.cuda_graphs else None)
 
 
-MOST_COMPILED = 64
-"""Kinds of networks, batch sizes and passes that one process compiles; torch's own limit is 8, too few for a sweep over
-networks. Beyond it torch raises `FailOnRecompileLimitHit`, rather than going on without compiling. Networks of one kind
-share what was compiled for the first, so generations and seeds do not count."""
+MOST_COMPILED = 256
+"""Kinds of networks, batch sizes and passes that one process compiles, the most that torch allows; by itself it stops
+at 8, too few for a sweep over networks. Beyond it torch raises `FailOnRecompileLimitHit`, rather than going on without
+compiling. Networks of one kind share what was compiled for the first, so generations and seeds do not count."""
 
 
 def autocast(runtime: Runtime) -> contextlib.AbstractContextManager[Any]:

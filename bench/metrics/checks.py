@@ -42,10 +42,11 @@ def check_k(k: int, n: int) -> None:
 
 def canonical_order(features: np.ndarray) -> np.ndarray:
     """The rows sorted as byte strings: a seeded subset of them is the same in whatever order they came."""
-    return features[canonical_ranks(features)]
+    return features[canonical_indices(features)]
 
 
-def canonical_ranks(features: np.ndarray) -> np.ndarray:
-    """int64 (N,): which row comes first, second, … in `canonical_order`, where a copy of all of them is too much."""
+def canonical_indices(features: np.ndarray) -> np.ndarray:
+    """int64 (N,): which row comes first, second, … in `canonical_order`, for where a copy of all rows takes too
+    much memory."""
     rows = np.ascontiguousarray(features)
     return np.argsort(rows.view(f"V{rows.itemsize * rows.shape[1]}").ravel(), kind="stable")

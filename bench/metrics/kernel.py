@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import MetricError
-from bench.metrics.checks import canonical_ranks, check_pair
+from bench.metrics.checks import canonical_indices, check_pair
 from bench.metrics.screening import product, slices
 
 Device = str | torch.device
@@ -49,12 +49,21 @@ def kernel_distance(
     rng = np.random.default_rng(seed)
     draws = [[rng.choice(len(x), subset_size, replace=False) for x in (subject, reference)] for _ in range(num_subsets)]
     rows, columns = (torch.from_numpy(np.stack(side)).to(device) for side in zip(*draws, strict=True))
-    centre = reference.mean(axis=0, dtype=np.float64)
-    x, y = (Centred.of(side, canonical_ranks(side), centre, device) for side in (subject, reference))
+    orders = [canonical_indices(side) for side in (subject, reference)]
+    centre = _mean(reference, orders[1])
+    x, y = (Centred.of(side, order, centre, device) for side, order in zip((subject, reference), orders, strict=True))
     one_by_one = num_subsets * subset_size**2 < len(subject) * len(reference)
     estimates = _subset_by_subset(x, y, rows, columns) if one_by_one else _from_whole_kernels(x, y, rows, columns)
     values = estimates.cpu().numpy()
     return KernelDistance(float(values.mean()), float(values.std()), values)
+
+
+def _mean(features: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """float64 (d,), summed row by row in this order, without a copy of all."""
+    total = np.zeros((1, features.shape[1]))
+    for rows in slices(len(features)):
+        total = np.concatenate([total, features[order[rows]]]).sum(axis=0, keepdims=True)
+    return total[0] / len(features)
 
 
 @dataclass(frozen=True, eq=False)

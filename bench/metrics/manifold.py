@@ -58,9 +58,10 @@ def manifold_scores(subject: Features, reference: Features, k: int, device: str 
     covered = torch.zeros(len(y), dtype=torch.bool, device=device)
     screens = [functools.cache(functools.partial(Screen, x, y, level)) for level in levels_for(x, y)]
     for rows in slices(len(x)):
+        first = 0
         for columns in slices(len(y)):
-            i, j, in_subject_ball, in_reference_ball = _memberships(
-                screens, rows, columns, subject_radii[rows, None], reference_radii[columns]
+            i, j, in_subject_ball, in_reference_ball, first = _memberships(
+                screens, first, rows, columns, subject_radii[rows, None], reference_radii[columns]
             )
             balls_around.index_add_(0, i, in_reference_ball.long())
             covered[j[in_reference_ball]] = True
@@ -78,13 +79,14 @@ MAX_OPEN = BLOCK * BLOCK // 100
 
 
 def _memberships(
-    screens: Sequence[Callable[[], Screen]], rows: slice, columns: slice, x_radii: Tensor, y_radii: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    screens: Sequence[Callable[[], Screen]], first: int, rows: slice, columns: slice, x_radii: Tensor, y_radii: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
     """Pairs that lie in each other's balls, int64 (p,) positions i in x and j in y, and for each pair whether y_j lies
-    in the ball of x_i, and x_i in that of y_j. screens: roughest first. x_radii: float64 (n, 1), y_radii: float64
-    (m,), squared."""
-    for make in screens:
-        screen = make()
+    in the ball of x_i, and x_i in that of y_j; then which screen has sufficed, for the block beside to begin with.
+    screens: roughest first; those before `first` are left out. x_radii: float64 (n, 1), y_radii: float64 (m,),
+    squared."""
+    for which in range(first, len(screens)):
+        screen = screens[which]()
         lower = screen.lower(rows, columns)
         a, b = (radii.to(lower.dtype).nextafter(lower.new_tensor(torch.inf)) for radii in (x_radii, y_radii))
         i, j = true_entries(lower <= torch.maximum(a, b))
@@ -97,6 +99,6 @@ def _memberships(
             near = (i[unsure], screen.y, j[unsure], a[unsure] / (1 - ROUNDING), b[unsure] / (1 - ROUNDING))
             upper[unsure] = distances_beside(screen.x, *near) * (1 - ROUNDING)
             break
-        if make is screens[-1]:  # thousands of twins: rounding decides in their favour
+        if which == len(screens) - 1:  # thousands of twins: rounding decides in their favour
             upper = lower
-    return i, j, upper <= a, upper <= b
+    return i, j, upper <= a, upper <= b, which

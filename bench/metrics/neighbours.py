@@ -12,13 +12,19 @@ import torch
 from torch import Tensor
 
 from bench.metrics.points import FEW, Points
-from bench.metrics.screening import Screen, levels_for, slices
+from bench.metrics.screening import FEW_BITS, Screen, levels_for, slices
 
 FIRST = 512
 """Points from which the first distance to the k-th nearest is estimated."""
 
 SPARE = 28
 """Candidates kept beside the k nearest: enough that the bound of the first level seldom cuts between them."""
+
+PROBED = 128
+"""Queries, evenly spread, that a level in few bits is tried on first."""
+
+WORTHWHILE = 0.5
+"""Share of these that it must decide."""
 
 ROUNDING = 1e-12
 """By how much, relative to |x|² + |y|², the rounding of a squared distance is taken to be less than."""
@@ -80,6 +86,10 @@ def nearest(queries: Points, points: Points, k: int) -> tuple[Tensor, Tensor]:
     rows = torch.arange(len(queries), device=device)
     for level in levels_for(queries, points):
         screen = Screen(queries, points, level)
+        if level in FEW_BITS and len(rows) > PROBED:
+            lower, _, reach = _closest(screen, rows[:: len(rows) // PROBED], k)
+            if (lower.amax(1) > reach).double().mean() < WORTHWHILE:
+                continue
         lower, where, reach = _closest(screen, rows, k)
         sure = lower.amax(1) > reach  # so nothing nearer was left out
         if level is torch.float64 or lower.shape[1] == len(points):

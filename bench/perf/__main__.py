@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     }
     print(json.dumps(found, indent=1), flush=True)
     comparisons: list[Comparison] = []
-    options.out.mkdir(parents=True, exist_ok=True)
+    _save(options.out, found, comparisons)
     for section in options.only:
         for kind, value in measure(section, options.short):
             if isinstance(value, Comparison):
@@ -47,14 +47,19 @@ def main(arguments: list[str] | None = None) -> int:
             else:
                 found[kind] = value
                 print(f"{kind}: {json.dumps(value, indent=1)}", flush=True)
-            found["rows"] = [
-                table.as_json(row) for row in comparisons
-            ]  # at once: what follows takes long, and may fail
-            (options.out / "results.json").write_text(json.dumps(found, indent=1, default=str) + "\n")
-            (options.out / "table.md").write_text("\n".join(table.lines(comparisons)) + "\n")
+            _save(options.out, found, comparisons)  # at once: what follows takes long, and may fail
     print("\n".join(["", *table.lines(comparisons), "", f"{options.out}/results.json has the rest"]))
     missed = [row for row in comparisons if row.reached is False]
     return 1 if options.short and missed else 0
+
+
+def _save(out: Path, found: dict[str, Any], comparisons: list[Comparison]) -> None:
+    from bench.perf import table
+
+    out.mkdir(parents=True, exist_ok=True)
+    everything = {**found, "rows": [table.as_json(row) for row in comparisons]}
+    (out / "results.json").write_text(json.dumps(everything, indent=1, default=str) + "\n")
+    (out / "table.md").write_text("\n".join(table.lines(comparisons)) + "\n")
 
 
 def measure(section: str, short: bool) -> Iterator[tuple[str, Any]]:

@@ -20,7 +20,7 @@ from bench.runtime import Runtime
 
 META = torch.device("meta")
 
-MATRIX_OPS = ("conv", "mm", "attention")
+MATRIX_OPS = ("conv", "mm", "linear", "attention")
 """Substrings of the operators that no compiler fuses into others."""
 
 OPTIMIZER_PASSES = 13

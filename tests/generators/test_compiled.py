@@ -26,7 +26,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Graphs]:
         return graph.forward
 
     compile_ = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda module, mode, **how: compile_(module, backend=backend, **how))
+    monkeypatch.setattr(torch, "compile", lambda module, **how: compile_(module, backend=backend, **how))
     torch.compiler.reset()
     yield found
     torch.compiler.reset()

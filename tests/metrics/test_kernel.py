@@ -39,7 +39,7 @@ def test_grows_with_the_shift_and_needs_no_order():
     near = kernel_distance(subject, reference, 20, 50)
     far = kernel_distance(subject + 0.5, reference, 20, 50)
     assert far.mean > near.mean > 0 and near.sd > 0
-    again = kernel_distance(subject[::-1], reference, 20, 50)
+    again = kernel_distance(subject[::-1], reference[::-1], 20, 50)
     np.testing.assert_array_equal(again.values, near.values)
 
 

@@ -10,7 +10,7 @@ from bench.metrics import manifold, neighbours, screening
 from bench.metrics.manifold import manifold_scores
 from bench.metrics.neighbours import distances_beside, nearest, own_distances, pair_distances, true_entries
 from bench.metrics.points import Points, paired
-from bench.metrics.screening import Screen, levels, product
+from bench.metrics.screening import FEW_BITS, Screen, levels, product
 from bench.runtime import has_int8
 
 CPU = torch.device("cpu")
@@ -141,6 +141,26 @@ def test_narrow_clusters_are_screened_again_in_more_digits(monkeypatch):
     x = tight(np.random.default_rng(0), 300, 64, 1e-5)
     own_distances(Points.of(x, x.mean(axis=0, dtype=np.float64)), 3)
     assert seen == set(levels(CPU, 64))
+
+
+@pytest.mark.parametrize(("width", "asked"), [(1.0, 1), (1e-4, 0)])
+def test_few_bits_that_tell_little_are_tried_on_some_points_alone(monkeypatch, width, asked):
+    """asked: how often a level in few bits screens all the points."""
+    monkeypatch.setattr(neighbours, "PROBED", 8)
+    all_of: list[torch.dtype] = []
+    closest = neighbours._closest
+
+    def counted(screen: Screen, rows: torch.Tensor, k: int):
+        if screen.level in FEW_BITS and len(rows) == 300:
+            all_of.append(screen.level)
+        return closest(screen, rows, k)
+
+    monkeypatch.setattr(neighbours, "_closest", counted)
+    x = tight(np.random.default_rng(0), 300, 64, width)
+    own = own_distances(Points.of(x, x.mean(axis=0, dtype=np.float64)), 3).numpy()
+    np.testing.assert_allclose(own, np.sort(squared(x, x), axis=1)[:, 1:4], rtol=1e-12)
+    if levels(CPU, 64)[0] in FEW_BITS:
+        assert len(all_of) == asked
 
 
 @pytest.mark.parametrize(
