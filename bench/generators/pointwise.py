@@ -10,9 +10,8 @@ class PointwiseConv2d(torch.nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         n, _, height, width = input.shape
         assert self.bias is not None  # as `as_products` asks
-        weight, bias = (
-            x.to(input.dtype) for x in (self.weight.flatten(1), self.bias[:, None])
-        )  # rounded before it is repeated
+        # Rounded before they are repeated.
+        weight, bias = (x.to(input.dtype) for x in (self.weight.flatten(1), self.bias[:, None]))
         return torch.baddbmm(bias, weight.expand(n, -1, -1), input.flatten(2)).unflatten(2, (height, width))
 
 

@@ -21,7 +21,7 @@ SPARE = 28
 """Candidates kept beside the k nearest: enough that the bound of the first level seldom cuts between them."""
 
 PROBED = 128
-"""Queries, evenly spread, that a level in few bits is tried on first."""
+"""The most queries, evenly spread, that a level in few bits is tried on first."""
 
 WORTHWHILE = 0.5
 """Share of these that it must decide."""
@@ -87,7 +87,7 @@ def nearest(queries: Points, points: Points, k: int) -> tuple[Tensor, Tensor]:
     for level in levels_for(queries, points):
         screen = Screen(queries, points, level)
         if level in FEW_BITS and len(rows) > PROBED:
-            lower, _, reach = _closest(screen, rows[:: len(rows) // PROBED], k)
+            lower, _, reach = _closest(screen, rows[:: -(-len(rows) // PROBED)], k)
             if (lower.amax(1) > reach).double().mean() < WORTHWHILE:
                 continue
         lower, where, reach = _closest(screen, rows, k)

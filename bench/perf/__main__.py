@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from bench.perf import table
 from bench.perf.pairs import Comparison
 
 SECTIONS = ("startup", "training", "sampling", "scores", "sweep", "growth")
@@ -27,7 +28,6 @@ def main(arguments: list[str] | None = None) -> int:
             f"error: not installed: {', '.join(missing)}; run `make perf`, or pip install -e '.[perf]'", file=sys.stderr
         )
         return 2
-    from bench.perf import table
     from bench.perf.machine import devices, measured_machine
     from bench.perf.sides import set_threads
 
@@ -54,8 +54,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _save(out: Path, found: dict[str, Any], comparisons: list[Comparison]) -> None:
-    from bench.perf import table
-
     out.mkdir(parents=True, exist_ok=True)
     everything = {**found, "rows": [table.as_json(row) for row in comparisons]}
     (out / "results.json").write_text(json.dumps(everything, indent=1, default=str) + "\n")

@@ -16,7 +16,7 @@ from bench.metrics.kernel import kernel_distance
 from bench.metrics.manifold import manifold_scores
 from bench.metrics.scores import know, score
 from bench.metrics.screening import BLOCK, levels
-from bench.perf.counting import counted
+from bench.perf.counting import Count, counted
 from bench.perf.machine import measured_machine
 from bench.perf.pairs import Comparison, Work, alternate
 from bench.perf.peak import measure
@@ -197,17 +197,14 @@ def from_images(short: bool) -> Iterator[Comparison]:
     )
 
 
-def _network_limit(n: int) -> dict[str, float]:
-    """As `_limit`, of the passes of n images through the feature network, in float32: most of the work."""
+def _network_limit(n: int) -> dict[str, Any]:
+    """Of the passes of n images through the feature network, in float32: most of the work. As `beside_limits`."""
     space, images, _ = _scored(n)
-    flop, fused, plain = counted(lambda: extract(space, images[0]))
+    num_parameters = sum(p.numel() for p in space.network.parameters())
+    count = Count(n, num_parameters, *counted(lambda: extract(space, images[0])))
     machine = measured_machine("cpu")
-    return {
-        "gflop": flop / 1e9,
-        "seconds_at_matrix_rate": flop / 1e9 / machine.matrix_rate["float32"],
-        "seconds_at_bandwidth, all fused": fused / 1e9 / machine.bandwidth,
-        "seconds_at_bandwidth, nothing fused": plain / 1e9 / machine.bandwidth,
-    }
+    seconds = count.seconds(1e9 * machine.matrix_rate["float32"], 1e9 * machine.bandwidth)
+    return {"gflop": count.flops / 1e9, "seconds_at_limit": seconds}
 
 
 def our_scores(n: int) -> Work:
