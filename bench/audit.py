@@ -1,8 +1,11 @@
-"""`python -m bench.audit RUN…`: recounts what a finished chain was trained on, and fails on any mismatch.
+"""`python -m bench.audit [--deep] RUN…`: recounts what finished chains were trained on, and fails on any mismatch.
 
 The ledger's ratios are derived from counts taken when a generation was composed. The audit trusts neither: it takes the
 list of (pool, row) pairs stored beside each model, opens those pools, and counts from the images' own records. It also
 composes every generation again from the recorded configuration, which must give the same pairs.
+
+With `--deep` a witness that shares no code with the benchmark (`bench.witness`) derives everything again that can be:
+seeds, compositions, a few samples of each generation, the weights of short trainings, all scores, the results card.
 """
 
 import argparse
@@ -111,21 +114,55 @@ def recount(generation: np.ndarray, num_real_available: int) -> dict[str, Any]:
     }
 
 
+def testify(chains: list[Chain], runs: list[Path], num_samples: int, max_steps: int) -> tuple[list[str], list[str]]:
+    """(mismatches, what could not be derived again), by the witness. Cards: those of these chains as a report would
+    make them now, and those in the report's folder."""
+    from bench.report.__main__ import default_out
+    from bench.report.card import card, load
+    from bench.report.study import studies
+    from bench.witness import statements
+    from bench.witness.chain import Witness
+
+    problems: list[str] = []
+    unchecked: dict[str, None] = {}
+    for chain in chains:
+        witness = Witness(num_samples, max_steps)
+        for row in chain.rows:
+            witness.examine(row)
+        problems += witness.problems
+        unchecked |= dict.fromkeys(witness.unchecked)
+    for study in studies(chains):
+        problems += [f"{study.title}: {said}" for said in statements.examine(card(study), chains)]
+    for path in sorted({file for run in runs for file in default_out(run).glob("*card.json")}):
+        problems += [f"{path}: {said}" for said in statements.examine(load(path), chains)]
+    return problems, list(unchecked)
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 all recounted; 1 a mismatch; 2 nothing to audit."""
+    """Exit status: 0 nothing differs; 1 a mismatch; 2 nothing to audit."""
     parser = argparse.ArgumentParser(prog="python -m bench.audit", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, help="a chain's folder, or one above several")
+    parser.add_argument("--deep", action="store_true", help="derive samples, weights, scores and statements again")
+    parser.add_argument("--num-samples", type=int, default=3, help="samples made again of each generation (default 3)")
+    parser.add_argument("--max-steps", type=int, default=200, help="longer trainings are not replayed (default 200)")
     options = parser.parse_args(arguments)
+    unchecked: list[str] = []
     try:
         chains = ledger.read_runs(options.runs)
+        problems = [problem for chain in chains for problem in audit_chain(chain)]
+        if options.deep:
+            found, unchecked = testify(chains, options.runs, options.num_samples, options.max_steps)
+            problems += found
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    problems = [problem for chain in chains for problem in audit_chain(chain)]
     for problem in problems:
         print(f"MISMATCH {problem}")
+    for what in unchecked:
+        print(f"NOT CHECKED {what}")
     rows = sum(len(chain.rows) for chain in chains)
-    print(f"{len(chains)} chains, {rows} generations audited: {len(problems)} mismatches")
+    how = "audited and derived again" if options.deep else "audited"
+    print(f"{len(chains)} chains, {rows} generations {how}: {len(problems)} mismatches")
     return 1 if problems else 0
 
 

@@ -1,0 +1,214 @@
+"""Follows one chain: what was trained on what, from which model, sampled with which seeds, and scored how."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
+
+from bench.composition import Composition
+from bench.ledger import Row
+from bench.pool import Pool
+from bench.witness import files, replay, scores
+from bench.witness.policies import compose
+from bench.witness.replay import derive
+
+GREY_LEVELS = {"fp32": 0.25, "bf16": 1.5}
+"""How far a sample made again may be off, in grey levels on average over its pixels."""
+MOVED = 0.05
+"""How far replayed weights may be off, as a share of how far the training has moved them."""
+
+
+class Witness:
+    """Examines the rows of one chain, in order. problems: what differs; unchecked: what was not derived again; one
+    sentence each."""
+
+    def __init__(self, num_samples: int = 3, max_steps: int = 200) -> None:
+        """num_samples: samples made again of each generation. max_steps: longer trainings are not replayed."""
+        self.num_samples, self.max_steps = num_samples, max_steps
+        self.problems: list[str] = []
+        self.unchecked: list[str] = []
+        self.pools: dict[Any, Pool] = {}  # "heldout", "train", "reserve", and the samples of each generation
+        self.fitted: dict[str, Any] = {}  # classifiers of the real images, by attribute
+        self.models: list[tuple[str, replay.Weights]] = []  # of each generation: its key in the store, its weights
+
+    def expect(self, true: Any, problem: str) -> None:
+        if not bool(true):
+            self.problems.append(f"{self.row.chain} generation {self.g}: {problem}")
+
+    def examine(self, row: Row) -> None:
+        self.row, self.config, self.g, self.seed = row, row.config, row.generation, row.config["seed"]
+        self.folder = {name: Path(row.store_dir) / path for name, path in row.artifacts.items()}
+        self.warm = bool(self.config["warm_start"] and self.g)
+        try:
+            for check in (self.links, self.split, self.composition, self.training, self.samples, self.scores):
+                check()
+        except (OSError, KeyError, ValueError, IndexError, TypeError, RuntimeError, AssertionError) as error:
+            self.expect(False, f"cannot be derived again: {type(error).__name__}: {error}")
+
+    def links(self) -> None:
+        """Which result was made from which, and the ledger's facts against theirs."""
+        manifest, spec = {}, {}
+        for stage in ("real", "train", "sample", "score"):
+            manifest[stage], spec[stage] = files.read_result(self.folder[stage])
+            facts = getattr(self.row, stage, manifest[stage]["facts"])
+            self.expect(facts == manifest[stage]["facts"], f"the ledger's facts of {stage} are not those of its result")
+        self.expect(self.g == len(self.models), "generations before it are missing")
+        start = self.models[-1][0] if self.warm else None
+        train, sample = spec["train"], spec["sample"]
+        self.expect(train["init"] == start, f"its training began from {train['init']}, expected {start}")
+        self.expect(train["seed"] == derive(self.seed, self.g, "train"), "its training has another seed")
+        self.expect(sample["model"] == manifest["train"]["key"], "its samples are another model's")
+        self.expect((sample["seed"], sample["generation"]) == (self.seed, self.g), "its samples are another seed's")
+        self.expect(
+            spec["score"]["samples"] == Pool.load(self.folder["samples"]).id, "its scores are those of other samples"
+        )
+        rows = json.loads((self.folder["score"] / "scores.json").read_text())
+        self.expect(rows == self.row.scores, "the ledger's scores are not those of its result")
+        self.uses, self.key = manifest["score"]["uses"], manifest["train"]["key"]
+
+    def split(self) -> None:
+        """Real pools: disjoint by name and by pixels, and divided in the order of the documented hash."""
+        names = [name for name in ("heldout", "train", "reserve") if (self.folder["real"] / name).exists()]
+        parts = [self.pools.setdefault(name, Pool.load(self.folder["real"] / name)) for name in names]
+        ids = [name for part in parts for name in part.records.source_id.tolist()]
+        data = self.config["data"]
+        order = (
+            ids if data["name"] == "procedural" else [files.sha256(f"{data['split_seed']}/{i}".encode()) for i in ids]
+        )
+        self.expect(
+            len(set(ids)) == len(ids) and order == sorted(order), "real images are not split by data.split_seed"
+        )
+        sizes = [len(part) for part in parts[:2]]
+        self.expect(sizes == [data["num_heldout"], data["num_train"] or sizes[1]], f"{sizes} held-out and real images")
+        pixels = [{image.tobytes() for image in part.images} for part in parts]
+        twins = sum(image.tobytes() in pixels[1] for image in parts[0].images)
+        noted = parts[0].notes["num_identical_to_training"]
+        self.expect(twins == noted, f"{twins} held-out images are training images by their pixels, {noted} noted")
+        self.expect(not any(pixels[0] & other for other in pixels[2:]), "held-out images are in the reserve")
+
+    def composition(self) -> None:
+        """The training set from the configuration alone, and the counts of the ledger."""
+        stored = Composition.load(self.folder["train"])
+        named = {pool.id: name for name, pool in self.pools.items()}
+        parts = {named.get(part.pool.id): part.rows for part in stored.parts}
+        self.expect(None not in parts and "heldout" not in parts, "it trained on held-out images or a foreign pool")
+        sizes = {name: len(pool) for name, pool in self.pools.items()}
+        meant = compose(self.config["mixing"], self.g, self.seed, sizes)
+        if meant is None:
+            self.unchecked.append("training sets of mixing=custom: bench.audit composes them again by its own code")
+        else:
+            same = meant.keys() == parts.keys() and all(np.array_equal(meant[name], parts[name]) for name in meant)
+            self.expect(same, "it trained on other images than policy and seed compose")
+        retained, fresh = (len(parts.get(name, ())) for name in ("train", "reserve"))
+        num_synthetic = sum(len(rows) for name, rows in parts.items() if isinstance(name, int))
+        counted = {
+            "num_real": retained + fresh,
+            "num_synthetic": num_synthetic,
+            "num_fresh": fresh,
+            "synthetic_ratio": num_synthetic / (retained + fresh + num_synthetic),
+            "synthetic_per_real": num_synthetic / sizes["train"],
+            "real_retained": retained / sizes["train"],
+            "num_distinct": sum(len(set(rows.tolist())) for rows in parts.values()),
+        }
+        wrong = [
+            f"{k} is {self.row.composition[k]}, counted {v}" for k, v in counted.items() if self.row.composition[k] != v
+        ]
+        self.expect(not wrong, "; ".join(wrong))
+        self.parts = [(self.pools[name], rows) for name, rows in parts.items()]
+
+    def training(self) -> None:
+        """Number of steps, and the averaged weights from a plain loop over the documented draws."""
+        generator, about = self.config["generator"], self.config["generator"]["training"]
+        images = np.concatenate([pool.images[rows] for pool, rows in self.parts])
+        epochs = (self.config["retrain_epochs"] if self.g else None) or about["num_epochs"]
+        steps = math.ceil(epochs * len(images) / about["batch_size"]) if epochs else about["num_steps"]
+        facts = self.row.train
+        seen = (facts["num_steps"], facts["images_seen"])
+        self.expect(
+            seen == (steps, steps * about["batch_size"]), f"{seen} steps and images seen, expected {steps} steps"
+        )
+        unet = UNet2DModel.from_pretrained(self.folder["model"] / "unet", low_cpu_mem_usage=False)
+        widths = list(unet.config["block_out_channels"])
+        self.expect(widths == generator["unet"]["channels"], f"its network has widths {widths}")
+        start = self.models[-1][1] if self.warm else None
+        self.models.append((self.key, unet.state_dict()))
+        where = (self.row.environment["precision"], self.row.environment["device"], facts["num_micro_batches"])
+        if where != ("fp32", "cpu", 1) or self.row.environment["compile"] or steps > self.max_steps:
+            self.unchecked.append(f"weights of trainings of over {self.max_steps} steps, in bf16, or compiled")
+            return
+        seed = derive(self.seed, self.g, "train")
+        replayed = replay.train(unet.config, generator, images, steps, seed, start)
+        first, made, stored = (
+            torch.cat([value.flatten() for value in weights.values()]) for weights in (*replayed, unet.state_dict())
+        )
+        off = float((stored - made).norm() / (made - first).norm())
+        self.expect(off < MOVED, f"its weights are off replayed ones by {off:.2f} of the way that training moved them")
+
+    def samples(self) -> None:
+        """The seeds of all samples; a few samples and a probe made again from the stored model."""
+        pool = self.pools[self.g] = Pool.load(self.folder["samples"])
+        seeds = [derive(self.seed, self.g, "sample", i) for i in range(len(pool))]
+        self.expect(
+            pool.records.seed.tolist() == seeds, "its samples have other seeds than run, generation and index give"
+        )
+        self.expect((pool.records.generation == self.g).all(), "its samples are recorded as another generation's")
+        probes = np.load(self.folder["probes"], allow_pickle=False)
+        self.expect(len(probes) == self.config["num_probes"], f"it has {len(probes)} probes")
+        rows = np.unique(np.linspace(0, len(seeds) - 1, self.num_samples).round().astype(int)).tolist()
+        keys = [*(seeds[i] for i in rows), derive(self.seed, 0, "probe", len(probes) - 1)]
+        precision = self.row.environment["precision"]
+        made = replay.sample(self.folder["model"] / "unet", self.config["generator"], keys, precision == "bf16")
+        stored = np.concatenate([pool.images[rows], probes[-1:]]).astype(float)
+        for name, off in zip([*rows, "(probe)"], np.abs(stored - made).mean((1, 2, 3)), strict=True):
+            self.expect(
+                off <= GREY_LEVELS[precision], f"sample {name} is off what its seed gives by {off:.1f} grey levels"
+            )
+
+    def scores(self) -> None:
+        """Stored features from stored images; every score from those features."""
+        about, heldout, train, samples = self.config["metrics"], *(self.pools[p] for p in ("heldout", "train", self.g))
+        features = {
+            pool.id: self.features(pool) for pool in (heldout, train, samples, *(pool for pool, _ in self.parts))
+        }
+        n, rng = about["num_images"], np.random.default_rng(0)
+        training = np.concatenate([features[pool.id][rows] for pool, rows in self.parts])
+        sides = {"samples": features[samples.id][:n], "heldout": features[heldout.id][:n]}
+        order = rng.permutation(2 * n)
+        shuffled = scores.canonical(np.concatenate([sides["samples"], sides["heldout"]]))[order]
+        training = training[np.random.default_rng(0).permutation(len(training))]
+        sides |= {"real_train": features[train.id], "training": training, "shuffled": shuffled[:n]}
+        real = [(features[pool.id], pool.records.labels) for pool in (train, heldout)]
+        for entry in self.row.scores:
+            x = sides[entry["subject"]]
+            y = shuffled[n:] if entry["subject"] == "shuffled" else sides[entry["reference"]]
+            size = min(len(x), len(y))
+            name = f"{entry['metric']} of {entry['subject']} against {entry['reference']}"
+            self.expect(
+                (entry["num_subject"], entry["num_reference"]) == (size, size), f"{name} has another N than {size}"
+            )
+            try:
+                value, slack = scores.score(entry, x[:size], y[:size], training, real, self.fitted)
+            except ImportError as error:
+                self.unchecked.append(
+                    f"{entry['metric']}: {error.name} is missing, pip install 'collapse-bench[audit]'"
+                )
+                continue
+            self.expect(
+                abs(value - entry["value"]) <= slack, f"{name} is {entry['value']:.6g}, derived again {value:.6g}"
+            )
+
+    def features(self, pool: Pool) -> np.ndarray:
+        """float32 (N, d): as stored, and compared with those of the stored images."""
+        stored = files.find_features(Path(self.row.store_dir), self.uses, pool.id)
+        about = self.config["metrics"]
+        made = scores.extract(pool.images, about["feature_space"], about["weights"])
+        if made is None:
+            self.unchecked.append(f"features of {about['feature_space']}")
+        else:
+            off = float(np.abs(made - stored).mean() / stored.std())
+            self.expect(off < 1e-3, f"features of {len(pool)} stored images are off by {off:.2g} of their spread")
+        return stored

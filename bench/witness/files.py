@@ -1,0 +1,30 @@
+"""Results in the store, read without the store."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def read_result(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(manifest, spec) of a result. Raises `ValueError` where a file differs from the manifest's checksum."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name, about in manifest["files"].items():
+        if sha256((folder / name).read_bytes()) != about["sha256"]:
+            raise ValueError(f"{folder / name} does not match its checksum")
+    return manifest, json.loads((folder / "spec.json").read_text())["spec"]
+
+
+def find_features(store: Path, keys: list[str], pool_id: str) -> np.ndarray:
+    """float32 (N, d) of a pool, among the results that a score was made from. Raises `ValueError` where none is."""
+    for stage, digest in (key.split("/") for key in keys):
+        folder = store / stage / digest[:2] / digest
+        if stage == "features" and read_result(folder)[1]["pool"] == pool_id:
+            return np.load(folder / "features.npy", allow_pickle=False)
+    raise ValueError(f"the scores were not made from features of pool {pool_id[:12]}")

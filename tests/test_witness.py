@@ -1,0 +1,227 @@
+"""The witness agrees with sound chains of every kind, and names every lie that is planted where stages meet."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from shrunk import TINY, composed
+
+from bench import audit, config, generators, interrupt, ledger, loop, mixing, seeds, stages, uncertainty
+from bench.console import Console
+from bench.datasets import procedural
+from bench.generators import ddpm, sampling
+from bench.metrics import scores
+from bench.mixing import History
+
+SMALL = [
+    *TINY,
+    *("name=chains", "num_generations=4", "num_samples=24", "data.num_reserve=40", "runtime.precision=fp32"),
+    "metrics.feature_space=small_space:make",
+    "metrics.references=[heldout,real_train,training]",
+    "metrics.num_images=20",
+    "generator.training.num_steps=3",
+]
+CHAINS = {
+    "replace": ["mixing=replace"],
+    "blend": ["mixing=blend", "mixing.synthetic_ratio=0.3", "mixing.real_part=fixed"],
+    "blend by schedule, ancestral sampling": [
+        *("mixing=blend", "mixing.synthetic_ratio=[0.1,0.3,1.0]"),
+        *("generator.sampling.sampler=ddpm", "generator.noise.prediction=v_prediction"),
+    ],
+    "augment, warm, by epochs": [
+        "mixing=augment",
+        "mixing.synthetic_per_real=0.4",
+        "warm_start=true",
+        "retrain_epochs=1",
+    ],
+    "accumulate, warm": ["mixing=accumulate", "warm_start=true"],
+    "accumulate_subsample, second seed": ["mixing=accumulate_subsample", "seed=1"],
+    "window, stochastic sampling": [
+        *("mixing=window", "mixing.num_generations=2", "mixing.synthetic_ratio=0.6"),
+        *("generator.sampling.sampler=sde-dpmsolver++", "generator.sampling.num_steps=3"),
+    ],
+    "fresh by schedule, min-SNR": [
+        *("mixing=fresh", "mixing.synthetic_ratio=[0.9,0.4,0.5]", "generator.noise.min_snr_gamma=5"),
+        *("generator.sampling.sampler=ddim", "generator.sampling.eta=0.5", "generator.training.decay=cosine"),
+    ],
+}
+
+
+def run(out: Path, *overrides: str) -> Path:
+    return loop.run_chain(composed(*SMALL, f"output_dir={out}", *overrides), Console(quiet=True))
+
+
+def deep(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    capsys.readouterr()
+    return audit.main(["--deep", str(folder)]), capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", CHAINS)
+def test_witness_agrees_with_every_kind_of_chain(kind: str, tmp_path_factory, capsys):
+    out = tmp_path_factory.getbasetemp() / "witnessed"  # one store: generation 0 is shared where it may be
+    directory = run(out, *CHAINS[kind])
+    status, said = deep(directory, capsys)
+    assert status == 0, said
+    assert "NOT CHECKED" not in said
+    assert "1 chains, 4 generations audited and derived again: 0 mismatches" in said
+
+
+def test_witness_agrees_with_a_chain_that_was_interrupted_in_training(tmp_path, capsys, monkeypatch):
+    looks = iter([False, False, True])
+    monkeypatch.setattr(ddpm.interrupt, "requested", lambda: next(looks, False))
+    with pytest.raises(interrupt.Interrupted):
+        run(tmp_path, "generator.training.num_steps=8", "generator.training.checkpoint_every=2")
+    directory = run(tmp_path, "generator.training.num_steps=8", "generator.training.checkpoint_every=2")
+    assert ledger.read(directory / ledger.FILENAME)[0].train["resumed_from_step"] > 0
+    status, said = deep(directory, capsys)
+    assert (status, "NOT CHECKED" in said) == (0, False), said
+
+
+Lie = Callable[[pytest.MonkeyPatch], None]
+
+
+def score_training_images_as_held_out(patch: pytest.MonkeyPatch) -> None:
+    honest = stages.score
+
+    def score(shop: Any, metrics: Any, samples: Any, real: Any, composition: Any, pools: Any) -> Any:
+        return honest(shop, metrics, samples, dataclasses.replace(real, heldout=real.train), composition, pools)
+
+    patch.setattr(stages, "score", score)
+
+
+def give_every_generation_the_noise_of_the_first(patch: pytest.MonkeyPatch) -> None:
+    def derive(run_seed: int, generation: int, stage: str, index: int = 0) -> int:
+        return seeds.derive_seed(run_seed, 0 if stage == "sample" else generation, stage, index)
+
+    patch.setattr(stages, "derive_seed", derive)
+
+
+def store_probes_before_samples(patch: pytest.MonkeyPatch) -> None:
+    honest = generators.sample
+    patch.setattr(generators, "sample", lambda *a, **k: np.roll(honest(*a, **k), 2, axis=0))
+
+
+def start_from_the_first_model(patch: pytest.MonkeyPatch) -> None:
+    honest, made = stages.train, []
+
+    def train(*arguments: Any, previous: Any) -> Any:
+        made.append(honest(*arguments, previous=made[0] if made else None))
+        return made[-1]
+
+    patch.setattr(stages, "train", train)
+
+
+def forget_to_start_from_a_model(patch: pytest.MonkeyPatch) -> None:
+    honest = generators.fit
+    patch.setattr(generators, "fit", lambda *a, init, **k: honest(*a, init=None, **k))
+
+
+def take_the_oldest_generations(patch: pytest.MonkeyPatch) -> None:
+    honest = mixing.POLICIES["window"]
+
+    def window(history: History, num_generations: int, **parameters: Any) -> Any:
+        oldest = dataclasses.replace(history, synthetic=history.synthetic[:num_generations])
+        return honest(oldest, num_generations=num_generations, **parameters)
+
+    patch.setitem(mixing.POLICIES, "window", window)
+
+
+def truncate_ratios(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(mixing, "round", math.floor, raising=False)
+
+
+def draw_the_same_rows_in_every_generation(patch: pytest.MonkeyPatch) -> None:
+    honest = History._order
+    patch.setattr(History, "_order", lambda self, pool, fixed: honest(self, pool, True))
+
+
+def invert_the_decay_of_the_average(patch: pytest.MonkeyPatch) -> None:
+    honest = ddpm.ema_decay
+    patch.setattr(ddpm, "ema_decay", lambda *a: 1 - honest(*a))
+
+
+def train_with_another_seed_than_recorded(patch: pytest.MonkeyPatch) -> None:
+    honest = generators.fit
+    patch.setattr(generators, "fit", lambda *a, seed, **k: honest(*a, seed=seed + 1, **k))
+
+
+def use_the_initial_noise_again(patch: pytest.MonkeyPatch) -> None:
+    honest = sampling.normal
+    patch.setattr(sampling, "normal", lambda seeds, shape, draw: honest(seeds, shape, max(draw - 1, 0)))
+
+
+def swap_the_sides_of_copying(patch: pytest.MonkeyPatch) -> None:
+    honest = scores.copying_scores
+
+    def swapped(*a: Any, **k: Any) -> Any:
+        true = honest(*a, **k)
+        return dataclasses.replace(true, closer_to_training=1 - true.closer_to_training)
+
+    patch.setattr(scores, "copying_scores", swapped)
+
+
+def record_facts_of_the_training_as_those_of_sampling(patch: pytest.MonkeyPatch) -> None:
+    honest = loop.make_row
+
+    def make_row(*arguments: Any) -> ledger.Row:
+        row = honest(*arguments)
+        return dataclasses.replace(row, sample=row.train)
+
+    patch.setattr(loop, "make_row", make_row)
+
+
+def hold_out_images_that_are_trained_on(patch: pytest.MonkeyPatch) -> None:
+    honest = procedural.parts
+
+    def parts(asked: config.ProceduralConfig) -> Any:
+        true = honest(asked)
+        return dataclasses.replace(true, heldout=np.concatenate([true.heldout[:-1], true.train[:1]]))
+
+    patch.setattr(procedural, "parts", parts)
+
+
+@pytest.mark.parametrize(
+    ("lie", "overrides", "named"),
+    [
+        (score_training_images_as_held_out, [], r"not made from features of pool|against heldout is"),
+        (give_every_generation_the_noise_of_the_first, [], "generation 1: its samples have other seeds"),
+        (store_probes_before_samples, [], "sample 0 is off what its seed gives"),
+        (start_from_the_first_model, ["warm_start=true"], "generation 2: its training began from"),
+        (forget_to_start_from_a_model, ["warm_start=true"], "generation 1: its weights are off replayed ones"),
+        (
+            take_the_oldest_generations,
+            ["mixing=window", "mixing.num_generations=1"],
+            "generation 2: it trained on other images",
+        ),
+        (truncate_ratios, ["mixing.synthetic_ratio=0.4"], "generation 1: it trained on other images"),
+        (draw_the_same_rows_in_every_generation, [], "generation 1: it trained on other images"),
+        (invert_the_decay_of_the_average, [], "generation 0: its weights are off replayed ones"),
+        (train_with_another_seed_than_recorded, [], "generation 0: its weights are off replayed ones"),
+        (use_the_initial_noise_again, ["generator.sampling.sampler=ddpm"], "sample 0 is off what its seed gives"),
+        (swap_the_sides_of_copying, [], "closer_to_training of samples against heldout"),
+        (record_facts_of_the_training_as_those_of_sampling, [], "facts of sample are not those of its result"),
+        (hold_out_images_that_are_trained_on, [], "real images are not split by data.split_seed"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_witness_names_a_planted_lie(lie, overrides, named, tmp_path, capsys, monkeypatch):
+    lie(monkeypatch)
+    directory = run(tmp_path, "num_generations=3", "metrics.references=[heldout]", *overrides)
+    status, said = deep(directory, capsys)
+    assert status == 1
+    assert re.search(rf"MISMATCH .*({named})", said), said
+
+
+def test_witness_names_an_interval_that_is_not_student_s(tmp_path, capsys, monkeypatch):
+    short = ["num_generations=3", "metrics.references=[heldout]", "metrics.scores=[frechet,manifold]"]
+    for seed in (0, 1):
+        run(tmp_path, *short, f"seed={seed}")
+    assert deep(tmp_path / "chains", capsys)[0] == 0
+    monkeypatch.setattr(uncertainty, "_t", lambda degrees: 1.96)
+    status, said = deep(tmp_path / "chains", capsys)
+    assert (status, "in the card" in said) == (1, True)
