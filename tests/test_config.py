@@ -1,19 +1,27 @@
 """The configuration tree: what is composed, what is rejected and how it is named, what makes two chains one."""
 
+import re
 import subprocess
 import sys
 import time
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from echo import small
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from shrunk import composed
 
-from bench.config import chain_id, config_hash
+from bench import config as c
+from bench.config import Config, chain_id, config_hash, to_dict
 from bench.errors import ConfigError
+from bench.protocols import flatten
 
 CONF = Path(__file__).parent.parent / "conf"
+TINY_FLOAT = 1e-9
 
 
 @pytest.mark.parametrize(
@@ -55,23 +63,242 @@ def test_values_out_of_range_are_named(override, key):
     assert str(error.value).startswith(f"{key}=")
 
 
-def test_a_chain_is_known_by_what_changes_its_numbers_alone():
-    base = composed()
-    for same in ("output_dir=/elsewhere", "runtime.device=cpu", "generator.sampling.batch_size=7", "num_generations=9"):
-        assert chain_id(composed(same)) == chain_id(base), same
-    for other in (
-        "seed=1",
-        "mixing.synthetic_ratio=0.4",
-        "generator.sampling.num_steps=3",
-        "metrics.k=4",
-        "mixing=replace",
-    ):
-        assert config_hash(composed(other)) != config_hash(base), other
+EDGES: list[tuple[type, str, str, list[Any], list[Any]]] = [
+    (c.NpzConfig, "data.resolution", "resolution", [8, 1024], [7, 1025]),
+    (c.NpzConfig, "data.num_train", "num_train", [2, None], [1]),
+    (c.NpzConfig, "data.num_heldout", "num_heldout", [2], [1]),
+    (c.ProceduralConfig, "data.kind", "kind", ["flowers", "birds"], ["Flowers", ""]),
+    (c.ProceduralConfig, "data.resolution", "resolution", [8], [7]),
+    (c.ProceduralConfig, "data.num_train", "num_train", [2], [1, None]),
+    (c.ProceduralConfig, "data.num_reserve", "num_reserve", [0], [-1]),
+    (c.Cub200Config, "data.padding", "padding", [0.0, 2.0], [-TINY_FLOAT, 2.0 + TINY_FLOAT]),
+    (c.Cub200Config, "data.num_heldout", "num_heldout", [2], [1]),
+    (
+        c.UNetConfig,
+        "generator.unet.channels",
+        "channels",
+        [[8, 16, 24, 8]],
+        [[0, 8, 8, 8], [8, 8, 8, 12], [4, 8, 8, 8]],
+    ),
+    (c.UNetConfig, "generator.unet.attention", "attention", [[True] * 4], [[True] * 3, [True] * 5]),
+    (c.UNetConfig, "generator.unet.layers_per_block", "layers_per_block", [1], [0]),
+    (c.UNetConfig, "generator.unet.attention_head_dim", "attention_head_dim", [8], [7]),
+    (c.UNetConfig, "generator.unet.dropout", "dropout", [0.0, 0.9], [-TINY_FLOAT, 0.9 + TINY_FLOAT]),
+    (c.NoiseConfig, "generator.noise.num_timesteps", "num_timesteps", [2], [1]),
+    (
+        c.NoiseConfig,
+        "generator.noise.beta_schedule",
+        "beta_schedule",
+        ["linear", "scaled_linear", "squaredcos_cap_v2"],
+        ["cosine"],
+    ),
+    (c.NoiseConfig, "generator.noise.prediction", "prediction", ["epsilon", "sample", "v_prediction"], ["v"]),
+    (c.NoiseConfig, "generator.noise.min_snr_gamma", "min_snr_gamma", [None, TINY_FLOAT], [0.0, -1.0]),
+    (c.TrainingConfig, "generator.training.num_steps", "num_steps", [1], [0]),
+    (c.TrainingConfig, "generator.training.num_epochs", "num_epochs", [None, 0.5], [0.0]),
+    (c.TrainingConfig, "generator.training.batch_size", "batch_size", [1], [0]),
+    (c.TrainingConfig, "generator.training.num_micro_batches", "num_micro_batches", [1, 128], [0, 129]),
+    (c.TrainingConfig, "generator.training.learning_rate", "learning_rate", [TINY_FLOAT], [0.0, float("nan")]),
+    (c.TrainingConfig, "generator.training.warmup_steps", "warmup_steps", [0], [-1]),
+    (c.TrainingConfig, "generator.training.decay", "decay", ["none", "linear", "cosine"], ["exponential"]),
+    (c.TrainingConfig, "generator.training.weight_decay", "weight_decay", [0.0], [-TINY_FLOAT, float("nan")]),
+    (c.TrainingConfig, "generator.training.ema_decay", "ema_decay", [0.0, 0.999999], [-TINY_FLOAT, 1.0]),
+    (c.TrainingConfig, "generator.training.gradient_clip", "gradient_clip", [TINY_FLOAT], [0.0]),
+    (c.TrainingConfig, "generator.training.checkpoint_every", "checkpoint_every", [1], [0]),
+    (
+        c.SamplingConfig,
+        "generator.sampling.sampler",
+        "sampler",
+        ["ddpm", "ddim", "dpmsolver++", "sde-dpmsolver++"],
+        ["euler"],
+    ),
+    (c.SamplingConfig, "generator.sampling.num_steps", "num_steps", [1], [0]),
+    (c.SamplingConfig, "generator.sampling.eta", "eta", [0.0], [-TINY_FLOAT, 0.1, 1.1]),
+    (c.SamplingConfig, "generator.sampling.temperature", "temperature", [0.0, 2.0], [-TINY_FLOAT, 2.0 + TINY_FLOAT]),
+    (c.SamplingConfig, "generator.sampling.batch_size", "batch_size", [1], [0]),
+    (c.ReplaceConfig, "mixing.num_images", "num_images", [None, 1], [0]),
+    (c.BlendConfig, "mixing.synthetic_ratio", "synthetic_ratio", [0, 1, [0, 1]], [-TINY_FLOAT, 1 + TINY_FLOAT, None]),
+    (c.BlendConfig, "mixing.real_part", "real_part", ["fixed", "redrawn"], ["kept"]),
+    (c.AugmentConfig, "mixing.synthetic_per_real", "synthetic_per_real", [0, 100, [0, 100]], [-1, 100.1, [0, 101]]),
+    (c.WindowConfig, "mixing.synthetic_ratio", "synthetic_ratio", [0, 1], [1.1]),
+    (c.WindowConfig, "mixing.num_generations", "num_generations", [1], [0]),
+    (c.FreshConfig, "mixing.synthetic_ratio", "synthetic_ratio", [0, 1], [1.1, []]),
+    (c.CustomConfig, "mixing.function", "function", ["a:b"], ["a", "a:b:c", ""]),
+    (c.MetricsConfig, "metrics.feature_space", "feature_space", ["dinov2", "a:b"], ["resnet", "a:b:c"]),
+    (c.MetricsConfig, "metrics.num_images", "num_images", [4], [1]),
+    (c.MetricsConfig, "metrics.k", "k", [1, 1023], [0, 1024]),
+    (c.MetricsConfig, "metrics.scores", "scores", [["tails"]], [[], ["frechet", "frechet"], ["frechet", "lpips"]]),
+    (
+        c.MetricsConfig,
+        "metrics.references",
+        "references",
+        [["training", "heldout"]],
+        [[], ["training"], ["heldout", "heldout"], ["heldout", "reserve"]],
+    ),
+    (c.MetricsConfig, "metrics.kid_num_subsets", "kid_num_subsets", [2], [1]),
+    (c.MetricsConfig, "metrics.kid_subset_size", "kid_subset_size", [2], [1]),
+    (c.MetricsConfig, "metrics.num_resamples", "num_resamples", [0, 2], [1, -1]),
+    (c.TrackingConfig, "tracking.tracker", "tracker", ["none", "wandb"], ["mlflow"]),
+    (c.RuntimeConfig, "runtime.device", "device", ["auto", "cpu", "cuda", "cuda:1"], ["cuda1", "mps"]),
+    (c.RuntimeConfig, "runtime.precision", "precision", ["auto", "fp32", "bf16"], ["fp16"]),
+    (c.RuntimeConfig, "runtime.num_threads", "num_threads", [None, 1], [0]),
+    (Config, "seed", "seed", [0], [-1]),
+    (Config, "name", "name", ["a.b"], ["", ".hidden", "a/b"]),
+    (Config, "num_generations", "num_generations", [1], [0]),
+    (Config, "num_probes", "num_probes", [1], [0]),
+    (Config, "retrain_epochs", "retrain_epochs", [None, 0.5], [0.0]),
+    (Config, "num_samples", "num_samples", [None, 16], [15]),
+]
+"""Schema, key, field, what is allowed at its edges, what just beyond them."""
+
+
+def checked(schema: type, **values: Any) -> Any:
+    """The values as a checked instance of their schema."""
+    return small(Path("unused"), **values) if schema is Config else schema(**values)
+
+
+@pytest.mark.parametrize(("schema", "key", "name", "allowed", "refused"), EDGES, ids=lambda value: str(value)[:40])
+def test_each_range_ends_where_it_says(schema, key, name, allowed, refused):
+    given = {"path": "x.npz"} if schema is c.NpzConfig else {"function": "a:b"} if schema is c.CustomConfig else {}
+    for value in allowed:
+        assert getattr(checked(schema, **given | {name: value}), name) == value
+    for value in refused:
+        with pytest.raises(ConfigError, match=f"^{re.escape(key)}=") as error:
+            checked(schema, **given | {name: value})
+        assert error.value.key == key
+
+
+def test_every_source_has_the_ranges_of_all():
+    for schema in (c.NpzConfig, c.FolderConfig, c.Flowers102Config, c.Cub200Config, c.ProceduralConfig):
+        given = {"path": "x"} if schema in (c.NpzConfig, c.FolderConfig) else {}
+        for name, value in (("resolution", 7), ("num_heldout", 1), ("num_train", 1)):
+            with pytest.raises(ConfigError, match=rf"data\.{name}"):
+                schema(**given | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"data": c.ProceduralConfig(resolution=8, num_train=15, num_heldout=16)}, "metrics.num_images"),
+        ({"data": c.ProceduralConfig(resolution=8, num_train=16, num_heldout=15)}, "metrics.num_images"),
+        ({"mixing": c.BlendConfig(synthetic_ratio=[0.5] * 4)}, "mixing.synthetic_ratio"),
+        ({"mixing": c.AugmentConfig(synthetic_per_real=[0.5] * 2)}, "mixing.synthetic_per_real"),
+        ({"mixing": c.FreshConfig(synthetic_ratio=[0.5] * 2)}, "mixing.synthetic_ratio"),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_named(changes, key):
+    with pytest.raises(ConfigError) as error:
+        small(Path("unused"), **changes)
+    assert error.value.key == key
+
+
+def test_parts_that_just_fit_together_are_allowed():
+    data = c.ProceduralConfig(resolution=8, num_train=16, num_heldout=16)
+    config = small(Path("unused"), data=data, num_samples=16, mixing=c.BlendConfig(synthetic_ratio=[0.5] * 3))
+    assert config.metrics.num_images == 16
+    assert small(Path("unused"), data=c.NpzConfig(path="x", num_train=None)).data.num_train is None
+    c.DDPMConfig(noise=c.NoiseConfig(num_timesteps=25))
+    with pytest.raises(ConfigError, match=r"generator\.sampling\.num_steps=25: at most 24"):
+        c.DDPMConfig(noise=c.NoiseConfig(num_timesteps=24))
+    assert c.SamplingConfig(sampler="ddim", eta=1.0).eta == 1.0
+
+
+@pytest.mark.parametrize(("name", "version"), [("mine", None), (None, 1)])
+def test_a_protocol_has_both_a_name_and_a_version(name, version):
+    with pytest.raises(ConfigError, match=r"protocol\.version"):
+        c.ProtocolConfig(name=name, version=version)
+
+
+# -------------------------------------------------------------------------------------------------------- identity
+
+
+MAY_DIFFER = {
+    *("name", "output_dir", "store_dir", "num_generations", "num_probes"),
+    *("tracking.tracker", "tracking.project", "tracking.entity"),
+    *("runtime.device", "runtime.compile", "runtime.cuda_graphs", "runtime.num_threads"),
+    *("data.root", "data.download", "metrics.weights"),
+    *("generator.sampling.batch_size", "generator.training.checkpoint_every"),
+    "generator.training.num_micro_batches",
+}
+"""Where, how far and how fast one and the same chain runs. All else changes its numbers."""
+
+SOURCES = [
+    c.ProceduralConfig(resolution=8, num_train=20, num_heldout=24),
+    c.Flowers102Config(),
+    c.Cub200Config(),
+    c.NpzConfig(path="/a/x.npz"),
+    c.FolderConfig(path="/a/x"),
+]
+POLICIES = [
+    c.ReplaceConfig(),
+    c.BlendConfig(),
+    c.AugmentConfig(),
+    c.WindowConfig(),
+    c.FreshConfig(),
+    c.CustomConfig(function="a:b", parameters={"share": 0.5}),
+]
+TREES = [small(Path("/o"), data=data) for data in SOURCES] + [small(Path("/o"), mixing=mixing) for mixing in POLICIES]
+
+
+@pytest.mark.parametrize("config", TREES, ids=lambda config: f"{config.data.name} {config.mixing.policy}")
+def test_a_chain_is_known_by_everything_that_changes_its_numbers_and_by_nothing_else(config):
+    tree = to_dict(config)
+    leaves = flatten(tree)
+    assert config_hash(tree) == config_hash(config) and re.fullmatch("[0-9a-f]{16}", config_hash(tree))
+    assert flatten(tree) == leaves, "the hash has changed what it was given"
+    for key in leaves:
+        other = deepcopy(tree)
+        node = other
+        *groups, leaf = key.split(".")
+        for group in groups:
+            node = node[group]
+        node[leaf] = "another value"
+        assert (config_hash(other) == config_hash(tree)) == (key in MAY_DIFFER), key
+        del node[leaf]  # of an older or a newer version
+        assert (config_hash(other) == config_hash(tree)) == (key in MAY_DIFFER), key
 
 
 def test_a_data_file_is_known_by_its_name_wherever_it_lies():
-    one, two = composed("data=npz", "data.path=/a/x.npz"), composed("data=npz", "data.path=/b/x.npz")
-    assert config_hash(one) == config_hash(two) != config_hash(composed("data=npz", "data.path=/b/y.npz"))
+    base = small(Path("/o"))
+    for source in (c.NpzConfig, c.FolderConfig):
+        one, two, other = (replace(base, data=source(path=path)) for path in ("/a/x.npz", "/b/x.npz", "/a/y.npz"))
+        assert config_hash(one) == config_hash(two) != config_hash(other)
+
+
+def test_a_whole_number_and_the_same_one_with_a_point_are_one_ratio():
+    for ints, floats in ((0, 0.0), ([0, 1, 1], [0.0, 1.0, 1.0])):
+        one, other = (small(Path("/o"), mixing=c.BlendConfig(synthetic_ratio=ratio)) for ratio in (ints, floats))
+        assert chain_id(one) == chain_id(other)
+
+
+def test_the_hash_is_of_canonical_json():
+    tree = to_dict(small(Path("/o")))
+    assert config_hash(dict(reversed(tree.items()))) == config_hash(tree)
+    with pytest.raises(ValueError, match="JSON"):
+        config_hash(tree | {"retrain_epochs": float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("mixing", "beginning"),
+    [
+        (c.BlendConfig(synthetic_ratio=0.25), "blend-r0.25-seed5-"),
+        (c.BlendConfig(synthetic_ratio=0), "blend-r0.00-seed5-"),
+        (c.AugmentConfig(synthetic_per_real=12.5), "augment-l12.50-seed5-"),
+        (c.FreshConfig(synthetic_ratio=[0.1, 0.2, 0.3]), "fresh-rschedule-seed5-"),
+        (c.ReplaceConfig(), "replace-seed5-"),
+    ],
+)
+def test_a_chain_is_called_by_policy_strength_seed_and_hash(mixing, beginning):
+    config = small(Path("/o"), mixing=mixing)
+    assert chain_id(config) == beginning + config_hash(config)[:8]
+
+
+def test_what_is_composed_keeps_its_identity_on_another_machine():
+    base = composed()
+    for same in ("output_dir=/elsewhere", "generator.sampling.batch_size=7", "num_generations=9", "tracking=wandb"):
+        assert chain_id(composed(same)) == chain_id(base), same
+    for other in ("seed=1", "metrics.k=4", "mixing=replace"):
+        assert config_hash(composed(other)) != config_hash(base), other
 
 
 def test_every_experiment_and_protocol_begins_with_the_line_that_runs_it():

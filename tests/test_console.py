@@ -70,3 +70,42 @@ def test_a_resumed_stage_is_not_counted_as_fast(monkeypatch: pytest.MonkeyPatch)
     pace = console._Pace()  # at 0 s
     assert pace(500) == 0  # at 10 s: taken up at step 500
     assert pace(600) == 10  # at 20 s
+
+
+def test_a_plain_line_comes_now_and_then_with_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
+    view = console.Console()
+    view.where = "chain"
+    with view.stage("train", unit="steps") as report:
+        for at, done in ((1, 1), (14.9, 40), (20, 100), (34, 130), (40, 160)):
+            clock[0] = at
+            report(done, 400)
+    assert capsys.readouterr().err.splitlines() == [
+        "chain · train: 100/400 steps, 5 steps/s, 60 s left",
+        "chain · train: 160/400 steps, 4 steps/s, 60 s left",
+    ]
+
+
+def test_a_stage_that_was_taken_up_again_tells_the_pace_of_this_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
+    with console.Console().stage("train") as report:
+        for at, done in ((10, 300), (20, 320)):
+            clock[0] = at
+            report(done, 400)
+    assert capsys.readouterr().err.splitlines() == ["train: 320/400, 40 s left"]
+
+
+def test_a_memo_keeps_what_is_said_and_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    memo = console.Memo()
+    for line in ("one", "two [bold]"):
+        memo.say(line)
+    with memo.stage("train") as report:
+        report(1, 2)
+    assert memo.lines == ["one", "two [bold]"]
+    assert capsys.readouterr().err == ""

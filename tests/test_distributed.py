@@ -1,10 +1,12 @@
 """One chain in two processes ends in the bytes of one process that takes the same micro-batches one after the other."""
 
+import json
 import multiprocessing
 import os
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,60 @@ def test_two_processes_fit_and_sample_the_bytes_of_one(tmp_path: Path) -> None:
     assert expected["samples.npy"] and expected["unet/diffusion_pytorch_model.safetensors"]
     for rank in ranks:
         assert files(tmp_path / "two" / f"process{rank}") == expected
+
+
+def speak(rank: int, processes: int, port: int, folder: Path) -> None:
+    """What one of `processes` hears, as JSON."""
+    torch.set_num_threads(1)
+    about = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port, "MASTER_ADDR": "127.0.0.1"}
+    os.environ.update({name: str(value) for name, value in about.items()})
+    distributed.PART = 2
+    heard: dict[str, Any] = {}
+    with distributed.group(), distributed.group():
+        heard["me"] = [distributed.rank(), distributed.world_size(), distributed.is_first(), distributed.local_index()]
+        heard["share"] = list(distributed.share(range(8)))
+        heard["any"] = [distributed.any_process(flag) for flag in (rank == processes - 1, rank == 0, False, True)]
+        heard["first"] = distributed.from_first({"said by": rank})
+        heard["total"] = distributed.total(torch.tensor([1.0, 10.0 * rank])).tolist()
+        uneven = torch.tensor([(1e8, -1e8, 1.0)[rank]] * 3 + [float(rank)] * 2)  # five: two parts and a half
+        distributed.ordered_total(uneven)
+        heard["ordered"] = uneven.tolist()
+        blocks = np.full((7, 2), -1.0)
+        for start in distributed.share(range(0, 7, 2)):
+            blocks[start : start + 2] = 10 * start + rank
+        distributed.fill(blocks, range(0, 7, 2), 2)
+        heard["filled"] = blocks[:, 0].tolist()
+        if rank == 1:
+            time.sleep(0.3)
+            (folder / "late").touch()
+        distributed.barrier()
+        heard["waited"] = (folder / "late").exists()
+    heard["after"] = distributed.world_size()
+    (folder / f"{rank}.json").write_text(json.dumps(heard))
+
+
+def test_three_processes_hear_the_same(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bench.generators.ddpm", "bench.generators.sampling"])
+    port = free_port()
+    processes = [context.Process(target=speak, args=(rank, 3, port, tmp_path)) for rank in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    for rank in range(3):
+        assert json.loads((tmp_path / f"{rank}.json").read_text()) == {
+            "me": [rank, 3, rank == 0, rank],
+            "share": [[0, 3, 6], [1, 4, 7], [2, 5]][rank],
+            "any": [True, True, False, True],
+            "first": {"said by": 0},
+            "total": [3.0, 30.0],
+            "ordered": [1.0] * 3 + [3.0] * 2,  # (1e8 - 1e8) + 1; in another order the 1 is lost
+            "filled": [0.0, 0.0, 21.0, 21.0, 42.0, 42.0, 60.0],
+            "waited": True,
+            "after": 1,
+        }
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -21,7 +21,7 @@ def test_sigterm_stops_at_once() -> None:
 
 def test_sigterm_is_not_taken_for_a_failure() -> None:
     assert not issubclass(interrupt.Interrupted, Exception)
-    assert interrupt.EXIT_STATUS not in (0, 1, 2)
+    assert interrupt.EXIT_STATUS == os.EX_TEMPFAIL == 75  # documented; launchers take it for "try again"
 
 
 def test_deferred_sigterm_waits_for_the_end_of_the_step() -> None:
@@ -44,11 +44,42 @@ def test_second_sigterm_does_not_wait() -> None:
         pytest.fail("went on")
 
 
-def test_what_was_there_before_is_put_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
+def test_after_what_was_deferred_sigterm_acts_at_once_again() -> None:
     with interrupt.on_sigterm():
-        assert signal.getsignal(signal.SIGTERM) != before
-    assert signal.getsignal(signal.SIGTERM) == before
+        with interrupt.deferred(), interrupt.deferred():
+            pass
+        with pytest.raises(ZeroDivisionError), interrupt.deferred():
+            raise ZeroDivisionError
+        with pytest.raises(interrupt.Interrupted):
+            terminate()
+            pytest.fail("went on")
+
+
+def test_an_inner_training_does_not_end_the_outer_ones_delay() -> None:
+    with interrupt.on_sigterm(), interrupt.deferred():
+        with interrupt.deferred():
+            pass
+        terminate()
+        assert interrupt.requested()
+
+
+def test_nothing_is_requested_that_was_not_sent() -> None:
+    with interrupt.on_sigterm(), interrupt.deferred():
+        assert not interrupt.requested()
+
+
+def test_what_was_there_before_is_put_back() -> None:
+    """As a launcher's own handler, within which a run was started."""
+    outside = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with interrupt.on_sigterm():
+            assert signal.getsignal(signal.SIGTERM) != signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+        with pytest.raises(interrupt.Interrupted), interrupt.on_sigterm():
+            terminate()
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, outside)
 
 
 def test_outside_the_main_thread_nothing_is_touched() -> None:

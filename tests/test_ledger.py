@@ -122,7 +122,13 @@ def test_a_bad_line_is_named_with_file_and_number(tmp_path: Path, line: str, sai
         ("chain", 7, "chain is 7"),
         ("composition", {"num_real": 1}, "composition lacks num_synthetic"),
         ("scores", {}, "scores is"),
+        ("generation", 1.0, "generation is 1.0"),
+        ("seed", -1, "seed is -1"),
+        ("train", [], "train is"),
+        ("artifacts", None, "artifacts is None"),
+        ("finished_at", 12, "finished_at is 12"),
         ("scores", [{"metric": "fid"}], "a score lacks feature_space"),
+        ("scores", ["fid"], "a score lacks metric"),
         ("extra", 1, "unknown extra"),
     ],
 )
@@ -135,7 +141,45 @@ def test_a_row_of_the_wrong_form_is_refused(tmp_path: Path, key: str, value: obj
         ledger.read(path)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "12"])
+@pytest.mark.parametrize("key", ["num_real", "num_synthetic", "synthetic_ratio", "per_generation"])
+def test_a_composition_lacks_nothing(key: str) -> None:
+    good = make_row().composition
+    with pytest.raises(LedgerError, match=f"composition lacks {key}$"):
+        make_row(composition={name: value for name, value in good.items() if name != key})
+
+
+@pytest.mark.parametrize("key", list(make_row().scores[0]))
+def test_a_score_lacks_nothing(key: str) -> None:
+    good = make_row().scores[0]
+    with pytest.raises(LedgerError, match=f"a score lacks {key}$"):
+        make_row(scores=[good, {name: value for name, value in good.items() if name != key}])
+
+
+@pytest.mark.parametrize("direction", ["UP", "", None])
+def test_a_score_is_better_in_one_of_two_directions(direction: object) -> None:
+    good = make_row().scores[0]
+    assert make_row(scores=[{**good, "direction": "up"}])
+    with pytest.raises(LedgerError, match="expected up or down"):
+        make_row(scores=[{**good, "direction": direction}])
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "inception/fid"),
+        ({"parameters": {"k": 3}}, "inception/fid_k3"),
+        ({"parameters": {"z": 1, "a": "b"}}, "inception/fid_ab_z1"),
+        ({"subject": "real_train"}, "floor/inception/fid"),
+        ({"subject": "shuffled"}, "shuffled/inception/fid"),
+        ({"reference": "training"}, "samples_vs_training/inception/fid"),
+        ({"subject": "real_train", "reference": "training"}, "real_train_vs_training/inception/fid"),
+    ],
+)
+def test_a_score_is_named_with_all_that_tells_it_apart(changes: dict[str, object], name: str) -> None:
+    assert ledger.score_key({**make_row().scores[0], "feature_space": "inception", **changes}) == name
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "12", True])
 def test_a_score_must_be_a_finite_number(value: object) -> None:
     good = make_row().scores[0]
     with pytest.raises(LedgerError, match="finite number"):
@@ -162,6 +206,47 @@ def test_a_generation_is_never_written_twice(tmp_path: Path) -> None:
         ledger.read(path)
 
 
+def test_a_ledger_has_one_chain(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_text(ledger.to_line(make_row(0)) + "\n" + ledger.to_line(make_row(1, chain="other")))
+    with pytest.raises(LedgerError, match="line 3: a second chain, other"):  # the empty line counts
+        ledger.read(path)
+
+
+def test_what_is_not_the_rows_own_fault_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    for generation in (0, 1):
+        ledger.append(path, make_row(generation))
+    before = path.read_bytes()
+    for row in (make_row(0), make_row(1, wall_seconds=99.0), make_row(2, chain="other")):
+        with pytest.raises(LedgerError):
+            ledger.append(path, row)
+    assert path.read_bytes() == before
+
+
+def test_text_is_kept_as_it_is_and_a_number_to_its_last_digit(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    score = {**make_row().scores[0], "value": 0.1 + 0.2}
+    ledger.append(path, make_row(scores=[score], dataset="flöwers\u2028\x85"))
+    assert "flöwers" in path.read_text() and "naïve" in path.read_text()
+    (row,) = ledger.read(path)
+    assert row.scores[0]["value"] == 0.1 + 0.2 and row.dataset == "flöwers\u2028\x85"
+
+
+def test_chains_come_by_name_with_the_notes_of_their_own_file(tmp_path: Path) -> None:
+    for chain in ("b", "c", "a"):
+        ledger.append(tmp_path / f"folder_of_{chain}" / "ledger.jsonl", make_row(chain=chain))
+    with (tmp_path / "folder_of_c" / "ledger.jsonl").open("a") as file:
+        file.write("{")
+    found = ledger.read_runs([tmp_path / f"folder_of_{chain}" for chain in "cab"])
+    assert [(chain.id, chain.directory.name, len(chain.notes)) for chain in found] == [
+        ("a", "folder_of_a", 0),
+        ("b", "folder_of_b", 0),
+        ("c", "folder_of_c", 1),
+    ]
+    assert [row.chain for chain in found for row in chain.rows] == ["a", "b", "c"]
+
+
 def test_runs_are_found_at_every_depth_and_once(tmp_path: Path) -> None:
     for chain in ("a", "b"):
         ledger.append(tmp_path / "quick" / chain / "ledger.jsonl", make_row(chain=chain))
@@ -174,6 +259,10 @@ def test_runs_are_found_at_every_depth_and_once(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(LedgerError, match="no such file"):
         ledger.read_runs([tmp_path / "nowhere"])
+    with pytest.raises(LedgerError, match="no path was given"):
+        ledger.read_runs([])
+    with pytest.raises(LedgerError, match="cannot be read"):
+        ledger.read(tmp_path / "nowhere")
     with pytest.raises(LedgerError, match=r"holds no ledger\.jsonl"):
         ledger.read_runs([tmp_path])
     (tmp_path / "ledger.jsonl").write_text('{"half')

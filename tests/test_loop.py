@@ -1,21 +1,35 @@
-"""Whole chains, shrunk: what is recorded, what repeats, what is shared, what the audit notices."""
+"""Whole chains, shrunk: what each stage is handed, what is recorded, what repeats, what the audit notices."""
 
 import json
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import echo
 import numpy as np
 import pytest
+from echo import Echo, N, small
 from shrunk import TINY, composed
 
-from bench import audit, ledger
-from bench.composition import Composition
-from bench.console import Console
-from bench.errors import BenchError, DataError
+from bench import audit, distributed, ledger, loop, tracking
+from bench import config as c
+from bench.composition import Composition, PoolRef
+from bench.config import Config, chain_id, to_dict
+from bench.console import Console, Memo
+from bench.datasets import RealData, load_real
+from bench.errors import BenchError, ConfigError, DataError
 from bench.ledger import Row
-from bench.loop import run_chain
-from bench.pool import Pool
+from bench.loop import begin, run_chain
+from bench.metrics import scores
+from bench.mixing import History, compose, resolve
+from bench.pool import REAL, Pool
+from bench.store import Store
 
 
 def run(*overrides: str) -> list[Row]:
@@ -24,6 +38,309 @@ def run(*overrides: str) -> list[Row]:
 
 def samples(row: Row) -> Pool:
     return Pool.load(Path(row.store_dir) / row.artifacts["samples"])
+
+
+# ------------------------------------------------------------------------- chains of stand-ins: who is handed what
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished chain of stand-ins, what they were asked, and what was said."""
+
+    config: Config
+    echo: Echo
+    rows: list[Row]
+    said: list[str]
+
+    def folder(self, generation: int, artifact: str) -> Path:
+        return Path(self.config.store_dir).resolve() / self.rows[generation].artifacts[artifact]
+
+    @cached_property
+    def real(self) -> RealData:
+        return load_real(self.config.data)
+
+    @cached_property
+    def samples(self) -> list[Pool]:
+        return [samples(row) for row in self.rows]
+
+
+@pytest.fixture
+def play(tmp_path, monkeypatch) -> Callable[..., Run]:
+    def run_one(**changes: Any) -> Run:
+        config, console = small(tmp_path, **changes), Memo()
+        stand_in = Echo(monkeypatch)
+        rows = ledger.read(run_chain(config, console) / ledger.FILENAME)
+        return Run(config, stand_in, rows, console.lines)
+
+    return run_one
+
+
+WITH_RESERVE = c.ProceduralConfig(resolution=echo.SIDE, num_train=20, num_heldout=24, num_reserve=60)
+POLICIES = {
+    "replace": c.ReplaceConfig(),
+    "blend": c.BlendConfig(synthetic_ratio=0.4),
+    "schedule": c.BlendConfig(synthetic_ratio=[0.2, 0.95, 0.5], real_part="fixed"),
+    "augment": c.AugmentConfig(synthetic_per_real=0.7),
+    "accumulate": c.AccumulateConfig(),
+    "accumulate_subsample": c.AccumulateSubsampleConfig(),
+    "window": c.WindowConfig(synthetic_ratio=0.8, num_generations=2),
+    "fresh": c.FreshConfig(synthetic_ratio=[0.5, 0.1, 0.9]),
+}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_each_generation_trains_on_what_its_policy_says_and_the_ledger_counts_it(name, play):
+    run = play(mixing=POLICIES[name], data=WITH_RESERVE, num_samples=22)
+    real = run.real
+    assert real.reserve is not None
+    origin = {image.tobytes(): "train" for image in real.train.images}
+    origin |= {image.tobytes(): "reserve" for image in real.reserve.images}
+    refs: tuple[PoolRef, ...] = ()
+    for generation, (row, given) in enumerate(zip(run.rows, run.echo.fits, strict=True)):
+        counted = Counter(origin[image.tobytes()] for image in given.images)  # a KeyError: held out, or of the future
+        births = Counter({"-1": counted["train"] + counted["reserve"]})
+        births.update({str(g): counted[str(g)] for g in range(generation)})
+        num_real, num = births["-1"], len(given.images)
+        expected = {
+            "num_real": num_real,
+            "num_synthetic": num - num_real,
+            "num_fresh": counted["reserve"],
+            "num_distinct": len({image.tobytes() for image in given.images}),
+            "synthetic_ratio": 1 - num_real / num,
+            "synthetic_per_real": (num - num_real) / 20,
+            "real_retained": counted["train"] / 20,
+        }
+        said = dict(row.composition)
+        assert said.pop("per_generation") == {birth: count for birth, count in births.items() if count}
+        assert said == pytest.approx(expected)
+        history = History(
+            generation, PoolRef.of(real.train, REAL), PoolRef.of(real.reserve, REAL), refs, budget=20, seed=5
+        )
+        planned = compose(resolve(run.config.mixing), history)
+        assert Composition.load(run.folder(generation, "train")).id == planned.id
+        by_id = {pool.id: pool for pool in (real.train, real.reserve, *run.samples[:generation])}
+        np.testing.assert_array_equal(given.images, planned.images(by_id)[np.arange(len(planned))])
+        pool = run.samples[generation]
+        refs = (*refs, PoolRef.of(pool, generation))
+        origin |= {image.tobytes(): str(generation) for image in pool.images}
+
+
+def test_each_generation_is_sampled_from_its_own_model_with_noise_of_its_own(play):
+    run = play()
+    assert [given.model for given in run.echo.samplings] == [run.folder(g, "model") for g in range(4)]
+    assert len({row.artifacts["model"] for row in run.rows}) == 4
+    seeds: list[int] = []
+    for generation, pool in enumerate(run.samples):
+        assert set(pool.records.generation.tolist()) == {generation}
+        for image, seed in zip(pool.images, pool.records.seed, strict=True):
+            np.testing.assert_array_equal(image, echo.picture(run.folder(generation, "model"), seed))
+        seeds += pool.records.seed.tolist()
+    assert len(set(seeds)) == 4 * 20
+    other = play(seed=6)
+    assert not {seed for pool in other.samples for seed in pool.records.seed.tolist()} & set(seeds)
+
+
+def test_probes_are_of_the_same_noise_in_every_generation(play):
+    run = play()
+    asked = [given.seeds.tolist() for given in run.echo.samplings]
+    own = [set(pool.records.seed.tolist()) for pool in run.samples]
+    probes = [[seed for seed in seeds if seed not in mine] for seeds, mine in zip(asked, own, strict=True)]
+    assert all(seeds == probes[0] for seeds in probes) and len(probes[0]) == 3
+    for generation in range(4):
+        shown = np.load(run.folder(generation, "probes"), allow_pickle=False)
+        model = run.folder(generation, "model")
+        np.testing.assert_array_equal(shown, [echo.picture(model, seed) for seed in probes[0]])
+
+
+def test_each_generation_trains_with_a_seed_of_its_own(play):
+    seeds = [given.seed for run in (play(), play(seed=6)) for given in run.echo.fits]
+    assert len(set(seeds)) == 8
+
+
+def test_a_cold_chain_never_and_a_warm_one_always_goes_on_from_the_model_before(play):
+    cold = play(num_generations=3)
+    assert [given.init for given in cold.echo.fits] == [None] * 3
+    first = play(num_generations=2, warm_start=True)  # interrupted, and then taken up again
+    run = play(warm_start=True)
+    models = [run.folder(g, "model") for g in range(4)]
+    assert [given.init for given in (*first.echo.fits, *run.echo.fits)] == [models[0], *models[1:3]]
+    assert models[0] == cold.folder(0, "model")
+    assert models[1] != cold.folder(1, "model")
+
+
+def test_samples_are_scored_against_held_out_images_and_what_they_were_trained_on(play):
+    metrics = c.MetricsConfig(
+        feature_space="echo:pixels",
+        num_images=N,
+        scores=["frechet", "manifold", "copying"],
+        references=["heldout", "real_train", "training"],
+    )
+    run = play(metrics=metrics, mixing=c.BlendConfig(synthetic_ratio=0.5), num_generations=3)
+    heldout, train = (echo.features(pool.images) for pool in (run.real.heldout, run.real.train))
+    for row, pool, given in zip(run.rows, run.samples, run.echo.fits, strict=True):
+        subject, training = echo.features(pool.images[:N]), echo.features(given.images)
+        expected = scores.score(subject, heldout[:N], metrics, training=training)
+        expected += scores.score(subject, train[:N], metrics, reference="real_train", families=scores.COMPARISONS)
+        expected += scores.score(train[:N], heldout[:N], metrics, subject="real_train")
+        got = {ledger.score_key(s): s for s in row.scores}
+        assert len(got) == len(row.scores)
+        for score in expected:
+            found = got[ledger.score_key(score)]
+            assert found["value"] == pytest.approx(score["value"], rel=1e-6), score
+            assert found.get("num_training") == score.get("num_training")
+
+
+def test_as_many_samples_as_asked_for_or_else_as_real_images(play):
+    assert [len(pool) for pool in play(num_generations=2).samples] == [20, 20]
+    assert [len(pool) for pool in play(num_generations=2, num_samples=27).samples] == [27, 27]
+    assert [len(pool) for pool in play(num_generations=2, num_samples=16, mixing=POLICIES["blend"]).samples] == [16, 16]
+
+
+def test_a_chain_taken_up_again_makes_only_what_is_missing_and_ends_the_same(play):
+    begun = play(num_generations=2)
+    longer = play()
+    assert [len(part.echo.fits) for part in (begun, longer)] == [2, 2]
+    assert longer.rows[:2] == begun.rows
+    said = [("from the store" in line) for line in longer.said]
+    assert said == [True, True, False, False]
+    apart = play(store_dir=longer.config.store_dir + "-of-its-own", name="apart")
+    assert len(apart.echo.fits) == 4
+    assert [row.artifacts for row in apart.rows] == [row.artifacts for row in longer.rows]
+    assert [row.scores for row in apart.rows] == [row.scores for row in longer.rows]
+
+
+def test_a_generation_of_which_one_stage_was_made_is_not_called_stored(play):
+    metrics = small(Path("unused")).metrics
+    first = play(num_generations=1)
+    again = play(num_generations=1, metrics=replace(metrics, k=2))
+    assert not again.echo.fits and again.rows[0].artifacts["train"] == first.rows[0].artifacts["train"]
+    assert len(again.said) == 1 and "from the store" not in again.said[0]
+
+
+def test_the_ledger_names_the_results_of_each_generation(play):
+    run = play(num_generations=3, data=WITH_RESERVE)
+    store = Store(Path(run.config.store_dir))
+    for generation, (row, given) in enumerate(zip(run.rows, run.echo.fits, strict=True)):
+        assert row.generation == generation
+        assert {name: row.artifacts[name].split("/")[0] for name in ("real", "train", "sample", "score")} == {
+            name: name for name in ("real", "train", "sample", "score")
+        }
+        assert Pool.load(run.folder(generation, "real") / "train").id == run.real.train.id
+        assert row.train == {"num_steps": given.config.training.num_steps}
+        assert row.sample["num_images"] == 23
+        assert row.wall_seconds < 60
+        assert row.config == to_dict(run.config) and row.chain == chain_id(run.config)
+    assert store.root == run.folder(0, "real").parents[2]
+
+
+def test_a_store_that_is_given_stands_in_for_the_one_that_is_named(tmp_path, monkeypatch):
+    Echo(monkeypatch)
+    config = small(tmp_path, num_generations=1)
+    given = Store(tmp_path / "given")
+    directory = run_chain(config, Memo(), store=given)
+    assert directory == tmp_path / "echo" / chain_id(config)
+    assert not Path(config.store_dir).exists()
+    assert (given.root / ledger.read(directory / ledger.FILENAME)[0].artifacts["score"]).is_dir()
+
+
+def test_whoever_watches_is_told_where_the_chain_is(tmp_path, monkeypatch):
+    places: list[str] = []
+    console, config = Memo(), small(tmp_path, num_generations=2)
+
+    class Watched(Echo):
+        def fit(self, *arguments: Any, **given: Any) -> dict[str, Any]:
+            places.append(console.where)
+            return super().fit(*arguments, **given)
+
+    Watched(monkeypatch)
+    run_chain(config, console)
+    assert places == [f"{chain_id(config)} · generation {g}" for g in range(2)]
+    assert [f"generation {g}:" in line for g, line in enumerate(console.lines)] == [True, True]
+
+
+class Told:
+    """A tracker that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[Any, ...]] = []
+        self.generations: list[tuple[Row, np.ndarray]] = []
+
+    @contextmanager
+    def mirror(self, *arguments: Any) -> Any:
+        self.opened.append(arguments)
+        yield self
+
+    def log_generation(self, row: Row, probes: np.ndarray) -> None:
+        self.generations.append((row, probes))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_only_the_first_of_several_processes_records_and_mirrors(first, tmp_path, monkeypatch):
+    told, settings = Told(), c.TrackingConfig(project="mine")
+    Echo(monkeypatch)
+    monkeypatch.setattr(tracking, "mirror", told.mirror)
+    monkeypatch.setattr(distributed, "is_first", lambda: first)
+    config = small(tmp_path, num_generations=2, tracking=settings)
+    directory = run_chain(config, Memo())
+    whose = settings if first else c.TrackingConfig()
+    assert told.opened == [(whose, chain_id(config), "echo", to_dict(config), directory)]
+    assert [row.generation for row, _ in told.generations] == [0, 1]
+    for row, probes in told.generations:
+        stored = np.load(Path(row.store_dir) / row.artifacts["probes"], allow_pickle=False)
+        np.testing.assert_array_equal(probes, stored)
+    assert (directory / ledger.FILENAME).exists() == first
+    assert (directory / "probes").exists() == first
+    if first:
+        assert ledger.read(directory / ledger.FILENAME) == [row for row, _ in told.generations]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        (
+            {"mixing": c.FreshConfig(synthetic_ratio=0.0)},
+            "generation 1 needs fresh real images 0…19, and the reserve has 0",
+        ),
+        ({"mixing": c.AugmentConfig(synthetic_per_real=[1.0, 1.0, 1.1])}, "generation 3 needs 22 images"),
+        ({"mixing": c.CustomConfig(function="nowhere:policy")}, r"mixing\.function"),
+        ({"runtime": c.RuntimeConfig(device="cuda:99")}, r"runtime\.device"),
+    ],
+)
+def test_what_a_later_generation_will_lack_is_said_before_the_first_one_trains(changes, error, tmp_path, monkeypatch):
+    stand_in = Echo(monkeypatch)
+    if "runtime" in changes:
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(BenchError, match=error):
+        run_chain(small(tmp_path, **changes), Memo())
+    assert not stand_in.fits
+
+
+def test_what_needs_no_data_is_checked_before_the_data_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop.stages, "real_data", lambda *_: pytest.fail("read the data"))
+    base = small(tmp_path)
+    absent = replace(base.metrics, feature_space="efficientnet_lite0", weights=str(tmp_path / "nowhere.pt"))
+    with pytest.raises(BenchError, match=r"nowhere\.pt"):
+        run_chain(replace(base, metrics=absent), Memo())
+    narrow = replace(base.generator, unet=c.UNetConfig([8, 8, 8, 8, 8], [False] * 5, layers_per_block=1))
+    with pytest.raises(ConfigError, match=r"generator\.unet\.channels"):
+        run_chain(replace(base, generator=narrow), Memo())
+    (tmp_path / "a-file").write_text("")
+    with pytest.raises(ConfigError, match=r"output_dir=.*cannot be written to"):
+        run_chain(replace(base, output_dir=str(tmp_path / "a-file")), Memo())
+
+
+def test_a_chain_begins_with_real_images_and_nothing_else(tmp_path):
+    config = replace(small(tmp_path), data=c.NpzConfig(path="unread.npz", num_train=None, num_heldout=24), seed=9)
+    pools = [load_real(replace(WITH_RESERVE, num_train=n)).train for n in (N, N - 1)]
+    reserve = pools[1]
+    with_reserve = begin(config, RealData(pools[0], pools[1], reserve))
+    assert with_reserve == History(0, PoolRef.of(pools[0], -1), PoolRef.of(reserve, -1), (), budget=N, seed=9)
+    assert begin(config, RealData(pools[0], pools[1], None)).reserve is None
+    with pytest.raises(ConfigError, match=r"metrics\.num_images=16: the floor needs as many real images: 15"):
+        begin(config, RealData(pools[1], pools[0], None))
+
+
+# --------------------------------------------------------------------------------------------- with real networks
 
 
 def test_a_chain_records_what_is_needed_to_cite_it(tiny, tmp_path):
@@ -104,30 +421,94 @@ def test_what_cannot_work_is_said_before_training(tiny, tmp_path):
     assert not list((tmp_path / "outputs" / "store").glob("train/*/*"))
 
 
+# ------------------------------------------------------------------------------------------------------------ audit
+
+
 @pytest.fixture
-def finished(tiny) -> tuple[Path, list[Row]]:
-    directory = run_chain(composed(*tiny, "num_generations=3", "mixing.synthetic_ratio=0.5"), Console())
-    return directory, ledger.read(directory / "ledger.jsonl")
+def finished(play) -> tuple[Path, list[Row]]:
+    run = play(num_generations=3, mixing=c.BlendConfig(synthetic_ratio=0.5), seed=0)
+    return Path(run.config.output_dir) / "echo" / run.rows[0].chain, run.rows
 
 
-def test_audit_recounts_every_policy(tiny, tmp_path, capsys):
-    overrides = [*tiny, "num_generations=3", "num_samples=24", "data.num_reserve=40", "name=audited"]
-    for mixing in ("replace", "blend", "augment", "accumulate", "accumulate_subsample", "window", "fresh"):
-        run(*overrides, f"mixing={mixing}")
-    assert audit.main([str(tmp_path / "outputs" / "audited")]) == 0
-    assert "7 chains, 21 generations audited: 0 mismatches" in capsys.readouterr().out
+def test_audit_recounts_every_policy(play, tmp_path, capsys):
+    for policy in POLICIES.values():
+        play(mixing=policy, data=WITH_RESERVE, num_samples=22)
+    assert audit.main([str(tmp_path / "echo")]) == 0
+    assert "8 chains, 32 generations audited: 0 mismatches" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("key", ["synthetic_ratio", "num_real", "num_synthetic", "num_distinct", "num_fresh"])
+def test_audit_has_nothing_to_say_of_an_empty_folder(tmp_path, capsys):
+    assert audit.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("error:")
+
+
+def change_records(pool: Path, **columns: Any) -> None:
+    """Rewrites the records of a stored pool; each column: a function of the one that is there."""
+    with np.load(pool / "records.npz", allow_pickle=False) as stored:
+        records = {name: stored[name] for name in stored}
+    np.savez(
+        pool / "records.npz", allow_pickle=False, **records | {k: change(records[k]) for k, change in columns.items()}
+    )
+
+
+def audited(directory: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    assert audit.main([str(directory)]) == 1
+    return capsys.readouterr().out
+
+
+def test_audit_counts_from_the_records_of_the_images(finished, capsys):
+    directory, rows = finished
+    change_records(samples_folder(rows[0]), generation=lambda births: np.full_like(births, REAL))
+    said = audited(directory, capsys)
+    assert "generation 1: num_real is 10 in the ledger and 20 by recount" in said
+    assert "generation 1: per_generation is {'-1': 10, '0': 10} in the ledger and {'-1': 20} by recount" in said
+    assert "generation 2: num_real" not in said
+
+
+@pytest.mark.parametrize("birth", [1, 2])
+def test_audit_notices_images_of_the_own_and_of_a_later_generation(finished, birth, capsys):
+    directory, rows = finished
+    change_records(samples_folder(rows[0]), generation=lambda births: np.full_like(births, birth))
+    assert "generation 1: trained on images of its own or of a later generation" in audited(directory, capsys)
+
+
+def test_audit_notices_held_out_images_under_their_names(finished, capsys):
+    directory, rows = finished
+    real = Path(rows[0].store_dir) / rows[0].artifacts["real"]
+    trained = Pool.load(real / "train").records.source_id
+    change_records(real / "heldout", source_id=lambda names: np.concatenate([trained[:1], names[1:]]))
+    said = audited(directory, capsys)
+    assert f"generation 0: trained on 1 held-out images, among them {str(trained[0])!r}" in said
+
+
+def test_audit_goes_on_after_a_generation_that_cannot_be_read(finished, capsys):
+    directory, rows = finished
+    (Path(rows[1].store_dir) / rows[1].artifacts["train"] / "composition.npz").unlink()
+    said = audited(directory, capsys)
+    assert "generation 1: cannot be audited" in said
+    assert "generation 2: trained on 10 images of a pool that this chain did not make" in said
+
+
+def samples_folder(row: Row) -> Path:
+    return Path(row.store_dir) / row.artifacts["samples"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("synthetic_ratio", "num_real", "num_synthetic", "num_distinct", "num_fresh"),
+        *("synthetic_per_real", "real_retained", "per_generation"),
+    ],
+)
 def test_audit_notices_a_wrong_number(finished, key, capsys):
     directory, _ = finished
     lines = (directory / "ledger.jsonl").read_text().splitlines()
     row = json.loads(lines[1])
-    row["composition"][key] = 0.51
+    row["composition"][key] = {"-1": 20} if key == "per_generation" else 0.51
     lines[1] = json.dumps(row)
     (directory / "ledger.jsonl").write_text("\n".join(lines) + "\n")
     assert audit.main([str(directory)]) == 1
-    assert f"generation 1: {key} is 0.51" in capsys.readouterr().out
+    assert f"generation 1: {key} is {row['composition'][key]}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -161,7 +542,7 @@ def test_audit_notices_held_out_images_in_a_training_set(finished, capsys):
     (folder / "composition.json").write_text(json.dumps(about))
     assert Composition.load(folder).id != composition.id
     assert audit.main([str(directory)]) == 1
-    assert "generation 2: trained on 12 images of the held-out pool" in capsys.readouterr().out
+    assert "generation 2: trained on 10 images of the held-out pool" in capsys.readouterr().out
 
 
 def test_a_wrong_value_of_a_sweep_is_named_before_the_first_chain(tmp_path):

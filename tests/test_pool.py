@@ -90,6 +90,77 @@ def test_nothing_on_disk_is_a_pickle(tmp_path):
     assert json.loads((tmp_path / "pool.json").read_text())["num_images"] == 5
 
 
+def test_a_pool_keeps_its_notes_and_its_id_through_the_disk(tmp_path):
+    plain = pool()
+    before = Pool(plain.images, plain.records, plain.label_names, {"num_enlarged": 2})
+    before.save(tmp_path)
+    after = Pool.load(tmp_path)
+    assert after.notes == {"num_enlarged": 2}
+    assert Pool(np.array(after.images), after.records).id == before.id  # computed anew
+    assert after.records.columns().keys() == before.records.columns().keys()
+    assert (after.resolution, len(after)) == (8, 5)
+    assert json.loads((tmp_path / "pool.json").read_text())["id"] == before.id
+
+
+def test_records_say_what_they_are():
+    real, made = Records.real(["a", "b"], {"class": [3, -1]}), Records.synthetic(2, np.array([7, 9]))
+    assert {name: column.tolist() for name, column in real.columns().items()} == {
+        "generation": [-1, -1],
+        "seed": [-1, -1],
+        "source_id": ["a", "b"],
+        "label:class": [3, -1],
+    }
+    assert {name: column.tolist() for name, column in made.columns().items()} == {
+        "generation": [2, 2],
+        "seed": [7, 9],
+        "source_id": ["", ""],
+    }
+    assert [column.dtype for column in made.columns().values()][:2] == [np.int32, np.int64]
+    assert Records.synthetic(0, np.array([2**62])).seed[0] == 2**62
+
+
+def test_a_part_of_a_pool_has_the_images_records_and_labels_of_its_rows():
+    whole = pool()
+    part = whole.take(np.array([4, 0, 4]))
+    np.testing.assert_array_equal(part.images, whole.images[[4, 0, 4]])
+    assert part.records.source_id.tolist() == ["image_4.jpg", "image_0.jpg", "image_4.jpg"]
+    assert part.records.labels["class"].tolist() == [4, 0, 4]
+    assert part.records.seed.tolist() == [-1] * 3 and part.records.generation.tolist() == [REAL] * 3
+    assert part.label_names == whole.label_names
+
+
+def test_the_id_sees_labels_seeds_births_and_images_far_down():
+    base = Records.synthetic(0, np.arange(1030))
+    images = np.zeros((1030, 3, 1, 1), np.uint8)
+    last = images.copy()
+    last[1029] = 1
+    swapped = images.copy()
+    swapped[3] = 1
+    named = {"class": np.zeros(1030, np.int64)}
+    pools = [
+        Pool(images, base),
+        Pool(last, base),
+        Pool(swapped, base),
+        Pool(images, Records.synthetic(1, np.arange(1030))),
+        Pool(images, Records.synthetic(0, np.arange(1, 1031))),
+        Pool(images, Records(base.generation, base.seed, base.source_id, named)),
+        Pool(images, Records(base.generation, base.seed, base.source_id, {"class": np.ones(1030, np.int64)})),
+        Pool(images, Records(base.generation, base.seed, base.source_id, {"colour": named["class"]})),
+    ]
+    assert len({p.id for p in pools}) == len(pools)
+    shapes = [
+        Pool(np.zeros((n, 3, side, side), np.uint8), Records.real([str(i) for i in range(n)]))
+        for n, side in ((4, 1), (1, 2))
+    ]
+    assert shapes[0].id != shapes[1].id
+
+
+def test_names_are_told_apart_wherever_they_end():
+    images = np.zeros((2, 3, 2, 2), np.uint8)
+    assert Pool(images, Records.real(["a", "bc"])).id != Pool(images, Records.real(["ab", "c"])).id
+    assert Pool(images, Records.real(["a", "b"])).id == Pool(images, Records.real(np.array(["a", "b"], "<U9"))).id
+
+
 @given(
     a=st.tuples(st.integers(0, 99), st.integers(0, 9), st.sampled_from(["train", "sample"]), st.integers(0, 99999)),
     b=st.tuples(st.integers(0, 99), st.integers(0, 9), st.sampled_from(["train", "sample"]), st.integers(0, 99999)),
@@ -102,6 +173,15 @@ def test_seeds_are_equal_exactly_for_equal_draws(a, b):
 def test_the_seed_scheme_is_frozen():
     """Changing it changes every number of every protocol."""
     assert derive_seed(0, 0, "train") == derive_seed(0, 0, "train", 0) == 3621952930635735161
+    assert derive_seed(1, 2, "sample", 3) == 4213876244655510854
+
+
+def test_no_two_arguments_of_a_seed_can_stand_for_each_other():
+    numbers = range(5)
+    seeds = {derive_seed(a, b, stage, i) for a in numbers for b in numbers for stage in ("x", "y") for i in numbers}
+    assert len(seeds) == 250
+    assert derive_seed(1, 11, "x") != derive_seed(11, 1, "x") != derive_seed(1, 1, "x", 1)
+    assert any(seed >= 2**62 for seed in seeds) and any(seed < 2**62 for seed in seeds)  # all 63 bits are used
 
 
 def test_gathered_is_the_concatenation():

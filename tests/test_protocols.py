@@ -6,9 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from echo import small
+from hydra.core.global_hydra import GlobalHydra
 from shrunk import TINY, composed
 
+from bench import config as c
 from bench import ledger, protocols
+from bench.config import Config, ProtocolConfig
 from bench.console import Console
 from bench.errors import ConfigError
 from bench.loop import run_chain
@@ -80,6 +84,117 @@ def test_an_unknown_protocol_is_named():
 @pytest.mark.parametrize("override", ["mixing.synthetic_ratio=0.9", "seed=2", "runtime.device=cpu", "tracking=wandb"])
 def test_free_and_local_keys_may_be_set(override):
     protocols.check(composed("protocol=collapse_v1_flowers", override))
+
+
+# --------------------------------------------------------------------------------- against a protocol of the test's own
+
+
+FREE = {"seed": [5, 6], "mixing.synthetic_ratio": [], "metrics.k": [3]}
+
+
+def of_protocol(**changes: object) -> Config:
+    protocol = ProtocolConfig(name="ours", version=2, free=dict(FREE))
+    return small(Path("unused"), **{"protocol": protocol, **changes})
+
+
+@pytest.fixture
+def ours(monkeypatch) -> None:
+    monkeypatch.setattr(protocols, "compose_protocol", lambda file: of_protocol() if file == "ours" else None)
+
+
+def loose() -> ProtocolConfig:
+    return ProtocolConfig(name="ours", version=2, free=dict(FREE), strict=False)
+
+
+METRICS = small(Path("unused")).metrics
+
+
+@pytest.mark.parametrize(
+    ("changes", "deviations"),
+    [
+        ({}, {}),
+        ({"seed": 6}, {}),
+        ({"seed": 7}, {"seed": [5, 7]}),
+        ({"mixing": c.BlendConfig(synthetic_ratio=0.123)}, {}),  # any
+        ({"metrics": c.MetricsConfig(**{**vars(METRICS), "k": 4})}, {"metrics.k": [3, 4]}),
+        (
+            {"metrics": c.MetricsConfig(**{**vars(METRICS), "scores": ["frechet"]})},
+            {"metrics.scores": [["frechet", "manifold"], ["frechet"]]},
+        ),
+        ({"num_generations": 3}, {"num_generations": [4, 3]}),
+        ({"num_probes": 9, "output_dir": "elsewhere"}, {}),
+        (
+            {"mixing": c.ReplaceConfig(num_images=9)},
+            {
+                "mixing.policy": ["blend", "replace"],
+                "mixing.num_images": [None, 9],
+                "mixing.real_part": ["redrawn", None],
+            },
+        ),
+        ({"seed": 9, "warm_start": True}, {"seed": [5, 9], "warm_start": [False, True]}),
+    ],
+)
+def test_deviations_are_refused_or_recorded_as_wanted_and_got(changes, deviations, ours):
+    allowed = of_protocol(**changes, protocol=loose())
+    allowed.protocol.deviations = {"of": ["an", "earlier check"]}
+    protocols.check(allowed)
+    assert {k: v for k, v in allowed.protocol.deviations.items() if k != "mixing.synthetic_ratio"} == deviations
+    strict = of_protocol(**changes)
+    if not deviations:
+        protocols.check(strict)
+        assert strict.protocol.deviations == {}
+        return
+    first = min(deviations)
+    with pytest.raises(ConfigError, match=f"protocol ours v2 allows .*{deviations[first][0]}") as error:
+        protocols.check(strict)
+    assert (error.value.key, error.value.value) == (first, deviations[first][1])
+    assert strict.protocol.deviations == {}
+
+
+def test_a_chain_of_no_protocol_is_not_checked(ours):
+    config = small(Path("unused"), seed=99)
+    protocols.check(config)
+    assert config.protocol == ProtocolConfig()
+
+
+@pytest.mark.parametrize("free", [{}, {**FREE, "seed": [5, 6, 7]}, {**FREE, "warm_start": []}])
+def test_the_free_keys_are_the_protocols_own_even_where_deviations_are_allowed(free, ours):
+    protocol = ProtocolConfig(name="ours", version=2, free=free, strict=False)
+    with pytest.raises(ConfigError, match="the protocol's own"):
+        protocols.check(of_protocol(protocol=protocol))
+    with pytest.raises(ConfigError, match="the protocol's own"):
+        protocols.check(of_protocol(protocol=ProtocolConfig(name="ours", version=3, free=dict(FREE), strict=False)))
+
+
+def test_the_fingerprint_sees_free_keys_and_length_and_not_how_strictly_a_run_takes_them():
+    base = protocols.fingerprint(of_protocol())
+    deviating = of_protocol(protocol=loose())
+    deviating.protocol.deviations = {"seed": [5, 9]}
+    assert protocols.fingerprint(deviating) == base
+    assert protocols.fingerprint(of_protocol(num_probes=9)) == base
+    others = [
+        of_protocol(num_generations=3),
+        of_protocol(seed=6),
+        of_protocol(protocol=ProtocolConfig(name="ours", version=3, free=dict(FREE))),
+        of_protocol(protocol=ProtocolConfig(name="ours", version=2, free={**FREE, "seed": [5]})),
+        of_protocol(protocol=ProtocolConfig(name="theirs", version=2, free=dict(FREE))),
+    ]
+    assert len({base, *map(protocols.fingerprint, others)}) == 6
+
+
+def test_nested_values_are_flattened_and_empty_ones_kept():
+    tree = {"a": {"b": 1, "c": {"d": [2]}}, "e": {}, "f": None}
+    assert protocols.flatten(tree) == {"a.b": 1, "a.c.d": [2], "e": {}, "f": None}
+
+
+def test_composing_leaves_a_running_app_as_it_was(monkeypatch):
+    running = object()
+    monkeypatch.setattr(GlobalHydra.instance(), "hydra", running)
+    composed(*TINY)
+    assert GlobalHydra.instance().hydra is running
+    with pytest.raises(Exception, match="nonsense"):
+        composed("nonsense=1")
+    assert GlobalHydra.instance().hydra is running
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -1,17 +1,20 @@
 """What `resolve` sets for the process."""
 
 import contextlib
+import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+from bench import distributed
 from bench.config import RuntimeConfig
 from bench.errors import ConfigError
-from bench.runtime import resolve
+from bench.runtime import Runtime, free_memory, has_bf16, has_int8, resolve
 
 FAULTS = """
 import resource, torch
@@ -58,3 +61,140 @@ def test_graphs_are_of_compiled_code(monkeypatch: pytest.MonkeyPatch):
         with pytest.raises(ConfigError, match=r"runtime\.cuda_graphs=True: .*runtime\.compile is false"):
             resolve(RuntimeConfig(device="cuda", compile=False, cuda_graphs=True))
         assert resolve(RuntimeConfig(device="cuda", cuda_graphs=True)).cuda_graphs
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[tuple[int, int] | None], None]]:
+    """gpu(capability): a machine with such a CUDA device; None: with none."""
+
+    def pretend(capability: tuple[int, int] | None) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: capability is not None)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device}")
+
+    threads = torch.get_num_threads()
+    with restored_tf32():
+        yield pretend
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def system_file(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """system_file(path, text): what is read there."""
+    texts: dict[str, str] = {}
+    real = Path.read_text
+
+    def read_text(self: Path, *args: object, **kw: object) -> str:
+        return texts[str(self)] if str(self) in texts else real(self, *args, **kw)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    return texts.__setitem__
+
+
+def cpu_of(monkeypatch: pytest.MonkeyPatch, system_file: Callable[[str, str], None], capability: str, flags: str):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    system_file("/proc/cpuinfo", f"processor : 0\nflags : fpu sse {flags}\nbugs : none\n\nprocessor : 1\nflags : x\n")
+
+
+def test_auto_takes_cuda_where_there_is_one_and_a_name_is_a_demand(gpu: Callable[..., None], caplog):
+    caplog.set_level("INFO")
+    gpu(None)
+    assert resolve(RuntimeConfig()).device == torch.device("cpu")
+    assert "runtime.device=auto: using cpu" in caplog.text
+    for name in ("cuda", "cuda:1"):
+        with pytest.raises(ConfigError, match=rf"runtime\.device='{name}': there is no CUDA device"):
+            resolve(RuntimeConfig(device=name))
+    gpu((8, 0))
+    assert resolve(RuntimeConfig()).device == torch.device("cuda")
+    assert resolve(RuntimeConfig(device="cpu")).device == torch.device("cpu")
+    assert resolve(RuntimeConfig(device="cuda:1")).device == torch.device("cuda:1")
+
+
+def test_each_process_of_a_node_takes_a_device_of_its_own(gpu: Callable[..., None], monkeypatch: pytest.MonkeyPatch):
+    gpu((8, 0))
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert resolve(RuntimeConfig()).device.index is None, "a process that is alone takes the one that torch takes"
+    monkeypatch.setattr(distributed, "world_size", lambda: 4)
+    for name, index in (("auto", 3), ("cuda", 3), ("cuda:1", 1), ("cpu", None)):
+        assert resolve(RuntimeConfig(device=name)).device.index == index, name
+
+
+def test_compiled_is_what_runs_on_cuda_unless_said(gpu: Callable[..., None]):
+    gpu((8, 0))
+    for device, asked, expected in (
+        ("cpu", None, False),
+        ("cuda", None, True),
+        ("cpu", True, True),
+        ("cuda", False, False),
+    ):
+        runtime = resolve(RuntimeConfig(device=device, compile=asked))
+        assert (runtime.compile, runtime.cuda_graphs) == (expected, False)
+
+
+def test_precision(gpu: Callable[..., None], system_file: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch):
+    gpu((9, 0))
+    machines = (("AVX512", "avx512_bf16"), ("AVX512", "avx512bf16x"), ("AVX2", "avx512_bf16"))
+    for (capability, flags), expected in zip(machines, ("bf16", "fp32", "fp32"), strict=True):
+        cpu_of(monkeypatch, system_file, capability, flags)
+        assert resolve(RuntimeConfig(device="cpu")).precision == expected
+        for asked in ("fp32", "bf16"):
+            assert resolve(RuntimeConfig(device="cpu", precision=asked)).precision == asked
+    for capability, expected in (((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "fp32")):
+        gpu(capability)
+        assert resolve(RuntimeConfig(device="cuda")).precision == expected
+        assert has_bf16(torch.device("cuda")) == (expected == "bf16")
+    assert resolve(RuntimeConfig(device="cuda", precision="fp32")).autocast is None
+
+
+def test_int8_is_looked_for_on_the_cpu_alone(system_file: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    for capability, flags, expected in (
+        ("AVX512", "avx512_vnni", True),
+        ("AVX512", "avx512_bf16", False),
+        ("AVX2", "avx512_vnni", False),
+    ):
+        cpu_of(monkeypatch, system_file, capability, flags)
+        assert has_int8(torch.device("cpu")) == expected
+    cpu_of(monkeypatch, system_file, "AVX512", "avx512_vnni")
+    assert not has_int8(torch.device("cuda"))
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert not has_int8(torch.device("cpu"))
+
+
+def test_fast_products_on_cuda(gpu: Callable[..., None]):
+    gpu((8, 0))
+    for device, expected in (("cpu", False), ("cuda", True)):
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = False
+        resolve(RuntimeConfig(device=device))
+        flags = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
+        assert flags == (expected,) * 3
+
+
+def test_facts_are_those_of_the_machine(gpu: Callable[..., None]):
+    gpu((9, 0))
+    runtime = resolve(RuntimeConfig(device="cpu", precision="fp32", num_threads=1))
+    facts = runtime.facts()
+    assert (facts["device"], facts["precision"], facts["num_threads"]) == ("cpu", "fp32", 1)
+    assert facts["processor"] in (platform.processor(), platform.machine()) and facts["processor"]
+    assert (facts["compile"], facts["cuda_graphs"]) == (False, False)
+    resolve(RuntimeConfig(device="cpu", num_threads=2))
+    assert runtime.facts()["num_threads"] == 2
+    resolve(RuntimeConfig(device="cpu"))
+    assert runtime.facts()["num_threads"] == 2, "null leaves them as they are"
+    there = Runtime(torch.device("cuda"), torch.bfloat16, True, True).facts()
+    assert (there["device"], there["precision"]) == ("GPU cuda", "bf16")
+    assert (there["compile"], there["cuda_graphs"]) == (True, True)
+
+
+def test_free_memory_of_a_cuda_device_counts_what_torch_keeps_unused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 5000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 300)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 100)
+    assert free_memory(torch.device("cuda")) == 1000 + 300 - 100
+
+
+def test_free_memory_of_the_cpu_is_what_linux_estimates(system_file: Callable[[str, str], None]):
+    system_file("/proc/meminfo", "MemTotal:  900 kB\nMemFree:  20 kB\nMemAvailable:  70 kB\nCached: 10 kB\n")
+    assert free_memory(torch.device("cpu")) == 70 * 1024
+    system_file("/proc/meminfo", "MemTotal:  900 kB\n")
+    assert free_memory(torch.device("cpu")) == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -7,7 +7,14 @@ import pytest
 from PIL import Image
 
 from bench import score
+from bench.config import MetricsConfig
 from bench.errors import DataError
+from bench.metrics import scores
+from bench.metrics.copying import copying_scores
+from bench.metrics.diversity import entropy_estimate, vendi_score
+from bench.metrics.frechet import frechet_distance
+from bench.metrics.kernel import kernel_distance
+from bench.metrics.manifold import manifold_scores
 from bench.pool import Pool, Records
 
 
@@ -134,3 +141,259 @@ def test_help_does_not_wait_for_torch():
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0 and "--feature-space" in result.stdout
     assert "torch" not in {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+
+
+# ---- which images reach which side: in a feature space where a picture is its own features
+
+PLAIN_SPACE = """
+import torch
+
+class Corners(torch.nn.Module):
+    dimension, input_size = 12, 16
+
+    def forward(self, images):
+        return images[:, :, ::8, ::8].flatten(1).float()
+
+def make_extractor(weights):
+    return Corners()
+"""
+
+
+def features_of(images: np.ndarray) -> np.ndarray:
+    return images[:, :, ::8, ::8].reshape(len(images), -1).astype(np.float32)
+
+
+def rows_of(features: np.ndarray) -> set[bytes]:
+    return {row.tobytes() for row in features}
+
+
+@pytest.fixture
+def plain(tmp_path, monkeypatch) -> list[str]:
+    name = f"plain_space_{abs(hash(tmp_path))}"
+    (tmp_path / f"{name}.py").write_text(PLAIN_SPACE)
+    monkeypatch.syspath_prepend(tmp_path)
+    return ["--feature-space", f"{name}:make_extractor"]
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[dict]:
+    """What is scored, call by call: the two sides and all that goes with them."""
+    seen: list[dict] = []
+    true_score = scores.score
+
+    def spied(subject_features, reference_features, config, **others):
+        seen.append({"a": subject_features, "b": reference_features, "config": config, **others})
+        return true_score(subject_features, reference_features, config, **others)
+
+    monkeypatch.setattr(scores, "score", spied)
+    return seen
+
+
+def saved(folder, name: str, images: np.ndarray, **others: np.ndarray) -> str:
+    path = folder / f"{name}.npz"
+    np.savez(path, images=images, **others)
+    return str(path)
+
+
+def test_scores_are_those_of_the_sets_as_they_are_named(tmp_path, plain, capsys):
+    sets = {name: pictures(n, seed) for seed, (name, n) in enumerate({"real": 40, "fake": 40, "train": 55}.items())}
+    paths = [part for name, images in sets.items() for part in (f"--{name}", saved(tmp_path, name, images))]
+    families = ["--scores", "frechet", "kernel", "manifold", "diversity", "copying", "--k", "2", "--json"]
+    result = json.loads(run(capsys, *paths, *plain, *families)[1])
+    real, fake, train = (features_of(images) for images in sets.values())
+    copying = copying_scores(fake, real, train)
+    wanted = {
+        "fid": frechet_distance(fake, real),
+        "kid": kernel_distance(fake, real, 100, 20).mean,
+        **vars(manifold_scores(fake, real, 2)),
+        "vendi": vendi_score(fake),
+        "entropy": entropy_estimate(fake, 2),
+        "nn_distance_training": copying.nn_distance_training,
+        "nn_distance_heldout": copying.nn_distance_heldout,
+        "authenticity": copying.authenticity,
+    }
+    found = {row["metric"]: row["value"] for row in result["rows"] if row["subject"] == "fake"}
+    assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=1e-6)
+    assert found["precision"] != found["recall"]
+    assert (result["num_real"], result["num_fake"], result["seed"]) == (40, 40, 0)
+    assert {name: result[name] for name in ("real", "fake", "train")} == dict(
+        zip(("real", "fake", "train"), paths[1::2], strict=True)
+    )
+    assert len(result["feature_space"]["source_sha256"]) == 64
+
+
+def test_the_floor_is_real_and_disjoint_and_the_control_a_deal_of_both(tmp_path, plain, calls, capsys):
+    sets = {"real": pictures(70), "fake": pictures(30, 1), "train": pictures(20, 2)}
+    paths = [part for name, images in sets.items() for part in (f"--{name}", saved(tmp_path, name, images))]
+    assert run(capsys, *paths, *plain, "--resamples", "3")[0] == 0
+    real, fake, train = (rows_of(features_of(images)) for images in sets.values())
+    main, floor, control = calls
+    assert (main["subject"], floor["subject"], control["subject"]) == ("fake", "real", "shuffled")
+    assert rows_of(main["a"]) == fake and rows_of(main["b"]) <= real and rows_of(main["training"]) == train
+    assert len(main["a"]) == len(main["b"]) == len(rows_of(main["b"])) == 30
+    assert main["config"].num_resamples == 3 and main["config"].num_images == 30
+    assert len(floor["a"]) == len(floor["b"]) == 30
+    assert rows_of(floor["a"]) | rows_of(floor["b"]) <= real and not rows_of(floor["a"]) & rows_of(floor["b"])
+    assert rows_of(floor["b"]) == rows_of(main["b"])  # what the fakes are scored against
+    assert rows_of(control["a"]) | rows_of(control["b"]) == rows_of(main["a"]) | rows_of(main["b"])
+    assert rows_of(control["a"]) & fake and rows_of(control["b"]) & fake
+    assert set(floor["families"]) == {"frechet", "kernel", "manifold", "diversity"}
+    assert set(control["families"]) == {"frechet", "kernel", "manifold"}
+
+
+def test_the_floor_is_of_halves_or_absent_where_real_images_are_few(tmp_path, plain, calls, capsys):
+    paths = ["--fake", saved(tmp_path, "fake", pictures(30, 1)), *plain, "--scores", "manifold"]
+    code, out, _ = run(capsys, "--real", saved(tmp_path, "real", pictures(31)), *paths)
+    assert code == 0 and [call["subject"] for call in calls] == ["fake", "real", "shuffled"]
+    assert len(calls[1]["a"]) == len(calls[1]["b"]) == 15 and not rows_of(calls[1]["a"]) & rows_of(calls[1]["b"])
+    assert "floor at N = 15 only: 31 real images, split in two" in out
+    calls.clear()
+    out = run(capsys, "--real", saved(tmp_path, "few", pictures(7)), *paths)[1]
+    assert [call["subject"] for call in calls] == ["fake", "shuffled"] and "no floor" in out
+    calls.clear()
+    out = run(capsys, "--real", saved(tmp_path, "enough", pictures(8)), *paths)[1]
+    assert [call["subject"] for call in calls] == ["fake", "real", "shuffled"] and "floor at N = 4 only" in out
+
+
+def test_images_are_drawn_with_the_seed_and_from_all_of_each_set(tmp_path, plain, calls, capsys):
+    sets = {"real": pictures(60), "fake": pictures(50, 1)}
+    paths = [part for name, images in sets.items() for part in (f"--{name}", saved(tmp_path, name, images))]
+    drawn = {"a": set(), "b": set()}
+    by_seed = []
+    for seed in range(12):
+        calls.clear()
+        run(capsys, *paths, *plain, "--num-images", "12", "--scores", "manifold", "--seed", str(seed))
+        by_seed.append((frozenset(rows_of(calls[0]["a"])), frozenset(rows_of(calls[0]["b"]))))
+        for side, seen in drawn.items():
+            assert len(calls[0][side]) == len(rows_of(calls[0][side])) == 12
+            seen |= rows_of(calls[0][side])
+    assert len(set(by_seed)) == 12
+    fake, real = drawn["a"], drawn["b"]
+    assert fake <= rows_of(features_of(sets["fake"])) and len(fake) > 40
+    assert real <= rows_of(features_of(sets["real"])) and len(real) > 45
+
+
+def test_classifiers_learn_from_one_half_of_all_real_images_and_are_held_to_the_other(
+    tmp_path, plain, capsys, monkeypatch
+):
+    """Bright and dark pictures, told apart with ease: unless labels and pictures are in different orders."""
+    rng = np.random.default_rng(0)
+    bright = rng.permutation(np.repeat([0, 1], [20, 60]))
+    real = (rng.integers(0, 60, (80, 3, 16, 16)) + 150 * bright[:, None, None, None]).astype(np.uint8)
+    fake = rng.integers(150, 210, (20, 3, 16, 16)).astype(np.uint8)
+    seen = []
+    true_fit = scores.fit_attributes
+    monkeypatch.setattr(scores, "fit_attributes", lambda *given: seen.append(given) or true_fit(*given))
+    path = saved(tmp_path, "real", real, labels=bright.astype(np.int32), class_names=np.array(["dark", "bright"]))
+    arguments = ["--real", path, "--fake", saved(tmp_path, "fake", fake), *plain, "--json", "--num-images", "10"]
+    result = json.loads(run(capsys, *arguments)[1])
+    rows = {row["metric"]: row for row in result["rows"] if row["subject"] == "fake"}
+    assert rows["classifier_accuracy"]["value"] == 1 and rows["class_survival"]["value"] == 0.5
+    counts = rows["class_survival"]["counts"]
+    assert (counts["dark"][0], counts["bright"][0]) == (0, 10) and counts["bright"][1] > counts["dark"][1] > 0
+    learnt, _, held, _, *_ = seen[0]
+    assert rows_of(learnt) | rows_of(held) == rows_of(features_of(real)) and len(learnt) == len(held) == 40
+    seen.clear()
+    assert run(capsys, *arguments, "--scores", "manifold")[0] == 0 and not seen
+
+
+@pytest.mark.parametrize("layout", ["first", "last"])
+def test_arrays_are_read_in_both_layouts_with_their_labels(tmp_path, layout):
+    images = pictures(6)
+    stored = images if layout == "first" else images.transpose(0, 2, 3, 1)
+    path = tmp_path / "set.npz"
+    np.savez(path, images=stored, labels=np.array([0, 2, 1, 0, 2, -1], np.int16))
+    read = score.read_images(str(path))
+    np.testing.assert_array_equal(read.images, images)
+    np.testing.assert_array_equal(read.labels["class"], [0, 2, 1, 0, 2, -1])
+    assert read.names == {"class": ["0", "1", "2"]}
+    np.savez(path, other=stored, labels=np.zeros((6, 2), np.int64))  # not of one attribute
+    read = score.read_images(str(path))
+    np.testing.assert_array_equal(read.images, images)
+    assert read.labels == read.names == {}
+    np.save(tmp_path / "set.npy", stored)
+    np.testing.assert_array_equal(score.read_images(str(tmp_path / "set.npy")).images, images)
+    tiny = pictures(4, size=3)  # three pixels a side: taken as it is
+    np.save(tmp_path / "tiny.npy", tiny)
+    np.testing.assert_array_equal(score.read_images(str(tmp_path / "tiny.npy")).images, tiny)
+
+
+def test_a_pool_brings_its_labels_and_a_folder_its_classes(real, tmp_path):
+    read, images = score.read_images(str(real)), pictures(48)
+    np.testing.assert_array_equal(read.images, images)
+    bright_right = images[:, :, :, 0].mean((1, 2)) < images[:, :, :, -1].mean((1, 2))
+    np.testing.assert_array_equal(read.labels["side"], bright_right)
+    assert read.names == {"side": ["left", "right"]}
+    for kind, picture in zip("bab", images, strict=False):
+        folder = tmp_path / "folder" / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture.transpose(1, 2, 0)).save(folder / f"{len(list(folder.iterdir()))}.png")
+    read = score.read_images(str(tmp_path / "folder"))
+    named = [read.names["class"][i] for i in read.labels["class"]]
+    assert sorted(named) == ["a", "b", "b"]
+    np.testing.assert_array_equal(read.images[named.index("a")], images[1])
+
+
+def test_pictures_that_are_no_squares_need_a_resolution(tmp_path):
+    Image.fromarray(np.zeros((16, 24, 3), np.uint8)).save(tmp_path / "wide.png")
+    with pytest.raises(DataError, match=r"24 x 16 \(wide\.png\); give --resolution"):
+        score.read_images(str(tmp_path))
+    (tmp_path / "torn.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"torn\.png is not a readable picture"):
+        score.read_images(str(tmp_path))
+
+
+def test_the_training_set_must_have_the_same_resolution(tmp_path, capsys):
+    paths = ["--real", saved(tmp_path, "r", pictures(8)), "--fake", saved(tmp_path, "f", pictures(8, 1))]
+    code, _, err = run(capsys, *paths, "--train", saved(tmp_path, "t", pictures(8, 2, size=24)))
+    assert code == 1 and "--train 24 px; give --resolution 16" in err
+
+
+def row(subject: str, metric: str, value: float, n: int = 30, direction: str = "down", **others) -> dict:
+    return {"subject": subject, "metric": metric, "value": value, "num_subject": n, "direction": direction,
+            "parameters": {}, **others}  # fmt: skip
+
+
+def test_the_table_puts_every_number_where_it_belongs():
+    """Rows in any order; attributes and settings tell rows of one score apart."""
+    result = {
+        "feature_space": {"name": "space", "weights_sha256": "0123456789abcdef"},
+        "num_real": 99,
+        "rows": [
+            row("shuffled", "fid", 0.05),
+            row("real", "fid", 12.344),
+            row("fake", "fid", 123.456, image_sd=9.876),
+            row("fake", "kid", -0.01234, subset_sd=0.5, parameters={"num_subsets": 7, "subset_size": 15}),
+            row("fake", "kept", 0.1, direction="up", parameters={"attribute": "pose"}),
+            row("fake", "kept", 10.0, direction="up", parameters={"attribute": "colour"}),
+            row("real", "kept", 100.0, direction="up", parameters={"attribute": "colour"}),
+        ],
+    }
+    head, _, titles, *lines, notes = score.table(result).splitlines()
+    assert head == "space (weights 0123456789ab), N = 30"
+    assert titles.split() == ["score", "fake", "±", "floor", "shuffled", "parameters"]
+    assert [line.split() for line in lines] == [
+        ["fid", "↓", "123.5", "9.876", "12.34", "0.0500"],
+        ["kid", "↓", "-0.0123", "0.500", "num_subsets", "=", "7,", "subset_size", "=", "15"],
+        ["kept", "↑", "0.100", "attribute", "=", "pose"],
+        ["kept", "↑", "10.00", "100.0", "attribute", "=", "colour"],
+    ]
+    for column, number, line in (("±", "0.500", 1), ("floor", "100.0", 3), ("shuffled", "0.0500", 0)):
+        assert titles.index(column) + len(column) == lines[line].index(number) + len(number), column
+    assert "standard deviation" in notes
+    plain = {**result, "rows": [row("fake", "fid", 1.0)]}
+    assert score.table(plain).splitlines()[0].endswith("no floor: too few real images to split")
+    assert "±:" not in score.table(plain)
+
+
+def test_options_reach_the_configuration_of_the_scores(tmp_path, plain, calls, capsys):
+    path = saved(tmp_path, "set", pictures(20))
+    weights = tmp_path / "w.bin"
+    weights.write_bytes(b"weights")
+    arguments = ["--real", path, "--fake", path, *plain, "--weights", str(weights), "--k", "5", "--scores", "kernel"]
+    result = json.loads(run(capsys, *arguments, "--json", "--num-images", "9", "--resamples", "2")[1])
+    expected = MetricsConfig(plain[1], 9, 5, ["kernel"], num_resamples=2, weights=str(weights))
+    assert all(call["config"] == expected for call in calls)
+    assert {row["metric"] for row in result["rows"]} == {"kid"}
+    assert len(result["feature_space"]["weights_sha256"]) == 64
+    assert "train" not in result and calls[0]["training"] is None

@@ -1,18 +1,26 @@
 """The score stage of a chain: every reference, both controls, and what makes its rows citable."""
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_chain import run, tiny
 
 from bench import ledger
-from bench.config import MetricsConfig
+from bench.config import Config, MetricsConfig
+
+
+def shortly_trained(out: Path, metrics: MetricsConfig, **changes: Any) -> Config:
+    config = tiny(out, metrics=metrics, **changes)
+    training = dataclasses.replace(config.generator.training, num_steps=4, warmup_steps=0)
+    return dataclasses.replace(config, generator=dataclasses.replace(config.generator, training=training))
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory) -> list[ledger.Row]:
     metrics = MetricsConfig(num_images=32, references=["heldout", "real_train", "training"], num_resamples=2)
-    directory = run(tiny(tmp_path_factory.mktemp("chain"), metrics=metrics))
+    directory = run(shortly_trained(tmp_path_factory.mktemp("chain"), metrics))
     return ledger.read(directory / ledger.FILENAME)
 
 
@@ -53,7 +61,7 @@ def test_the_first_generation_trains_on_real_images_and_the_floor_stays(rows):
 
 
 def test_fewer_scores_leave_their_rows_out_and_are_another_result(tmp_path):
-    config = tiny(tmp_path, num_generations=1, metrics=MetricsConfig(num_images=32, scores=["manifold"]))
+    config = shortly_trained(tmp_path, MetricsConfig(num_images=32, scores=["manifold"]), num_generations=1)
     row = ledger.read(run(config) / ledger.FILENAME)[0]
     assert {s["metric"] for s in row.scores} == {"precision", "recall", "density", "coverage"}
     other = dataclasses.replace(config, name="other", metrics=MetricsConfig(num_images=32, scores=["manifold"], k=5))

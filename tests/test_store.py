@@ -1,20 +1,25 @@
 """The store: what is published, what is reused, what is noticed, and who waits for whom."""
 
+import errno
 import json
 import logging
 import multiprocessing
 import os
+import platform
 import shutil
 import signal
+import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from filelock._marker import OwnerRecord, encode_marker
+from filelock import SoftFileLease
 
 from bench.errors import StoreError
+from bench.interrupt import Interrupted
 from bench.store import Store, spec_hash
 from bench.store import store as store_module
 
@@ -55,7 +60,8 @@ def test_second_make_reuses_the_first(tmp_path: Path) -> None:
     assert (first.reused, second.reused) == (False, True)
     assert first.facts == second.facts == {"text": "hello", "shape": [1, 2]}
     assert first.key == second.key == KEY
-    assert first.path == store.path(first.key)
+    digest = KEY.split("/")[1]
+    assert first.path == store.path(first.key) == tmp_path / "train" / digest[:2] / digest  # as ledgers name it
     assert (first.path / "model" / "weights.bin").read_bytes() == b"hello" * 100
     assert store.find("train", SPEC) == second
     assert store.find("train", {**SPEC, "pool": "abd"}) is None
@@ -126,12 +132,207 @@ def test_failed_producer_publishes_nothing_and_keeps_its_work(tmp_path: Path) ->
     assert not store.work(KEY).exists()
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, StoreError, KeyboardInterrupt, Interrupted])
+def test_producer_that_raises_gives_back_the_lease_and_its_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
+    leases: list[SoftFileLease] = []  # kept: one that is only forgotten gives its lock back when it is collected
+
+    def keep(*arguments: Any, **settings: Any) -> SoftFileLease:
+        leases.append(SoftFileLease(*arguments, **settings))
+        return leases[-1]
+
+    monkeypatch.setattr(store_module.lease, "SoftFileLease", keep)
+    store = Store(tmp_path)
+    threads = threading.active_count()
+
+    def fails(out: Path, work: Path) -> dict[str, Any]:
+        (out / "half.bin").write_bytes(b"x")
+        assert store.lock(KEY).exists() and threading.active_count() > threads
+        raise kind("no luck")
+
+    with pytest.raises(kind, match="no luck"):
+        store.make("train", SPEC, fails)
+    assert len(leases) == 1
+    assert not store.lock(KEY).exists(), "the lease is still held"
+    assert threading.active_count() == threads, "and kept fresh"
+    assert not any((tmp_path / "tmp" / "train").iterdir())
+    assert not Store(tmp_path).make("train", SPEC, Producer()).reused
+
+
+def test_a_result_says_what_it_is_and_what_it_was_made_with(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def uses(*stages: str) -> Any:
+        def produce(out: Path, work: Path) -> dict[str, Any]:
+            for stage in stages:
+                made = store.make(stage, {}, {"floor": uses("features"), "features": Producer()}[stage])
+                assert made.path.exists()
+            return {"stages": list(stages)}
+
+        return produce
+
+    def manifest(stage: str, spec: dict[str, Any]) -> dict[str, Any]:
+        path = store.path(f"{stage}/{spec_hash(stage, spec)}")
+        assert json.loads((path / "spec.json").read_text()) == {"stage": stage, "spec": spec}
+        found: dict[str, Any] = json.loads((path / "manifest.json").read_text())
+        return found
+
+    floor, features = (f"{stage}/{spec_hash(stage, {})}" for stage in ("floor", "features"))
+    store.make("score", {"n": 1}, uses("floor"))
+    store.make("score", {"n": 2}, uses("floor", "features", "floor"))  # finds them, which is a use, too
+    store.make("score", {"n": 3}, uses())
+    assert manifest("features", {})["uses"] == []
+    assert manifest("floor", {})["uses"] == [features]
+    assert [manifest("score", {"n": n})["uses"] for n in (1, 2, 3)] == [[floor], [features, floor], []]
+
+    about = manifest("features", {})
+    assert (about["key"], about["host"], about["facts"]) == (
+        features,
+        platform.node(),
+        {"text": "hello", "shape": [1, 2]},
+    )
+    created = datetime.fromisoformat(about["created"])
+    assert created.utcoffset() == timedelta(0) and abs(datetime.now(UTC) - created) < timedelta(minutes=5)
+    assert sorted(about["files"]) == ["model/weights.bin", "note.txt", "spec.json"]
+    assert about["files"]["model/weights.bin"]["size"] == 500
+
+
+def test_results_of_one_stage_are_made_side_by_side(tmp_path: Path) -> None:
+    """What one maker clears away is its own alone."""
+    store = Store(tmp_path)
+
+    def outer(out: Path, work: Path) -> dict[str, Any]:
+        (out / "first.txt").write_text("first")
+        (work / "checkpoint").write_text("step 7")
+        store.make("train", {**SPEC, "pool": "other"}, Producer())
+        return {"kept": (work / "checkpoint").read_text()}
+
+    result = store.make("train", SPEC, outer)
+    assert (result.path / "first.txt").read_text() == "first" and result.facts == {"kept": "step 7"}
+
+
+def test_what_keeps_a_result_from_being_published_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trouble = OSError(errno.EIO, "I/O error", "x")
+
+    def fails(path: Path, target: Path) -> Path:
+        raise trouble
+
+    with monkeypatch.context() as patch, pytest.raises(OSError) as caught:
+        patch.setattr(Path, "rename", fails)
+        Store(tmp_path).make("train", SPEC, Producer())
+    assert caught.value is trouble
+    assert Store(tmp_path).find("train", SPEC) is None
+
+
+def test_what_a_failed_producer_used_is_forgotten(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def fails(out: Path, work: Path) -> dict[str, Any]:
+        store.make("features", {}, Producer())
+        raise RuntimeError
+
+    def outer(out: Path, work: Path) -> dict[str, Any]:
+        with pytest.raises(RuntimeError):
+            store.make("train", {}, fails)
+        return {}
+
+    path = store.make("score", {}, outer).path
+    assert json.loads((path / "manifest.json").read_text())["uses"] == []
+
+
+@pytest.mark.parametrize("name", ["spec.json", "manifest.json"])
+def test_the_stores_own_files_are_not_a_producers(tmp_path: Path, name: str) -> None:
+    def clash(out: Path, work: Path) -> dict[str, Any]:
+        (out / name).write_text("{}")
+        return {}
+
+    with pytest.raises(AssertionError, match=name):
+        Store(tmp_path).make("train", SPEC, clash)
+    assert Store(tmp_path).find("train", SPEC) is None
+
+
+def test_work_is_kept_apart_and_says_what_it_is_for(tmp_path: Path) -> None:
+    store, seen = Store(tmp_path), []
+
+    def produce(out: Path, work: Path) -> dict[str, Any]:
+        seen.append((work, json.loads(work.with_suffix(".json").read_text()), sorted(out.iterdir())))
+        return {}
+
+    for spec in (SPEC, {**SPEC, "pool": "other"}):
+        store.make("train", spec, produce)
+    assert [(about["stage"], about["spec"]["pool"], out) for _, about, out in seen] == [
+        ("train", "abc", []),
+        ("train", "other", []),
+    ]
+    assert seen[0][0] == store.work(KEY) != seen[1][0]
+
+
+FULL = [
+    OSError(errno.ENOSPC, "No space left on device", "x"),
+    OSError(errno.EDQUOT, "Disk quota exceeded", "x"),
+    RuntimeError("Error while serializing: IoError(Os { code: 28, message: No space left on device })"),
+    OSError("8388608 requested and 4096 written"),
+]
+
+
+@pytest.mark.parametrize("trouble", FULL, ids=str)
+def test_a_full_disk_is_known_by_whatever_a_library_says_of_it(tmp_path: Path, trouble: Exception) -> None:
+    def fails(out: Path, work: Path) -> dict[str, Any]:
+        raise trouble
+
+    with pytest.raises(StoreError, match=r"is full: train/.*prune") as caught:
+        Store(tmp_path).make("train", SPEC, fails)
+    assert caught.value.__cause__ is trouble
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_store_that_cannot_be_written_is_told_from_other_files(tmp_path: Path, number: int) -> None:
+    store = Store(tmp_path / "store")
+
+    def denied(path: Path | None) -> Any:
+        def produce(out: Path, work: Path) -> dict[str, Any]:
+            raise OSError(number, "denied", None if path is None else str(path))
+
+        return produce
+
+    with pytest.raises(StoreError, match=r"cannot be written.*has no train/"):
+        store.make("train", SPEC, denied(store.root / "train" / "x"))
+    for elsewhere in (tmp_path / "storehouse" / "x", None):
+        with pytest.raises(OSError, match="denied"):
+            store.make("train", SPEC, denied(elsewhere))
+
+
+@pytest.mark.parametrize("trouble", [OSError(errno.EIO, "I/O error", "x"), ValueError("3 requested and 2 written")])
+def test_other_trouble_goes_through_as_it_is(tmp_path: Path, trouble: Exception) -> None:
+    def fails(out: Path, work: Path) -> dict[str, Any]:
+        raise trouble
+
+    with pytest.raises(type(trouble)) as caught:
+        Store(tmp_path).make("train", SPEC, fails)
+    assert caught.value is trouble
+
+
 # ------------------------------------------------------------------------------------------------------ damage
 
 
 def truncate(path: Path) -> None:
     with (path / "model" / "weights.bin").open("r+b") as file:
         file.truncate(17)
+
+
+def truncate_and_keep_its_time(path: Path) -> None:
+    """What a copy that was cut off does, where it sets the times of what it copies."""
+    stat = (path / "model" / "weights.bin").stat()
+    truncate(path)
+    os.utime(path / "model" / "weights.bin", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def swap_two_of_one_size(path: Path) -> None:
+    for name in ("spec.json", "note.txt"):
+        (path / name).rename(path / f"{name}.old")
+    (path / "spec.json.old").rename(path / "note.txt")
+    (path / "note.txt.old").rename(path / "spec.json")
 
 
 def flip_one_bit(path: Path) -> None:
@@ -156,10 +357,22 @@ def add_a_file(path: Path) -> None:
     (path / "model" / "more.bin").write_text("stray")
 
 
-def alter_the_facts(path: Path) -> None:
+def _alter_the_manifest(path: Path, key: str, value: Any) -> None:
     manifest = json.loads((path / "manifest.json").read_text())
-    manifest["facts"]["text"] = "better"
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert manifest[key] != value
+    (path / "manifest.json").write_text(json.dumps({**manifest, key: value}))
+
+
+def alter_the_facts(path: Path) -> None:
+    _alter_the_manifest(path, "facts", {"text": "better", "shape": [1, 2]})
+
+
+def alter_the_uses(path: Path) -> None:
+    _alter_the_manifest(path, "uses", ["features/0"])
+
+
+def manifest_that_is_a_list(path: Path) -> None:
+    (path / "manifest.json").write_text("[]")
 
 
 def cut_the_manifest(path: Path) -> None:
@@ -172,7 +385,8 @@ def alter_the_spec(path: Path) -> None:
 
 
 HARMS = [truncate, flip_one_bit, flip_one_bit_and_keep_its_time, remove_a_file, add_a_file, alter_the_facts]
-HARMS += [cut_the_manifest, alter_the_spec]
+HARMS += [cut_the_manifest, alter_the_spec, alter_the_uses, manifest_that_is_a_list, truncate_and_keep_its_time]
+HARMS += [swap_two_of_one_size]
 
 
 @pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
@@ -256,11 +470,35 @@ def test_killed_holder_on_this_machine_is_noticed_at_once(tmp_path: Path) -> Non
     assert not any((tmp_path / "tmp" / "train").iterdir())
 
 
+def test_a_maker_that_takes_longer_than_its_lease_keeps_it(tmp_path: Path) -> None:
+    store, started = Store(tmp_path, lease_seconds=1.0), threading.Event()
+    by: list[str] = []
+
+    def slow(out: Path, work: Path) -> dict[str, Any]:
+        started.set()
+        time.sleep(2.2)
+        by.append("slow")
+        return Producer("slow")(out, work)
+
+    thread = threading.Thread(target=store.make, args=("train", SPEC, slow))
+    thread.start()
+    assert started.wait(30)
+    result = Store(tmp_path, lease_seconds=1.0).make("train", SPEC, Producer("robber"))
+    assert by == ["slow"] and (result.facts["text"], result.reused) == ("slow", True)
+    thread.join()
+
+
 def _lock_of_another_machine(store: Store) -> Path:
+    """As process 4242 of node17 would have left it: a real one, with another name in it."""
     lock = store.lock(KEY)
     lock.parent.mkdir(parents=True)
-    record = OwnerRecord(pid=4242, hostname="node17", mode="lease", token="0" * 32, lease_duration=store.lease_seconds)
-    lock.write_bytes(encode_marker(record))
+    lease = SoftFileLease(lock, lease_duration=store.lease_seconds, heartbeat_interval=store.lease_seconds / 8)
+    with lease:
+        lines = lock.read_text().splitlines()
+    there = {"pid": "pid=4242", "host": "host=node17", "hostname": "hostname=node17"}
+    told = [there.get(line.split("=")[0], line) for line in lines if not line.startswith("start=")]
+    assert told != lines
+    lock.write_text("\n".join(told) + "\n")
     return lock
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from bench import ledger
+from bench.errors import StoreError
 from bench.ledger import Row
-from bench.store import Result, Store, lease
+from bench.store import Result, Store, inventory, lease
 from bench.store.__main__ import main
 
 
@@ -82,6 +83,7 @@ def test_mistakes_are_said_in_one_line(store: Store, capsys: Any) -> None:
     for args in (
         ["list", "/nowhere"],
         ["list", str(store.root), "--stage", "tran"],
+        ["list", str(store.root), "--stage", "work"],
         ["explain", str(store.root), "train/"],
     ):
         assert main(args) == 2
@@ -140,6 +142,109 @@ def test_verify_finds_what_changed_behind_the_stores_back(store: Store, capsys: 
     assert "x.bin does not match its checksum" in out and "7 of 8" in out
 
 
+def test_verify_can_be_kept_to_one_stage_and_names_a_manifest_that_is_cut(store: Store, capsys: Any) -> None:
+    manifest = next(store.root.glob("features/*/*/manifest.json"))
+    manifest.write_text(manifest.read_text()[:-20])
+    assert main(["verify", str(store.root), "--stage", "train"]) == 0
+    assert "2 of 2" in capsys.readouterr().out
+    assert main(["verify", str(store.root)]) == 1
+    out = capsys.readouterr().out
+    assert f"features/{manifest.parent.name}: manifest.json" in out and "7 of 8" in out
+    assert main(["list", str(store.root), "--stage", "features"]) == 0
+    damaged = next(line for line in capsys.readouterr().out.splitlines() if manifest.parent.name in line)
+    assert "manifest.json" in damaged
+
+
+def test_list_says_what_a_result_says_of_itself(store: Store, capsys: Any) -> None:
+    assert main(["list", str(store.root), "--stage", "sample"]) == 0
+    assert capsys.readouterr().out.count("num_images=7") == 2
+
+
+@pytest.mark.parametrize(("num_bytes", "said"), [(500, "KiB"), (3 << 20, "3.0 MiB"), (5 << 30, "5.0 GiB")])
+def test_sizes_are_binary(tmp_path: Path, capsys: Any, num_bytes: int, said: str) -> None:
+    store = Store(tmp_path / "store")
+    with (train(store, 0).path / "x.bin").open("r+b") as file:
+        file.truncate(num_bytes)  # a hole: takes no room
+    for command in ("list", "size"):
+        assert main([command, str(store.root)]) == 0
+        assert said in capsys.readouterr().out
+
+
+def test_a_key_is_named_by_as_many_digits_as_tell_it_apart(store: Store) -> None:
+    whole = next(key for key in keys(store) if key.startswith("train/"))
+    assert inventory.find_key(store, whole) == inventory.find_key(store, whole[:12]) == whole
+    with pytest.raises(StoreError, match="fits 2"):
+        inventory.find_key(store, "train/")
+    with pytest.raises(StoreError, match="names nothing"):
+        inventory.find_key(store, "train/nothing")
+
+
+def test_differences_name_what_one_side_lacks() -> None:
+    here, there = {"a": 1, "b": {"c": [1, 2]}, "same": None}, {"b": {"c": [1, 3, 4]}, "same": None, "d": {}}
+    assert inventory.differences(here, there) == [
+        ("a", 1, "(absent)"),
+        ("b.c.1", 2, 3),
+        ("b.c.2", "(absent)", 4),
+        ("d", "(absent)", {}),
+    ]
+
+
+def test_the_nearest_result_is_whole_another_and_the_same_each_time(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    made = {n: store.make("train", {"a": n, "b": n // 2, "c": 0}, write) for n in range(4)}
+    asked = made[0]
+    found = inventory.nearest(store, asked.key)
+    assert found is not None and found[0].key == made[1].key and found[1] == [("a", 0, 1)]
+    (made[1].path / "manifest.json").write_text("{}")
+    found = inventory.nearest(store, asked.key)
+    assert found is not None and found[0].key == min(made[2].key, made[3].key) and len(found[1]) == 2
+    for n in (2, 3):
+        (made[n].path / "manifest.json").write_text("{}")
+    assert inventory.nearest(store, asked.key) is None
+
+
+def test_explain_follows_no_field_that_names_a_result_on_one_side_only(store: Store, capsys: Any) -> None:
+    """As of a warm and a cold start."""
+    init = train(store, 0).key
+    asked = store.make("train", {"init": init, "more": 1, "and": 2, "so": 3}, write)
+    store.make("train", {"init": None, "more": 1, "and": 2, "so": 3}, write)
+    assert main(["explain", str(store.root), asked.key]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [f"  init: {init!r} here, None there"]
+
+
+def test_explain_says_where_a_named_result_is_gone(store: Store, capsys: Any) -> None:
+    before = {key for key in keys(store) if key.startswith("sample/")}
+    gone = [f"train/{digit * 32}" for digit in "ab"]
+    asked = store.make("sample", {"model": gone[0], "num_samples": 16, "more": 1, "and": 2}, write)
+    store.make("sample", {"model": gone[1], "num_samples": 16, "more": 1, "and": 2}, write)
+    assert before and main(["explain", str(store.root), asked.key]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == [f"  model: {gone[0]!r} here, {gone[1]!r} there", f"    ({gone[0]} is not in {store.root})"]
+
+
+def test_the_only_result_of_a_stage_has_no_nearest(tmp_path: Path, capsys: Any) -> None:
+    store = Store(tmp_path / "store")
+    key = train(store, 0).key
+    store.make("sample", {"seed": 0}, write)
+    assert main(["explain", str(store.root), key]) == 0
+    assert "the only result of its stage" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "is_one"),
+    [
+        ("train/" + "0123456789abcdef" * 2, True),
+        ("train/" + "0123456789abcdef" * 2 + "0", False),
+        ("train/" + "0123456789abcdeg" * 2, False),
+        ("a/b/" + "0" * 32, False),
+        ("0" * 32, False),
+        (None, False),
+    ],
+)
+def test_keys_are_told_from_other_values(value: Any, is_one: bool) -> None:
+    assert inventory.is_key(value) is is_one
+
+
 NOW = ["--min-age-hours", "0"]
 
 
@@ -168,6 +273,71 @@ def test_prune_keeps_what_is_young(store: Store, capsys: Any) -> None:
     train(store, 1, "c1")  # used again: young again
     assert main(["prune", str(store.root), "--yes"]) == 0
     assert "5 results kept" in capsys.readouterr().out
+
+
+def test_prune_keeps_the_whole_line_of_ancestors(tmp_path: Path, capsys: Any) -> None:
+    """As of a warm-started chain of which only the last generation is in a ledger."""
+    store, outputs = Store(tmp_path / "outputs" / "store"), tmp_path / "outputs"
+    model = train(store, 0)
+    line = [model]
+    for generation in range(1, 4):
+        line.append(store.make("train", {"init": line[-1].key, "generation": generation}, write))
+    row(outputs, {"model": relative(line[-1], "model")})
+    sample(store, model, 16)
+    assert main(["prune", str(store.root), *NOW, "--yes"]) == 0
+    assert keys(store) == sorted(result.key for result in line)
+
+
+def test_prune_looks_for_ledgers_where_it_is_told(store: Store, tmp_path: Path) -> None:
+    """Two sweeps that share a store: what either refers to is used, and only what is asked about counts."""
+    other = train(store, 1, "c1")
+    row(tmp_path / "elsewhere" / "deep", {"model": relative(other, "model")})
+    assert main(["prune", str(store.root), *NOW, "--yes", "--outputs", str(tmp_path)]) == 0
+    assert sorted(key.split("/")[0] for key in keys(store)) == ["features", "sample", "score", "train", "train"]
+    assert main(["prune", str(store.root), *NOW, "--yes", "--outputs", str(tmp_path / "elsewhere")]) == 0
+    assert keys(store) == [other.key]
+
+
+@pytest.mark.parametrize(("more", "hours"), [([], 24), (["--min-age-hours", "3"], 3)])
+def test_age_is_counted_in_hours_and_a_day_by_default(store: Store, more: list[str], hours: int) -> None:
+    young, old = train(store, 1, "c1"), score(store, "pool-1")
+    os.utime(young.path, (time.time() - (hours - 0.5) * 3600,) * 2)
+    os.utime(old.path, (time.time() - (hours + 0.5) * 3600,) * 2)
+    before = set(keys(store))
+    assert main(["prune", str(store.root), "--yes", *more]) == 0
+    assert before - set(keys(store)) == {old.key}
+
+
+def test_prune_frees_what_is_damaged_or_half_written(store: Store, capsys: Any) -> None:
+    path = train(store, 0).path
+    (path / "x.bin").write_bytes(b"y" * 2048)
+    train(store, 0)
+    damaged = next(store.root.glob("damaged/train/*"))
+    half = store.root / "tmp" / "train" / ("a" * 32 + ".0123")
+    half.mkdir()
+    (half / "x.bin").write_bytes(b"x")
+    assert main(["prune", str(store.root), "--yes"]) == 0
+    assert damaged.exists() and half.exists(), "they are young"
+    assert main(["prune", str(store.root), *NOW]) == 0
+    assert damaged.exists() and half.exists(), "nobody said yes"
+    with lease.hold(store.lock(f"train/{'a' * 32}"), "a test"):
+        assert main(["prune", str(store.root), *NOW, "--yes"]) == 0
+    assert not damaged.exists() and half.exists(), "somebody is writing it"
+    assert main(["prune", str(store.root), *NOW, "--yes"]) == 0
+    assert not half.exists()
+    assert not [p for p in (store.root / "tmp").rglob("*") if p.is_file()]
+
+
+def test_prune_says_how_much(store: Store, capsys: Any) -> None:
+    def num_bytes(size: str, unit: str) -> float:
+        return float(size) * {"B": 1, "KiB": 1024}[unit]
+
+    for more, said in (([], "to be freed with --yes"), (["--yes"], "freed;")):
+        assert main(["prune", str(store.root), *NOW, *more]) == 0
+        *lines, last = capsys.readouterr().out.splitlines()
+        freed = sum(num_bytes(*line.split()[-2:]) for line in lines)
+        assert len(lines) == 4 and said in last
+        assert num_bytes(*last.split()[:2]) == pytest.approx(freed, abs=300) and freed > 4096
 
 
 def test_prune_removes_used_results_only_when_asked(store: Store, capsys: Any) -> None:
@@ -213,4 +383,4 @@ def test_prune_keeps_unfinished_work_unless_told(store: Store) -> None:
     assert main(["prune", str(store.root), *NOW, "--yes"]) == 0
     assert list(store.root.glob("work/train/*/checkpoint"))
     assert main(["prune", str(store.root), *NOW, "--yes", "--unfinished"]) == 0
-    assert not list(store.root.glob("work/train/*"))
+    assert not list(store.root.glob("work/train/*")), "the spec beside it included"

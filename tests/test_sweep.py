@@ -1,18 +1,22 @@
 """What a sweep knows of its chains before the first one runs: their configurations, and whether all are finished."""
 
 import itertools
+import logging
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from shrunk import TINY, composed
 
-from bench import finished, ledger
+from bench import finished, ledger, sweep
 from bench.config import Config, from_hydra
 from bench.console import Console
-from bench.errors import ConfigError
+from bench.errors import BenchError, ConfigError, DataError, StoreError, TrainingError
 from bench.loop import run_chain
 from bench.sweep import Combinations, check_values, with_value
 
@@ -62,6 +66,122 @@ def test_wrong_values_are_all_named():
     }
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("data.resolution=15", "data.resolution"),  # what a generator says
+        ("mixing=custom mixing.function=no_such_module:policy", "mixing.function"),  # what a policy says
+        ("protocol=collapse_v1_flowers metrics.k=2", "metrics.k"),  # what a protocol says
+    ],
+)
+def test_all_that_can_be_known_of_a_value_is_asked_before_the_first_chain(wrong: str, said: str):
+    assert check_values(Combinations([*TINY, "seed=0,1"])) == []
+    base = ["seed=0"] if "protocol" in wrong else [*TINY, "seed=0,1"]
+    errors = check_values(Combinations([*base, *wrong.split()]))
+    assert errors and all(said in str(error) for error in errors), errors
+
+
+class Job:
+    """The Hydra job that runs. multirun: in a sweep."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sweep, self.job = SimpleNamespace(dir=str(folder)), SimpleNamespace(num=0)
+        self.overrides, self.mode = SimpleNamespace(task=["mixing=blend", "seed=3"]), RunMode.RUN
+        monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: self))
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+    return Job(tmp_path / "sweep", monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ConfigError("seed", -1, "must be at least 0"), 2),
+        (DataError("no pictures"), 2),
+        (StoreError("the disk is full"), 1),
+        (TrainingError("the loss is no number"), 1),
+        (ZeroDivisionError("a mistake of ours"), 1),
+    ],
+)
+def test_a_single_run_ends_with_a_status_that_says_whose_mistake_it_was(
+    job: Job, tmp_path: Path, error: Exception, status: int, caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level(logging.ERROR), pytest.raises(SystemExit) as ended:
+        raise_and_report(error)
+    assert ended.value.code == status
+    assert str(error) in caplog.text and type(error).__name__ in caplog.text
+    assert ("raise_and_report" in caplog.text) is not isinstance(error, BenchError)  # a traceback where we are at fault
+    assert not (tmp_path / "sweep").exists()
+
+
+def raise_and_report(error: Exception) -> str:
+    try:
+        raise error
+    except Exception as caught:
+        return sweep.failed(caught)
+
+
+def test_failed_chains_of_a_sweep_are_told_in_their_order_at_its_end(
+    job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    config = SimpleNamespace(hydra=job)
+    sweep.Failures().on_multirun_end(config)  # none has failed: no status of its own
+    assert capsys.readouterr().err == ""
+    job.mode = RunMode.MULTIRUN
+    for number, error in ((10, DataError("the last")), (9, ZeroDivisionError("second")), (2, StoreError("first"))):
+        job.job.num, job.overrides.task = number, ["mixing=blend", f"seed={number}"]
+        assert raise_and_report(error) == "failed"
+    with pytest.raises(SystemExit) as ended:
+        sweep.Failures().on_multirun_end(config)
+    assert ended.value.code == sweep.FAILED == 1
+    said = capsys.readouterr().err
+    assert "3 chain(s)" in said and "The same command again" in said
+    parts = said.split("\n- ")[1:]
+    assert [part.splitlines()[0] for part in parts] == [f"mixing=blend seed={number}" for number in (2, 9, 10)]
+    for part, word in zip(parts, ("StoreError: first", "ZeroDivisionError: ", "DataError: the last"), strict=True):
+        assert word in part
+    assert ["Traceback" in part for part in parts] == [False, True, False]
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_a_sweep_starts_with_none_failed_and_ends_at_once_where_all_is_there(
+    job: Job, tmp_path: Path, over: bool, monkeypatch: pytest.MonkeyPatch
+):
+    left = tmp_path / "sweep" / "failed" / "0.txt"
+    left.parent.mkdir(parents=True)
+    left.write_text("of the last time")
+    asked: list[tuple[int, int]] = []
+
+    def all_read(configs: object) -> bool:
+        asked.extend((config.seed, config.num_generations) for config in configs)  # type: ignore[attr-defined]
+        return over
+
+    monkeypatch.setattr(finished, "all_read", all_read)
+    job.overrides.task = [*TINY, "seed=3,4", "num_generations=2,5"]
+    if over:
+        with pytest.raises(SystemExit) as ended:
+            sweep.Failures().on_multirun_start(SimpleNamespace(hydra=job))
+        assert ended.value.code == 0
+    else:
+        sweep.Failures().on_multirun_start(SimpleNamespace(hydra=job))
+    assert asked == [(3, 2), (3, 5), (4, 2), (4, 5)] and not left.exists()
+
+
+def test_wrong_values_end_a_sweep_before_anything_is_touched(
+    job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    left = tmp_path / "sweep" / "failed" / "0.txt"
+    left.parent.mkdir(parents=True)
+    left.write_text("of the last time")
+    job.overrides.task = [*TINY, "seed=0,-1,-2"]
+    with pytest.raises(SystemExit) as ended:
+        sweep.Failures().on_multirun_start(SimpleNamespace(hydra=job))
+    assert ended.value.code == sweep.WRONG_CONFIG == 2
+    assert capsys.readouterr().err.count("error: seed=-") == 2 and left.exists()
+
+
 @pytest.fixture(scope="module")
 def over(tmp_path_factory: pytest.TempPathFactory) -> list[Config]:
     """Two chains that have run to their end."""
@@ -91,6 +211,32 @@ def test_what_is_not_finished_is_left_to_the_runs(over: list[Config], capfd: pyt
         before = snapshot(over[0])
         assert not finished.all_read([over[0], altered(more)]), more
         assert capfd.readouterr().err == "" and snapshot(over[0]) == before, more
+
+
+def test_one_of_several_processes_reads_nothing_by_itself(over: list[Config], monkeypatch: pytest.MonkeyPatch):
+    assert finished.all_read(over)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert not finished.all_read(over)
+
+
+def test_a_chain_that_has_left_its_protocol_is_left_to_the_run(over: list[Config], monkeypatch: pytest.MonkeyPatch):
+    def departs(config: Config) -> None:
+        raise ConfigError("seed", config.seed, "the protocol has another")
+
+    monkeypatch.setattr(finished.protocols, "check", departs)
+    assert not finished.all_read(over)
+
+
+def test_all_chains_are_told_or_none(over: list[Config], capfd: pytest.CaptureFixture[str]):
+    short = composed(*COMMON, f"output_dir={over[0].output_dir}", "mixing.synthetic_ratio=1", "num_generations=1")
+    assert finished.all_read([short, over[0]])  # the ledger may be longer than what is asked for
+    assert len(capfd.readouterr().err.splitlines()) == 3
+    ledger_of(over[1]).rename(ledger_of(over[1]).with_suffix(".away"))
+    try:
+        assert not finished.all_read(over)
+    finally:
+        ledger_of(over[1]).with_suffix(".away").rename(ledger_of(over[1]))
+    assert capfd.readouterr().err == ""
 
 
 def test_a_lost_result_is_noticed_and_made_again(over: list[Config], tmp_path: Path):

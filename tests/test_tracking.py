@@ -19,6 +19,7 @@ from test_ledger import make_row
 
 from bench import tracking
 from bench.config import TrackingConfig
+from bench.interrupt import Interrupted
 from bench.ledger import Row
 from bench.tracking import NullTracker, Tracker, WandbTracker
 
@@ -144,8 +145,11 @@ def test_lineage_leads_from_real_images_to_scores(tmp_path: Path) -> None:
         ("samples", "samples-cc33"),
         ("scores", "scores-dd44"),
     ]
-    origins = [json.loads(a["metadata"])["made_from"] for a in artifacts]
-    assert origins == [None, "real-pool-aa11", "checkpoint-bb22", "samples-cc33"]
+    about = [json.loads(a["metadata"]) for a in artifacts]
+    assert [a["made_from"] for a in about] == [None, "real-pool-aa11", "checkpoint-bb22", "samples-cc33"]
+    assert [a["store_key"] for a in about] == list(stages.values())
+    assert {a["store_dir"] for a in about} == {str(tmp_path / "store")}
+    assert all("generation-0" in a["aliases"] for a in artifacts)
 
 
 def test_without_artifacts_scores_go_on(
@@ -165,6 +169,8 @@ def test_without_artifacts_scores_go_on(
 
 
 def test_run_ids_follow_from_sweep_and_chain() -> None:
+    # By any version of this code: a chain that is taken up again after an update goes on in its own run.
+    assert tracking.run_id("quick", "blend-r0.50-seed0-3fa2b1c9") == "5f52f9563d4ea6ef"
     assert tracking.run_id("a", "c") == tracking.run_id("a", "c")
     assert len({tracking.run_id("a", "c"), tracking.run_id("b", "c"), tracking.run_id("a", "d")}) == 3
 
@@ -194,6 +200,200 @@ def test_mode_follows_the_environment_and_then_the_key(monkeypatch: pytest.Monke
     mode, why = tracking._mode()
     assert mode == "offline"  # online without a key would ask for one
     assert "no API key" in why
+
+
+@pytest.mark.parametrize(
+    ("wish", "mode"), [("DISABLED", "disabled"), ("dryrun", "offline"), ("Offline", "offline"), ("", "online")]
+)
+def test_wandbs_own_words_for_the_mode_are_understood(wish: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "_has_credentials", lambda: True)
+    monkeypatch.setenv("WANDB_MODE", wish)
+    assert tracking._mode()[0] == mode
+    assert tracking.online() is (mode == "online")
+
+
+# --------------------------------------------------------------------------------------------- what W&B is told, spied
+
+
+class Run:
+    """In place of W&B's own. told: (step, values) of each finished step; ended: exit codes."""
+
+    def __init__(self, about: dict[str, Any]) -> None:
+        self.about, self.told, self.ended = about, list[tuple[int, dict[str, Any]]](), list[int]()
+
+    def define_metric(self, name: str, step_metric: str | None = None) -> None:
+        pass
+
+    def log(self, values: dict[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+        assert step is not None
+        assert commit, "with a step, W&B keeps back what is not committed: lost if the run is killed"
+        self.told.append((step, values))
+
+    def log_artifact(self, artifact: Any, aliases: list[str]) -> None:
+        pass
+
+    def finish(self, exit_code: int | None = None) -> None:
+        self.ended.append(exit_code or 0)
+
+
+class Wandb:
+    """The runs that were started. unreachable: the server is not there."""
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+        self.unreachable, self.asked = False, 0
+
+    def init(self, **about: Any) -> Run:
+        self.asked += about["mode"] == "online"
+        if self.unreachable and about["mode"] == "online":
+            raise ConnectionError("no server")
+        self.runs.append(Run(about))
+        return self.runs[-1]
+
+    def generations(self) -> list[list[int]]:
+        return [[step for step, _ in run.told] for run in self.runs]
+
+
+@pytest.fixture
+def spy(monkeypatch: pytest.MonkeyPatch) -> Wandb:
+    found = Wandb()
+    monkeypatch.setattr(wandb, "init", found.init)
+    monkeypatch.setattr(wandb, "teardown", lambda **how: None)
+    monkeypatch.setattr(tracking, "_mode", lambda: ("online", ""))
+    return found
+
+
+def go(directory: Path, *generations: int, project: str = "p", entity: str | None = None, chain: str = "c") -> None:
+    settings = TrackingConfig("wandb", project, entity)
+    with tracking.mirror(settings, chain, "s", CONFIG, directory) as tracker:
+        for generation in generations:
+            tracker.log_generation(make_row(generation), PROBES)
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_run_is_opened_under_the_chains_names(
+    tmp_path: Path, spy: Wandb, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr(tracking, "_mode", lambda: (mode, ""))
+    go(tmp_path / "chain", 0, project="of mine", entity="team", chain="blend-seed0")
+    (run,) = spy.runs
+    assert run.about["id"] == tracking.run_id("s", "blend-seed0")
+    assert (run.about["name"], run.about["group"]) == ("blend-seed0", "s")
+    assert (run.about["project"], run.about["entity"]) == ("of mine", "team")
+    assert run.about["config"] == CONFIG and "blend" in run.about["tags"]
+    assert run.about["dir"] == str(tmp_path / "chain") and run.about["mode"] == mode
+    assert run.about["resume"] == ("allow" if mode == "online" else None)  # offline, W&B cannot know what there was
+
+
+def test_every_generation_is_a_step_of_its_own(tmp_path: Path, spy: Wandb) -> None:
+    go(tmp_path, 0, 1, 5)
+    (run,) = spy.runs
+    assert [(step, values["generation"], values["efficientnet_lite0/fid"]) for step, values in run.told] == [
+        (0, 0, 12.5),
+        (1, 1, 13.5),
+        (5, 5, 17.5),
+    ]
+    assert all("probes" in values for _, values in run.told)
+    assert run.ended == [0]
+
+
+def test_a_generation_without_probes_is_logged_without(tmp_path: Path, spy: Wandb) -> None:
+    with tracking.mirror(TrackingConfig("wandb"), "c", "s", CONFIG, tmp_path) as tracker:
+        tracker.log_generation(make_row(0), None)
+    assert "probes" not in spy.runs[0].told[0][1] and spy.runs[0].told[0][1]["wall_seconds"] == 2.25
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt, Interrupted, SystemExit])
+def test_whatever_ends_a_chain_ends_its_run_as_failed(tmp_path: Path, spy: Wandb, kind: type[BaseException]) -> None:
+    with (
+        pytest.raises(kind, match="that was it"),
+        tracking.mirror(TrackingConfig("wandb"), "c", "s", CONFIG, tmp_path) as tracker,
+    ):
+        tracker.log_generation(make_row(0), PROBES)
+        raise kind("that was it")
+    assert [run.ended for run in spy.runs] == [[1]]
+
+
+def test_a_chain_taken_up_again_sends_only_what_is_new(tmp_path: Path, spy: Wandb) -> None:
+    go(tmp_path, 0, 1)
+    go(tmp_path, 0, 1, 2)
+    go(tmp_path, 0, 1, 2)
+    assert spy.generations() == [[0, 1], [2]]
+    assert spy.runs[0].about["id"] == spy.runs[1].about["id"]
+    assert [run.ended for run in spy.runs] == [[0], [0]]
+
+
+def test_each_target_gets_every_generation_once(tmp_path: Path, spy: Wandb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another project, another team, online and offline: what one has says nothing of what the others have."""
+
+    def round_(*generations: int) -> None:
+        for mode in ("online", "offline"):
+            monkeypatch.setattr(tracking, "_mode", lambda mode=mode: (mode, ""))
+            for project, entity in (("p", None), ("q", None), ("p", "team")):
+                go(tmp_path, *generations, project=project, entity=entity)
+
+    round_(0)
+    round_(0)
+    assert spy.generations() == [[0]] * 6
+    round_(0, 1)
+    assert spy.generations() == [[0]] * 6 + [[1]] * 6
+
+
+def test_what_went_offline_for_want_of_a_server_is_not_taken_for_sent(
+    tmp_path: Path, spy: Wandb, caplog: pytest.LogCaptureFixture
+) -> None:
+    go(tmp_path, 0)
+    spy.unreachable = True
+    go(tmp_path, 0, 1)
+    assert spy.runs[-1].about["mode"] == "offline" and spy.generations() == [[0], [1]]
+    assert "cannot be reached" in caplog.text
+    go(tmp_path / "another chain", 0)
+    assert spy.asked == 2, "the same server was tried again in vain"
+    go(tmp_path / "another chain", 0, project="elsewhere")
+    assert spy.asked == 3
+    spy.unreachable = False
+    tracking._unreachable.clear()  # the next process
+    go(tmp_path, 0, 1)
+    assert spy.runs[-1].about["mode"] == "online" and spy.generations()[-1] == [1]
+
+
+def test_what_is_written_offline_already_is_not_written_there_again(tmp_path: Path, spy: Wandb) -> None:
+    """Where the server is out of reach for the second time, known only once the run is opened."""
+    spy.unreachable = True
+    go(tmp_path, 0)
+    tracking._unreachable.clear()  # the next process
+    go(tmp_path, 0, 1)
+    assert spy.generations() == [[0], [1]]
+
+
+def test_a_step_that_was_not_taken_is_sent_again(tmp_path: Path, spy: Wandb, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Run.log
+
+    def fails_at_1(self: Run, values: dict[str, Any], step: int, commit: bool) -> None:
+        if step == 1:
+            raise ConnectionError
+        log(self, values, step, commit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "log", fails_at_1)
+        go(tmp_path, 0, 1, 2)
+    go(tmp_path, 0, 1, 2)
+    assert spy.generations() == [[0], [1, 2]]
+
+
+@pytest.mark.parametrize("content", ["{half", "[1]", ""])
+def test_a_note_of_what_was_sent_that_cannot_be_read_stops_nothing(tmp_path: Path, spy: Wandb, content: str) -> None:
+    (tmp_path / tracking.LOGGED_FILE).write_text(content)
+    go(tmp_path, 0)
+    go(tmp_path, 0)
+    assert spy.generations() == [[0]]
+
+
+def test_tags_are_what_a_run_is_found_by() -> None:
+    assert tracking.tags(CONFIG) == ["blend", "birds", "ddpm", "efficientnet_lite0", "tiny v2"]
+    bare = {**CONFIG, "data": {"name": "cub200"}, "protocol": {"name": None, "version": None}}
+    assert tracking.tags(bare) == ["blend", "cub200", "ddpm", "efficientnet_lite0"]
+    assert tracking.tags({"mixing": {"policy": "x" * 99}, "generator": {"name": "x" * 99}}) == ["x" * 64]
 
 
 class FailingRun:
@@ -323,3 +523,18 @@ def test_scalars_hold_every_score_by_its_full_name() -> None:
     assert got["efficientnet_lite0/precision_k3"] == 0.5
     assert got["floor/efficientnet_lite0/fid"] == 2.0
     assert got["samples_vs_training_set/efficientnet_lite0/fid"] == 3.0
+
+
+def test_scalars_hold_the_numbers_of_every_stage_under_its_name() -> None:
+    facts = {name: {"seconds": n, "note": "text", "done": True} for n, name in enumerate(("train", "sample", "score"))}
+    got = tracking.scalars(make_row(3, scores=[], wall_seconds=9.5, **facts))
+    assert got == {
+        "generation": 3,
+        "composition/num_real": 32,
+        "composition/num_synthetic": 32,
+        "composition/synthetic_ratio": 0.5,
+        "train/seconds": 0,
+        "sample/seconds": 1,
+        "score/seconds": 2,
+        "wall_seconds": 9.5,
+    }

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from bench.errors import MetricError
@@ -25,10 +27,10 @@ def test_interval_covers_as_often_as_it_says():
 
 def test_one_value_has_no_interval():
     result = summarise([2.0])
-    assert (result.mean, result.sd, result.low, result.high) == (2.0, None, None, None)
+    assert (result.n, result.mean, result.sd, result.low, result.high) == (1, 2.0, None, None, None)
 
 
-@pytest.mark.parametrize("values", [[], [1.0, float("nan")], [float("inf")]])
+@pytest.mark.parametrize("values", [[], [1.0, float("nan")], [float("inf")], [[1.0, 2.0]]])
 def test_bad_values_are_refused(values):
     with pytest.raises(MetricError):
         summarise(values)
@@ -80,3 +82,88 @@ def test_resampling_is_seeded_and_checked():
     assert resample_images(statistic, x, x, 5) != resample_images(statistic, x, x, 5, seed=1)
     with pytest.raises(MetricError, match="1 resamples"):
         resample_images(statistic, x, x, 1)
+
+
+def test_a_paired_interval_is_that_of_the_t_test_in_the_right_direction():
+    a = {4: 2.0, 0: 1.0, 2: 4.5, 9: 100.0}  # in no order, and one seed that the other side lacks
+    b = {2: 6.0, 4: 5.0, 0: 1.5, 7: -100.0, 8: -100.0}
+    reference = stats.ttest_rel([a[s] for s in (0, 2, 4)], [b[s] for s in (0, 2, 4)])
+    result = compare_paired(a, b)
+    assert (result.seeds, result.dropped, result.difference.n) == ((0, 2, 4), 3, 3)
+    assert result.difference.mean == pytest.approx(-5 / 3)  # a is the smaller one
+    interval = reference.confidence_interval(0.95)
+    assert (result.difference.low, result.difference.high) == (
+        pytest.approx(interval.low),
+        pytest.approx(interval.high),
+    )
+    assert result.p_value == pytest.approx(reference.pvalue) and 0 < result.p_value < 1
+    swapped = compare_paired(b, a)
+    assert swapped.difference.mean == pytest.approx(5 / 3) and swapped.p_value == pytest.approx(result.p_value)
+
+
+def test_pairs_without_spread_are_told_apart_or_not():
+    assert compare_paired({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}).p_value == 1.0
+    assert compare_paired({0: 1.0, 1: 2.0}, {0: 3.0, 1: 4.0}).p_value == 0.0
+    single = compare_paired({0: 1.0}, {0: 3.0, 1: 5.0})
+    assert (single.p_value, single.difference.mean, single.difference.low, single.dropped) == (None, -2.0, None, 1)
+    with pytest.raises(MetricError, match="not finite"):
+        compare_paired({0: float("nan")}, {0: 1.0})
+
+
+def test_p_values_are_uniform_where_there_is_no_difference():
+    rng = np.random.default_rng(4)
+    found = [
+        compare_paired(dict(enumerate(rng.normal(0, 1, 4))), dict(enumerate(rng.normal(0, 1, 4)))).p_value
+        for _ in range(1000)
+    ]
+    assert stats.kstest(found, "uniform").pvalue > 0.01
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(-1000, 1000), min_size=2, max_size=6, unique=True), st.floats(-10, 10), st.floats(0.1, 10))
+def test_another_unit_moves_and_stretches_the_interval(values, shift, scale):
+    before, after = summarise(values), summarise([shift + scale * v for v in values])
+    assert (before.n, after.n) == (len(values), len(values))
+    assert after.sd == pytest.approx(scale * before.sd, abs=1e-6)
+    moved = [shift + scale * v for v in (before.low, before.mean, before.high)]
+    assert [after.low, after.mean, after.high] == pytest.approx(moved, abs=1e-5)
+    assert [before.low, before.high] == pytest.approx(
+        stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values)), abs=1e-6
+    )
+
+
+def test_resampling_draws_halves_of_each_side_without_replacement():
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def statistic(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+        seen.append((a[:, 0], b[:, 0]))
+        return {"subject": float(a.mean()), "reference": float(b.mean())} | ({"odd": 1.0} if len(seen) == 2 else {})
+
+    subject, reference = np.arange(20.0)[:, None], np.arange(100.0, 112.0)[:, None]
+    result = resample_images(statistic, subject, reference, 4)
+    assert len(seen) == 4
+    for a, b in seen:
+        assert len(a) == len(set(a)) == 10 and set(a) <= set(range(20))
+        assert len(b) == len(set(b)) == 6 and set(b) <= set(range(100, 112))
+    assert len({tuple(a) for a, _ in seen}) == 4 and len({tuple(b) for _, b in seen}) > 1
+    assert result == {  # what some halves could not be scored for is left out
+        "subject": pytest.approx(np.std([a.mean() for a, _ in seen], ddof=1)),
+        "reference": pytest.approx(np.std([b.mean() for _, b in seen], ddof=1)),
+    }
+
+
+def test_resampling_draws_the_two_sides_apart():
+    seen = []
+    x = np.arange(30.0)[:, None]
+    resample_images(lambda a, b: seen.append(set(a.ravel()) == set(b.ravel())) or {"m": 0.0}, x, x, 5)
+    assert not any(seen)  # one draw for both would hide the spread that the sides do not share
+
+
+@pytest.mark.parametrize(("num_subject", "num_reference", "num_resamples"), [(3, 9, 2), (9, 3, 2), (9, 9, 1)])
+def test_too_little_to_resample_is_refused(num_subject, num_reference, num_resamples):
+    def statistic(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+        return {"m": float(a.mean())}
+
+    with pytest.raises(MetricError, match="resampling needs"):
+        resample_images(statistic, np.ones((num_subject, 1)), np.ones((num_reference, 1)), num_resamples)
+    assert resample_images(statistic, np.ones((4, 1)), np.ones((4, 1)), 2) == {"m": 0.0}

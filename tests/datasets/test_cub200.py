@@ -2,6 +2,7 @@ import hashlib
 import io
 import tarfile
 from dataclasses import replace
+from http.client import IncompleteRead
 
 import numpy as np
 import pytest
@@ -157,6 +158,21 @@ def test_without_network_the_error_says_what_to_do(publish, tmp_path):
         load_real(config(tmp_path, download=False))
 
 
+@pytest.mark.parametrize("error", [IncompleteRead(b"half"), TimeoutError("too slow"), ConnectionResetError("gone")])
+def test_a_download_that_breaks_off_leaves_nothing(publish, tmp_path, monkeypatch, error):
+    class Broken(io.BytesIO):
+        def read(self, size=-1):
+            if self.tell():
+                raise error
+            return super().read(100)
+
+    path = publish()
+    monkeypatch.setattr("urllib.request.urlopen", lambda *args, **kw: Broken(path.read_bytes()))
+    with pytest.raises(DataError, match=r"cannot download .*CUB_200_2011\.tgz"):
+        load_real(config(tmp_path))
+    assert [p.name for p in (tmp_path / "cache").iterdir() if not p.name.endswith(".lock")] == []
+
+
 @pytest.mark.parametrize("table", ["images", "bounding_boxes", "image_class_labels", "classes"])
 def test_a_missing_table_is_named(publish, tmp_path, table):
     publish(drop=[table])
@@ -175,6 +191,30 @@ def test_tables_that_do_not_fit_each_other(publish, tmp_path):
     boxes.write_text(good.replace("20.0", "wide"))
     with pytest.raises(DataError, match="wide"):
         load_real(config(tmp_path))
+
+
+def test_rows_belong_together_by_their_numbers_whatever_the_order(publish, tmp_path):
+    publish()
+    first = load_real(config(tmp_path))
+    for name in ("bounding_boxes", "image_class_labels", "classes"):
+        path = tmp_path / "cache" / cub200.FOLDER / f"{name}.txt"
+        path.write_text("\n".join(path.read_text().splitlines()[::-1]) + "\n")
+    again = load_real(config(tmp_path))
+    assert again.train.label_names == {"class": list(CLASSES)[::-1]}
+    assert np.array_equal(again.train.records.labels["class"], 1 - first.train.records.labels["class"])
+    assert np.array_equal(again.train.images, first.train.images)
+
+
+def test_each_crop_is_the_square_around_its_own_box(publish, tmp_path):
+    publish()
+    source = cub200.open_source(config(tmp_path, padding=0.0, resolution=20))
+    rows = np.asarray([8, 2, 5])
+    for image, row in zip(source.read(rows)[0], rows, strict=True):
+        number = row + 1  # the bird of 20 x 12 at (4 n, 10), in a square of 20 from (4 n, 6) on
+        assert source.source_ids[row].endswith(f"Bird_{number:04d}_{number * 17}.jpg")
+        expected = np.full((20, 20, 3), SKY)
+        expected[4:16] = BIRD
+        assert np.abs(image.transpose(1, 2, 0).astype(int) - expected).mean() < 8
 
 
 def test_the_square_is_the_papers():

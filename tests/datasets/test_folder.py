@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from bench.config import FolderConfig
-from bench.datasets import data_spec, load_real
+from bench.datasets import data_spec, folder, load_real
+from bench.datasets.resize import resize
 from bench.errors import DataError
 
 
@@ -14,16 +15,16 @@ from bench.errors import DataError
 def garden(tmp_path):
     """Twelve pictures of two classes and several formats, each of one grey, wider than high."""
     for number in range(12):
-        folder = tmp_path / "garden" / ("rose" if number % 3 else "lily")
-        folder.mkdir(parents=True, exist_ok=True)
+        bed = tmp_path / "garden" / ("rose" if number % 3 else "lily")
+        bed.mkdir(parents=True, exist_ok=True)
         suffix = ("png", "bmp", "webp", "PNG")[number % 4]
-        Image.new("RGB", (40, 24), (number * 20,) * 3).save(folder / f"{number:02d}.{suffix}", lossless=True)
+        Image.new("RGB", (40, 24), (number * 20,) * 3).save(bed / f"{number:02d}.{suffix}", lossless=True)
     (tmp_path / "garden" / "notes.txt").write_text("not a picture")
     return tmp_path / "garden"
 
 
-def config(folder, **values):
-    return FolderConfig(path=str(folder), **({"resolution": 16, "num_heldout": 4} | values))
+def config(path, **values):
+    return FolderConfig(path=str(path), **({"resolution": 16, "num_heldout": 4} | values))
 
 
 def test_pictures_names_and_classes(garden):
@@ -33,9 +34,22 @@ def test_pictures_names_and_classes(garden):
     assert real.train.notes == {}
     for pool in (real.train, real.heldout):
         for image, name, label in zip(pool.images, pool.records.source_id, pool.records.labels["class"], strict=True):
-            folder, file = name.split("/")
-            assert pool.label_names["class"][label] == folder
+            bed, file = name.split("/")
+            assert pool.label_names["class"][label] == bed
             assert np.all(image == int(file[:2]) * 20)
+
+
+def test_a_class_is_the_innermost_folder_and_hidden_files_are_none_of_them(tmp_path):
+    for name, grey in (("b/zoo/2.png", 20), ("b/1.png", 10), ("a/zoo/x/3.png", 30), ("4.png", 40), ("B.png", 50)):
+        (tmp_path / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (16, 16), grey).save(tmp_path / "pictures" / name)
+    Image.new("L", (16, 16)).save(tmp_path / "pictures" / "a" / ".hidden.png")
+    source = folder.open_source(config(tmp_path / "pictures"))
+    classes = [source.label_names["class"][label] for label in source.labels["class"]]
+    expected = {"4.png": "pictures", "B.png": "pictures", "a/zoo/x/3.png": "x", "b/1.png": "b", "b/zoo/2.png": "zoo"}
+    assert list(zip(source.source_ids, classes, strict=True)) == list(expected.items())
+    assert source.label_names["class"] == ["b", "pictures", "x", "zoo"]
+    assert source.read(np.asarray([4, 0]))[0][:, 0, 0, 0].tolist() == [20, 40]
 
 
 def test_the_middle_of_a_wide_picture_is_kept(tmp_path):
@@ -52,15 +66,22 @@ def test_other_modes_are_converted_and_counted(garden, caplog):
     Image.new("L", (20, 20), 90).save(garden / "rose" / "grey.png")
     Image.new("RGBA", (20, 20), (10, 20, 30, 0)).save(garden / "rose" / "glass.png")
     Image.new("CMYK", (20, 20), (0, 0, 0, 0)).save(garden / "rose" / "print.jpg")
-    Image.new("P", (20, 20)).save(garden / "rose" / "palette.png")
+    Image.new("RGBA", (20, 20), (10, 20, 30, 128)).save(garden / "rose" / "pane.png")
+    palette = Image.new("P", (20, 20), 1)
+    palette.putpalette([0, 0, 0, 9, 8, 7])
+    palette.save(garden / "rose" / "palette.png")
     with caplog.at_level(logging.WARNING):
         real = load_real(config(garden))
-    assert real.train.notes.get("num_converted", 0) + real.heldout.notes.get("num_converted", 0) == 4
+    assert real.train.notes.get("num_converted", 0) + real.heldout.notes.get("num_converted", 0) == 5
     assert "num_converted" in caplog.text
     images = np.concatenate([real.train.images, real.heldout.images])
     names = np.concatenate([real.train.records.source_id, real.heldout.records.source_id]).tolist()
     assert np.all(images[names.index("rose/grey.png")] == 90)
     assert np.all(images[names.index("rose/glass.png")] == 255), "what is transparent is laid on white"
+    half = images[names.index("rose/pane.png")][:, 8, 8].astype(int)
+    assert np.abs(half - (255 + np.asarray([10, 20, 30])) / 2).max() <= 1, "what is half so, half"
+    assert np.all(images[names.index("rose/print.jpg")] > 250), "no ink is white paper"
+    assert np.all(images[names.index("rose/palette.png")] == np.asarray([9, 8, 7])[:, None, None])
 
 
 def test_a_picture_is_turned_upright_first(tmp_path):
@@ -76,6 +97,18 @@ def test_a_picture_is_turned_upright_first(tmp_path):
 
 def test_enlarging_is_noted(garden):
     assert load_real(config(garden, resolution=32)).train.notes == {"num_enlarged": 8}
+    assert load_real(config(garden, resolution=24)).train.notes == {}, "the square of 40 x 24 is just large enough"
+    Image.new("RGB", (80, 80)).save(garden / "rose" / "large.png")
+    real = load_real(config(garden, resolution=32))
+    assert real.train.notes["num_enlarged"] + real.heldout.notes["num_enlarged"] == 12
+
+
+def test_a_picture_is_cropped_then_resized_by_the_resize_of_all(tmp_path):
+    photograph = np.random.default_rng(0).integers(0, 256, (31, 60, 3), dtype=np.uint8)
+    for number in range(4):
+        Image.fromarray(photograph).save(tmp_path / f"{number}.png")
+    image = load_real(config(tmp_path, num_heldout=2)).train.images[0]
+    assert np.array_equal(image.transpose(1, 2, 0), resize(photograph[:, 14:45], 16))
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture at all", "truncated"])
@@ -113,8 +146,14 @@ def test_too_few_pictures(garden):
 def test_the_spec_follows_names_and_content_and_not_the_place(garden, tmp_path):
     spec = data_spec(config(garden))
     shutil.copytree(garden, tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "notes.txt").write_text("other notes")
+    (tmp_path / "elsewhere" / "rose" / ".hidden.png").write_bytes(b"")
     assert data_spec(config(tmp_path / "elsewhere")) == spec
-    (garden / "rose" / "01.bmp").rename(garden / "rose" / "renamed.bmp")
+    (garden / "rose" / "01.bmp").rename(garden / "rose" / "01b.bmp")  # still in the same place
     assert data_spec(config(garden)) != spec
+    (garden / "rose" / "01b.bmp").rename(garden / "rose" / "x.bmp")
+    (garden / "rose" / "05.bmp").rename(garden / "rose" / "01.bmp")
+    (garden / "rose" / "x.bmp").rename(garden / "rose" / "05.bmp")
+    assert data_spec(config(garden)) != spec, "the same names and the same pictures, but not together"
     Image.new("RGB", (40, 24), (1, 2, 3)).save(tmp_path / "elsewhere" / "rose" / "01.bmp")
     assert data_spec(config(tmp_path / "elsewhere")) != spec

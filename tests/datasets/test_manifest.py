@@ -1,3 +1,4 @@
+import hashlib
 import re
 
 import numpy as np
@@ -50,6 +51,40 @@ def test_counts(source):
     assert set(select(source, Subset(num_images=20))) < set(select(source, Subset(num_images=40)))
 
 
+def by_hash(numbers):
+    """In the documented order, by hand."""
+    return sorted(numbers, key=lambda number: hashlib.sha256(f"subset/{number:03d}.jpg".encode()).hexdigest())
+
+
+def test_the_choice_is_the_first_by_the_documented_hash(source):
+    assert select(source, Subset(num_images=9)).tolist() == sorted(by_hash(range(100))[:9])
+    classes = (range(10), range(10, 30), range(30, 60), range(60, 100))
+    few = [number for members in classes for number in by_hash(members)[:6]]
+    assert select(source, Subset(max_per_class=6)).tolist() == sorted(few)
+    assert select(source, Subset(max_per_class=6, num_images=11)).tolist() == sorted(by_hash(few)[:11])
+    even = [number for members in classes for number in by_hash([n for n in members if n % 2 == 0])[:3]]
+    where = {"padding_bar_px": 0}
+    assert select(source, Subset(where=where, max_per_class=3)).tolist() == sorted(even), (
+        "narrowed before it is limited"
+    )
+    rule = Subset(classes=[1, 3], where=where, max_per_class=3)
+    assert select(source, rule).tolist() == sorted(number for number in even if number // 10 not in (0, 3, 4, 5))
+    assert len(select(source, Subset(num_images=100))) == 100 and len(select(source, Subset())) == 100
+
+
+def test_an_image_must_have_every_value_asked_for(source):
+    source.facts["third"] = (np.arange(100) % 3).astype(np.int64)
+    rows = select(source, Subset(where={"padding_bar_px": 1, "third": 2}))
+    assert rows.tolist() == [number for number in range(100) if number % 2 == 1 and number % 3 == 2]
+
+
+def test_an_exact_name_is_meant_where_two_are_spelt_alike(source):
+    twice = Source(source.source_ids, source.read, source.labels, {"class": ["Blue_Jay", "blue jay", "BLUE", "x"]})
+    assert select(twice, Subset(classes=["blue jay"])).tolist() == list(range(10, 30))
+    with pytest.raises(DataError, match="did you mean"):
+        select(twice, Subset(classes=["Blue-Jay"]))
+
+
 def test_the_choice_does_not_depend_on_the_order_of_the_files(source):
     turned = Source(source.source_ids[::-1], source.read, {"class": source.labels["class"][::-1]}, {"class": CLASSES})
     rule = Subset(max_per_class=7, num_images=20)
@@ -75,7 +110,10 @@ def test_a_subset_from_a_file(tmp_path, source):
     path.write_text("about: two of them\nclasses: [blue jay, 3]\nmax_per_class: 5\n")
     subset = find_subset(str(path), None)
     assert subset == Subset("two of them", ["blue jay", 3], {}, 5, None)
-    assert "about" not in subset.rules()
+    assert subset.rules() == {"classes": ["blue jay", 3], "where": {}, "max_per_class": 5, "num_images": None}
+    path.rename(tmp_path / "two.yml")
+    assert find_subset(str(tmp_path / "two.yml"), None) == subset
+    assert find_subset(None, shipped()["cub200"]) is None
 
 
 @pytest.mark.parametrize(

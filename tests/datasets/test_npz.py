@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from bench.config import NpzConfig
-from bench.datasets import data_spec, load_real
+from bench.config import FolderConfig, NpzConfig
+from bench.datasets import data_spec, load_real, npz
+from bench.datasets.resize import resize
 from bench.errors import DataError
 from bench.pool import REAL
 
@@ -58,12 +60,48 @@ def test_labels_without_names_are_named_by_their_numbers(archive):
 
 def test_a_smaller_resolution_goes_through_the_resize_and_a_larger_one_is_noted(archive, caplog):
     path = archive()
-    real = load_real(NpzConfig(path=path, resolution=8, num_heldout=4))
-    assert real.train.resolution == 8 and real.train.notes == {}
+    for resolution in (8, 12):  # 12 is their own
+        real = load_real(NpzConfig(path=path, resolution=resolution, num_heldout=4))
+        assert real.train.resolution == resolution and real.train.notes == {}
     with caplog.at_level(logging.WARNING):
         real = load_real(NpzConfig(path=path, resolution=16, num_heldout=4))
     assert real.train.notes == {"num_enlarged": 36}
     assert "num_enlarged" in caplog.text
+
+
+def test_each_picture_is_resized_by_the_resize_of_all(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (10, 20, 20, 3), dtype=np.uint8)
+    np.savez(tmp_path / "noise.npz", images=images)
+    source = npz.open_source(NpzConfig(path=str(tmp_path / "noise.npz"), resolution=8))
+    assert source.source_ids == [f"{number:06d}" for number in range(10)], "ids that sort as the numbers do"
+    made, notes = source.read(np.asarray([7, 2]))
+    assert notes == {"num_enlarged": 0}
+    for image, row in zip(made, (7, 2), strict=True):
+        assert np.array_equal(image.transpose(1, 2, 0), resize(images[row], 8))
+
+
+def test_further_columns_of_integers_can_be_selected_on(archive):
+    columns = {
+        "bar": np.arange(40, dtype=np.uint8) % 3,
+        "weight": np.linspace(0, 1, 40),
+        "few": np.arange(39),
+        "square": np.zeros((40, 40), int),
+    }
+    names = np.asarray([f"{99 - number}.jpg" for number in range(40)])
+    source = npz.open_source(NpzConfig(path=archive(filenames=names, **columns), resolution=12))
+    assert list(source.facts) == ["bar"], "labels, names and images are no facts"
+    assert source.facts["bar"].tolist() == (np.arange(40) % 3).tolist() and source.facts["bar"].dtype == np.int64
+    assert len(source) == 40
+
+
+def test_an_image_may_have_no_class(archive):
+    labels = np.arange(40) % 4 - 1
+    path = archive(labels=labels.astype(np.int8), class_names=np.asarray(["ash", "beech", "cedar", "dogwood"]))
+    source = npz.open_source(NpzConfig(path=path, resolution=12))
+    assert source.labels["class"].tolist() == labels.tolist() and source.labels["class"].dtype == np.int64
+    assert source.label_names["class"] == ["ash", "beech", "cedar", "dogwood"], "the last one is on no picture"
+    with pytest.raises(DataError, match="labels run from -2 to 2"):
+        npz.open_source(NpzConfig(path=archive("worse.npz", labels=np.where(labels < 0, -2, labels)), resolution=12))
 
 
 def test_twins_on_both_sides_are_counted_and_said(tmp_path, caplog):
@@ -117,8 +155,12 @@ def broken(tmp_path, kind):
         ({"images": np.zeros((10, 8, 8, 3), np.uint8), "labels": np.zeros(9, int)}, r"labels has shape \(9,\)"),
         ({"images": np.zeros((10, 8, 8, 3), np.uint8), "labels": np.zeros(10)}, "labels have dtype float64"),
         (
-            {"images": np.zeros((4, 8, 8, 3), np.uint8), "labels": np.arange(4), "class_names": np.asarray(["a", "b"])},
-            "labels run from 0 to 3, expected -1 .none. to 1",
+            {
+                "images": np.zeros((4, 8, 8, 3), np.uint8),
+                "labels": np.arange(4),
+                "class_names": np.asarray(["a", "b", "c"]),
+            },
+            "labels run from 0 to 3, expected -1 .none. to 2",
         ),
         ({"images": np.zeros((10, 8, 8, 3), np.uint8), "filenames": np.asarray(["a"] * 10)}, "'a'.*unique"),
     ],
@@ -127,6 +169,18 @@ def broken(tmp_path, kind):
 def test_a_wrong_archive_says_what_is_wrong(tmp_path, kind, message):
     with pytest.raises(DataError, match=message):
         load_real(NpzConfig(path=broken(tmp_path, kind), resolution=8, num_heldout=2))
+
+
+def test_a_tilde_is_the_home_folder(archive, tmp_path, monkeypatch):
+    archive()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "two.yaml").write_text("classes: [0, 1]")
+    real = load_real(NpzConfig(path="~/forty.npz", subset="~/two.yaml", resolution=12, num_heldout=4))
+    assert len(real.train) + len(real.heldout) == 20
+    (tmp_path / "pictures").mkdir()
+    for number in range(4):
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(tmp_path / "pictures" / f"{number}.png")
+    assert len(load_real(FolderConfig(path="~/pictures", resolution=16, num_heldout=2)).train) == 2
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -60,6 +60,18 @@ def test_another_seed_is_another_split():
     assert 0 < len(set(first.heldout) & set(second.heldout)) < 30
 
 
+@pytest.mark.parametrize(
+    ("num_heldout", "num_train", "sizes"), [(3, 5, (3, 5, 2)), (3, None, (3, 7, 0)), (3, 7, (3, 7, 0))]
+)
+def test_the_queue_is_held_out_first_then_trained_on_then_kept_back(num_heldout, num_train, sizes):
+    ids = [f"{number}.jpg" for number in range(10)]
+    queue = hash_order(ids, 4).tolist()
+    parts = split(ids, num_heldout, num_train, 4)
+    assert [*parts.heldout, *parts.train, *parts.reserve] == queue
+    assert (len(parts.heldout), len(parts.train), len(parts.reserve)) == sizes
+    assert parts.heldout.dtype == np.int64
+
+
 def test_too_few_images_names_the_numbers():
     ids = [str(number) for number in range(10)]
     with pytest.raises(DataError, match=r"10 images are too few for data.num_heldout=4 and 7 .* 11 are needed"):
@@ -67,6 +79,7 @@ def test_too_few_images_names_the_numbers():
     with pytest.raises(DataError, match=r"10 images.*num_heldout=9.*num_train=null.* 11 are needed"):
         split(ids, 9, None, 0)
     assert len(split(ids, 4, 6, 0).reserve) == 0
+    assert len(split(ids, 8, None, 0).train) == 2
 
 
 def test_a_name_that_occurs_twice_is_refused():

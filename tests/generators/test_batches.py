@@ -91,6 +91,29 @@ def test_scaled_and_flipped(images: np.ndarray) -> None:
         assert eps.shape == x0.shape and t.min() >= 0 and t.max() < 100
 
 
+@pytest.mark.parametrize("batch_size", [1, 8, 48])
+@pytest.mark.parametrize("num_timesteps", [7, 1000])
+def test_timesteps_are_spread_over_all_and_never_beyond(
+    images: np.ndarray, monkeypatch: pytest.MonkeyPatch, batch_size: int, num_timesteps: int
+) -> None:
+    source = Batches(images, TrainingConfig(batch_size=batch_size, horizontal_flip=False), 0, CPU)
+    drawn = torch.stack([source.draw(step, num_timesteps)[2] for step in range(200)])
+    assert drawn.dtype == torch.int64
+    if batch_size == 48:
+        shares = torch.bincount(drawn.flatten(), minlength=num_timesteps)[:7].double() / drawn.numel()
+        gaps = drawn.diff(dim=1)
+        assert (shares * num_timesteps - 1).abs().max() < (0.15 if num_timesteps == 7 else 1)
+        assert gaps.min() >= num_timesteps // 48 and gaps.max() <= num_timesteps // 48 + 1
+    if batch_size == 1:
+        assert drawn.double().mean() == pytest.approx((num_timesteps - 1) / 2, rel=0.15)
+
+    largest = torch.tensor(1 - 2.0**-24)  # what `rand` can give, and 47 more of it rounds to 48
+    monkeypatch.setattr(torch, "rand", lambda *args, **kw: largest)
+    assert source.draw(0, num_timesteps)[2].max() == num_timesteps - 1
+    monkeypatch.setattr(torch, "rand", lambda *args, **kw: torch.tensor(0.0))
+    assert source.draw(0, num_timesteps)[2].min() == 0
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("form", ["memory", "mapped", "gathered"])
 @pytest.mark.parametrize("batch_size", [8, 48])  # batches that straddle two epochs, and three

@@ -2,8 +2,12 @@
 
 import hashlib
 import json
+import shutil
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from bench.config import DDPMConfig, TrainingConfig
 from bench.errors import ConfigError, DataError, TrainingError
 from bench.generators import batches, checkpoint
 from bench.generators.ddpm import ema_decay, learning_rate
+from bench.generators.network import Process
 from bench.runtime import Runtime
 
 Make = Callable[..., DDPMConfig]
@@ -118,18 +123,6 @@ def test_diffusers_opens_and_samples_the_model(trained: Path) -> None:
     assert pictures.shape == (2, 8, 8, 3) and np.isfinite(pictures).all()
 
 
-def test_the_model_holds_the_average_not_the_last_weights(
-    tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path
-) -> None:
-    """With decay 0 the average is the last weights; with another decay it is not."""
-    found = []
-    for name, decay in (("a", 0.0), ("b", 0.9)):
-        config = tiny(training={"ema_decay": decay, "checkpoint_every": 11})
-        fit(config, images, tmp_path / name, cpu)
-        found.append(DDPMPipeline.from_pretrained(tmp_path / name / "model").unet.conv_out.weight)
-    assert not torch.allclose(found[0], found[1], atol=1e-6)
-
-
 def test_warm_start(tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path, trained: Path) -> None:
     config = tiny(training={"num_steps": 1, "learning_rate": 1e-12, "warmup_steps": 0})
     fit(config, images, tmp_path, cpu, init=trained)
@@ -148,6 +141,22 @@ def test_a_loss_that_is_no_number_stops_the_training(
         fit(config, images, tmp_path / "bad", cpu)
     assert "none" in str(error.value)
     assert not (tmp_path / "bad" / "model").exists()
+
+
+def test_the_error_of_a_diverged_training_has_its_rate_then_and_what_is_left(
+    tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, loss = iter(range(1, 100)), Process.loss
+
+    def poisoned(*arguments: Any) -> torch.Tensor:
+        return loss(*arguments) * (float("nan") if next(steps) == 6 else 1)
+
+    monkeypatch.setattr(Process, "loss", poisoned)
+    config = tiny(training={"decay": "linear"})  # from step 4 on, of 12: the sixth has (12 - 5) / 9 of the rate
+    said = r"became nan at step 6 of 12 .*learning_rate=0\.002, at this step 0\.00155556.*step-00000004\.safetensors"
+    with pytest.raises(TrainingError, match=said):
+        fit(config, images, tmp_path, cpu)
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["step-00000004.safetensors"]
 
 
 def test_checkpoints_two_are_kept_and_a_damaged_one_is_passed_over(
@@ -175,9 +184,53 @@ def test_checkpoints_two_are_kept_and_a_damaged_one_is_passed_over(
 def test_a_checkpoint_of_another_training_is_not_used(
     tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path
 ) -> None:
+    """Nothing of what a training depends on may differ, but the last bits of speed and memory."""
     fit(tiny(), images, tmp_path, cpu)
-    assert fit(tiny(), images, tmp_path, cpu)["resumed_from_step"] == 8
-    assert fit(tiny(), images, tmp_path, cpu, seed=1)["resumed_from_step"] == 0
+    checkpoints = tmp_path / "kept"
+    shutil.copytree(tmp_path / "work", checkpoints)
+
+    def start(config: DDPMConfig, images: np.ndarray = images, **more: Any) -> object:
+        shutil.rmtree(tmp_path / "work")
+        shutil.copytree(checkpoints, tmp_path / "work")
+        return fit(config, images, tmp_path, cpu, **more)["resumed_from_step"]
+
+    assert start(tiny()) == 8
+    assert start(tiny(), seed=1) == 0
+    assert start(tiny(training={"ema_decay": 0.8})) == 0
+    assert start(tiny(), images[:, :, :4, :4]) == 0
+    assert start(tiny(), init=tmp_path / "model") == 0
+
+
+def test_how_often_a_checkpoint_is_made_changes_no_weight(
+    tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path
+) -> None:
+    found = []
+    for every in (4, 7, 12):
+        fit(tiny(training={"checkpoint_every": every}), images, tmp_path / str(every), cpu)
+        found.append(digests(tmp_path / str(every) / "model")["unet/diffusion_pytorch_model.safetensors"])
+    assert found[0] == found[1] == found[2]
+
+
+def test_time_is_counted_over_all_attempts_and_pace_over_the_last(
+    tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that goes on by two seconds at the end of each step."""
+    clock = {"now": 1000.0}
+    monkeypatch.setattr(time, "monotonic", lambda: clock["now"])
+
+    def work(done: int, total: int, stop: int = 0) -> None:
+        clock["now"] += 2
+        if done == stop:
+            raise Cut
+
+    for stop in (6, 10):  # each after three steps and a checkpoint, and one step that is lost
+        with pytest.raises(Cut):
+            fit(tiny(), images, tmp_path, cpu, progress=partial(work, stop=stop))
+    facts = fit(tiny(), images, tmp_path, cpu, progress=work)
+    assert facts["resumed_from_step"] == 8
+    assert facts["seconds"] == 2 * (3 + 3 + 4)
+    assert facts["images_per_second"] == 4 * 8 / 8  # batches of 8 in 8 seconds
+    assert facts["images_seen"] == 12 * 8
 
 
 def test_checkpoint_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,6 +254,7 @@ def test_learning_rate() -> None:
         return [learning_rate(training, step) for step in steps]
 
     assert rates("none", 0, 4, 9, 10, 109) == pytest.approx([0.1, 0.5, 1.0, 1.0, 1.0])
+    assert learning_rate(TrainingConfig(num_steps=2, learning_rate=1.0, warmup_steps=4, decay="linear"), 1) == 0.5
     assert rates("linear", 0, 10, 60, 109) == pytest.approx([0.1, 1.0, 0.5, 0.01])
     assert rates("cosine", 9, 10, 60, 110) == pytest.approx([1.0, 1.0, 0.5, 0.0])
 
@@ -222,6 +276,11 @@ def test_ema_warms_up() -> None:
 def test_wrong_images(tiny: Make, cpu: Runtime, tmp_path: Path, wrong: np.ndarray, message: str) -> None:
     with pytest.raises(DataError, match=message):
         fit(tiny(), wrong, tmp_path, cpu)
+
+
+def test_a_network_that_does_not_fit_is_refused_before_any_step(tiny: Make, cpu: Runtime, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be a multiple of 2, and it is 9"):
+        fit(tiny(), np.zeros((4, 3, 9, 9), np.uint8), tmp_path, cpu)
 
 
 def test_memory_mapped_images(tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path) -> None:

@@ -1,15 +1,18 @@
 """What is refused before any work, and what counts as another model or other pixels."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 
 from bench import generators
 from bench.config import DDPMConfig, GeneratorConfig
 from bench.errors import ConfigError
+from bench.generators import specs
 
 Make = Callable[..., DDPMConfig]
 
@@ -27,11 +30,17 @@ def test_heads_that_do_not_divide_the_width(tiny: Make) -> None:
     with pytest.raises(ConfigError, match=r"attention_head_dim=32.*\[16\]"):
         generators.check(tiny(unet={"attention_head_dim": 32}), 8)
     generators.check(tiny(unet={"attention_head_dim": 32, "attention": [False, False]}), 8)
+    three = {"channels": [8, 16, 24], "attention": [False, True, False]}
+    with pytest.raises(ConfigError, match=r"attention_head_dim=16.*\[16, 24\]"):  # the last level's middle block
+        generators.check(tiny(unet={**three, "attention_head_dim": 16}), 8)
+    generators.check(tiny(unet={**three, "attention_head_dim": 8}), 8)
 
 
 def test_a_warm_up_longer_than_the_training_is_said(tiny: Make, caplog: pytest.LogCaptureFixture) -> None:
+    generators.check(tiny(training={"warmup_steps": 11}), 8)
+    assert not caplog.text
     generators.check(tiny(training={"warmup_steps": 12}), 8)
-    assert "never reaches" in caplog.text
+    assert "never reaches 0.002 within 12 steps" in caplog.text
 
 
 def test_an_unknown_generator() -> None:
@@ -39,27 +48,76 @@ def test_an_unknown_generator() -> None:
         generators.check(GeneratorConfig(name="gan"), 8)
 
 
-def test_train_spec_changes_with_what_changes_a_model(tiny: Make) -> None:
-    spec = generators.train_spec(tiny())
-    assert spec["version"] >= 1
-    for changed in (
-        tiny(unet={"channels": [16, 16]}),
-        tiny(noise={"prediction": "sample"}),
-        tiny(training={"decay": "linear"}),
-        tiny(training={"horizontal_flip": False}),
+OTHER: dict[str, dict[str, Any]] = {  # for each field a value that is not the one of `tiny`
+    "unet": {
+        "channels": [16, 16],
+        "attention": [True, False],
+        "layers_per_block": 2,
+        "attention_head_dim": 8,
+        "dropout": 0.1,
+    },
+    "noise": {
+        "num_timesteps": 99,
+        "beta_schedule": "squaredcos_cap_v2",
+        "prediction": "sample",
+        "min_snr_gamma": 5.0,
+    },
+    "training": {
+        "num_steps": 13,
+        "num_epochs": 2.0,
+        "batch_size": 9,
+        "num_micro_batches": 2,
+        "learning_rate": 1e-3,
+        "warmup_steps": 4,
+        "decay": "linear",
+        "weight_decay": 0.1,
+        "ema_decay": 0.8,
+        "gradient_clip": 2.0,
+        "horizontal_flip": False,
+        "checkpoint_every": 7,
+    },
+    "sampling": {
+        "sampler": "ddpm",
+        "num_steps": 7,
+        "eta": 0.5,
+        "temperature": 0.9,
+        "batch_size": 7,
+    },
+}
+HARMLESS = {"training.checkpoint_every", "sampling.batch_size"}
+"""Change no byte of a model or a sample: test_fit.py and test_sampling.py show it."""
+
+
+def test_a_spec_changes_with_every_field_that_changes_the_result(tiny: Make) -> None:
+    plain = tiny(sampling={"sampler": "ddim"})
+    assert {group: list(values) for group, values in OTHER.items()} == {
+        group: [field.name for field in fields(getattr(plain, group))] for group in OTHER
+    }, "a new field needs a value here"
+    for group, values in OTHER.items():
+        for name, value in values.items():
+            assert getattr(getattr(plain, group), name) != value
+            changed = replace(plain, **{group: replace(getattr(plain, group), **{name: value})})
+            key = f"{group}.{name}"
+            trains_alike = generators.train_spec(changed) == generators.train_spec(plain)
+            assert trains_alike == (group == "sampling" or key in HARMLESS), key
+            samples_alike = generators.sample_spec(changed) == generators.sample_spec(plain)
+            if group != "noise":  # which is the model's
+                assert samples_alike == (group != "sampling" or key in HARMLESS), key
+
+
+def test_specs_are_json_of_the_versions_and_do_not_touch_the_config(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for spec, version in (
+        (generators.train_spec, "TRAIN_VERSION"),
+        (generators.sample_spec, "SAMPLE_VERSION"),
     ):
-        assert generators.train_spec(changed) != spec
-    assert generators.train_spec(tiny(training={"checkpoint_every": 7})) == spec
-    assert generators.train_spec(tiny(sampling={"num_steps": 7})) == spec
-
-
-def test_sample_spec_changes_with_what_changes_pixels(tiny: Make) -> None:
-    spec = generators.sample_spec(tiny())
-    assert generators.sample_spec(tiny(sampling={"num_steps": 7})) != spec
-    assert generators.sample_spec(tiny(sampling={"sampler": "ddim"})) != spec
-    assert generators.sample_spec(tiny(sampling={"batch_size": 7})) == spec
-    config = tiny()
-    assert generators.sample_spec(replace(config, training=tiny(training={"num_steps": 9}).training)) == spec
+        config = tiny()
+        before = spec(config)
+        assert json.loads(json.dumps(before)) == before and before["generator"] == "ddpm"
+        assert spec(config) == before and config == tiny()
+        monkeypatch.setattr(specs, version, getattr(specs, version) + 1)
+        assert spec(config) != before, "another version of the code is another result"
 
 
 def test_checks_load_neither_torch_nor_diffusers() -> None:

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from diffusers.models.attention_processor import Attention
 
-from bench.config import DDPMConfig, NoiseConfig
+from bench.config import DDPMConfig, NoiseConfig, UNetConfig
 from bench.generators.network import build_process, build_unet
 
 CPU = torch.device("cpu")
@@ -78,6 +79,29 @@ def test_denoise_stays_in_the_range_of_pixels() -> None:
     process = build_process(NoiseConfig(prediction="sample"), CPU)
     x = torch.randn(2, 3, 8, 8)
     assert process.denoise(lambda x, t, return_dict: (x * 100,), x, 50).abs().max() == 1.0
+
+
+def test_each_level_is_as_wide_and_attends_as_configured() -> None:
+    config = UNetConfig([16, 24, 32], [False, True, False], layers_per_block=2, attention_head_dim=8, dropout=0.3)
+    unet = build_unet(config, 16, seed=0)
+    attends = [any(isinstance(m, Attention) for m in block.modules()) for block in unet.down_blocks]
+    assert attends == [False, True, False]
+    assert [any(isinstance(m, Attention) for m in b.modules()) for b in unet.up_blocks] == [False, True, False]
+    assert [block.resnets[-1].out_channels for block in unet.down_blocks] == [16, 24, 32]
+    assert [len(block.resnets) for block in unet.down_blocks] == [2, 2, 2]
+    assert {m.heads for m in unet.up_blocks.modules() if isinstance(m, Attention)} == {3}
+    assert {m.heads for m in unet.mid_block.modules() if isinstance(m, Attention)} == {4}
+    assert {m.num_groups for m in unet.modules() if isinstance(m, torch.nn.GroupNorm)} == {8}
+    assert {m.p for m in unet.modules() if isinstance(m, torch.nn.Dropout)} >= {0.3}
+    assert unet.config["sample_size"] == 16
+
+    top = build_unet(UNetConfig([16, 32], [True, False], 1, attention_head_dim=8), 8, seed=0)
+    assert [any(isinstance(m, Attention) for m in b.modules()) for b in top.down_blocks] == [True, False]
+    assert [any(isinstance(m, Attention) for m in b.modules()) for b in top.up_blocks] == [False, True]
+    assert {m.num_groups for m in top.modules() if isinstance(m, torch.nn.GroupNorm)} == {16}
+    plain = build_unet(UNetConfig([64, 64], [False, False], 1), 8, seed=0)
+    assert not any(isinstance(m, Attention) for m in plain.modules())
+    assert {m.num_groups for m in plain.modules() if isinstance(m, torch.nn.GroupNorm)} == {32}
 
 
 def test_weights_come_from_the_seed_alone(tiny: Callable[..., DDPMConfig]) -> None:

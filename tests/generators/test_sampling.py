@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import UNet2DModel
 
 from bench import generators
 from bench.config import DDPMConfig
@@ -21,9 +23,12 @@ def draw(tiny: Callable[..., DDPMConfig], cpu: Runtime, images: np.ndarray, tmp_
     config = tiny(training={"num_steps": 8}, noise={"prediction": "sample"})
     generators.fit(config, images, seed=0, out=tmp_path / "model", work=tmp_path / "fit", runtime=cpu)
 
-    def call(seeds: np.ndarray, *, work: str, runtime: Runtime = cpu, **changes: object) -> np.ndarray:
+    def call(
+        seeds: np.ndarray, *, work: str, runtime: Runtime = cpu, progress: Any = None, **changes: object
+    ) -> np.ndarray:
         changed = tiny(noise={"prediction": "sample"}, sampling={"num_steps": 4, **changes})
-        return generators.sample(changed, tmp_path / "model", seeds, work=tmp_path / work, runtime=runtime)
+        at = {"work": tmp_path / work, "runtime": runtime, "progress": progress}
+        return generators.sample(changed, tmp_path / "model", seeds, **at)
 
     return call
 
@@ -48,6 +53,22 @@ def test_pixels_do_not_depend_on_batch_size_number_or_order(
     np.testing.assert_array_equal(draw(SEEDS[41:42], work="one", batch_size=64, **how), whole[41:42])
     order = np.random.default_rng(2).permutation(70)
     np.testing.assert_array_equal(draw(SEEDS[order], work="order", batch_size=64, **how), whole[order])
+
+
+def test_the_network_always_sees_as_many_images_on_the_cpu(draw: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other numbers would round otherwise, on some machines in some networks."""
+    sizes: set[int] = set()
+    forward = UNet2DModel.forward
+
+    def seen(self: UNet2DModel, x: torch.Tensor, *rest: Any, **more: Any) -> Any:
+        sizes.add(len(x))
+        return forward(self, x, *rest, **more)
+
+    monkeypatch.setattr(UNet2DModel, "forward", seen)
+    for batch_size in (5, 50, 1000):
+        draw(SEEDS, work=str(batch_size), batch_size=batch_size)
+    draw(SEEDS[:1], work="one", batch_size=1)
+    assert len(sizes) == 1
 
 
 def test_pixels_depend_on_the_seed(draw: Sample) -> None:
@@ -82,6 +103,22 @@ def test_finished_blocks_are_taken_from_disk(draw: Sample, monkeypatch: pytest.M
     damaged.write_bytes(flipped)
     np.testing.assert_array_equal(draw(SEEDS, work="cut", batch_size=32), whole)
     assert len(calls) == 6
+
+
+def test_blocks_of_other_seeds_are_not_taken(draw: Sample) -> None:
+    first, second = SEEDS[:40], SEEDS[30:]
+    wanted = draw(second, work="fresh", batch_size=32)
+    draw(first, work="shared", batch_size=32)
+    np.testing.assert_array_equal(draw(second, work="shared", batch_size=32), wanted)
+
+
+def test_progress_counts_images_to_the_last(draw: Sample) -> None:
+    seen: list[tuple[int, int]] = []
+    for _ in range(2):  # the second time from disk
+        seen.clear()
+        draw(SEEDS, work="seen", batch_size=64, progress=lambda *at: seen.append(at))
+        assert seen == sorted(seen) and seen[-1] == (70, 70)
+        assert {total for _, total in seen} == {70} and 64 in dict(seen)
 
 
 def test_no_seeds_no_images(draw: Sample) -> None:

@@ -21,7 +21,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-COPIED = ("bench", "conf", "data", "tests", "pyproject.toml", "README.md", "CHANGELOG.md", "CITATION.cff", "Makefile")
+COPIED = ("bench", "conf", "data", "docs", "tests", "pyproject.toml", "mkdocs.yml")
+COPIED += ("README.md", "CHANGELOG.md", "CITATION.cff", "Makefile")
 TIMEOUT = 900
 """Seconds; an error that makes the tests hang is noticed, too."""
 

@@ -141,3 +141,80 @@ def test_the_sweeps_command_line_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(list(tmp_path.glob("quick/blend-r0.25-seed1-*/ledger.jsonl"))) == 1
     assert len(list(tmp_path.glob("quick/blend-r0.25-seed1-*/wandb/offline-run-*"))) == 1
+
+
+@has_workspaces
+def test_panels_show_means_with_their_range_by_ratio_and_the_last_generation_of_the_main_scores() -> None:
+    space = dashboard.workspace("e", "p", "inception_v3", 5)
+    curves, final, samples, costs = (section.panels for section in space.sections)
+    titled = {panel.title: panel.y for panel in curves}
+    assert titled == {
+        "FID ↓": ["inception_v3/fid"],
+        "precision ↑": ["inception_v3/precision_k5"],
+        "recall ↑": ["inception_v3/recall_k5"],
+        "density ↑": ["inception_v3/density_k5"],
+        "coverage ↑": ["inception_v3/coverage_k5"],
+    }
+    assert {(p.groupby_aggfunc, p.groupby_rangefunc, p.smoothing_type) for p in curves} == {("mean", "minmax", "none")}
+    assert {p.groupby.name for p in [*curves, *costs]} == {dashboard.RATIO}
+    assert {p.x.name for p in final} == {dashboard.RATIO}
+    assert [(p.title.split(" ")[0], p.y.name) for p in final] == [
+        ("FID", "inception_v3/fid"),
+        ("precision", "inception_v3/precision_k5"),
+        ("recall", "inception_v3/recall_k5"),
+    ]
+    assert (samples[0].media_keys, samples[0].grid_x_axis, samples[0].grid_y_axis) == (["probes"], "step", "run")
+    assert {p.title: p.y for p in costs} == {
+        "synthetic share of the training set": ["composition/synthetic_ratio"],
+        "images seen in training": ["train/images_seen"],
+        "seconds of a generation": ["wall_seconds"],
+    }
+    assert (space.entity, space.project) == ("e", "p")
+    group = [item.name for item in space.runset_settings.groupby]
+    assert group == [dashboard.POLICY, dashboard.RATIO]
+    assert [(o.item.name, o.ascending) for o in space.runset_settings.order] == [(dashboard.RATIO, True)]
+
+
+@has_workspaces
+def test_the_report_has_the_panels_of_the_workspace_below_their_headings() -> None:
+    import wandb_workspaces.reports.v2 as wr
+
+    made = dashboard.report("e", "p", "inception_v3", 5)
+    space = dashboard.workspace("e", "p", "inception_v3", 5)
+    grids = [block for block in made.blocks if isinstance(block, wr.PanelGrid)]
+    assert [[p.title for p in grid.panels] for grid in grids] == [
+        [p.title for p in section.panels] for section in space.sections
+    ]
+    assert [runs.groupby for grid in grids for runs in grid.runsets] == [
+        ["config.mixing.policy", "config.mixing.synthetic_ratio"]
+    ] * 4
+    assert (made.entity, made.project) == ("e", "p") and "k = 5" in made.description
+
+
+@has_workspaces
+@pytest.mark.parametrize(("given", "expected"), [([], "own"), (["--entity", "team"], "team")])
+def test_with_a_key_both_are_saved_and_nothing_is_written(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: list[str],
+    expected: str,
+) -> None:
+    saved = []
+
+    class Item:
+        def __init__(self, name: str, *about: Any) -> None:
+            self.name, self.about, self.url = name, about, f"https://example.org/{name}"
+
+        def save(self) -> None:
+            saved.append((self.name, *self.about))
+
+    monkeypatch.setattr(tracking, "online", lambda: True)
+    monkeypatch.setattr(tracking, "default_entity", lambda: "own")
+    for name in ("workspace", "report"):
+        monkeypatch.setattr(dashboard, name, lambda *about, name=name: Item(name, *about))
+    out = ["--out", str(tmp_path / "specs"), "--project", "p", "--feature-space", "s", "--k", "7"]
+    assert dashboard.main([*out, *given]) == 0
+    assert saved == [(name, expected, "p", "s", 7) for name in ("workspace", "report")]
+    assert capsys.readouterr().out.split() == ["https://example.org/workspace", "https://example.org/report"]
+    assert not (tmp_path / "specs").exists()

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import distinct
 import fabricate
 import pytest
 
@@ -59,3 +60,44 @@ def test_a_generation_without_pictures_is_sent_all_the_same(tmp_path: Path) -> N
 def test_what_cannot_be_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert replay.main([str(tmp_path / "nowhere")]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+class Spy:
+    """A tracker that only keeps what it is told."""
+
+    def __init__(self, said: dict[str, Any]) -> None:
+        self.said = {**said, "rows": [], "end": None}
+
+    def log_generation(self, row: Any, probes: Any) -> None:
+        assert self.said["end"] is None
+        self.said["rows"].append((row.generation, None if probes is None else probes[0, :, 0, 0].tolist()))
+
+    def finish(self, outcome: str) -> None:
+        self.said["end"] = outcome
+
+
+def test_each_chain_has_a_run_of_its_own_with_its_own_rows_pictures_and_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = distinct.sweep(tmp_path, pictures=True)
+    spies: list[Spy] = []
+
+    def start(settings: Any, **said: Any) -> Spy:
+        spies.append(Spy({"settings": settings, **said}))
+        return spies[-1]
+
+    monkeypatch.setattr(tracking, "start", start)
+    assert replay.main([str(tmp_path / "made-up"), "--project", "p", "--entity", "e"]) == 0
+    expected = {}
+    for ratio, seeds in distinct.LENGTHS.items():
+        for seed, length in seeds.items():
+            pictures = [distinct.picture(ratio, g, seed, 0).tolist() for g in range(length)]
+            expected[distinct.row(ratio, 0, seed).chain] = (ratio, seed, list(enumerate(pictures)))
+    assert len(spies) == len(expected) == sum(len(seeds) for seeds in study.chains.values())
+    for said in (spy.said for spy in spies):
+        ratio, seed, rows = expected.pop(said["chain_id"])
+        assert (said["rows"], said["end"], said["sweep"]) == (rows, "finished", "made-up")
+        assert (said["config"]["mixing"]["synthetic_ratio"], said["config"]["seed"]) == (ratio, seed)
+        assert said["directory"] == tmp_path / "made-up" / said["chain_id"]
+        settings = said["settings"]
+        assert (settings.tracker, settings.project, settings.entity) == ("wandb", "p", "e")

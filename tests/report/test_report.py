@@ -162,3 +162,23 @@ def test_a_place_that_cannot_be_written_to_is_refused(
 def test_the_report_needs_no_torch() -> None:
     code = "import sys, bench.report.__main__, bench.report.build; assert 'torch' not in sys.modules, 'torch'"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_report_of_several_studies_has_each_ones_own_words_files_and_pictures(tmp_path: Path) -> None:
+    """One sweep collapses and keeps its pictures; of the other, which is stable, they are gone."""
+    for name, ratio, pictures in (("falls", 1.0, True), ("holds", 0.0, False)):
+        data = {"name": "procedural", "kind": name, "resolution": 16}
+        fabricate.sweep(tmp_path / name, ratios=(ratio,), seeds=(0, 1), sweep=name, data=data, pictures=pictures)
+    made = report.write([tmp_path / "falls", tmp_path / "holds"], tmp_path / "out")
+    falls, holds = made.text.split("\n## ")
+    assert "falls" in falls.splitlines()[0] and "**1.00** collapsed: FID" in falls and "not in its store" not in falls
+    assert "holds" in holds.splitlines()[0] and "**0.00** stable: FID" in holds
+    gone = [line for line in holds.splitlines() if line.startswith("> ") and ("store" in line or "more" in line)]
+    assert [("generation" in line) for line in gone] == [True] * 4  # of the one chain that the strip would show
+    cards = [json.loads(path.read_text()) for path in made.paths if path.name.endswith("_card.json")]
+    assert [body["conditions"][0]["label"] for body in cards] == ["1.00", "0.00"]
+    for path in made.paths:
+        if path.name.endswith("_samples.png"):
+            assert "falls" in path.name
+    assert sum(path.name.endswith("_samples.png") for path in made.paths) == 1
+    assert len({path.name for path in made.paths if path.name.endswith("_scores.png")}) == 2

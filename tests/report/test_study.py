@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import fabricate
 import pytest
@@ -60,9 +61,25 @@ def test_real_images_are_known_by_content_not_by_place(tmp_path: Path) -> None:
 
 def test_one_policy_and_seed_twice_is_refused(tmp_path: Path) -> None:
     for sweep in ("one", "two"):
-        fabricate.sweep(tmp_path, ratios=(0.5,), seeds=(0,), sweep=sweep, pictures=False)
-    with pytest.raises(LedgerError, match="the same policy and seed"):
-        studies(ledger.read_runs([tmp_path]))
+        fabricate.sweep(tmp_path, ratios=(0.5,), seeds=(0, 5), sweep=sweep, pictures=False)
+    one, two = (next((tmp_path / sweep).glob("*seed5*")).name for sweep in ("one", "two"))
+    chains = [chain for chain in ledger.read_runs([tmp_path]) if chain.rows[0].seed == 5]
+    with pytest.raises(LedgerError, match="the same policy and seed") as error:
+        studies(chains)
+    assert one in str(error.value) and two in str(error.value)
+
+
+def test_parameters_are_the_same_in_any_order() -> None:
+    chains = []
+    for seed, turn in enumerate((1, -1)):
+        row = fabricate.row(0.5, 0, seed)
+        scores = [{**s, "parameters": dict(list({"k": 3, "q": 1}.items())[::turn])} for s in row.scores[:1]]
+        config = {**row.config, "mixing": dict(list(row.config["mixing"].items())[::turn])}
+        row = dataclasses.replace(row, scores=scores, config=config)
+        chains.append(ledger.Chain(row.chain, Path(), [row]))
+    (study,) = studies(chains)
+    (condition,), (measure,) = study.conditions, study.measures()
+    assert set(study.values(condition, 0, measure)) == {0, 1}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +87,10 @@ def test_one_policy_and_seed_twice_is_refused(tmp_path: Path) -> None:
     [
         ("blend", {"synthetic_ratio": 0.5, "real_part": "redrawn"}, "0.50", 0.5),
         ("blend", {"synthetic_ratio": 0.5, "real_part": "fixed"}, "blend (r 0.5, real fixed)", 0.5),
+        ("blend", {"synthetic_ratio": 0.125}, "0.12", 0.125),
+        ("blend", {"synthetic_ratio": 1}, "1.00", 1.0),
         ("blend", {"synthetic_ratio": [0.0, 1.0]}, "blend (r [0.0, 1.0])", None),
+        ("window", {"synthetic_ratio": 0.5, "num_generations": 2}, "window (r 0.5, last 2)", 0.5),
         ("replace", {}, "replace", 1.0),
         ("replace", {"num_images": None}, "replace", 1.0),
         ("replace", {"num_images": 512}, "replace (num images 512)", 1.0),
@@ -154,3 +174,97 @@ def test_artifacts_are_found_where_the_store_was_and_where_it_was_moved(tmp_path
     moved = artifact_path(chain, chain.rows[0], "probes")
     assert moved is not None and moved.is_relative_to(tmp_path / "new")
     assert artifact_path(chain, chain.rows[0], "nothing") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"name": "other", "num_generations": 9, "tracking": {"project": "x"}, "output_dir": "/x"}, True),
+        ({"runtime": {"device": "cuda", "num_threads": 3}}, True),
+        ({"runtime": {"precision": "bf16"}}, False),
+        ({"generator": {"name": "ddpm", "training": {"num_steps": 801}}}, False),
+        ({"metrics": {"feature_space": fabricate.SPACE, "num_images": 1024, "k": 5}}, False),
+        ({"metrics": {"feature_space": fabricate.SPACE, "num_images": 1024, "k": 3, "weights": "/w"}}, True),
+        ({"names": "a key that only begins like one of a place"}, False),
+    ],
+)
+def test_only_what_changes_no_number_may_differ_within_a_study(changes: dict, same: bool) -> None:
+    chains = []
+    for seed, config in enumerate(({}, changes)):
+        row = fabricate.row(0.5, 0, seed)
+        row = dataclasses.replace(row, config={**row.config, **config})
+        chains.append(ledger.Chain(row.chain, Path(), [row]))
+    found = studies(chains)
+    assert [sorted(study.seeds) for study in found] == ([[0, 1]] if same else [[0], [1]])
+    assert len({study.hash for study in found}) == len(found)
+
+
+@pytest.mark.parametrize("field", ["dataset", "generator", "protocol"])
+def test_another_data_set_generator_or_protocol_is_another_study(field: str) -> None:
+    rows = [fabricate.row(0.5, 0, seed) for seed in (0, 1)]
+    changes: dict[str, Any] = {field: {"name": "p", "version": 1} if field == "protocol" else "other"}
+    if field == "generator":
+        changes["config"] = {**rows[1].config, "generator": {**rows[1].config["generator"], "name": "other"}}
+    rows[1] = dataclasses.replace(rows[1], **changes)
+    assert len(studies([ledger.Chain(row.chain, Path(), [row]) for row in rows])) == 2
+
+
+def test_conditions_without_a_ratio_come_last_of_their_policy() -> None:
+    mixings: list[dict[str, Any]] = [
+        {"policy": "blend", "synthetic_ratio": [0.0, 1.0]},
+        {"policy": "replace"},
+        {"policy": "blend", "synthetic_ratio": 1.0},
+        {"policy": "accumulate"},
+        {"policy": "blend", "synthetic_ratio": 0.25},
+    ]
+    chains = []
+    for given in mixings:
+        row = fabricate.row(0.5, 0, 0, policy=given["policy"])
+        row = dataclasses.replace(row, chain=json.dumps(given), config={**row.config, "mixing": given})
+        chains.append(ledger.Chain(row.chain, Path(), [row]))
+    (study,) = studies(chains)
+    assert [c.label for c in study.conditions] == ["accumulate", "0.25", "1.00", "blend (r [0.0, 1.0])", "replace"]
+    for condition, by_seed in study.chains.items():
+        (chain,) = by_seed.values()
+        assert json.loads(chain.id).get("policy") == condition.policy
+    assert not study.by_ratio
+
+
+def test_a_store_that_is_named_comes_before_the_one_beside_the_sweep(tmp_path: Path) -> None:
+    fabricate.sweep(tmp_path, ratios=(0.0,), seeds=(0,), num_generations=2)
+    (chain,) = ledger.read_runs([tmp_path])
+    named = tmp_path / "elsewhere"
+    for generation in (0, 1):
+        row = dataclasses.replace(chain.rows[generation], store_dir=str(named))
+        stage, digest, file = row.artifacts["probes"].split("/")
+        beside = tmp_path / "store" / stage / digest[:2] / digest / file
+        assert artifact_path(chain, row, "probes") == beside
+        path = named / stage / digest[:2] / digest / file
+        path.parent.mkdir(parents=True)
+        path.touch()
+        assert artifact_path(chain, row, "probes") == path
+
+
+def test_images_that_differ_in_nothing_but_content_are_told_apart_by_it() -> None:
+    chains = []
+    for seed, real in enumerate(("a" * 32, "b" * 32)):
+        row = fabricate.row(0.5, 0, seed, real=real)
+        chains.append(ledger.Chain(row.chain, Path(), [row]))
+    titles = [study.title for study in studies(chains)]
+    assert ["(data.content=aaaaaaaa)" in titles[0], "(data.content=bbbbbbbb)" in titles[1]] == [True, True]
+
+
+def test_a_ledger_that_does_not_tell_the_content_goes_by_the_files_name() -> None:
+    chains = []
+    for seed, path in enumerate(("/x/one.npz", "/y/one.npz", "/x/two.npz")):
+        row = fabricate.row(0.5, 0, seed, data={"name": "npz", "path": path, "resolution": 16})
+        row = dataclasses.replace(row, artifacts={})
+        chains.append(ledger.Chain(row.chain, Path(), [row]))
+    assert [study.seeds for study in studies(chains)] == [[0, 1], [2]]
+
+
+def test_a_floor_that_was_never_asked_for_is_not_missed() -> None:
+    row = fabricate.row(0.5, 0, 0)
+    row = dataclasses.replace(row, scores=[s for s in row.scores if s["subject"] == "samples"])
+    (study,) = studies([ledger.Chain(row.chain, Path(), [row])])
+    assert not any("floor" in note for note in study.notes)

@@ -127,3 +127,75 @@ def test_a_deviation_from_a_protocol_is_said(tmp_path: Path) -> None:
     protocol = {"name": "p", "version": 1, "deviations": {"num_generations": [6, 4]}}
     study = study_of(tmp_path, seeds=(0,), protocol=protocol)
     assert study.protocol == "p version 1 (deviating)"
+
+
+def study_with(values: dict[str, dict[float, list[float]]]) -> Study:
+    """metric -> ratio -> the score of generation 0 by seed."""
+    chains = []
+    for ratio in next(iter(values.values())):
+        for seed in range(len(next(iter(values.values()))[ratio])):
+            row = fabricate.row(ratio, 0, seed)
+            scores = [fabricate.score(metric, at[ratio][seed]) for metric, at in values.items()]
+            row = dataclasses.replace(row, scores=scores)
+            chains.append(ledger.Chain(row.chain, Path(), [row]))
+    (study,) = studies(chains)
+    return study
+
+
+def test_bold_follows_the_arrow_in_every_form() -> None:
+    """The same numbers, once where lower is better and once where higher is."""
+    numbers = {0.0: [0.1, 0.12, 0.13], 0.5: [0.4, 0.41, 0.45], 1.0: [0.7, 0.73, 0.74]}
+    study = study_with({"fid": numbers, "precision": numbers, "recall": {r: [0.5, 0.6, 0.7] for r in numbers}})
+    winners = {"fid": "0.00", "precision": "1.00", "recall": None}
+    markdown = tables.markdown(study).split("\n\n**")[1:]
+    latex = tables.latex([study]).split(r"\begin{table}")[1:]
+    for (metric, winner), plain, typeset in zip(winners.items(), markdown, latex, strict=True):
+        (table,) = tables.tables(study, [metric])
+        assert [line.condition.label for line in table.lines if line.is_best[0]] == [winner] * (winner is not None)
+        bold = [line.split("|")[1].strip() for line in plain.splitlines() if line.startswith("|") and "**" in line]
+        assert bold == [winner] * (winner is not None)
+        bold = [line.split("&")[0].strip() for line in typeset.splitlines() if "mathbf" in line]
+        assert bold == [winner] * (winner is not None)
+        assert ("bold: better" in plain) == ("bold: better" in typeset) == (winner is not None)
+    found = {
+        (r["metric"], r["condition"])
+        for r in csv.DictReader(io.StringIO(tables.to_csv([study])))
+        if r["is_best"] == "1"
+    }
+    assert found == {("fid", "0.00"), ("precision", "1.00")}
+
+
+def test_the_leader_is_the_best_mean_and_every_pair_must_be_sure() -> None:
+    """With one extreme seed the leader by mean is not the leader by median."""
+    skewed = {"a": {0: 1.0, 1: 1.0, 2: 9.0}, "b": {0: 2.0, 1: 2.0, 2: 2.0}}
+    assert best(skewed, "down") is None and best(skewed, "up") is None
+    base = {0: 10.0, 1: 20.0, 2: 30.0, 3: 41.0}
+    pairs = {"a": base, "b": {s: v + 1 + 0.1 * s for s, v in base.items()}, "c": {s: v + 5 for s, v in base.items()}}
+    for order in (["a", "b", "c"], ["c", "b", "a"], ["b", "a", "c"]):
+        values = {name: pairs[name] for name in order}
+        assert best(values, "down") == "a"
+        assert best(values, "up") == "c"
+    # significant against c only, whichever of the two comes first
+    near = {**pairs, "b": {0: 10.1, 1: 19.9, 2: 30.2, 3: 41.0}}
+    assert best(near, "down") is None and best({name: near[name] for name in "cba"}, "down") is None
+    assert best(near, "up") == "c"
+
+
+@pytest.mark.parametrize(("largest", "shown"), [(9.994, "9.99"), (10.0, "10.0"), (99.94, "99.9"), (100.0, "100")])
+def test_a_table_shows_about_three_figures_of_its_largest_number(largest: float, shown: str) -> None:
+    study = study_with({"fid": {0.0: [largest], 1.0: [0.5]}})
+    (table,) = tables.tables(study)
+    assert f" {shown} |" in tables.markdown(study)
+    assert tables.text(table.lines[0].cells[0], table.places) == shown
+    floored = study_with({"fid": {0.0: [0.5]}})
+    row = next(iter(next(iter(floored.chains.values())).values())).rows[0]
+    row.scores.append(fabricate.score("fid", largest, "real_train"))
+    assert f"floor: real images | {shown} |" in tables.markdown(floored)
+
+
+def test_the_legend_explains_the_signs_that_are_there_and_no_others() -> None:
+    several = tables.tables(study_with({"fid": {0.0: [1.0, 2.0]}}))[0].legend()
+    single = tables.tables(study_with({"fid": {0.0: [1.0]}}))[0].legend()
+    both = tables.tables(study_with({"fid": {0.0: [1.0, 2.0], 1.0: [1.0]}}))[0].legend()
+    assert ["±" in " ".join(said) for said in (several, single, both)] == [True, False, True]
+    assert ["single seed" in " ".join(said) for said in (several, single, both)] == [False, True, True]

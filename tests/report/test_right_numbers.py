@@ -1,0 +1,520 @@
+"""Every number of a report is that of the condition, generation, seed, subject, reference and feature space that stands
+beside it: in tables, figures, card, page and words alike."""
+
+import base64
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import distinct
+import numpy as np
+import pytest
+from distinct import LAST_COMMON, LENGTHS, SAMPLES, Score
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+from scipy import stats
+
+from bench import report
+from bench.report import card, overview, strip, style, tables, verdicts
+from bench.report.figures import curves
+from bench.report.study import Measure, Study
+from bench.report.survival import survival
+
+FID, PRECISION, RECALL = Score("fid"), Score("precision", k=3), Score("recall", k=3)
+MAIN = [FID, PRECISION, RECALL]
+RATIOS = list(LENGTHS)
+GENERATIONS = range(6)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return distinct.sweep(tmp_path_factory.mktemp("distinct"))
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
+    """Name of the file -> the figure that would have been saved."""
+    found: dict[str, Figure] = {}
+    monkeypatch.setattr(style, "FORMATS", ("png",))
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: found.update({Path(path).stem: self}))
+    return found
+
+
+def score_of(measure: Measure) -> Score:
+    parameters = json.loads(measure.parameters)
+    sizes = (measure.num_subject, measure.num_reference)
+    return Score(measure.metric, measure.feature_space, measure.reference, *sizes, **parameters)
+
+
+def measure_of(study: Study, score: Score) -> Measure:
+    return next(m for m in study.measures(score.metric) if score_of(m) == score)
+
+
+def interval(values: dict[int, float]) -> tuple[float, float]:
+    """Mean and half the width of Student's 95 % interval."""
+    x = list(values.values())
+    return float(np.mean(x)), float(stats.t.ppf(0.975, len(x) - 1) * stats.sem(x))
+
+
+def shown(mean: float, half: float | None, places: int) -> str:
+    return f"{mean:.{places}f} ± {half:.{places}f}"
+
+
+# ---------------------------------------------------------------------------------------------------------- study
+
+
+def test_a_study_finds_each_value_by_its_full_name(study: Study) -> None:
+    assert {score_of(m) for m in study.measures()} == {*SAMPLES, Score("class_survival", attribute="iris")}
+    for score in SAMPLES:
+        measure = measure_of(study, score)
+        assert measure.direction == score.direction and measure.attribute == score.attribute
+        for condition in study.conditions:
+            for generation in GENERATIONS:
+                expected = distinct.values(score, condition.ratio, generation)
+                assert study.values(condition, generation, measure) == expected
+        assert study.baselines(measure) == pytest.approx(distinct.baselines(score))
+        assert study.floor(measure) == pytest.approx(distinct.baselines(score).get("real_train"))
+
+
+def test_the_primary_score_is_against_heldout_images_else_the_first(study: Study) -> None:
+    assert [score_of(study.primary(name)) for name in ("fid", "precision", "recall")] == MAIN
+    others = Score("class_accuracy", attribute="species")  # of two, the ledger's first
+    assert score_of(study.primary("class_accuracy")) == others
+    assert study.primary("vendi") is None
+
+
+def test_the_last_generation_is_that_of_the_shortest_chain(study: Study) -> None:
+    assert [study.last_of(c) for c in study.conditions] == [4, 3, 4]
+    assert study.last_common == LAST_COMMON
+    assert [study.longest(c).rows[0].seed for c in study.conditions] == [0, 1, 3]
+    assert (study.generations, study.seeds) == (list(GENERATIONS), [0, 1, 2, 3, 7])
+    lengths = [note for note in study.notes if "ends at generation" in note]
+    assert len(lengths) == 5 and sum("generation 3 of 5" in note for note in lengths) == 1
+
+
+# ------------------------------------------------------------------------------------------------------- tables
+
+
+def test_each_cell_is_mean_and_students_interval_of_its_seeds(study: Study) -> None:
+    found = tables.tables(study)
+    assert len(found) == len(SAMPLES) + 1
+    ranked = [(t.measure.reference, t.measure.metric) for t in found]
+    assert [m for r, m in ranked[:6]] == ["fid", "fid", "precision", "recall", "recall", "coverage"]
+    assert ranked[-1] == ("real_train", "fid")
+    for table in found:
+        score = score_of(table.measure)
+        if score not in SAMPLES:
+            continue
+        assert table.name.endswith("↓" if score.direction == "down" else "↑")
+        assert [line.condition.ratio for line in table.lines] == RATIOS
+        assert [line.num_seeds for line in table.lines] == [3, 3, 3]
+        for line in table.lines:
+            for generation, cell in zip(table.generations, line.cells, strict=True):
+                values = distinct.values(score, line.condition.ratio, generation)
+                assert (cell is None) == (not values)
+                if cell:
+                    assert (cell.mean, cell.half_width, cell.n) == (*map(pytest.approx, interval(values)), len(values))
+        names = {"real_train": "floor: real images", "shuffled": "control: shuffled"}
+        expected = {names[subject]: v for subject, v in distinct.baselines(score).items()}
+        assert table.baselines == pytest.approx(expected)
+
+
+def test_markdown_and_latex_show_the_main_scores_cell_by_cell(study: Study) -> None:
+    markdown = re.split(r"\n\*\*(?=[A-Za-z]+ [↑↓]\*\*)", tables.markdown(study))[1:]
+    latex = tables.latex([study]).split(r"\begin{table}")[1:]
+    assert len(markdown) == len(latex) == 3
+    for score, plain, typeset in zip(MAIN, markdown, latex, strict=True):
+        places = 0 if score.metric == "fid" else 2
+        arrow = "↓" if score.metric == "fid" else "↑"
+        name = "FID" if score.metric == "fid" else score.metric
+        assert plain.startswith(f"{name} {arrow}** · {score.space} · against heldout · N = 1024")
+        typeset_arrow = r"$\downarrow$" if arrow == "↓" else r"$\uparrow$"
+        assert f"{name} {typeset_arrow}: {tables.escape(score.space)}, against heldout, N = 1024" in typeset
+        for ratio in RATIOS:
+            cells = [distinct.values(score, ratio, g) for g in GENERATIONS]
+            words = [shown(*interval(v), places) if v else "–" for v in cells]
+            line = next(line for line in plain.splitlines() if line.startswith(f"| {ratio:.2f} |"))
+            assert [word.strip("* ") for word in line.split("|")[2:-1]] == [*words, "3"]
+            line = next(line for line in typeset.splitlines() if line.startswith(f"    {ratio:.2f} &"))
+            bare = re.sub(r"\\mathbf|[${}\\]", "", line).replace("pm", "±").replace("--", "–").split("&")[1:]
+            assert [word.strip() for word in bare] == [*words, "3"]
+        floor = distinct.baselines(score)["real_train"]
+        assert f"| floor: real images | {floor:.{places}f} |" in plain
+        assert f"floor: real images & ${floor:.{places}f}$ &" in typeset
+
+
+def test_csv_has_each_number_beside_its_full_name(study: Study) -> None:
+    rows = [r for r in csv.DictReader(io.StringIO(tables.to_csv([study]))) if r["metric"] != "class_survival"]
+    seen = set()
+    for line in rows:
+        parameters = json.loads(line["parameters"])
+        sizes = (int(line["num_subject"]), int(line["num_reference"]))
+        score = Score(line["metric"], line["feature_space"], line["reference"], *sizes, **parameters)
+        assert line["direction"] == score.direction and line["setting"] == study.hash
+        if line["generation"] == "":
+            subject = {"floor: real images": "real_train", "control: shuffled": "shuffled"}[line["condition"]]
+            assert float(line["mean"]) == pytest.approx(distinct.baselines(score)[subject])
+            seen.add((score, subject))
+            continue
+        ratio, generation = float(line["synthetic_ratio"]), int(line["generation"])
+        assert line["condition"] == f"{ratio:.2f}" and line["policy"] == "blend"
+        values = distinct.values(score, ratio, generation)
+        assert line["seeds"].split() == [str(seed) for seed in values]
+        assert [float(v) for v in line["values"].split()] == list(values.values())
+        assert int(line["num_seeds"]) == len(values)
+        assert (float(line["mean"]), float(line["half_width_95"])) == pytest.approx(interval(values))
+        seen.add((score, ratio, generation))
+    baselines = {(score, subject) for score in SAMPLES for subject in distinct.baselines(score)}
+    cells = {(s, r, g) for s in SAMPLES for r in RATIOS for g in GENERATIONS if distinct.seeds_at(r, g)}
+    assert seen == baselines | cells and len(rows) == len(seen)
+
+
+# ------------------------------------------------------------------------------------------------------- figures
+
+
+def panels(drawn: dict[str, Figure]) -> Iterator[tuple[str, str, Any]]:
+    """What is said below the figure, label of the panel, panel."""
+    for figure in drawn.values():
+        (said,) = [text.get_text() for text in figure.texts]
+        for axis in figure.axes:
+            if axis.get_visible():
+                yield said, axis.get_ylabel(), axis
+
+
+def test_curves_are_means_bands_are_the_range_and_the_floor_is_the_scores_own(
+    study: Study, tmp_path: Path, drawn: dict[str, Figure]
+) -> None:
+    curves(study, tmp_path, "scores")
+    seen = []
+    for said, label, axis in panels(drawn):
+        if "class survival" in label:
+            continue
+        name, arrow = label.rsplit(" ", 1)
+        (score,) = [
+            s
+            for s in SAMPLES
+            if (s.metric.replace("_", " ").lower() == name.lower())
+            and f"{s.space} · against {s.reference} · N = {s.num_subject}" in said
+            and (s.attribute is None or f"classes by {s.attribute} ·" in said)
+        ]
+        seen.append(score)
+        assert arrow == ("↓" if score.direction == "down" else "↑")
+        lines = {line.get_label(): line for line in axis.lines}
+        assert list(lines)[:3] == ["0.00", "0.50", "1.00"]
+        bands = {to_rgba(b.get_facecolor()[0][:3]): b for b in axis.collections if isinstance(b, PolyCollection)}
+        for ratio in RATIOS:
+            line = lines[f"{ratio:.2f}"]
+            at = {g: list(v.values()) for g in GENERATIONS if (v := distinct.values(score, ratio, g))}
+            assert list(line.get_xdata()) == list(at)
+            assert list(line.get_ydata()) == pytest.approx([np.mean(v) for v in at.values()])
+            corners = bands[to_rgba(line.get_color()[:3])].get_paths()[0].vertices
+            for g, v in at.items():
+                edge = corners[corners[:, 0] == g, 1]
+                assert (edge.min(), edge.max()) == (pytest.approx(min(v)), pytest.approx(max(v)))
+        floor = distinct.baselines(score).get("real_train")
+        if floor is None:
+            assert "real images" not in lines
+        else:
+            assert list(lines["real images"].get_ydata()) == pytest.approx([floor, floor])
+        low, high = axis.get_ylim()
+        every = [v for line in axis.lines for v in line.get_ydata()]
+        assert low <= min(every) and max(every) <= high
+    assert sorted(seen, key=str) == sorted(SAMPLES, key=str)
+
+
+def test_the_last_generation_against_the_ratio_is_the_last_common_one(
+    study: Study, tmp_path: Path, drawn: dict[str, Figure]
+) -> None:
+    overview.final_scores(study, tmp_path, "final")
+    (figure,) = drawn.values()
+    assert len(figure.axes) == 3
+    assert figure.axes[-1].get_xlabel().endswith(f"(generation {LAST_COMMON})")
+    threshold = verdicts.critical(study)
+    assert threshold is not None and threshold.ratio is not None
+    assert f"critical ratio {threshold.ratio:.2f}" in [t.get_text() for t in figure.axes[0].texts]
+    for axis, score in zip(figure.axes, MAIN, strict=True):
+        assert axis.get_ylabel().endswith("↓" if score.metric == "fid" else "↑")
+        at = {ratio: distinct.values(score, ratio, LAST_COMMON) for ratio in RATIOS}
+        dots = {line.get_xdata()[0]: line for line in axis.lines if line.get_marker() == "."}
+        for ratio, values in at.items():
+            assert list(dots[ratio].get_xdata()) == [ratio] * 3
+            assert list(dots[ratio].get_ydata()) == list(values.values())
+        (means,) = [line for line in axis.lines if list(line.get_xdata()) == RATIOS]
+        assert list(means.get_ydata()) == pytest.approx([interval(v)[0] for v in at.values()])
+        bars = {}
+        for container in axis.containers:
+            (bar,) = [c for c in container.get_children() if isinstance(c, LineCollection)]
+            ((x, low), (_, high)) = bar.get_segments()[0]
+            bars[x] = (low, high)
+        ends = {r: (interval(v)[0] - interval(v)[1], interval(v)[0] + interval(v)[1]) for r, v in at.items()}
+        assert bars == {r: pytest.approx(end) for r, end in ends.items()}
+        floor = distinct.baselines(score)["real_train"]
+        flat = [list(line.get_ydata()) for line in axis.lines if list(line.get_xdata()) == [0, 1]]
+        assert flat == [pytest.approx([floor, floor])]
+        upright = [list(line.get_xdata()) for line in axis.lines if list(line.get_ydata()) == [0, 1]]
+        assert upright == [[threshold.ratio] * 2]
+        (span,) = [p for p in axis.patches if isinstance(p, Rectangle)]
+        assert (span.get_x(), span.get_x() + span.get_width()) == pytest.approx((threshold.low, threshold.high))
+
+
+def test_the_phase_diagram_has_conditions_by_generations(
+    study: Study, tmp_path: Path, drawn: dict[str, Figure]
+) -> None:
+    overview.phase_diagram(study, tmp_path, "phase")
+    axis = drawn["phase"].axes[0]
+    shades = np.ma.filled(axis.images[0].get_array(), np.nan)
+    numbers = {(round(x), round(y)): t.get_text() for t in axis.texts for x, y in [t.get_position()]}
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["0.00", "0.50", "1.00"]
+    assert [t.get_text() for t in axis.get_xticklabels()] == [str(g) for g in GENERATIONS]
+    for i, ratio in enumerate(RATIOS):
+        for g in GENERATIONS:
+            values = list(distinct.values(FID, ratio, g).values())
+            expected = np.mean(values) if values else np.nan
+            assert shades[i, g] == pytest.approx(expected, nan_ok=True)
+            assert numbers.get((g, i)) == (f"{expected:.0f}" if values else None)
+    assert axis.images[0].get_extent()[3] > axis.images[0].get_extent()[2]  # the first condition lies below
+
+
+def test_trajectories_go_from_precision_to_recall(study: Study, tmp_path: Path, drawn: dict[str, Figure]) -> None:
+    overview.trajectories(study, tmp_path, "trajectories")
+    (axis,) = drawn["trajectories"].axes
+    assert "precision" in axis.get_xlabel() and "recall" in axis.get_ylabel()
+    lines = {line.get_label(): line for line in axis.lines}
+    for i, ratio in enumerate(RATIOS):
+        line = lines[f"{ratio:.2f}"]
+        reached = max(LENGTHS[ratio].values())
+        for got, score in ((line.get_xdata(), PRECISION), (line.get_ydata(), RECALL)):
+            assert list(got) == pytest.approx([interval(distinct.values(score, ratio, g))[0] for g in range(reached)])
+        end = axis.texts[i]
+        assert end.get_text().strip() == str(reached - 1)
+        assert end.get_position() == (line.get_xdata()[-1], line.get_ydata()[-1])
+    floor = lines["real images"]
+    assert list(floor.get_xdata()) == pytest.approx([distinct.baselines(PRECISION)["real_train"]])
+    assert list(floor.get_ydata()) == pytest.approx([distinct.baselines(RECALL)["real_train"]])
+
+
+def test_survival_is_found_over_expected_with_the_rarest_below(
+    study: Study, tmp_path: Path, drawn: dict[str, Figure]
+) -> None:
+    survival(study, tmp_path, "survival")
+    panels = [axis for axis in drawn["survival"].axes if axis.images]
+    assert [axis.get_title() for axis in panels] == ["0.00", "0.50", "1.00"]
+    names = [t.get_text() for t in panels[0].get_yticklabels()]
+    assert names == ["common", "middling", "rare"]
+    for axis, ratio in zip(panels, RATIOS, strict=True):
+        table = np.ma.filled(axis.images[0].get_array(), np.nan)
+        for j, name in enumerate(names):
+            for g in GENERATIONS:
+                every = [distinct.counts(ratio, g, seed)[name] for seed in distinct.seeds_at(ratio, g)]
+                expected = np.mean([found / wanted for found, wanted in every]) if every else np.nan
+                assert table[j, g] == pytest.approx(expected, nan_ok=True)
+    bottom, top = panels[0].get_ylim()
+    assert bottom > top  # the first class, the commonest, lies on top
+
+
+# --------------------------------------------------------------------------------------------------------- words
+
+
+def test_verdicts_are_of_their_condition_over_the_generations_that_all_its_seeds_have(study: Study) -> None:
+    summaries = verdicts.markdown(study)
+    for condition, last in zip(study.conditions, (4, 3, 4), strict=True):
+        found = verdicts.rate(study, condition)
+        logs = [
+            [math.log(distinct.value(FID, "samples", condition.ratio, g, seed)) for g in range(last + 1)]
+            for seed in LENGTHS[condition.ratio]
+        ]
+        slopes = [stats.linregress(range(last + 1), line).slope for line in logs]
+        assert found is not None and found.slope == pytest.approx(np.mean(slopes))
+        assert (found.num_seeds, found.num_generations) == (3, last + 1)
+        said = verdicts.verdict(study, condition)
+        assert said.badge == {0.0: "stable", 0.5: "collapsed", 1.0: "collapsed"}[condition.ratio]
+        assert said.kind == {"stable": "better", "collapsed": "worse"}[said.badge]
+        parts = said.words.split("; ")
+        factors = [math.exp(v) for v in (found.slope, found.low, found.high)]
+        assert parts[1] == "×{:.2f} a generation ({:.2f} to {:.2f})".format(*factors)
+        for part, score, places in ((parts[0], FID, 0), (parts[2], PRECISION, 2), (parts[3], RECALL, 2)):
+            start, end = (interval(distinct.values(score, condition.ratio, g))[0] for g in (0, last))
+            assert part.endswith(f" {start:.{places}f} → {end:.{places}f}")
+        assert f"- **{condition.label}** {said.badge}: {said.words}" in summaries
+    text = verdicts.summary(study)
+    assert text.startswith("3 synthetic ratios, 6 generations, 5 seeds: ddpm on made-up at 16 px.")
+    assert "Collapsed: 0.50 and 1.00. Stable: 0.00." in text
+    threshold = verdicts.critical(study)
+    assert threshold is not None and 0.0 < threshold.ratio < 0.5 and threshold.found > 0.9
+    numbers = f"{threshold.ratio:.2f} on (95 % interval {threshold.low:.2f} to {threshold.high:.2f})"
+    assert numbers in text and numbers in summaries
+
+
+# ----------------------------------------------------------------------------------------------------------- card
+
+
+def test_the_card_has_each_number_beside_its_full_name(study: Study) -> None:
+    body = json.loads(json.dumps(card.card(study)))
+    seen = set()
+
+    def score_in(item: dict[str, Any]) -> Score:
+        sizes = (item["num_subject"], item["num_reference"])
+        return Score(item["metric"], item["feature_space"], item["reference"], *sizes, **item["parameters"])
+
+    for item in body["scores"]:
+        score, ratio, generation = score_in(item), float(item["condition"]), item["generation"]
+        if score.metric == "class_survival":
+            continue
+        assert item["direction"] == score.direction
+        values = distinct.values(score, ratio, generation)
+        assert item["values"] == {str(seed): v for seed, v in values.items()} and item["num_seeds"] == len(values)
+        assert (item["mean"], item["half_width_95"]) == pytest.approx(interval(values))
+        seen.add((score, ratio, generation))
+    assert seen == {(s, r, g) for s in SAMPLES for r in RATIOS for g in GENERATIONS if distinct.seeds_at(r, g)}
+    got = {(score_in(item), item["subject"]): item["value"] for item in body["baselines"]}
+    assert got == pytest.approx({(s, subject): v for s in SAMPLES for subject, v in distinct.baselines(s).items()})
+    assert (body["num_generations"], body["last_common_generation"]) == (6, LAST_COMMON)
+    assert body["seeds"] == [0, 1, 2, 3, 7] and body["versions"]["torch"] == ["2.0", "2.1", "2.2", "2.3", "2.7"]
+    assert body["hardware"] == [f"cpu, chip {seed}, fp32" for seed in study.seeds]
+    assert body["code_revisions"] == [f"{seed:040d}" for seed in study.seeds]
+    rows = study.rows()
+    assert body["images_seen"] == sum(row.train["images_seen"] for row in rows)
+    assert body["finished_at"] == "2026-01-06T17:00:00+00:00"
+    for condition, ratio in zip(body["conditions"], RATIOS, strict=True):
+        assert condition["label"] == f"{ratio:.2f}" and condition["parameters"]["synthetic_ratio"] == ratio
+        assert [chain["seed"] for chain in condition["chains"]] == list(LENGTHS[ratio])
+        for chain, (seed, length) in zip(condition["chains"], LENGTHS[ratio].items(), strict=True):
+            last = distinct.row(ratio, length - 1, seed)
+            assert chain["id"] == last.chain
+            assert chain["config_hash"] == last.config_hash and chain["command"] == last.environment["command"]
+
+
+def test_the_card_in_words_is_of_the_last_common_generation(study: Study) -> None:
+    body = card.card(study)
+    text = card.to_markdown(study, body)
+    assert f"## Generation {LAST_COMMON}\n" in text and "generations: 0 to 5" in text
+    line = next(line for line in text.splitlines() if line.startswith(f"- **FID ↓** ({distinct.A}, against heldout"))
+    words = [f"{r:.2f}: {shown(*interval(distinct.values(FID, r, LAST_COMMON)), 0)}" for r in RATIOS]
+    floor = distinct.baselines(FID)["real_train"]
+    assert f"{'; '.join(words)}; floor: real images: {floor:.0f}; control: shuffled: " in line
+    for condition in study.conditions:
+        said = verdicts.verdict(study, condition)
+        assert f"- {condition.label}: {said.badge}. {said.words}" in text
+
+
+# ----------------------------------------------------------------------------------------------------------- page
+
+
+def test_the_page_and_the_pictures_have_everything_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(style, "FORMATS", ())
+    study = distinct.sweep(tmp_path, pictures=True)
+    real = tmp_path / "store" / "real"
+    name = study.rows()[0].artifacts["real"].split("/")[1]
+    far = np.full((3, 3, 16, 16), 255, np.uint8)
+    far[1] = distinct.picture(0.5, 2, 1, 3)[:, None, None]  # the nearest to one probe to the pixel
+    path = real / name[:2] / name / "train" / "images.npy"
+    path.parent.mkdir(parents=True)
+    np.save(path, far)
+    report.write([tmp_path / "made-up"], tmp_path / "out")
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    body = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
+    (shown,) = body["studies"]
+    assert shown["generations"][shown["lastCommon"]] == LAST_COMMON
+    assert (shown["numChains"], shown["seedsText"]) == (9, "seeds 0, 1, 2, 3, 7")
+    assert [(c["label"], c["ratio"], c["seeds"]) for c in shown["conditions"]] == [
+        (f"{r:.2f}", r, list(seeds)) for r, seeds in LENGTHS.items()
+    ]
+    for condition, c in zip(shown["conditions"], study.conditions, strict=True):
+        assert condition["verdict"] == vars(verdicts.verdict(study, c))
+
+    for i, measure in enumerate(shown["measures"]):
+        found = [
+            s
+            for s in SAMPLES
+            if (s.metric.replace("_", " ").lower(), s.space, s.reference)
+            == (measure["name"].lower(), measure["featureSpace"], measure["reference"])
+            and (s.attribute is None or s.attribute in measure["title"])
+        ]
+        if measure["name"] == "class survival":
+            continue
+        (score,) = found
+        assert measure["direction"] == score.direction and measure["num"] == f"N = {score.num_subject}"
+        assert measure["floor"] == pytest.approx(distinct.baselines(score).get("real_train"))
+        assert list(measure["baselines"].values()) == pytest.approx(list(distinct.baselines(score).values()))
+        for j, ratio in enumerate(RATIOS):
+            for g in GENERATIONS:
+                values = distinct.values(score, ratio, g)
+                assert [line[g] for line in shown["values"][i][j]] == [values.get(s) for s in LENGTHS[ratio]]
+                assert measure["cells"][j][g] == (pytest.approx(interval(values)) if values else None)
+    plane = [shown["measures"][i] for i in shown["plane"]]
+    assert [(m["name"], m["reference"]) for m in plane] == [("precision", "heldout"), ("recall", "heldout")]
+
+    origins = [origin["label"] for origin in shown["origins"]]
+    assert origins == ["real images", *(f"samples of generation {g}" for g in range(5))]
+    for j, (ratio, furthest) in enumerate(zip(RATIOS, (0, 1, 3), strict=True)):
+        for g in GENERATIONS:
+            expected = None
+            if g < LENGTHS[ratio][furthest]:
+                births = distinct.per_generation(ratio, g, furthest)
+                expected = [births.get(str(b), 0) for b in range(-1, 5)]
+            assert shown["compositions"][j][g] == expected
+
+    for chain, (ratio, seed) in zip(shown["chains"], [(r, s) for r, x in LENGTHS.items() for s in x], strict=True):
+        rows = [distinct.row(ratio, g, seed) for g in range(LENGTHS[ratio][seed])]
+        facts = chain["facts"]
+        assert (chain["id"], chain["command"]) == (rows[0].chain, rows[-1].environment["command"])
+        assert (facts["seed"], facts["configuration hash"]) == (seed, rows[-1].config_hash)
+        assert facts["generations"] == f"generations 0 to {len(rows) - 1}"
+        assert facts["finished"] == rows[-1].finished_at
+        assert (facts["sweep"], facts["policy"], facts["device"]) == ("made-up", "blend", "cpu, fp32")
+        assert (facts["platform"], facts["code revision"]) == (f"system {seed}", f"{seed:040d}")
+        assert facts["ledger"] == str(tmp_path / "made-up" / chain["id"] / "ledger.jsonl")
+        assert (facts["store"], facts["versions"]) == (str(tmp_path / "store"), f"torch 2.{seed}")
+        assert chain["config"] == rows[-1].config
+        seconds = {k: sum(getattr(row, k)["seconds"] for row in rows) for k in ("train", "sample", "score")}
+        assert facts["seconds"] == ", ".join(f"{k} {v:.0f}" for k, v in seconds.items())
+        assert f"{sum(seconds.values()) / 60:.0f} min" in chain["brief"]
+        assert facts["images seen in training"] == f"{sum(row.train['images_seen'] for row in rows):,}"
+
+    sheets = shown["pictures"]
+    assert (sheets["count"], sheets["side"], sheets["neighbours"]) == (4, 16, True)
+    for j, ratio in enumerate(RATIOS):
+        for k, (seed, length) in enumerate(LENGTHS[ratio].items()):
+            for g in GENERATIONS:
+                both = sheets["sheets"][j][k][g]
+                assert (both is None) == (g >= length)
+                if both:
+                    pixels = decoded(body["pictures"][both[0]])
+                    colours = [distinct.picture(ratio, g, seed, probe) for probe in range(4)]
+                    np.testing.assert_array_equal(pixels[8, 8::16], colours)
+    near = decoded(body["pictures"][sheets["sheets"][1][1][2][1]])
+    np.testing.assert_array_equal(near[8, 8 + 3 * 16], distinct.picture(0.5, 2, 1, 3))
+
+
+def decoded(uri: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("RGB"))
+
+
+def test_the_strip_shows_the_first_probes_of_the_chain_that_got_furthest(
+    tmp_path: Path, drawn: dict[str, Figure]
+) -> None:
+    study = distinct.sweep(tmp_path, pictures=True)
+    _, missing = strip.strip(study, tmp_path, "samples")
+    assert missing == []
+    axes = np.reshape(drawn["samples"].axes, (3, 6))
+    for i, (ratio, furthest) in enumerate(zip(RATIOS, (0, 1, 3), strict=True)):
+        assert axes[i, 0].get_ylabel() == f"{ratio:.2f}"
+        for g in GENERATIONS:
+            if g >= LENGTHS[ratio][furthest]:
+                assert not axes[i, g].images
+                continue
+            block = axes[i, g].images[0].get_array()
+            quarter = len(block) // 4
+            centres = [block[y, x] for y in (quarter, 3 * quarter) for x in (quarter, 3 * quarter)]
+            np.testing.assert_array_equal(centres, [distinct.picture(ratio, g, furthest, p) for p in range(4)])
+    assert [axis.get_title() for axis in axes[0]] == [f"generation {g}" for g in GENERATIONS]

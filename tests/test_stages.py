@@ -1,0 +1,547 @@
+"""Stages: every input that can change a result is in its key, and each stage hands on what it was given."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import echo
+import numpy as np
+import pytest
+import torch
+from echo import Echo, N, small
+
+from bench import datasets, stages
+from bench.composition import Composition, Part, PoolRef
+from bench.config import Config, GeneratorConfig, MetricsConfig, ProceduralConfig, to_dict
+from bench.console import Console
+from bench.datasets import RealData, procedural, resize
+from bench.generators import specs
+from bench.metrics import scores
+from bench.pool import REAL, Pool, Records
+from bench.protocols import flatten
+from bench.runtime import Runtime
+from bench.seeds import derive_seed
+from bench.stages import Workshop
+from bench.store import Result, Store
+from bench.store.specs import spec_hash
+
+FP32 = Runtime(torch.device("cpu"), None, compile=False)
+BF16 = replace(FP32, autocast=torch.bfloat16)
+
+
+def random_pool(num: int, seed: int, generation: int = REAL) -> Pool:
+    images = np.random.default_rng(seed).integers(0, 256, (num, 3, echo.SIDE, echo.SIDE), dtype=np.uint8)
+    if generation != REAL:
+        return Pool(images, Records.synthetic(generation, np.arange(num)))
+    colours = {"colour": np.arange(num) % 2}
+    return Pool(images, Records.real([f"{seed}-{i}" for i in range(num)], colours), {"colour": ["red", "blue"]})
+
+
+def rows_of(pool: Pool, rows: Any, generation: int) -> Part:
+    return Part(PoolRef.of(pool, generation), np.asarray(rows))
+
+
+# ------------------------------------------------------------------------------------------------------------- keys
+
+
+class Keys(Store):
+    """Makes nothing: keeps the key under which each stage looks, and has one folder for all results."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.asked: dict[str, set[str]] = {}
+        random_pool(4, 0).save(folder / "train")
+        random_pool(4, 1).save(folder / "heldout")
+        for name in ("features", "mean", "moment", "own_distances"):
+            np.save(folder / f"{name}.npy", np.zeros((1, 1)))
+
+    def make(self, stage: str, spec: dict[str, Any], produce: Any) -> Result:
+        key = f"{stage}/{spec_hash(stage, spec)}"
+        self.asked.setdefault(stage, set()).add(key)
+        return Result(key, self.root, {}, reused=True)
+
+
+REAL_IMAGES = RealData(random_pool(20, 2), random_pool(24, 3), None)
+OTHER = random_pool(20, 4)
+
+
+EVERY_REAL_IMAGE = Composition((rows_of(REAL_IMAGES.train, range(20), REAL),))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the stages of one generation are handed."""
+
+    config: Config
+    runtime: Runtime = FP32
+    generation: int = 1
+    composition: Composition = EVERY_REAL_IMAGE
+    previous: str = "train/of-the-generation-before"
+    model: str = "train/of-this-generation"
+    num_samples: int = 20
+    samples: Pool = OTHER
+    real: RealData = REAL_IMAGES
+
+    def keys(self, folder: Path) -> dict[str, set[str]]:
+        store = Keys(folder)
+        shop = Workshop(store, self.runtime, Console(quiet=True))
+        previous, model = (Result(key, folder, {}, True) for key in (self.previous, self.model))
+        metrics = self.config.metrics
+        stages.real_data(shop, self.config.data)
+        stages.train(shop, self.config, self.generation, self.composition, {}, previous)
+        stages.sample(shop, self.config, self.generation, model, self.num_samples)
+        stages.extract_features(shop, metrics, self.samples, "samples")
+        stages.score(shop, metrics, self.samples, self.real, self.composition, {})
+        stages.known_reference(shop, metrics, self.real.heldout)
+        stages.floor(shop, metrics, self.real)
+        return store.asked
+
+    def changed(self, other: "Inputs", folder: Path) -> set[str]:
+        """The stages that look elsewhere for the results of `other`."""
+        before, after = self.keys(folder), other.keys(folder)
+        return {stage for stage in before | after if before[stage] != after[stage]}
+
+
+def with_leaf(node: Any, path: list[str], value: Any) -> Any:
+    """A dataclass with one value, some levels down, replaced; checked as every configuration is."""
+    first, *rest = path
+    return replace(node, **{first: with_leaf(getattr(node, first), rest, value) if rest else value})
+
+
+NEW_VALUES = {
+    "data.kind": "birds",
+    "data.num_train": 21,
+    "generator.unet.channels": [8, 8],
+    "generator.unet.attention": [True, False],
+    "generator.unet.dropout": 0.1,
+    "generator.noise.beta_schedule": "squaredcos_cap_v2",
+    "generator.noise.prediction": "v_prediction",
+    "generator.noise.min_snr_gamma": 5.0,
+    "generator.training.num_epochs": 7.0,
+    "generator.training.decay": "cosine",
+    "generator.training.ema_decay": 0.5,
+    "generator.training.weight_decay": 0.1,
+    "generator.sampling.sampler": "ddpm",
+    "generator.sampling.eta": 0.5,
+    "generator.sampling.temperature": 0.9,
+    "metrics.feature_space": "efficientnet_lite0",
+    "metrics.num_images": N - 1,
+    "metrics.k": 2,
+    "metrics.scores": ["frechet"],
+    "metrics.references": ["heldout", "training"],
+    "metrics.num_resamples": 2,
+    "metrics.weights": __file__,  # known by what is in it
+    "mixing.synthetic_ratio": 0.9,
+    "mixing.real_part": "fixed",
+    "num_samples": 30,
+    "retrain_epochs": 9.0,
+    "tracking.tracker": "wandb",
+    "tracking.entity": "someone",
+    "runtime.device": "auto",
+    "runtime.precision": "bf16",
+    "runtime.compile": True,
+}
+"""Where one more, or twice as much, is not another valid value."""
+
+SCORED = {"score", "floor", "reference"}
+CHANGES: dict[str, set[str]] = {
+    "seed": {"train", "sample"},
+    "num_probes": {"sample"},
+    "warm_start": {"train"},
+    "retrain_epochs": {"train"},
+    "data": {"real"},
+    "generator.unet": {"train"},
+    "generator.noise": {"train"},
+    "generator.training": {"train"},
+    "generator.training.checkpoint_every": set(),
+    "generator.sampling": {"sample"},
+    "generator.sampling.batch_size": set(),
+    "metrics": {"score", "floor"},
+    "metrics.feature_space": {*SCORED, "features"},
+    "metrics.weights": {*SCORED, "features"},
+    "metrics.num_images": SCORED,
+    "metrics.k": SCORED,
+    "": set(),  # where and how far a chain runs, and its policy, which speaks through the composition
+}
+"""Key or group of the configuration -> the stages whose results it may change; the longest one counts."""
+
+PLAIN = sorted(
+    key
+    for key in flatten(to_dict(small(Path("unused"))))
+    if not key.startswith("protocol.") and key.rpartition(".")[2] not in ("name", "policy", "store_dir")
+)
+
+
+@pytest.mark.parametrize("key", PLAIN)
+def test_each_option_is_in_the_keys_of_exactly_the_stages_that_it_changes(key, tmp_path):
+    config = small(tmp_path)
+    if key == "generator.sampling.eta":
+        config = with_leaf(config, ["generator", "sampling", "sampler"], "ddim")
+    old = flatten(to_dict(config))[key]
+    value = NEW_VALUES[key] if key in NEW_VALUES else not old if isinstance(old, bool) else (old + old) or 1
+    group = max((group for group in CHANGES if f"{key}.".startswith(f"{group}." if group else "")), key=len)
+    other = with_leaf(config, key.split("."), value)
+    assert Inputs(config).changed(Inputs(other), tmp_path) == CHANGES[group]
+
+
+@pytest.mark.parametrize(
+    ("change", "stages_changed"),
+    [
+        ({"generation": 2}, {"train", "sample"}),
+        ({"composition": Composition((rows_of(REAL_IMAGES.train, range(19), REAL),))}, {"train", "score"}),
+        ({"composition": Composition((rows_of(OTHER, range(20), REAL),))}, {"train", "score"}),
+        ({"model": "train/another"}, {"sample"}),
+        ({"num_samples": 21}, {"sample"}),
+        ({"runtime": BF16}, {"train", "sample"}),
+        ({"runtime": replace(FP32, compile=True)}, set()),
+        ({"previous": "train/another"}, set()),  # it trains from scratch
+        ({"samples": random_pool(20, 9)}, {"features", "score"}),
+        ({"real": replace(REAL_IMAGES, train=OTHER)}, {"score", "floor"}),
+        ({"real": replace(REAL_IMAGES, heldout=OTHER)}, {"score", "floor", "reference"}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_each_input_is_in_the_keys_of_exactly_the_stages_that_it_changes(change, stages_changed, tmp_path):
+    base = Inputs(small(tmp_path))
+    assert base.changed(replace(base, **change), tmp_path) == stages_changed
+
+
+def test_a_warm_start_is_known_by_the_model_that_it_starts_from(tmp_path):
+    base = Inputs(small(tmp_path, warm_start=True))
+    assert base.changed(replace(base, previous="train/another"), tmp_path) == {"train"}
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "stages_changed"),
+    [
+        (stages, "REAL_VERSION", {"real"}),
+        (stages, "SAMPLE_VERSION", {"sample"}),
+        (stages, "SCORE_VERSION", {"score", "floor"}),
+        (scores, "VERSION", {"score", "floor", "reference"}),
+        (specs, "TRAIN_VERSION", {"train"}),
+        (specs, "SAMPLE_VERSION", {"sample"}),
+        (procedural, "VERSION", {"real"}),
+        (resize, "VERSION", {"real"}),
+        (echo, "VERSION", {"features", "score", "floor", "reference"}),
+    ],
+)
+def test_newer_code_never_meets_older_results(module, name, stages_changed, tmp_path, monkeypatch):
+    base = Inputs(small(tmp_path))
+    before = base.keys(tmp_path)
+    monkeypatch.setattr(module, name, getattr(module, name) + 1)
+    after = base.keys(tmp_path)
+    assert {stage for stage in before if before[stage] != after[stage]} == stages_changed
+
+
+def test_training_is_known_by_its_steps_however_they_are_counted(tmp_path):
+    config = small(tmp_path)
+    epochs = with_leaf(config, ["generator", "training", "num_epochs"], 1.5)  # 30 images in batches of 8: 4 steps
+    assert Inputs(config).changed(Inputs(epochs), tmp_path) == set()
+
+
+# ----------------------------------------------------------------------------------------------------- real, train
+
+
+@pytest.fixture
+def shop(tmp_path) -> Workshop:
+    return Workshop(Store(tmp_path / "store"), FP32, Console(quiet=True))
+
+
+def test_real_images_come_back_from_the_store_as_they_were_loaded(shop):
+    config = ProceduralConfig(resolution=8, num_train=5, num_heldout=3, num_reserve=2)
+    loaded = datasets.load_real(config)
+    real, result = stages.real_data(shop, config)
+    assert real.reserve is not None and loaded.reserve is not None
+    assert [real.train.id, real.heldout.id, real.reserve.id] == [
+        loaded.train.id,
+        loaded.heldout.id,
+        loaded.reserve.id,
+    ]
+    np.testing.assert_array_equal(real.heldout.images, loaded.heldout.images)
+    assert real.heldout.notes == loaded.heldout.notes
+    assert result.facts == {"num_images": {"train": 5, "heldout": 3, "reserve": 2}, "notes": {}}
+    assert isinstance(real.train.images, np.memmap)
+    assert stages.real_data(shop, replace(config, num_reserve=0))[0].reserve is None
+
+
+def test_training_gets_the_composition_and_keeps_it_beside_the_model(shop, tmp_path, monkeypatch):
+    stand_in, config = Echo(monkeypatch), small(tmp_path)
+    real, made = REAL_IMAGES.train, random_pool(20, 7, generation=0)
+    composition = Composition((rows_of(made, [3, 1], 0), rows_of(real, [19, 0, 4], REAL)))
+    result = stages.train(shop, config, 1, composition, {made.id: made, real.id: real, OTHER.id: OTHER}, None)
+    (given,) = stand_in.fits
+    np.testing.assert_array_equal(given.images, np.concatenate([real.images[[0, 4, 19]], made.images[[1, 3]]]))
+    assert Composition.load(result.path).id == composition.id
+    assert (given.config, given.init, given.runtime) == (config.generator, None, FP32)
+    assert (result.path / "model" / "weights").is_file()
+    assert not list(result.path.rglob("scratch")) and callable(given.progress)
+    assert result.facts == {"num_steps": 4}
+
+
+@pytest.mark.parametrize(("warm", "expected"), [(False, [None, None]), (True, [None, "first"])])
+def test_only_a_warm_start_begins_from_the_previous_model(warm, expected, shop, tmp_path, monkeypatch):
+    stand_in, config = Echo(monkeypatch), small(tmp_path, warm_start=warm)
+    pools = {REAL_IMAGES.train.id: REAL_IMAGES.train}
+    first = stages.train(shop, config, 0, EVERY_REAL_IMAGE, pools, None)
+    stages.train(shop, config, 1, EVERY_REAL_IMAGE, pools, first)
+    names = {None: None, first.path / "model": "first"}
+    assert [names[given.init] for given in stand_in.fits] == expected
+
+
+@pytest.mark.parametrize(
+    ("generation", "num_images", "num_epochs", "retrain_epochs", "num_steps"),
+    [
+        (0, 20, None, None, 4),  # as the configuration says
+        (0, 20, 2.0, None, 5),
+        (1, 20, 2.0, None, 5),
+        (1, 17, 1.0, None, 3),  # a part of a batch is a step
+        (1, 16, 1.0, None, 2),
+        (1, 20, None, 3.0, 8),
+        (1, 20, 2.0, 0.5, 2),
+        (0, 20, None, 3.0, 4),  # the first generation does not re-train
+        (0, 20, 2.0, 3.0, 5),
+    ],
+)
+def test_epochs_are_counted_out_in_steps(
+    generation, num_images, num_epochs, retrain_epochs, num_steps, shop, tmp_path, monkeypatch
+):
+    stand_in = Echo(monkeypatch)
+    config = with_leaf(
+        small(tmp_path, retrain_epochs=retrain_epochs), ["generator", "training", "num_epochs"], num_epochs
+    )
+    composition = Composition((rows_of(REAL_IMAGES.train, range(num_images), REAL),))
+    stages.train(shop, config, generation, composition, {REAL_IMAGES.train.id: REAL_IMAGES.train}, None)
+    (given,) = stand_in.fits
+    assert (given.config.training.num_steps, given.config.training.num_epochs) == (num_steps, None)
+    assert math.isclose(given.config.training.learning_rate, config.generator.training.learning_rate)
+
+
+def test_a_generator_without_steps_is_left_as_it_is():
+    config = GeneratorConfig(name="closed-form")
+    assert stages.with_num_steps(config, 10, 2.0) is config
+
+
+# ---------------------------------------------------------------------------------------------------------- sample
+
+
+@pytest.fixture
+def sampled(shop, tmp_path, monkeypatch):
+    """Two generations of one chain, the first of another, and what the generator was asked."""
+    stand_in, config = Echo(monkeypatch), small(tmp_path)
+    pools = {REAL_IMAGES.train.id: REAL_IMAGES.train}
+    model = stages.train(shop, config, 0, EVERY_REAL_IMAGE, pools, None)
+    other = replace(config, seed=6)
+    results = [stages.sample(shop, c, g, model, 7) for c, g in ((config, 0), (config, 1), (other, 0))]
+    return stand_in, config, model, results
+
+
+def test_each_picture_is_what_its_record_says(sampled):
+    _, _, model, results = sampled
+    for generation, result in zip((0, 1, 0), results, strict=True):
+        pool = Pool.load(result.path / "pool")
+        assert len(pool) == 7
+        assert set(pool.records.generation.tolist()) == {generation}
+        for image, seed in zip(pool.images, pool.records.seed, strict=True):
+            np.testing.assert_array_equal(image, echo.picture(model.path / "model", seed))
+
+
+def test_no_noise_is_used_twice_and_only_the_probes_stay(sampled):
+    stand_in, config, model, results = sampled
+    pools = [Pool.load(result.path / "pool") for result in results]
+    asked = [given.seeds.tolist() for given in stand_in.samplings]
+    own = [pool.records.seed.tolist() for pool in pools]
+    probes = [[seed for seed in seeds if seed not in mine] for seeds, mine in zip(asked, own, strict=True)]
+    assert probes[0] == probes[1] and len(set(probes[0])) == config.num_probes
+    assert not set(probes[0]) & set(probes[2])  # another chain has its own
+    assert len({seed for mine in own for seed in mine} | {*probes[0], *probes[2]}) == 3 * 7 + 2 * 3
+    for result, seeds in zip(results, probes, strict=True):
+        shown = np.load(result.path / "probes.npy", allow_pickle=False)
+        np.testing.assert_array_equal(shown, [echo.picture(model.path / "model", seed) for seed in seeds])
+
+
+def test_the_seeds_of_samples_follow_from_the_documented_words(sampled):
+    """Run seed, generation, stage, index: changing them changes every sample of every chain."""
+    stand_in, *_, results = sampled
+    for seed, generation, result, given in zip((5, 5, 6), (0, 1, 0), results, stand_in.samplings, strict=True):
+        expected = [derive_seed(seed, generation, "sample", i) for i in range(7)]
+        assert Pool.load(result.path / "pool").records.seed.tolist() == expected
+        assert given.seeds.tolist() == expected + [derive_seed(seed, 0, "probe", i) for i in range(3)]
+    assert stand_in.fits[0].seed == derive_seed(5, 0, "train")
+
+
+def test_sampling_is_told_its_model_and_settings(sampled):
+    stand_in, config, model, results = sampled
+    for given in stand_in.samplings:
+        assert (given.model, given.config, given.runtime) == (model.path / "model", config.generator, FP32)
+        assert callable(given.progress)
+    assert not [path for result in results for path in result.path.rglob("scratch")]
+    assert results[0].facts["num_images"] == 10  # the probes, too
+
+
+# ----------------------------------------------------------------------------------------------------------- scores
+
+
+METRICS = MetricsConfig(
+    feature_space="echo:pixels",
+    num_images=N,
+    scores=["frechet", "manifold", "diversity", "copying", "tails"],
+    references=["heldout", "real_train", "training"],
+)
+
+
+@pytest.fixture
+def scored(shop):
+    """Nine real images and seven samples of the generation before were trained on; there are more of each kind of
+    image than are scored."""
+    samples, before = random_pool(22, 11, generation=1), random_pool(20, 12, generation=0)
+    parts = rows_of(REAL_IMAGES.train, range(3, 12), REAL), rows_of(before, range(13, 20), 0)
+    composition = Composition(parts)
+    pools = {REAL_IMAGES.train.id: REAL_IMAGES.train, before.id: before}
+    result = stages.score(shop, METRICS, samples, REAL_IMAGES, composition, pools)
+    training = np.concatenate([REAL_IMAGES.train.images[3:12], before.images[13:20]])
+    return stages.read_scores(result), samples, training
+
+
+def values(rows: list[dict[str, Any]], subject: str, reference: str) -> dict[str, float]:
+    chosen = [row for row in rows if (row["subject"], row["reference"]) == (subject, reference)]
+    return {f"{row['metric']} {row['parameters'].get('attribute', '')}": row["value"] for row in chosen}
+
+
+def by_hand(subject: np.ndarray, reference: np.ndarray, families: Any = None, **given: Any) -> dict[str, float]:
+    rows = scores.score(echo.features(subject), echo.features(reference), METRICS, families=families, **given)
+    return values(rows, "samples", "heldout")
+
+
+def attributes() -> dict[str, scores.Attribute]:
+    train, heldout = REAL_IMAGES.train, REAL_IMAGES.heldout
+    return scores.fit_attributes(
+        echo.features(train.images),
+        train.records.labels,
+        echo.features(heldout.images),
+        heldout.records.labels,
+        train.label_names,
+    )
+
+
+def test_samples_are_scored_against_the_held_out_images_and_all_that_was_trained_on(scored):
+    rows, samples, training = scored
+    expected = by_hand(
+        samples.images[:N],
+        REAL_IMAGES.heldout.images[:N],
+        training=echo.features(training),
+        attributes=attributes(),
+    )
+    assert {"fid ", "authenticity ", "class_survival colour"} <= expected.keys()
+    assert values(rows, "samples", "heldout") == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("reference", ["real_train", "training"])
+def test_the_other_references_are_what_they_are_called(scored, reference):
+    rows, samples, training = scored
+    images = {"real_train": REAL_IMAGES.train.images[:N], "training": training}[reference]
+    expected = by_hand(samples.images[:N], images, scores.COMPARISONS)
+    assert values(rows, "samples", reference) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_floor_is_real_training_images_in_place_of_the_samples(scored):
+    rows, _, _ = scored
+    expected = by_hand(REAL_IMAGES.train.images[:N], REAL_IMAGES.heldout.images[:N], attributes=attributes())
+    assert "class_survival colour" in expected
+    assert values(rows, "real_train", "heldout") == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_other_control_is_samples_and_held_out_images_thrown_together(scored):
+    rows, samples, _ = scored
+    a, b = scores.shuffled(echo.features(samples.images[:N]), echo.features(REAL_IMAGES.heldout.images[:N]))
+    expected = values(scores.score(a, b, METRICS, families=scores.COMPARISONS), "samples", "heldout")
+    assert values(rows, "shuffled", "heldout") == pytest.approx(expected, rel=1e-6)
+
+
+def test_each_row_occurs_once(scored):
+    rows, *_ = scored
+    names = [(r["subject"], r["reference"], r["metric"], r["parameters"].get("attribute")) for r in rows]
+    assert len(set(names)) == len(names)
+    assert {(r["num_subject"], r["num_reference"]) for r in rows} == {(N, N)}
+
+
+@pytest.mark.parametrize(
+    ("copied", "reference"),
+    [(REAL_IMAGES.heldout, "heldout"), (REAL_IMAGES.train, "real_train"), (REAL_IMAGES.train, "training")],
+)
+def test_samples_that_copy_a_reference_are_at_no_distance_from_it_alone(copied, reference, shop):
+    samples = Pool(copied.images, Records.synthetic(0, np.arange(len(copied))))
+    rest = Composition((rows_of(REAL_IMAGES.train, range(N), REAL),))
+    rows = stages.score(shop, METRICS, samples, REAL_IMAGES, rest, {REAL_IMAGES.train.id: REAL_IMAGES.train})
+    read = stages.read_scores(rows)
+    fid = {name: values(read, "samples", name)["fid "] for name in METRICS.references}
+    assert fid[reference] == pytest.approx(0, abs=1e-3)
+    assert values(read, "samples", reference)["recall "] == 1
+    assert (fid["heldout"] < 1e-3) == (reference == "heldout")
+    assert values(read, "real_train", "heldout")["fid "] > 1
+    assert (values(read, "samples", "heldout")["near_copy_rate "] == 1) == (reference != "heldout")
+
+
+def test_without_tails_or_other_references_their_rows_are_left_out(shop):
+    config = replace(METRICS, scores=["manifold"], references=["heldout"])
+    pools = {REAL_IMAGES.train.id: REAL_IMAGES.train}
+    rows = stages.read_scores(stages.score(shop, config, OTHER, REAL_IMAGES, EVERY_REAL_IMAGE, pools))
+    assert {row["metric"] for row in rows} == {"precision", "recall", "density", "coverage"}
+    assert {(row["subject"], row["reference"]) for row in rows} == {
+        ("samples", "heldout"),
+        ("real_train", "heldout"),
+        ("shuffled", "heldout"),
+    }
+
+
+def test_features_are_those_of_the_pool_in_its_order_and_computed_once(shop):
+    first = stages.extract_features(shop, METRICS, OTHER, "images")
+    assert first.dtype == np.float32
+    np.testing.assert_array_equal(first, echo.features(OTHER.images))
+    again = stages.extract_features(shop, METRICS, OTHER, "the same images")
+    assert isinstance(again, np.memmap) and again.filename == first.filename
+    np.testing.assert_array_equal(
+        stages.extract_features(shop, METRICS, REAL_IMAGES.train, "others"), echo.features(REAL_IMAGES.train.images)
+    )
+
+
+def test_features_are_those_of_the_weights_that_are_named(shop):
+    stages.extract_features(shop, replace(METRICS, weights=__file__), random_pool(3, 21), "images")
+    assert echo.WEIGHTS_GIVEN[-1] == __file__
+
+
+def test_the_floor_of_fewer_real_images_has_as_many_on_both_sides(shop):
+    few = replace(REAL_IMAGES, train=REAL_IMAGES.train.take(slice(0, 12)))
+    rows = stages.read_scores(stages.floor(shop, replace(METRICS, scores=["frechet", "manifold"]), few))
+    expected = by_hand(few.train.images, few.heldout.images[:12], ["frechet", "manifold"])
+    assert values(rows, "real_train", "heldout") == pytest.approx(expected, rel=1e-6)
+
+
+def test_what_is_known_of_the_reference_is_of_its_first_images(shop):
+    known = stages.known_reference(shop, METRICS, REAL_IMAGES.heldout)
+    expected = scores.know(echo.features(REAL_IMAGES.heldout.images[:N]), METRICS)
+    assert known.statistics.n == N
+    for name, array in expected.arrays().items():
+        np.testing.assert_allclose(known.arrays()[name], array, rtol=1e-9)
+    few = REAL_IMAGES.heldout.take(slice(0, 10))
+    assert stages.known_reference(shop, METRICS, few).statistics.n == 10
+
+
+def test_features_of_the_training_set_are_all_of_it_shuffled(shop):
+    before = random_pool(20, 12, generation=0)
+    rows = [0, 0, *range(2, 20)]
+    composition = Composition((rows_of(REAL_IMAGES.train, range(20), REAL), rows_of(before, rows, 0)))
+    pools = {REAL_IMAGES.train.id: REAL_IMAGES.train, before.id: before, OTHER.id: OTHER}
+    got = stages.training_features(shop, METRICS, composition, pools)
+    real, made = echo.features(REAL_IMAGES.train.images), echo.features(before.images[rows])
+    everything = np.concatenate([real, made])
+    np.testing.assert_array_equal(np.unique(got, axis=0), np.unique(everything, axis=0))
+    assert len(got) == 40 and (got == made[0]).all(axis=1).sum() == 2
+    num_real = sum((real == row).all(axis=1).any() for row in got[:20])
+    assert 5 <= num_real <= 15  # a fair draw of both
+
+
+def test_two_sets_are_cut_to_the_smaller_from_their_beginnings():
+    a, b = np.arange(5), np.arange(10, 13)
+    for one, two in (stages.same_size(a, b), stages.same_size(b, a)[::-1]):
+        assert (one.tolist(), two.tolist()) == ([0, 1, 2], [10, 11, 12])

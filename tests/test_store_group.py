@@ -1,0 +1,122 @@
+"""The store of several processes: all produce, the first one's files are published, and all end alike.
+
+The processes are threads here: what they say to each other goes through `bench.distributed` alone.
+"""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import distributed
+from bench.errors import DataError, StoreError
+from bench.store import Result, Store
+from bench.store.group import GroupStore, open_store
+
+SIZE = 3
+
+
+class Group:
+    """`SIZE` threads; a broadcast meets all of them, or fails where one is missing."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._me, self._meeting, self._said = threading.local(), threading.Barrier(SIZE, timeout=10), None
+        monkeypatch.setattr(distributed, "rank", lambda: self._me.rank)
+        monkeypatch.setattr(distributed, "world_size", lambda: SIZE)
+        monkeypatch.setattr(distributed, "from_first", self._from_first)
+
+    def _from_first(self, value: Any = None) -> Any:
+        if self._me.rank == 0:
+            self._said = value
+        self._meeting.wait()
+        said = self._said
+        self._meeting.wait()
+        return said
+
+    def each(self, body: Callable[[int], Any]) -> list[Any]:
+        """What `body(rank)` returns or raises in each of them."""
+        ends: list[Any] = [None] * SIZE
+
+        def run(rank: int) -> None:
+            self._me.rank = rank
+            try:
+                ends[rank] = body(rank)
+            except Exception as error:
+                ends[rank] = error
+
+        threads = [threading.Thread(target=run, args=(rank,)) for rank in range(SIZE)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        return ends
+
+
+@pytest.fixture
+def group(monkeypatch: pytest.MonkeyPatch) -> Group:
+    return Group(monkeypatch)
+
+
+def test_a_process_that_is_alone_has_the_plain_store(tmp_path: Path) -> None:
+    assert type(open_store(tmp_path)) is Store
+
+
+def test_all_produce_and_the_firsts_files_are_published(group: Group, tmp_path: Path) -> None:
+    seen: dict[int, tuple[Path, Path]] = {}
+
+    def body(rank: int) -> Result:
+        def produce(out: Path, work: Path) -> dict[str, Any]:
+            seen[rank] = out, work
+            assert not list(out.iterdir())
+            (out / f"of{rank}.bin").write_text(str(rank))
+            return {"by": rank}
+
+        store = open_store(tmp_path)
+        assert type(store) is GroupStore
+        return store.make("train", {"n": 1}, produce)
+
+    first, *others = group.each(body)
+    assert first.facts == {"by": 0} and not first.reused and others == [first] * (SIZE - 1)
+    assert [path.name for path in first.path.glob("*.bin")] == ["of0.bin"]
+    assert len({out for out, _ in seen.values()}) == SIZE and len({work for _, work in seen.values()}) == 1
+    assert not any((tmp_path / "tmp" / "train").iterdir())
+
+    seen.clear()
+    again = group.each(body)
+    assert not seen and [result.reused for result in again] == [True] * SIZE
+    assert [result.path for result in again] == [first.path] * SIZE
+
+
+def test_an_error_of_the_first_reaches_all(group: Group, tmp_path: Path) -> None:
+    def body(rank: int) -> Result:
+        def produce(out: Path, work: Path) -> dict[str, Any]:
+            raise DataError("no such picture")
+
+        return GroupStore(tmp_path).make("train", {"n": 1}, produce)
+
+    first, *others = group.each(body)
+    assert type(first) is DataError
+    for other in others:
+        assert type(other) is StoreError and "could not make train: DataError: no such picture" in str(other)
+    assert not any((tmp_path / "tmp" / "train").iterdir())
+    assert group.each(lambda rank: GroupStore(tmp_path).make("train", {"n": 1}, lambda out, work: {"n": rank}))[
+        SIZE - 1
+    ].facts == {"n": 0}
+
+
+def test_a_mistake_of_a_producer_is_not_swallowed(group: Group, tmp_path: Path) -> None:
+    """A follower's own fault must not look like success; the launcher ends the others then."""
+
+    def body(rank: int) -> Result:
+        def produce(out: Path, work: Path) -> dict[str, Any]:
+            if rank == 1:
+                raise ZeroDivisionError
+            return {}
+
+        return GroupStore(tmp_path).make("train", {"n": 1}, produce)
+
+    group._meeting = threading.Barrier(SIZE, timeout=1)
+    assert type(group.each(body)[1]) is ZeroDivisionError
+    assert not any((tmp_path / "tmp" / "train").iterdir())
