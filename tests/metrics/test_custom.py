@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,17 @@ class Means(torch.nn.Module):
 
 def make_extractor(weights):
     return Means()
+
+class Told(Means):
+    def __init__(self, weights):
+        super().__init__()
+        self.told, self.noise = weights, torch.nn.Dropout(0.9)
+
+    def forward(self, images):
+        return self.noise(super().forward(images))
+
+def told(weights):
+    return Told(weights)
 
 def wrong(weights):
     return lambda images: images
@@ -55,6 +68,8 @@ def test_what_is_no_feature_space_is_refused(module):
     runtime = resolve(RuntimeConfig(device="cpu"))
     with pytest.raises(ConfigError, match="cannot import"):
         feature_space_spec("no_such_module_here:f")
+    with pytest.raises(ConfigError, match="cannot import"):
+        prefetch("no_such_module_here:f")  # before long work
     with pytest.raises(ConfigError, match="no function 'absent'"):
         feature_space_spec(f"{module}:absent")
     with pytest.raises(MetricError, match=r"expected a torch\.nn\.Module"):
@@ -63,3 +78,27 @@ def test_what_is_no_feature_space_is_refused(module):
         load_feature_space(f"{module}:unsized", runtime)
     with pytest.raises(ConfigError, match="vgg"):
         MetricsConfig(feature_space="vgg")
+
+
+def test_a_space_of_ones_own_is_told_its_weights_and_runs_as_it_was_trained_to(module, tmp_path):
+    """In eval mode, without gradients: dropout drops nothing."""
+    path = tmp_path / "w.bin"
+    path.write_bytes(b"abc")
+    space = load_feature_space(f"{module}:told", resolve(RuntimeConfig(device="cpu")), str(path))
+    assert space.network.told == str(path) and prefetch(f"{module}:told", str(path)) == path
+    assert (space.name, space.dimension, space.input_size) == (f"{module}:told", 3, 16)
+    assert space.weights_sha256 == hashlib.sha256(b"abc").hexdigest() and space.version == 1
+    images = np.random.default_rng(0).integers(0, 256, (5, 3, 8, 8), dtype=np.uint8)
+    np.testing.assert_allclose(extract(space, images), images.mean((2, 3)), rtol=1e-6)
+    assert load_feature_space(f"{module}:told", resolve(RuntimeConfig(device="cpu"))).network.told is None
+    with pytest.raises(MetricError, match="absent"):
+        prefetch(f"{module}:told", str(tmp_path / "absent"))
+
+
+def test_the_version_of_ones_own_space_is_part_of_its_identity(tmp_path, monkeypatch):
+    name = f"versioned_{abs(hash(tmp_path))}"
+    (tmp_path / f"{name}.py").write_text(MODULE + "\nVERSION = 7\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = feature_space_spec(f"{name}:make_extractor")
+    assert (spec["name"], spec["version"]) == (f"{name}:make_extractor", 7)
+    assert load_feature_space(f"{name}:make_extractor", resolve(RuntimeConfig(device="cpu"))).version == 7

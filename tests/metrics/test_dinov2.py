@@ -8,6 +8,7 @@ from bench.config import RuntimeConfig
 from bench.errors import MetricError
 from bench.metrics import dinov2, features
 from bench.metrics.features import extract, feature_space_spec, load_feature_space
+from bench.metrics.weights import sha256_of
 from bench.runtime import resolve
 
 timm = pytest.importorskip("timm", reason="the extra dinov2 is not installed")
@@ -74,3 +75,30 @@ def test_other_weights_are_refused(tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "w.pth")
     with pytest.raises(MetricError, match="does not fit"):
         load(tmp_path / "w.pth")
+
+
+def test_position_embeddings_lie_where_the_original_code_puts_them():
+    """Its grid of 37 is resampled by (16 + 0.1) / 37. Torch's cubic leaves a straight line by 0.05 at most, and
+    without the 0.1 the last rows lie 0.2 away."""
+    ramp = torch.arange(37.0)
+    embedding = torch.cat([torch.zeros(1, 1), ramp.repeat(37)[:, None]]).unsqueeze(0)
+    found = dinov2._resampled(embedding)[0, 1:, 0].reshape(16, 16)
+    expected = (torch.arange(16) + 0.5) * 37 / 16.1 - 0.5
+    torch.testing.assert_close(found[5, 1:-1], expected[1:-1], rtol=0, atol=0.06)
+
+
+def test_weights_are_downloaded_once_to_where_torch_keeps_them(tmp_path, monkeypatch):
+    asked = []
+
+    def download(url, path, *others):
+        asked.append(url)
+        path.parent.mkdir(parents=True)
+        torch.save({"a": torch.zeros(1)}, path)
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(dinov2, "download", download)
+    path = features.prefetch("dinov2")
+    assert path == tmp_path / "checkpoints" / "dinov2_vitl14_pretrain.pth" == features.prefetch("dinov2")
+    assert asked == ["https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth"]
+    assert feature_space_spec("dinov2")["weights_sha256"] == sha256_of(path)
+    assert features.prefetch("dinov2", str(path)) == path

@@ -1,15 +1,23 @@
+import hashlib
+import json
+import os
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torchvision.transforms.v2.functional import InterpolationMode, resize
 
 from bench.config import RuntimeConfig
 from bench.errors import ConfigError, DataError, MetricError
 from bench.metrics import features as features_module
 from bench.metrics import inception
-from bench.metrics.features import extract, feature_space_spec, load_feature_space
+from bench.metrics.features import FeatureSpace, extract, feature_space_spec, load_feature_space, prefetch
 from bench.metrics.frechet import frechet_distance
+from bench.metrics.weights import download, fill, load_tensors, sha256_of
 from bench.runtime import Runtime, resolve
 
 
@@ -65,6 +73,18 @@ def test_resize_is_the_identity_at_the_input_size_and_smooth_below(lite):
     np.testing.assert_allclose(extract(lite, flat), extract(lite, np.full((1, 3, 64, 64), 90, np.uint8)), atol=1e-5)
 
 
+def test_larger_pictures_are_made_smaller_as_torchvision_does(lite):
+    """Bilinear and antialiased, both ways; then scaled as the network was trained."""
+    for size in (100, 24):
+        images = torch.from_numpy(pictures(3, size))
+        small = resize(images.float(), [64, 64], InterpolationMode.BILINEAR, antialias=True)
+        with torch.no_grad():
+            expected = lite.network.backbone.extract_features((small - 127) / 128).mean((2, 3))
+        np.testing.assert_allclose(extract(lite, images.numpy()), expected.numpy(), rtol=1e-3, atol=1e-4)
+    spec = feature_space_spec("efficientnet_lite0")
+    assert (spec["name"], spec["resize"], spec["input_size"]) == ("efficientnet_lite0", "bilinear-antialias", 64)
+
+
 def test_memory_mapped_images_and_progress(lite, tmp_path):
     images = pictures(66)
     np.save(tmp_path / "images.npy", images)
@@ -83,6 +103,89 @@ def test_wrong_images_and_names_are_refused(lite, runtime):
         extract(lite, pictures(2).transpose(0, 2, 3, 1))
     with pytest.raises(ConfigError, match="vgg"):
         load_feature_space("vgg", runtime)
+
+
+# ---- any network
+
+
+class Watched(nn.Module):
+    """Means of the channels; notes what every call was made under."""
+
+    def __init__(self, answer=lambda images: images.double().mean((2, 3))):
+        super().__init__()
+        self.answer, self.calls = answer, []
+
+    def forward(self, images):
+        self.calls.append(
+            {
+                "shape": tuple(images.shape),
+                "matmul": torch.get_float32_matmul_precision(),
+                "autocast": torch.is_autocast_enabled("cpu"),
+                "gradients": torch.is_grad_enabled(),
+                "cudnn": (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark,
+                          torch.backends.cudnn.deterministic),
+            }
+        )  # fmt: skip
+        return self.answer(images)
+
+
+def space_of(network: nn.Module, dimension: int = 3) -> FeatureSpace:
+    return FeatureSpace("watched", dimension, 8, "", 1, network, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("before", ["high", "highest"])
+def test_every_call_is_of_one_size_and_in_plain_float32(before):
+    """And what the rest of the run has set is as it was afterwards, also after an error."""
+    torch.set_float32_matmul_precision(before)
+    try:
+        network, images = Watched(), pictures(130, 8)
+        with torch.autocast("cpu", torch.bfloat16):
+            result = extract(space_of(network), images)
+        np.testing.assert_allclose(result, images.mean((2, 3)), rtol=1e-6)
+        assert len(network.calls) == 3 and all(
+            call == {"shape": (64, 3, 8, 8), "matmul": "highest", "autocast": False, "gradients": False,
+                     "cudnn": (False, False, True)}
+            for call in network.calls
+        )  # fmt: skip
+        with pytest.raises(MetricError, match=r"returned shape \(64, 3\), expected \(n, 4\)"):
+            extract(space_of(Watched(), 4), images[:64])
+        assert torch.get_float32_matmul_precision() == before
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_features_that_are_not_finite_are_refused_by_the_image_they_are_of():
+    def broken(images):
+        values = images.double().mean((2, 3))
+        values[values[:, 0] == 9] = torch.inf
+        return values
+
+    images = pictures(70, 8)
+    images[66] = 9
+    with pytest.raises(MetricError, match="features of 1 images are not finite, first image 66"):
+        extract(space_of(Watched(broken)), images)
+
+
+def test_processes_divide_the_work_only_where_they_share_the_images(monkeypatch):
+    """Here the second of two, which has the second of three tiles; what the others computed is filled in."""
+    images, filled = pictures(130, 8), []
+    monkeypatch.setattr(features_module.distributed, "share", lambda items: items[1::2])
+
+    def fill(array: np.ndarray, starts: range, size: int) -> None:
+        filled.append((array, list(starts), size))
+        array[:64] = array[128:] = 5  # what the first process has sent
+
+    monkeypatch.setattr(features_module.distributed, "fill", fill)
+    network = Watched()
+    part = extract(space_of(network), images)
+    np.testing.assert_allclose(part[64:128], images[64:128].mean((2, 3)), rtol=1e-6)
+    assert len(network.calls) == 1
+    array, starts, size = filled.pop()
+    assert array is part and starts == [0, 64, 128] and size == 64
+    assert (part[:64] == 5).all() and (part[128:] == 5).all()
+    alone = extract(space_of(network), images, shared=False)
+    np.testing.assert_allclose(alone, images.mean((2, 3)), rtol=1e-6)
+    assert not filled
 
 
 # ---- inception_v3
@@ -164,3 +267,82 @@ def test_a_pickle_that_would_run_code_is_refused(runtime, tmp_path):
     torch.save({"a": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(MetricError, match="plain state dict"):
         load_feature_space("inception_v3", runtime, str(tmp_path / "evil.pth"))
+
+
+# ---- weights
+
+
+def test_a_download_is_checked_and_left_where_it_was_asked_for(tmp_path):
+    (tmp_path / "theirs").write_bytes(b"abc")
+    url, path = (tmp_path / "theirs").as_uri(), tmp_path / "new folder" / "ours"
+    with pytest.raises(MetricError, match="could not be downloaded"):
+        download(url, path, "0" * 64)
+    assert not path.exists()
+    download(url, path, hashlib.sha256(b"abc").hexdigest())
+    assert path.read_bytes() == b"abc"
+    download(url, tmp_path / "unchecked")
+    assert (tmp_path / "unchecked").read_bytes() == b"abc"
+
+
+def test_standard_inception_weights_are_downloaded_once_and_checked(tmp_path, monkeypatch):
+    (tmp_path / "theirs.pth").write_bytes(b"others")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(inception, "URL_INCEPTION_V3", (tmp_path / "theirs.pth").as_uri())
+    with pytest.raises(MetricError, match="could not be downloaded"):
+        prefetch("inception_v3")
+    monkeypatch.setattr(inception, "STANDARD_SHA256", hashlib.sha256(b"others").hexdigest())
+    path = prefetch("inception_v3")
+    assert path == tmp_path / "checkpoints" / "theirs.pth" and path.read_bytes() == b"others"
+    (tmp_path / "theirs.pth").unlink()
+    assert prefetch("inception_v3") == path  # from where it lies
+    assert prefetch("inception_v3", str(path)) == path
+
+
+def test_a_checksum_is_that_of_the_file_as_it_is_now(tmp_path):
+    path = tmp_path / "w"
+    for number, content in enumerate((b"abc", b"abd", b"longer")):
+        path.write_bytes(content)
+        os.utime(path, ns=(10**9 * number, 10**9 * number))
+        assert sha256_of(path) == hashlib.sha256(content).hexdigest()
+    path.write_bytes(b"as long")
+    os.utime(path, ns=(10**9 * 2, 10**9 * 2))
+    assert sha256_of(path) == hashlib.sha256(b"as long").hexdigest()
+
+
+def test_tensors_are_read_from_both_kinds_of_file_and_nothing_else(tmp_path):
+    state = {"a": torch.arange(3.0), "b": torch.ones(2, 2)}
+    torch.save(state, tmp_path / "w.pth")
+    save_file(state, tmp_path / "w.safetensors")
+    for name in ("w.pth", "w.safetensors"):
+        found = load_tensors(tmp_path / name)
+        assert found.keys() == state.keys() and all(torch.equal(found[key], state[key]) for key in state)
+    for wrong in ([torch.zeros(1)], {"state": state}, {"a": torch.zeros(1), "epoch": 3}):
+        torch.save(wrong, tmp_path / "wrong.pth")
+        with pytest.raises(MetricError, match="not a plain state dict of tensors"):
+            load_tensors(tmp_path / "wrong.pth")
+    (tmp_path / "torn.safetensors").write_bytes(b"{}")
+    with pytest.raises(MetricError, match="cannot be read"):
+        load_tensors(tmp_path / "torn.safetensors")
+
+
+def test_weights_must_fit_to_the_last_tensor(tmp_path):
+    network = nn.Linear(2, 1)
+    fill(network, {"weight": torch.ones(1, 2), "bias": torch.zeros(1)}, tmp_path)
+    assert network(torch.ones(1, 2)).item() == 2
+    for state in ({"weight": torch.ones(1, 2)}, {**network.state_dict(), "more": torch.zeros(1)}):
+        with pytest.raises(MetricError, match="does not fit Linear"):
+            fill(network, state, tmp_path)
+
+
+def test_specs_tell_weights_and_spaces_apart(random_weights):
+    specs = [
+        feature_space_spec("efficientnet_lite0"),
+        feature_space_spec("inception_v3"),
+        feature_space_spec("inception_v3", str(random_weights)),
+    ]
+    assert len({json.dumps(spec, sort_keys=True) for spec in specs}) == 3
+    assert specs[1].keys() == specs[0].keys() == {
+        "name", "dimension", "input_size", "resize", "weights_sha256", "version",
+    }  # fmt: skip
+    assert specs[2]["weights_sha256"] == sha256_of(random_weights)
+    assert (specs[1]["dimension"], specs[1]["input_size"]) == (2048, 299)

@@ -5,6 +5,7 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torchmetrics.image.fid import _compute_fid
 
 from bench.errors import MetricError
+from bench.metrics import frechet
 from bench.metrics.frechet import Statistics, frechet_distance, frechet_infinity
 
 
@@ -47,6 +48,29 @@ def test_gaussians_with_a_closed_form(n):
     a, b = with_moments(rng, n, m1, np.diag(s1**2)), with_moments(rng, n, m2, np.diag(s2**2))
     expected = ((m1 - m2) ** 2).sum() + ((s1 - s2) ** 2).sum()
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
+
+
+def test_features_that_vary_little_on_one_side_count_with_what_they_vary():
+    """Diagonal covariances over twelve orders of magnitude, against the same in the other order."""
+    rng = np.random.default_rng(10)
+    s = 10.0 ** np.arange(1, -6, -1)
+    a, b = (with_moments(rng, 200, np.zeros(7), np.diag(sd**2)) for sd in (s, s[::-1]))
+    assert frechet_distance(a, b) == pytest.approx(((s - s[::-1]) ** 2).sum(), rel=1e-8)
+
+
+def test_sets_that_hardly_differ_are_told_apart_however_their_spread():
+    """Scaled by 1 + c about their mean, c² tr S: far below what the roots of eigenvalues near zero would lose."""
+    s = 10.0 ** np.arange(1, -7, -1)
+    x = with_moments(np.random.default_rng(11), 200, np.zeros(8), np.diag(s**2))
+    for c in (1e-2, 1e-3):
+        assert frechet_distance(x * (1 + c), x) == pytest.approx(c**2 * (s**2).sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("n", "d"), [(9, 12), (60, 12)])
+def test_rounding_makes_no_distance_negative(n, d):
+    for seed in range(20):
+        x = np.random.default_rng(seed).standard_normal((n, d)) * 100
+        assert 0 <= frechet_distance(x, x[::-1]) < 1e-4
 
 
 def test_both_routes_agree():
@@ -99,6 +123,21 @@ def test_infinity_needs_no_order_and_enough_images():
     assert frechet_infinity(a, b) == pytest.approx(frechet_infinity(a[::-1], b), rel=1e-9)
     with pytest.raises(MetricError, match=r"N >= 1\.5 x 20"):
         frechet_infinity(a[:29], b[:29])
+
+
+def test_infinity_is_where_a_line_through_one_over_n_ends(monkeypatch):
+    """Distances that are a line in 1 / N end in its intercept, whatever its slope. They are asked for at six sizes, the
+    half and the whole among them."""
+    sizes: list[tuple[int, int]] = []
+
+    def biased(a: np.ndarray, b: np.ndarray, device: object) -> float:
+        sizes.append((len(a), len(b)))
+        return 7 + 100 / len(a)
+
+    monkeypatch.setattr(frechet, "frechet_distance", biased)
+    x = np.random.default_rng(9).standard_normal((80, 20))
+    assert frechet_infinity(x, x + 1) == pytest.approx(7)
+    assert sizes == [(n, n) for n in (40, 48, 56, 64, 72, 80)]
 
 
 def test_bad_features_are_refused():

@@ -4,7 +4,7 @@ import torch
 import torch.multiprocessing as processes
 from torchmetrics import MetricCollection
 
-from bench.config import RuntimeConfig
+from bench.config import MetricsConfig, RuntimeConfig
 from bench.errors import MetricError
 from bench.metrics import modular
 from bench.metrics.copying import copying_scores
@@ -13,6 +13,7 @@ from bench.metrics.features import FeatureSpace, extract, load_feature_space
 from bench.metrics.frechet import frechet_distance, frechet_infinity
 from bench.metrics.kernel import kernel_distance
 from bench.metrics.manifold import manifold_scores
+from bench.metrics.scores import fit_attributes, score
 from bench.metrics.tails import fit_classifier, tail_scores
 from bench.runtime import resolve
 
@@ -34,9 +35,9 @@ def every_metric() -> dict[str, modular.FeatureMetric]:
         "frechet": modular.FrechetDistance(),
         "infinity": modular.FrechetInfinity(),
         "kernel": modular.KernelDistance(num_subsets=5, subset_size=20),
-        "manifold": modular.ManifoldScores(k=3),
+        "manifold": modular.ManifoldScores(k=2),
         "vendi": modular.VendiScore(),
-        "entropy": modular.EntropyEstimate(k=3),
+        "entropy": modular.EntropyEstimate(k=4),
         "duplicates": modular.NearDuplicateRate(),
         "copying": modular.CopyingScores(),
         "tails": modular.TailScores(classifier()),
@@ -47,7 +48,7 @@ def directly() -> dict[str, float]:
     data = sets()
     s, r, t = data.values()
     kernel = kernel_distance(s, r, 5, 20)
-    manifold, copying = manifold_scores(s, r, 3), copying_scores(s, r, t)
+    manifold, copying = manifold_scores(s, r, 2), copying_scores(s, r, t)
     tails = tail_scores(classifier().predict(s), classifier())
     return {
         "frechet": frechet_distance(s, r),
@@ -56,7 +57,7 @@ def directly() -> dict[str, float]:
         "kernel/sd": kernel.sd,
         **{f"manifold/{name}": value for name, value in vars(manifold).items()},
         "vendi": vendi_score(s),
-        "entropy": entropy_estimate(s, 3),
+        "entropy": entropy_estimate(s, 4),
         "duplicates": near_duplicate_rate(s, r),
         **{f"copying/{name}": value for name, value in vars(copying).items() if name != "num_compared"},
         **{
@@ -166,3 +167,34 @@ def test_wrong_batches_are_refused():
         metric.update(torch.zeros(2, 3, dtype=torch.int64))
     with pytest.raises(MetricError, match="role 'fake'"):
         metric.update(torch.zeros(2, 3), "fake")
+
+
+def test_which_way_is_better_is_what_the_rows_say():
+    data = sets()
+    labels = {"kind": (data["reference"][:, 0] > 2).astype(np.int64)}
+    attributes = fit_attributes(data["reference"], labels, data["reference"], labels, {"kind": ["a", "b"]})
+    rows = score(
+        data["subject"],
+        data["reference"],
+        MetricsConfig(num_images=64),
+        training=data["training"],
+        attributes=attributes,
+    )
+    direction = {row["metric"]: row["direction"] for row in rows}
+    for metric, name in (
+        (modular.FrechetDistance, "fid"),
+        (modular.FrechetInfinity, "fid_infinity"),
+        (modular.KernelDistance, "kid"),
+        (modular.ManifoldScores, "precision"),
+        (modular.VendiScore, "vendi"),
+        (modular.EntropyEstimate, "entropy"),
+        (modular.NearDuplicateRate, "near_duplicate_rate"),
+    ):
+        assert metric.higher_is_better == (direction[name] == "up"), name
+
+
+def test_settings_left_out_are_those_of_the_ledger():
+    config = MetricsConfig()
+    assert modular.ManifoldScores().k == modular.EntropyEstimate().k == config.k
+    kernel = modular.KernelDistance()
+    assert (kernel.num_subsets, kernel.subset_size) == (config.kid_num_subsets, config.kid_subset_size)

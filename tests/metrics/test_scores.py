@@ -1,9 +1,20 @@
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
 from bench.config import MetricsConfig
 from bench.errors import MetricError
+from bench.metrics import scores
+from bench.metrics.copying import copying_scores
+from bench.metrics.diversity import entropy_estimate, near_duplicate_rate, vendi_score
+from bench.metrics.frechet import frechet_distance, frechet_infinity
+from bench.metrics.kernel import kernel_distance
+from bench.metrics.manifold import manifold_scores
 from bench.metrics.scores import Known, fit_attributes, know, score, score_spec, shuffled
+from bench.metrics.tails import fit_classifier, tail_scores
+from bench.uncertainty import resample_images
 
 CONFIG = MetricsConfig(num_images=60, k=3)
 
@@ -79,8 +90,29 @@ def test_same_input_same_rows():
     assert score(*two_sets(), CONFIG) == score(*two_sets(), CONFIG)
 
 
-def test_spec_tells_configs_apart():
-    assert score_spec(CONFIG) != score_spec(MetricsConfig(num_images=60, k=5))
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_images": 61},
+        {"k": 4},
+        {"scores": ["frechet"]},
+        {"references": ["heldout", "training"]},
+        {"kid_num_subsets": 99},
+        {"kid_subset_size": 999},
+        {"num_resamples": 2},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_spec_tells_configs_apart(change):
+    changed = dataclasses.replace(CONFIG, **change)
+    assert json.dumps(score_spec(CONFIG)) != json.dumps(score_spec(changed))
+    assert score_spec(CONFIG) == score_spec(MetricsConfig(num_images=60, k=3))
+
+
+def test_spec_tells_versions_of_the_scores_apart(monkeypatch):
+    before = score_spec(CONFIG)
+    monkeypatch.setattr(scores, "VERSION", scores.VERSION + 1)
+    assert score_spec(CONFIG) != before
 
 
 def test_bad_input_is_refused_before_work():
@@ -94,13 +126,215 @@ def test_bad_input_is_refused_before_work():
         score(subject, reference, CONFIG)
 
 
-def test_what_is_known_of_the_reference_changes_nothing():
-    subject, reference = two_sets()
+@pytest.mark.parametrize("n", [60, 6])
+def test_what_is_known_of_the_reference_changes_nothing(n):
+    """Also of no more images than features, whose statistics have another form."""
+    subject, reference = two_sets(n)
     known = know(reference, CONFIG)
     read_back = Known.of(known.arrays(), len(reference))
-    training = reference[:30] + 0.1
+    training = reference[: n // 2] + 0.1
     assert score(subject, reference, CONFIG, training=training, known=read_back) == score(
         subject, reference, CONFIG, training=training
     )
     with pytest.raises(MetricError, match="constant"):
         know(np.ones((20, 4), np.float32), CONFIG)
+
+
+def four_sets() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Subject, reference, training images (more than the others), and labels of two attributes of these."""
+    rng = np.random.default_rng(7)
+    subject, reference, training = rng.gamma(2, 1, (48, 5)), rng.gamma(2.5, 1, (48, 5)), rng.gamma(2.2, 1, (70, 5))
+    return subject, reference, training, (training[:, 0] > 2).astype(int)
+
+
+def test_every_row_holds_what_its_own_function_finds_of_the_right_sides():
+    """Settings that are no function's default."""
+    subject, reference, training, labels = four_sets()
+    size = (reference[:, 1] > 2).astype(int) + (reference[:, 1] > 3.5)
+    attributes = fit_attributes(
+        training,
+        {"side": labels, "size": (training[:, 1] > 2).astype(int) + (training[:, 1] > 3.5)},
+        reference,
+        {"side": (reference[:, 0] > 2).astype(int), "size": size},
+        {"side": ["left", "right"], "size": ["s", "m", "l"]},
+    )
+    config = MetricsConfig(num_images=48, k=2, kid_num_subsets=7, kid_subset_size=11)
+    rows = score(subject, reference, config, training=training, attributes=attributes)
+
+    kid = kernel_distance(subject, reference, 7, 11)
+    manifold, copying = manifold_scores(subject, reference, 2), copying_scores(subject, reference, training)
+    wanted = {
+        "fid": (frechet_distance(subject, reference), "down"),
+        "fid_infinity": (frechet_infinity(subject, reference), "down"),
+        "kid": (kid.mean, "down"),
+        **{name: (value, "up") for name, value in vars(manifold).items()},
+        "vendi": (vendi_score(subject), "up"),
+        "entropy": (entropy_estimate(subject, 2), "up"),
+        "near_duplicate_rate": (near_duplicate_rate(subject, reference), "down"),
+        **{
+            name: (getattr(copying, name), "up" if name == "authenticity" else "down")
+            for name in ("nn_distance_training", "nn_distance_heldout", "closer_to_training", "authenticity",
+                         "near_copy_rate")
+        },
+    }  # fmt: skip
+    found = {row["metric"]: row for row in rows if "attribute" not in row["parameters"]}
+    assert found.keys() == wanted.keys()
+    for name, (value, direction) in wanted.items():
+        assert found[name]["value"] == pytest.approx(value, rel=1e-9), name
+        assert found[name]["direction"] == direction, name
+    assert found["kid"]["subset_sd"] == kid.sd
+    assert found["kid"]["parameters"] == {"num_subsets": 7, "subset_size": 11}
+    assert found["entropy"]["parameters"] == found["density"]["parameters"] == {"k": 2}
+    # distances shrink with the size of a set, and are compared with as many; shares are of the whole training set
+    counted = {name: row["num_training"] for name, row in found.items() if "num_training" in row}
+    assert counted == {
+        "nn_distance_training": 48, "nn_distance_heldout": 48, "closer_to_training": 48, "authenticity": 70,
+        "near_copy_rate": 70,
+    }  # fmt: skip
+
+    for name, attribute in attributes.items():
+        result = tail_scores(attribute.classifier.predict(subject), attribute.classifier)
+        of = {row["metric"]: row for row in rows if row["parameters"] == {"attribute": name}}
+        assert {metric: (row["value"], row["direction"]) for metric, row in of.items()} == {
+            "class_survival": (result.survival, "up"),
+            "tail_survival": (result.tail_survival, "up"),
+            "head_survival": (result.head_survival, "up"),
+            "class_divergence": (result.divergence, "down"),
+            "classifier_accuracy": (attribute.classifier.accuracy, "up"),
+        }
+        counts = of["class_survival"]["counts"]
+        assert list(counts) == attribute.class_names
+        np.testing.assert_allclose(list(counts.values()), np.stack([result.counts, result.expected], 1), atol=1e-3)
+
+
+def test_classifiers_learn_from_training_images_and_are_held_to_the_others():
+    _, reference, training, labels = four_sets()
+    truth = (reference[:, 0] > 3).astype(int)  # drawn elsewhere: the classifier cannot be perfect
+    fitted = fit_attributes(training, {"side": labels}, reference, {"side": truth}, {"side": ["a", "b", "never"]})
+    wanted = fit_classifier(training, labels, reference, truth, 3)
+    assert fitted["side"].class_names == ["a", "b", "never"]
+    assert fitted["side"].classifier.accuracy == wanted.accuracy < 1
+    np.testing.assert_allclose(fitted["side"].classifier.weight, wanted.weight)
+    np.testing.assert_array_equal(fitted["side"].classifier.train_counts, [*np.bincount(labels), 0])
+
+
+def test_attributes_that_cannot_be_learnt_or_checked_are_left_out():
+    _, reference, training, labels = four_sets()
+    one, none, two = np.where(labels > 0, 1, -1), np.full(48, -1), (reference[:, 0] > 2).astype(int)
+    fitted = fit_attributes(
+        training,
+        {"one class": one, "unseen": labels, "good": labels},
+        reference,
+        {"one class": two, "unseen": none, "good": two},
+        {name: ["a", "b"] for name in ("one class", "unseen", "good")},
+    )
+    assert fitted.keys() == {"good"}
+
+
+def test_families_that_are_not_wanted_or_cannot_be_had_are_left_out():
+    subject, reference, training, labels = four_sets()
+    attributes = fit_attributes(training, {"a": labels}, training, {"a": labels}, {"a": ["x", "y"]})
+    of = {
+        "frechet": {"fid", "fid_infinity"},
+        "kernel": {"kid"},
+        "manifold": {"precision", "recall", "density", "coverage"},
+        "diversity": {"vendi", "entropy", "near_duplicate_rate"},
+        "copying": {"nn_distance_training", "nn_distance_heldout", "closer_to_training", "authenticity",
+                    "near_copy_rate"},
+        "tails": {"class_survival", "tail_survival", "head_survival", "class_divergence", "classifier_accuracy"},
+    }  # fmt: skip
+    for family, metrics in of.items():
+        config = MetricsConfig(num_images=48, scores=[family])
+        found = score(subject, reference, config, training=training, attributes=attributes)
+        assert {row["metric"] for row in found} == metrics
+        by_argument = score(
+            subject,
+            reference,
+            MetricsConfig(num_images=48),
+            families=[family],
+            training=training,
+            attributes=attributes,
+        )
+        assert by_argument == found
+        others = [name for name in of if name != family]
+        assert score(subject, reference, config, families=others, training=training, attributes=attributes) == []
+    assert score(subject, reference, MetricsConfig(num_images=48, scores=["copying", "tails"])) == []
+    assert set(scores.COMPARISONS) == {"frechet", "kernel", "manifold"}
+
+
+def test_fid_is_extrapolated_from_one_and_a_half_images_per_feature_on():
+    rng = np.random.default_rng(3)
+    for d, has in ((40, True), (41, False)):
+        rows = score(rng.standard_normal((60, d)), rng.standard_normal((60, d)), CONFIG, families=("frechet",))
+        assert ("fid_infinity" in {row["metric"] for row in rows}) == has
+
+
+@pytest.mark.parametrize(("n", "asked", "got"), [(60, 1000, 30), (60, 30, 30), (60, 12, 12), (5, 9, 2), (4, 3, 2)])
+def test_kid_takes_subsets_of_at_most_half_of_the_images(n, asked, got):
+    config = MetricsConfig(num_images=60, kid_subset_size=asked)
+    (row,) = score(*two_sets(n), config, families=("kernel",))
+    assert row["parameters"]["subset_size"] == got
+
+
+def test_the_spread_over_images_is_that_of_the_same_scores_of_half_samples():
+    subject, reference, training, _ = four_sets()
+    config = MetricsConfig(
+        num_images=48, k=2, num_resamples=5, scores=["frechet", "kernel", "manifold", "diversity", "copying"]
+    )
+    rows = score(subject, reference, config, training=training, families=("frechet", "kernel", "manifold", "copying"))
+
+    def of_halves(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+        return {"fid": frechet_distance(a, b), "fid_infinity": frechet_infinity(a, b), **vars(manifold_scores(a, b, 2))}
+
+    wanted = resample_images(of_halves, subject, reference, 5)
+    found = {row["metric"]: row["image_sd"] for row in rows if "image_sd" in row}
+    assert found == pytest.approx(wanted)  # none for KID, whose subsets are one already, nor for copying
+    # known of the whole reference is not known of its halves
+    again = score(subject, reference, config, families=("frechet", "manifold"), known=know(reference, config))
+    assert {row["metric"]: row["image_sd"] for row in again} == pytest.approx(wanted)
+    varied = score(subject, reference, config, families=("diversity",))
+    assert all(row["image_sd"] > 0 for row in varied if row["metric"] != "near_duplicate_rate")
+
+
+def test_rows_name_the_sides_and_the_space_that_they_are_told():
+    subject, reference = two_sets()
+    config = MetricsConfig(num_images=60, feature_space="dinov2", scores=["manifold"])
+    for row in score(subject, reference, config, subject="shuffled", reference="training"):
+        assert (row["subject"], row["reference"], row["feature_space"]) == ("shuffled", "training", "dinov2")
+    row = score(subject, reference, config)[0]
+    assert (row["subject"], row["reference"]) == ("samples", "heldout")
+
+
+def test_shuffled_sets_are_a_deal_of_both_and_know_no_sides():
+    subject, reference = two_sets(50)
+    a, b = shuffled(subject, reference)
+    assert len(a) == len(b) == 50
+
+    def rows(x: np.ndarray) -> set[bytes]:
+        return {row.tobytes() for row in x}
+
+    assert rows(a) | rows(b) == rows(subject) | rows(reference) and not rows(a) & rows(b)
+    for side in (a, b):
+        assert 10 < len(rows(side) & rows(subject)) < 40
+    for x, y in zip(shuffled(reference, subject), (a, b), strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert rows(shuffled(subject, reference, seed=1)[0]) != rows(a)
+    with pytest.raises(MetricError, match="N differs"):
+        shuffled(subject[:49], reference)
+
+
+def test_what_is_known_of_a_reference_is_refused_where_it_cannot_be_used():
+    with pytest.raises(MetricError, match="k = 3"):
+        know(two_sets(3)[1], CONFIG)
+    assert know(two_sets()[1], CONFIG).own_distances.shape == (60, 3)
+
+
+def test_twins_weigh_alike_whatever_they_are_compared_with():
+    """Their radius of zero is raised to the rounding of distances in their own set, not in one far away."""
+    x = np.repeat(np.random.default_rng(4).standard_normal((30, 4)), 2, axis=0)
+    for reference in (x + 0.1, 100 + x):
+        rows = score(x, reference, CONFIG, families=("diversity",))
+        assert rows[1]["value"] == pytest.approx(entropy_estimate(x, 3), abs=1e-9)
+        k_1 = score(x, reference, MetricsConfig(num_images=60, k=1), families=("diversity",))
+        assert k_1[1]["value"] == pytest.approx(entropy_estimate(x, 1), abs=1e-9)
+        assert k_1[1]["value"] < rows[1]["value"] - 1
