@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 
 PACKAGES = (
-    "collapse-bench",
+    "diffusion-collapse-bench",
     "torch",
     "torchvision",
     "diffusers",

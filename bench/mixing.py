@@ -2,7 +2,7 @@
 
 A policy is one function `(history, **parameters) -> Composition`. It sees how large the pools are, never their pixels,
 so a whole chain's compositions are planned and checked before anything is trained (`plan`). A policy of your own
-lives in your own file: `mixing=custom mixing.function=my_module:my_policy` (README, "A policy of your own").
+lives in your own file: `mixing=custom mixing.function=my_module:my_policy` (docs/extending.md).
 """
 
 import importlib

@@ -1,9 +1,10 @@
-"""The README is true: its tree, its commands, its example. `python tests/test_readme.py` writes the tree anew."""
+"""README and docs are true: the tree, every command, every example, the generated page."""
 
 import ast
+import importlib.util
 import re
+import runpy
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,69 +12,73 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-TREE = re.compile(r"(?<=<!-- tree -->\n```\n).*?(?=```\n<!-- /tree -->)", re.DOTALL)
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+FILES = [f for top in ("bench", "conf", "data") for f in sorted((ROOT / top).rglob("*")) if "cache" not in f.parts]
 
 
-def first_line(path: Path) -> str:
-    """What a file says of itself: its docstring's or its first comment's first sentence."""
-    text = path.read_text()
-    if path.suffix == ".py":
-        said = (ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0]
-    else:
-        comments = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#") and "@package" not in line]
-        said = next((line for line in comments if line and not line.startswith(("python -m", "make run"))), "")
-    sentence = re.split(r"(?<=[.:;])\s", " ".join(said.split()))[0].rstrip(".:;")
-    return sentence if len(sentence) <= 100 else sentence[:99].rsplit(" ", 1)[0] + " …"
-
-
-def tree() -> str:
-    """Every file of the package, the configuration and the manifests, with one line each."""
-    lines = []
-    for top in ("bench", "conf", "data"):
-        files = [f for f in sorted((ROOT / top).rglob("*")) if f.suffix in (".py", ".yaml") and "cache" not in f.parts]
-        folder = None
-        for file in sorted(files, key=lambda f: (f.parent != ROOT / top, f.parent, f.name != "__init__.py", f.name)):
-            if file.parent != folder:
-                folder = file.parent
-                about = first_line(folder / "__init__.py") if (folder / "__init__.py").exists() else ""
-                lines.append(f"{str(folder.relative_to(ROOT)) + '/':<38}{about}".rstrip())
-            if file.name != "__init__.py":
-                lines.append(f"  {file.name:<36}{first_line(file)}".rstrip())
-    return "\n".join(lines) + "\n"
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced code blocks of a page."""
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
 
 
 def commands() -> list[str]:
-    """Every `python -m bench …` line of the README's shell blocks."""
-    found = []
-    for block in re.findall(r"```(?:bash|sh)\n(.*?)```", README.read_text(), re.DOTALL):
-        for line in block.replace("\\\n", " ").splitlines():
-            line = line.split("  #")[0].strip()
-            if line.startswith("python -m bench "):
-                found.append(line)
-    return found
+    """Every line with `-m bench` or `-m bench.module` in the shell blocks of README and docs, each once."""
+    lines = [line for page in PAGES for block in blocks(page, "bash") for line in block.splitlines()]
+    return list(dict.fromkeys(line.split("  #")[0].strip() for line in lines if " -m bench" in line))
 
 
-def test_the_tree_is_the_tree():
-    shown = TREE.search(README.read_text())
+RUNS = [command for command in commands() if " -m bench " in f"{command} "]
+TOOLS = [command for command in commands() if " -m bench." in command]
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text().splitlines()) <= 150
+
+
+def test_the_tree_names_every_room_and_module_once():
+    shown = re.search(r"(?<=<!-- tree -->\n```\n).*?(?=```\n<!-- /tree -->)", README.read_text(), re.DOTALL)
     assert shown, "the README has no tree"
-    assert shown.group() == tree(), "run: python tests/test_readme.py"
+    first, *lines = shown.group().splitlines()
+    assert first == "bench/"
+    assert len(lines) <= 18
+    rows = [re.fullmatch(r"( *)(\S+(?: \S+)*) {2,}(\S.*)", line) for line in lines]
+    assert all(rows), "a line without names and a description"
+    assert not [row for row in rows if row[3].endswith(("…", "et al", "et al."))]
+    inside = [name for row in rows if row[1] for name in row[2].split()]
+    others = [name for row in rows if not row[1] for name in row[2].split()]
+    modules = [f.stem for f in (ROOT / "bench").glob("*.py") if f.stem != "__init__"]
+    folders = [f"{f.parent.name}/" for f in (ROOT / "bench").glob("*/__init__.py")]
+    assert sorted(inside) == sorted([*modules, *folders])
+    assert sorted(others) == ["conf/", "data/", "docs/", "tests/"]
+    assert all((ROOT / name).is_dir() for name in others)
+
+
+def describes_itself(path: Path) -> bool:
+    """Whether a file begins with a docstring, or has a comment that is more than a command."""
+    text = path.read_text()
+    if path.suffix == ".py":
+        return bool(ast.get_docstring(ast.parse(text)))
+    comments = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#") and "@package" not in line]
+    return any(line and not line.startswith(("python -m", "make run")) for line in comments)
 
 
 def test_every_file_says_what_it_is():
-    silent = [line for line in tree().splitlines() if line.startswith("  ") and len(line.split()) < 2]
-    assert not silent
+    files = [f for f in FILES if f.suffix in (".py", ".yaml") and f.name != "__init__.py"]
+    assert not [file for file in files if not describes_itself(file)]
 
 
 def test_there_are_commands():
-    assert len(commands()) >= 5
+    assert len([line for block in blocks(README, "bash") for line in block.splitlines() if "-m bench" in line]) >= 5
+    assert len(RUNS) >= 20 and len(TOOLS) >= 10
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", RUNS)
 def test_every_command_composes(command, tmp_path, monkeypatch):
     from shrunk import composed
 
     monkeypatch.chdir(tmp_path)
-    overrides = [word for word in shlex.split(command)[3:] if word != "-m" and not word.startswith("hydra/launcher")]
+    words = shlex.split(command)
+    overrides = [word for word in words[words.index("bench") + 1 :] if not word.startswith("hydra/launcher")]
     composed(*(first_choice(word) for word in overrides if "=" in word))
 
 
@@ -83,37 +88,88 @@ def first_choice(override: str) -> str:
     return f"{key}={value}" if value.startswith(("[", "{")) else f"{key}={value.split(',')[0]}"
 
 
-def test_what_it_links_to_exists_and_nothing_is_left_to_fill_in():
-    text = README.read_text()
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
-    assert links
-    assert all((ROOT / link).exists() for link in links)
+@pytest.mark.parametrize("command", TOOLS)
+def test_every_tool_exists_with_the_options_shown(command):
+    _, _, module, *words = shlex.split(command)
+    spec = importlib.util.find_spec(module)
+    assert spec
+    if spec.submodule_search_locations:
+        spec = importlib.util.find_spec(f"{module}.__main__")
+    code = Path(spec.origin).read_text()
+    assert not [word for word in words if word.startswith("--") and f'"{word}"' not in code]
+    if module == "bench.store":
+        assert f'"{words[0]}"' in code
+
+
+def test_the_configuration_page_is_that_of_the_dataclasses():
+    page = runpy.run_path(str(ROOT / "docs" / "generate.py"))["page"]()
+    assert (ROOT / "docs" / "configuration.md").read_text() == page, "run: python docs/generate.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_it_links_to_exists_and_nothing_is_left_to_fill_in(page):
+    text = page.read_text()
+    links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
+    assert links or page is not README
+    assert all((page.parent / link).exists() for link in links)
     assert not re.findall(r"^[A-Z_]{4,}$|TODO|TBD|FIXME", text, re.MULTILINE)
 
 
-def test_make_targets_named_in_the_readme_exist():
-    named = set(re.findall(r"`make ([a-z-]+)`", README.read_text()))
+def test_every_page_is_in_the_navigation_and_in_the_readme():
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    pages = [page.name for page in PAGES[1:]]
+    assert pages
+    assert not [name for name in pages if f" {name}\n" not in navigation or f"(docs/{name})" not in README.read_text()]
+
+
+def test_make_targets_that_are_named_exist():
+    named = {target for page in PAGES for target in re.findall(r"`make ([a-z-]+)`", page.read_text())}
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert named
     assert named <= targets
 
 
-def test_the_policy_of_ones_own_runs(tiny, tmp_path, monkeypatch):
+@pytest.fixture
+def example(tmp_path, monkeypatch):
+    """Writes the example modules of the page `extending` where Python finds them. Returns that folder."""
+    for code in blocks(ROOT / "docs" / "extending.md", "python"):
+        name, _, body = code.partition("\n")
+        assert len(body.splitlines()) <= 30
+        (tmp_path / name.removeprefix("# ")).write_text(body)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("module", ["my_policies", "my_space"])
+def test_the_examples_of_extending_run(module, example, tiny):
     from shrunk import composed
 
     from bench import ledger
     from bench.console import Console
     from bench.loop import run_chain
 
-    code = re.search(r"```python\n# my_policies\.py\n(.*?)```", README.read_text(), re.DOTALL)
-    assert code
-    assert len(code.group(1).splitlines()) <= 15
-    (tmp_path / "my_policies.py").write_text(code.group(1))
-    monkeypatch.syspath_prepend(tmp_path)
-    command = next(c for c in commands() if "my_policies" in c)
-    own = [word for word in shlex.split(command)[3:] if word.lstrip("+").startswith("mixing")]
-    directory = run_chain(composed(*tiny, *own, "num_generations=3"), Console())
-    assert len(ledger.read(directory / "ledger.jsonl")) == 3
+    assert (example / f"{module}.py").exists()
+    (command,) = (c for c in commands() if f"={module}:" in c)
+    directory = run_chain(composed(*tiny, *shlex.split(command)[3:], "num_generations=3"), Console())
+    rows = ledger.read(directory / "ledger.jsonl")
+    assert len(rows) == 3
+    config = rows[-1].config
+    assert module in {
+        config["mixing"].get("function", "").split(":")[0],
+        rows[-1].scores[0]["feature_space"].split(":")[0],
+    }
+
+
+def test_the_examples_of_python_use_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for code in blocks(ROOT / "docs" / "python.md", "python"):
+        exec(compile(code, "docs/python.md", "exec"), names)
+    assert names["same_distance"] == pytest.approx(names["distance"], rel=1e-6)
+    assert set(names["fids"]) == {(0, 0), (0, 1), (0, 2)}
+    assert names["fids"][0, 2] == pytest.approx(names["distance"], rel=1e-6)
+    assert (tmp_path / "outputs" / "small" / "report" / "report.html").exists()
+    assert "FID" in capsys.readouterr().out
 
 
 def test_citation_file_is_yaml_with_what_the_format_requires():
@@ -121,8 +177,3 @@ def test_citation_file_is_yaml_with_what_the_format_requires():
     assert {"cff-version", "message", "title", "authors"} <= citation.keys()
     assert citation["version"] in (ROOT / "pyproject.toml").read_text()
     assert citation["version"] in (ROOT / "CHANGELOG.md").read_text()
-
-
-if __name__ == "__main__":
-    README.write_text(TREE.sub(lambda _: tree(), README.read_text()))
-    sys.exit(0)

@@ -23,7 +23,7 @@ from bench.interrupt import Interrupted
 from bench.ledger import Row
 from bench.tracking import NullTracker, Tracker, WandbTracker
 
-PROBES = np.arange(4 * 3 * 16 * 16, dtype=np.uint8).reshape(4, 3, 16, 16)
+PROBES = np.random.default_rng(0).integers(0, 256, (4, 3, 16, 16)).astype(np.uint8)  # no two alike
 KEY = "5ec4e7" * 6 + "abcd"
 CONFIG = {
     "mixing": {"policy": "blend", "synthetic_ratio": 0.5},
@@ -295,6 +295,20 @@ def test_every_generation_is_a_step_of_its_own(tmp_path: Path, spy: Wandb) -> No
     ]
     assert all("probes" in values for _, values in run.told)
     assert run.ended == [0]
+
+
+def test_lineage_begins_with_what_there_is(
+    tmp_path: Path, spy: Wandb, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    logged: list[Any] = []
+    monkeypatch.setattr(Run, "log_artifact", lambda self, artifact, aliases: logged.append(artifact))
+    with tracking.mirror(TrackingConfig("wandb"), "c", "s", CONFIG, tmp_path) as tracker:
+        tracker.log_generation(make_row(0, artifacts={"train": "train/bb/bb22", "score": "score/dd/dd44"}), PROBES)
+    assert [(a.name, a.metadata["made_from"]) for a in logged] == [
+        ("checkpoint-bb22", None),
+        ("scores-dd44", "checkpoint-bb22"),
+    ]
+    assert "takes no artifacts" not in caplog.text
 
 
 def test_a_generation_without_probes_is_logged_without(tmp_path: Path, spy: Wandb) -> None:

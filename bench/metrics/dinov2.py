@@ -55,7 +55,7 @@ def load(weights: str | None) -> nn.Module:
         import timm
     except ImportError as error:
         raise MetricError(
-            "feature space dinov2 needs the package timm: pip install 'collapse-bench[dinov2]'"
+            "feature space dinov2 needs the package timm: pip install 'diffusion-collapse-bench[dinov2]'"
         ) from error
     path = prefetch(weights)
     sha256_of(path)  # says clearly if the file is absent

@@ -26,7 +26,7 @@ def card(study: Study) -> dict[str, Any]:
     first = rows[0]
     return {
         "card": CARD,
-        "benchmark": {"name": "collapse-bench", "version": package_version()},
+        "benchmark": {"name": "diffusion-collapse-bench", "version": package_version()},
         "title": study.title,
         "protocol": {**first.protocol, "text": study.protocol},
         "setting": study.hash,
@@ -129,7 +129,7 @@ def to_markdown(study: Study, body: dict[str, Any]) -> str:
     lines = [
         f"# Results card: {study.title}",
         "",
-        f"- protocol: {study.protocol}; setting {study.hash}; collapse-bench {body['benchmark']['version']}",
+        f"- protocol: {study.protocol}; setting {study.hash}; diffusion-collapse-bench {body['benchmark']['version']}",
         f"- seeds: {', '.join(map(str, study.seeds))}; generations: 0 to {study.generations[-1]}",
         f"- hardware: {'; '.join(body['hardware']) or 'not known'}",
         f"- code: {', '.join(body['code_revisions'])}",

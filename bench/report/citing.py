@@ -143,7 +143,7 @@ _BY_POLICY = {
 def package_version() -> str:
     """Of this benchmark; `unknown` in a tree that was never installed."""
     try:
-        return version("collapse-bench")
+        return version("diffusion-collapse-bench")
     except PackageNotFoundError:
         return "unknown"
 
@@ -163,9 +163,9 @@ def bibtex(found: list[Study]) -> str:
         ]
         keys.update(dict.fromkeys(key for key in wanted if key))
     number = package_version()
-    ours = f"""@software{{collapse_bench,
-  title   = {{collapse-bench: the reference benchmark for diffusion-model collapse}},
-  author  = {{{{The collapse-bench authors}}}},
+    ours = f"""@software{{diffusion_collapse_bench,
+  title   = {{diffusion-collapse-bench: the reference benchmark for diffusion-model collapse}},
+  author  = {{{{The diffusion-collapse-bench authors}}}},
   version = {{{number}}},
 }}"""
     return "\n\n".join([ours, *(_ENTRIES[key] for key in sorted(keys))]) + "\n"

@@ -194,7 +194,7 @@ class Witness:
                 value, slack = scores.score(entry, x[:size], y[:size], training, real, self.fitted)
             except ImportError as error:
                 self.unchecked.append(
-                    f"{entry['metric']}: {error.name} is missing, pip install 'collapse-bench[audit]'"
+                    f"{entry['metric']}: {error.name} is missing, pip install 'diffusion-collapse-bench[audit]'"
                 )
                 continue
             self.expect(

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import fabricate
+import numpy as np
 import pytest
+from scipy import stats
 
 from bench import ledger
 from bench.config import DataConfig, MetricsConfig
@@ -122,7 +124,7 @@ def test_citations_name_what_was_used_and_nothing_else(tmp_path: Path) -> None:
     text = citing.bibtex([study_of(tmp_path, seeds=(0,), data=data)])
     keys = re.findall(r"^@\w+\{([^,]+),", text, re.MULTILINE)
     used = {"wah2011cub", "heusel2017fid", "kynkaanniemi2019precision", "naeem2020reliable", "tan2019efficientnet"}
-    assert set(keys) == used | {"collapse_bench", "ho2020ddpm"}
+    assert set(keys) == used | {"diffusion_collapse_bench", "ho2020ddpm"}
     assert len(keys) == len(set(keys))
     assert text.count("{") == text.count("}")
 
@@ -135,3 +137,106 @@ def test_every_entry_is_read_by_bibtex(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert "Warning" not in done.stdout, done.stdout
     assert (tmp_path / "c.bbl").read_text().count("\\bibitem") == len(citing._ENTRIES)
+
+
+def test_a_comparison_has_each_cards_number_in_its_own_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"a": (0,), "b": (1, 2), "c": (3, 4, 5)}
+    ratios = {"a": (0.0, 1.0), "b": (1.0,), "c": (0.5, 1.0)}
+    paths = [
+        saved(tmp_path, name, seeds=seeds, ratios=ratios[name], num_generations=2, protocol=PROTOCOL)
+        for name, seeds in given.items()
+    ]
+    assert compare.main([str(path) for path in paths]) == 0
+    head, _, *lines = capsys.readouterr().out.splitlines()
+    assert [word.strip() for word in head.split("|")[4:-1]] == [str(path) for path in paths]
+    assert {line.split("|")[2].strip() for line in lines} == {"1.00"}  # what two cards have at least
+    assert len(lines) == 7 * 2
+    main = {"FID ↓": "fid", "precision ↑": "precision", "recall ↑": "recall"}
+    seen = 0
+    for line in lines:
+        title, _, generation, *cells = [word.strip() for word in line.split("|")[1:-1]]
+        if title.split(" (")[0] not in main or "heldout" not in title:
+            continue
+        metric, seen = main[title.split(" (")[0]], seen + 1
+        for cell, seeds in zip(cells, given.values(), strict=True):
+            scores = [fabricate.row(1.0, int(generation), seed).scores for seed in seeds]
+            values = [next(s["value"] for s in found if s["metric"] == metric) for found in scores]
+            assert cell.startswith(f"{np.mean(values):.4g}") and cell.endswith(f"(n = {len(seeds)})")
+            if len(seeds) > 1:
+                half = stats.t.ppf(0.975, len(seeds) - 1) * stats.sem(values)
+                assert f" ± {half:.2g} " in cell
+            else:
+                assert "±" not in cell
+    assert seen == 3 * 2
+
+
+def test_cards_without_a_common_score_or_with_other_data_differ() -> None:
+    def body(seed: int = 0, **kwargs: Any) -> dict[str, Any]:
+        row = fabricate.row(0.5, 0, seed, protocol=PROTOCOL)
+        changes = {name: value for name, value in kwargs.items() if name != "scores"}
+        scores = [{**s, **kwargs.get("scores", {})} for s in row.scores]
+        row = dataclasses.replace(row, scores=scores, **changes)
+        return card.card(studies([ledger.Chain(row.chain, Path(), [row])])[0])
+
+    assert card.differences(body(0), body(1)) == []
+    for other in (
+        {"num_subject": 512},
+        {"num_reference": 512},
+        {"feature_space": "x"},
+        {"reference": "y"},
+        {"parameters": {"k": 9}},
+    ):
+        assert card.differences(body(), body(scores=other)) == ["no score is in both"]
+    config = fabricate.row(0.5, 0, 0).config
+    generator = {**config, "generator": {"name": "other"}}
+    assert card.differences(body(), body(config=generator)) == []  # that is what is compared
+    more = {**config, "data": {**config["data"], "num_train": 7}}
+    for pair in ((body(), body(config=more)), (body(config=more), body())):
+        (reason,) = card.differences(*pair)
+        assert reason.startswith("data.num_train: ")
+    moved = {**config, "data": {**config["data"], "root": "/x"}, "metrics": {**config["metrics"], "weights": "/w"}}
+    assert card.differences(body(), body(config=moved)) == []
+
+
+def test_each_part_that_was_used_brings_its_own_reference() -> None:
+    """By what the entries say, not by their keys: author and title of what every part is known for."""
+    known = {
+        "data": {"flowers102": "Nilsback", "cub200": "Wah, Catherine"},
+        "policy": {
+            "replace": "Alemohammad",
+            "fresh": "Alemohammad",
+            "augment": "Bertrand",
+            "accumulate": "Gerstgrasser",
+            "accumulate_subsample": "Kazdan",
+        },
+        "sampler": {"ddim": "Song, Jiaming", "dpmsolver++": "DPM-Solver++", "sde-dpmsolver++": "DPM-Solver++"},
+        "metric": {
+            "fid": "Two Time-Scale",
+            "fid_infinity": "Chong, Min",
+            "kid": "Demystifying {MMD}",
+            "precision": "Kynk",
+            "recall": "Kynk",
+            "density": "Naeem",
+            "coverage": "Naeem",
+            "vendi": "Vendi",
+        },
+        "space": {"inception_v3": "Szegedy", "efficientnet_lite0": "EfficientNet"},
+    }
+    every = {said for group in known.values() for said in group.values()}
+    plain = fabricate.row(0.5, 0, 0)
+    for group, members in known.items():
+        for name, said in members.items():
+            config = {**plain.config, "data": {"name": name if group == "data" else "procedural"}}
+            config["generator"] = {"name": "x", "sampling": {"sampler": name if group == "sampler" else None}}
+            score = {
+                **plain.scores[0],
+                "metric": name if group == "metric" else "other",
+                "feature_space": name if group == "space" else "other",
+            }
+            row = dataclasses.replace(
+                plain, config=config, scores=[score], generator="x", policy=name if group == "policy" else "blend"
+            )
+            text = citing.bibtex(studies([ledger.Chain(row.chain, Path(), [row])]))
+            assert {word for word in every if word in text} == {said}, (group, name)
