@@ -135,8 +135,10 @@ def fresh(history: History, synthetic_ratio: Ratio) -> Composition:
     """As `blend`, but the real share is new every time, from the reserve (MAD's fresh data loop; 2602.16601)."""
     num_synthetic = [round(_at(synthetic_ratio, g) * history.budget) for g in range(1, history.generation + 1)]
     num_fresh = [history.budget - n for n in num_synthetic]
-    real = history.draw_fresh(num_fresh[-1], num_used=sum(num_fresh[:-1]))
-    return Composition((real, history.draw(history.synthetic[-1], num_synthetic[-1])))
+    synthetic = history.draw(history.synthetic[-1], num_synthetic[-1])
+    if num_fresh[-1] == 0:  # needs no reserve
+        return Composition((synthetic,))
+    return Composition((history.draw_fresh(num_fresh[-1], num_used=sum(num_fresh[:-1])), synthetic))
 
 
 POLICIES: dict[str, Policy] = {

@@ -156,6 +156,14 @@ def test_fresh_images_are_never_given_twice_and_run_out_with_an_error():
         planned(config, 7, num_reserve=200)
 
 
+def test_a_generation_without_fresh_images_needs_no_reserve():
+    start = History(0, PoolRef("real", N, REAL), None, (), N, seed=0)
+    compositions = plan(resolve(c.FreshConfig(synthetic_ratio=[1.0, 1.0])), start, 3, num_samples=N)
+    assert [composition.num_real for composition in compositions] == [N, 0, 0]
+    with pytest.raises(DataError, match="generation 2 needs fresh real images"):
+        plan(resolve(c.FreshConfig(synthetic_ratio=[1.0, 0.9])), start, 3, num_samples=N)
+
+
 def test_a_schedule_of_fresh_images_meets_none_twice():
     config = c.FreshConfig(synthetic_ratio=[0.5, 0.0, 0.75])
     rows = [at(config, g).parts[0].rows for g in (1, 2, 3)]
