@@ -1,6 +1,5 @@
 """Where the work runs: `RuntimeConfig` resolved against this machine, with every fallback said and recorded."""
 
-import ctypes
 import logging
 import os
 import platform
@@ -70,8 +69,6 @@ def resolve(config: RuntimeConfig) -> Runtime:
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
-    else:
-        _keep_freed_memory()
     autocast = torch.bfloat16 if config.precision == "bf16" else None
     if config.precision == "auto" and has_bf16(device):
         autocast = torch.bfloat16
@@ -80,20 +77,6 @@ def resolve(config: RuntimeConfig) -> Runtime:
         lacking = f"the device is {device}" if device.type != "cuda" else "runtime.compile is false"
         raise ConfigError("runtime.cuda_graphs", True, f"needs compiled networks on CUDA, and {lacking}: must be false")
     return Runtime(device, autocast, compile_, config.cuda_graphs)
-
-
-def _keep_freed_memory() -> None:
-    """Has glibc keep blocks of up to `KEPT` bytes for the next step. Else each step gives its activations back to the
-    system and gets them zeroed again: 3 to 10 % of the time of training and sampling on two cores. What is larger is
-    given back, as ever. Without effect on other C libraries, and on any result."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(-3, KEPT)  # M_MMAP_THRESHOLD
-        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-
-
-KEPT = 2**25
-"""The most that glibc allows."""
 
 
 def free_memory(device: torch.device) -> int:

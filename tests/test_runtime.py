@@ -3,8 +3,6 @@
 import contextlib
 import os
 import platform
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,28 +13,6 @@ from bench import distributed
 from bench.config import RuntimeConfig
 from bench.errors import ConfigError
 from bench.runtime import Runtime, free_memory, has_bf16, has_int8, resolve
-
-FAULTS = """
-import resource, torch
-from bench.config import RuntimeConfig
-from bench.runtime import resolve
-resolve(RuntimeConfig(device="cpu"))
-def step():
-    for _ in range(4):
-        kept = [torch.zeros(3_000_000) for _ in range(4)]  # 12 MB each
-        del kept
-step(), step(), step()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-step()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator is what is set")
-def test_memory_that_is_freed_is_used_again():
-    """Else the system mostly zeroes every page anew: up to 3000 faults for each of these tensors."""
-    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 100
 
 
 @contextlib.contextmanager

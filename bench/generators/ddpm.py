@@ -24,9 +24,8 @@ from bench.config import DDPMConfig, TrainingConfig
 from bench.errors import ConfigError, DataError, TrainingError
 from bench.generators import checkpoint
 from bench.generators.batches import Batch, Batches
-from bench.generators.network import Process, autocast, build_process, build_scheduler, build_unet
+from bench.generators.network import Process, autocast, build_process, build_scheduler, build_unet, place
 from bench.generators.specs import check, train_spec
-from bench.generators.weights import Weights
 from bench.pool import Images, check_images
 from bench.runtime import Runtime, silent
 from bench.seeds import derive_seed
@@ -75,7 +74,7 @@ def fit(
     healthy = torch.zeros((), dtype=torch.int64, device=device)  # steps with a finite loss, of those not yet looked at
     watched = start
     started = time.monotonic()
-    with interrupt.deferred(), batches:
+    with interrupt.deferred():
         for step in range(start, training.num_steps):
             loss_sum += train.gradient(process, batches.draw(step, config.noise.num_timesteps), step)
             healthy += loss_sum.isfinite()  # once it is not, it stays so
@@ -122,7 +121,7 @@ def fit(
 
 
 class Training:
-    """Everything that a step changes: weights, their average, and the optimiser's moments; each a vector."""
+    """Everything that a step changes: weights, their average, and the optimiser's moments."""
 
     def __init__(self, config: DDPMConfig, resolution: int, seed: int, runtime: Runtime, init: Path | None) -> None:
         self.config = config
@@ -134,18 +133,18 @@ class Training:
         if init is not None:
             _copy_weights(self.unet, init)
         self.unet.train()
-        self.weights = Weights(self.unet, runtime)
-        self.weights.vector.grad = self.weights.gradient
-        self.average = self.weights.vector.detach().clone()
+        self.network = place(self.unet, runtime)
+        self.weights = dict(self.unet.named_parameters())
+        self.average = {name: weight.detach().clone() for name, weight in self.weights.items()}
         self.optimizer = torch.optim.AdamW(
-            [self.weights.vector],
+            self.weights.values(),
             lr=config.training.learning_rate,
             weight_decay=config.training.weight_decay,
             fused=True,  # one kernel; on the CPU it takes a quarter of the time of foreach
         )
 
     def gradient(self, process: Process, batch: Batch, step: int) -> torch.Tensor:
-        """The mean loss of the batch; its gradient is left in `weights.gradient`.
+        """The mean loss of the batch; its gradient is left in the weights' `grad`.
 
         Where the device's memory does not suffice, it is tried again in twice as many micro-batches, and they are kept
         for the steps that follow. The batch, and so the gradient up to rounding, stays the same.
@@ -171,35 +170,38 @@ class Training:
         total = torch.zeros((), device=batch[0].device)
         parts = list(zip(*(values.tensor_split(passes) for values in batch), strict=True))
         mine = distributed.share(range(passes))
-        assert mine, "a process without a part of the batch would add its gradient of the step before"
+        assert mine, "a process without a part of the batch has no gradient to add"
+        self.optimizer.zero_grad()
         for index in mine:
             x0, eps, t = parts[index]
             if self.config.unet.dropout:
                 torch.manual_seed(derive_seed(self.seed, 0, "dropout", step * passes + index))
             with autocast(self.runtime):
-                loss = process.loss(self.weights.network, x0, eps, t) * (len(x0) / size)
-            self.weights.add_gradient(loss, first=index == mine[0])
+                loss = process.loss(self.network, x0, eps, t) * (len(x0) / size)
+            loss.backward()
             total += loss.detach()
-        distributed.ordered_total(self.weights.gradient)
+        if distributed.world_size() > 1:  # one exchange for all
+            gradients = [weight.grad for weight in self.weights.values() if weight.grad is not None]
+            together = torch.nn.utils.parameters_to_vector(gradients)
+            distributed.ordered_total(together)
+            torch.nn.utils.vector_to_parameters(together, gradients)
         return total
 
     def update(self, step: int) -> None:
         training = self.config.training
-        norm = self.weights.gradient_norm()
-        torch.nn.utils.clip_grads_with_norm_([self.weights.vector], training.gradient_clip, norm)
+        torch.nn.utils.clip_grad_norm_(self.weights.values(), training.gradient_clip)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(training, step)
         self.optimizer.step()
-        self.weights.refresh()
-        get_ema_multi_avg_fn(ema_decay(training, step))([self.average], [self.weights.vector.detach()], None)
+        average = get_ema_multi_avg_fn(ema_decay(training, step))
+        average(list(self.average.values()), [weight.detach() for weight in self.weights.values()], None)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """For a checkpoint. Those of each weight by its name, in its own shape."""
-        state = self.optimizer.state[self.weights.vector]
-        vectors = {"weight": self.weights.vector, "average": self.average, **{m: state[m] for m in MOMENTS}}
-        named = {kind: self.weights.named(vector.detach()) for kind, vector in vectors.items()}
-        found = {f"{kind}/{name}": value for kind, values in named.items() for name, value in values.items()}
-        return {**found, "step": state["step"]}
+        """For a checkpoint: weights, their averages and AdamW's state, each by the weight's name."""
+        states = {name: self.optimizer.state[weight] for name, weight in self.weights.items()}
+        moments = {f"{key}/{name}": value for name, state in states.items() for key, value in state.items()}
+        weights = {f"weight/{name}": value for name, value in self.weights.items()}
+        return {**weights, **{f"average/{name}": value for name, value in self.average.items()}, **moments}
 
     def save(self, work: Path, step: int, losses: list[tuple[int, float]], loss_sum: float, seconds: float) -> None:
         """losses: (step, mean loss since the entry before); loss_sum: of the steps after the last entry."""
@@ -219,13 +221,13 @@ class Training:
         if found is None:
             return {"step": 0, "losses": [], "loss_sum": 0.0, "seconds": 0.0}
         tensors, about = found
-        vector = self.weights.vector.detach()
-        moments = {moment: torch.zeros_like(vector) for moment in MOMENTS}
-        for kind, into in {"weight": vector, "average": self.average, **moments}.items():
-            for name, value in self.weights.named(into).items():
-                value.copy_(tensors[f"{kind}/{name}"])
-        self.optimizer.state[self.weights.vector] = {"step": tensors["step"].to(vector.device), **moments}
-        self.weights.refresh()
+        for name, weight in self.weights.items():
+            weight.detach().copy_(tensors[f"weight/{name}"])
+            self.average[name].copy_(tensors[f"average/{name}"])
+            state = {key: tensors[f"{key}/{name}"] for key in ("step", *MOMENTS)}
+            self.optimizer.state[weight] = {
+                key: value.to(weight.device).to(memory_format=torch.preserve_format) for key, value in state.items()
+            }
         self.num_micro_batches = about["num_micro_batches"]
         log.info("going on from step %d of %d", about["step"], self.config.training.num_steps)
         return {**about, "losses": [(step, loss) for step, loss in about["losses"]]}
@@ -233,7 +235,7 @@ class Training:
     def write(self, out: Path, losses: list[tuple[int, float]]) -> None:
         """The averaged weights as a diffusers pipeline, and the curve of the loss."""
         unet = UNet2DModel.from_config(self.unet.config)
-        unet.load_state_dict(self.weights.named(self.average))
+        unet.load_state_dict(self.average)
         pipeline = DDPMPipeline(unet, build_scheduler(self.config.noise))  # type: ignore[arg-type]  # diffusers types a dummy
         pipeline.save_pretrained(out, safe_serialization=True)
         (out / "losses.json").write_text(json.dumps([{"step": s, "mean_loss": loss} for s, loss in losses]) + "\n")

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers.models.attention_processor import Attention, AttnProcessor
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
 from bench.config import NoiseConfig, UNetConfig
-from bench.generators.pointwise import as_products
-from bench.generators.upsampling import merge_upsampling
 from bench.runtime import Runtime
 
 Network = Callable[..., Any]
@@ -38,24 +35,11 @@ def build_unet(config: UNetConfig, resolution: int, seed: int) -> UNet2DModel:
 
 
 def place(unet: torch.nn.Module, runtime: Runtime) -> Network:
-    """Has `unet` run where the work runs, see `fit_to`, and returns what to call."""
-    fit_to(unet, runtime)
-    return compiled(unet, runtime)
-
-
-def fit_to(unet: torch.nn.Module, runtime: Runtime) -> None:
-    """Moves `unet` to where the work runs, in the form and the memory format that its kernels like; its weights keep
-    their names."""
-    merge_upsampling(unet)
+    """Moves `unet` to where the work runs, and returns what to call."""
     unet.to(runtime.device)
     if runtime.device.type == "cuda":  # on the CPU group norm is so slow in it that a step takes twice as long
         unet.to(memory_format=torch.channels_last)
-        return
-    as_products(unet)
-    if runtime.autocast is torch.bfloat16:  # torch's fused attention is slow in it on the CPU, backwards fourfold
-        for module in unet.modules():
-            if isinstance(module, Attention):
-                module.set_processor(AttnProcessor())  # matrix products, and a softmax in float32
+    return compiled(unet, runtime)
 
 
 def compiled(unet: torch.nn.Module, runtime: Runtime) -> Network:
@@ -63,8 +47,8 @@ def compiled(unet: torch.nn.Module, runtime: Runtime) -> Network:
         return unet
     torch._dynamo.config.recompile_limit = MOST_COMPILED
     # Static: batches of sampling differ in size from those of training, and would be compiled for any size. A whole
-    # graph: else what cannot be compiled would only be slow. CUDA graphs keep the addresses of weights, which are views
-    # of one vector, and what they return is used up before the next evaluation: so to replay them is safe.
+    # graph: else what cannot be compiled would only be slow. CUDA graphs keep the addresses of weights, which change
+    # in place, and their output is used up before the next evaluation: so it is safe to replay them.
     options: dict[str, Any] = {"triton.cudagraphs": True, "triton.cudagraph_or_error": True}
     return torch.compile(unet, dynamic=False, fullgraph=True, options=options if runtime.cuda_graphs else None)
 

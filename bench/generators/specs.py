@@ -9,10 +9,10 @@ from bench.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-TRAIN_VERSION = 4
+TRAIN_VERSION = 5
 """Raised with any change of the code that changes a trained model."""
 
-SAMPLE_VERSION = 4
+SAMPLE_VERSION = 5
 """Raised with any change of the code that changes the pixels of a sample."""
 
 

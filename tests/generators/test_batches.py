@@ -4,8 +4,6 @@ import hashlib
 import logging
 import math
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from bench import generators
 from bench.composition import Composition, Part, PoolRef
 from bench.config import DDPMConfig, TrainingConfig
 from bench.generators import batches
-from bench.generators.batches import AHEAD, RESIDENT_SHARE, Batches, OnDevice, Streamed
+from bench.generators.batches import RESIDENT_SHARE, Batches, OnDevice
 from bench.pool import Gathered, Images, Pool, Records
 from bench.runtime import Runtime, free_memory
 
@@ -40,16 +38,10 @@ def full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "free_memory", lambda device: 0)
 
 
-def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("training-images")]
-
-
 def drawn(images: Images, training: TrainingConfig, steps: range, device: str = "cpu") -> list[bytes]:
     """Images, noise and timesteps of each step."""
-    with Batches(images, training, 5, torch.device(device)) as source:
-        return [
-            b"".join(part.cpu().numpy().tobytes() for part in parts) for parts in (source.draw(s, 100) for s in steps)
-        ]
+    source = Batches(images, training, 5, torch.device(device))
+    return [b"".join(part.cpu().numpy().tobytes() for part in source.draw(step, 100)) for step in steps]
 
 
 @pytest.fixture
@@ -134,7 +126,7 @@ def test_images_copied_to_a_device_are_the_same(forms: dict[str, Images], monkey
     monkeypatch.setattr(batches, "_BLOCK", 7)
     training = TrainingConfig(batch_size=8)
     copied = OnDevice(forms["gathered"], training, 5, CPU)
-    in_place = batches.InPlace(forms["memory"], training, 5)
+    in_place = batches.OnHost(forms["memory"], training, 5, CPU)
     for step in (0, 4, 2):
         assert torch.equal(copied.pixels(step), in_place.pixels(step))
 
@@ -147,7 +139,6 @@ def test_a_whole_training_streamed(
 
     def cut(done: int, total: int) -> None:
         if done == 6:
-            assert threads()
             raise Cut
 
     def fit(name: str, images: Images, progress: Any = None) -> dict[str, Any]:
@@ -162,10 +153,8 @@ def test_a_whole_training_streamed(
     assert fit("streamed", forms["gathered"])["data"] == "streamed"
     with pytest.raises(Cut):
         fit("cut", forms["gathered"], cut)
-    assert threads() == []
     assert fit("cut", forms["gathered"])["resumed_from_step"] == 4
     assert weights("resident") == weights("streamed") == weights("cut")
-    assert threads() == []
 
 
 def test_the_choice_is_by_free_memory_and_said(
@@ -174,8 +163,7 @@ def test_the_choice_is_by_free_memory_and_said(
     caplog.set_level(logging.INFO)
     for spare, expected in ((0, "resident"), (-1, "streamed")):
         monkeypatch.setattr(batches, "free_memory", lambda device, n=spare: math.ceil(images.size / RESIDENT_SHARE) + n)
-        with Batches(images, TrainingConfig(), 0, CPU) as source:
-            assert source.data == expected
+        assert Batches(images, TrainingConfig(), 0, CPU).data == expected
         assert caplog.messages[-1].endswith(f"free on cpu: {expected}")
 
 
@@ -193,14 +181,12 @@ def test_a_composition_larger_than_the_machine(tmp_path: Path) -> None:
         pools[pool.id] = pool
         refs.append(PoolRef.of(pool, generation))
     parts = tuple(Part(ref, np.arange(num_images)) for ref in refs)
-    with Batches(Composition(parts).images(pools), TrainingConfig(batch_size=8), 0, CPU) as source:
-        assert source.data == "streamed"
-        last = {
-            generation: source.source.images[np.array([(1 + generation) * num_images - 1])] for generation in (0, 1)
-        }
-        assert [int(last[generation].min()) for generation in (0, 1)] == [100, 101]
-        x0, _, _ = source.draw(0, 100)
-        assert x0.shape == (8, 3, 256, 256)
+    source = Batches(Composition(parts).images(pools), TrainingConfig(batch_size=8, num_steps=2), 0, CPU)
+    assert source.data == "streamed"
+    last = {generation: source.source.images[np.array([(1 + generation) * num_images - 1])] for generation in (0, 1)}
+    assert [int(last[generation].min()) for generation in (0, 1)] == [100, 101]
+    x0, _, _ = source.draw(0, 100)
+    assert x0.shape == (8, 3, 256, 256)
 
 
 class Watched:
@@ -221,7 +207,7 @@ class Watched:
 
 
 @pytest.mark.usefixtures("full")
-def test_what_goes_wrong_in_the_thread_stops_the_training(
+def test_an_image_that_cannot_be_read_stops_the_training(
     tiny: Make, cpu: Runtime, images: np.ndarray, tmp_path: Path
 ) -> None:
     seen: list[int] = []
@@ -236,30 +222,7 @@ def test_what_goes_wrong_in_the_thread_stops_the_training(
             progress=lambda done, total: seen.append(done),
         )
     assert seen == [1, 2, 3, 4, 5, 6]
-    assert threads() == []
     assert not (tmp_path / "out").exists()
-
-
-def settled(images: Watched) -> int:
-    """How many times it was asked once nobody asks any more."""
-    before = -1
-    while before != images.asked:
-        before = images.asked
-        time.sleep(0.05)
-    return before
-
-
-def test_a_few_steps_ahead_and_none_beyond_the_last(images: np.ndarray) -> None:
-    watched = Watched(images, good=100)
-    stream = Streamed(watched, TrainingConfig(batch_size=8, num_steps=7), 0, CPU)
-    try:
-        stream.pixels(0)
-        assert settled(watched) == 1 + AHEAD
-        for step in range(1, 7):
-            stream.pixels(step)
-        assert settled(watched) == 7
-    finally:
-        stream.close()
 
 
 @pytest.fixture
@@ -271,19 +234,14 @@ def strict() -> Iterator[Callable[[], None]]:
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-@pytest.mark.parametrize("where", ["resident", "streamed"])
-def test_no_draw_waits_for_the_device(
-    images: np.ndarray, where: str, strict: Callable[[], None], request: pytest.FixtureRequest
-) -> None:
-    if where == "streamed":
-        request.getfixturevalue("full")
+def test_no_draw_of_resident_images_waits_for_the_device(images: np.ndarray, strict: Callable[[], None]) -> None:
     training = TrainingConfig(batch_size=8, num_steps=40, horizontal_flip=True)
-    with Batches(images, training, 0, torch.device("cuda")) as source:
-        assert source.data == where
-        source.draw(0, 100)
-        strict()
-        total = sum(source.draw(step, 100)[0].sum() for step in range(1, 40))  # 16 epochs
-        torch.cuda.set_sync_debug_mode("default")
+    source = Batches(images, training, 0, torch.device("cuda"))
+    assert source.data == "resident"
+    source.draw(0, 100)
+    strict()
+    total = sum(source.draw(step, 100)[0].sum() for step in range(1, 40))  # 16 epochs
+    torch.cuda.set_sync_debug_mode("default")
     assert math.isfinite(float(total))
 
 

@@ -93,6 +93,10 @@ def test_out_of_memory_for_a_single_image_is_an_error(tiny: Make, fit: Any, monk
     assert sizes == [8, 4, 2, 1]
 
 
+def gradient(train: ddpm.Training) -> torch.Tensor:
+    return torch.cat([weight.grad.flatten() for weight in train.unet.parameters() if weight.grad is not None])
+
+
 def test_micro_batches_give_the_gradient_of_the_batch(tiny: Make, images: np.ndarray, cpu: Runtime) -> None:
     found = []
     for passes in (1, 3, 8):
@@ -100,7 +104,7 @@ def test_micro_batches_give_the_gradient_of_the_batch(tiny: Make, images: np.nda
         train = ddpm.Training(config, images.shape[-1], 0, cpu, None)
         batch = ddpm.Batches(images, config.training, 0, cpu.device).draw(0, config.noise.num_timesteps)
         loss = train.gradient(build_process(config.noise, cpu.device), batch, 0)
-        found.append([loss.item(), train.weights.gradient.numpy().copy()])
+        found.append([loss.item(), gradient(train).numpy()])
     for other in found[1:]:
         for a, b in zip(found[0], other, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
@@ -124,7 +128,7 @@ def test_out_of_memory_in_a_later_pass_forgets_the_earlier_ones(
     monkeypatch.setattr(ddpm.Process, "loss", fails_once)
     disturbed.gradient(process, batch, 0)
     assert disturbed.num_micro_batches == 4 and next(calls) == 2 + 4
-    torch.testing.assert_close(disturbed.weights.gradient, undisturbed.weights.gradient, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(gradient(disturbed), gradient(undisturbed), rtol=1e-3, atol=1e-5)
 
 
 def test_resumed_training_keeps_its_micro_batches(
