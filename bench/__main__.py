@@ -18,8 +18,8 @@ register_schemas()
 
 @hydra.main(version_base="1.3", config_path="pkg://bench.conf", config_name="config")
 def app(tree: DictConfig) -> str:
-    """Runs one chain and returns its directory. Exit status: 0 done; 1 a chain failed; 2 the configuration is wrong;
-    75 stopped by SIGTERM with everything saved: the same command goes on."""
+    """Run one chain and return its directory. Exit status: 0 done; 1 a chain failed; 2 the configuration is wrong;
+    75 stopped by SIGTERM with everything saved, so that the same command resumes."""
     try:
         config = from_hydra(tree)
         protocols.check(config)
@@ -36,19 +36,20 @@ def app(tree: DictConfig) -> str:
 
 
 def main() -> None:
-    """The command line. Ctrl-C ends it with status 130 and a word on how to go on, in a sweep as in a single run."""
-    if usage.wanted(sys.argv[1:]):
+    """Run the command line. Ctrl-C ends a sweep or a single run with status 130 and a line on how to resume."""
+    if usage.requested(sys.argv[1:]):
         try:
             print(usage.page(sys.argv[1:]), flush=True)
-        except BrokenPipeError:  # `--help | head`: what else Python would write at its end goes nowhere
+        except BrokenPipeError:  # `--help | head`: Python would report it once more when it flushes stdout at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except HydraException as error:
-            sys.exit(f"error: {usage.reason(error)}")
+            cause = f"\n{error.__cause__}" if error.__cause__ else ""  # OmegaConf names the key, Hydra the remedy
+            sys.exit(f"error: {error}{cause}")
         return
     try:
         app()
     except KeyboardInterrupt:
-        print("Interrupted. The same command again goes on from the last checkpoint.", file=sys.stderr)
+        print("Interrupted. The same command again resumes from the last checkpoint.", file=sys.stderr)
         sys.exit(130)
 
 

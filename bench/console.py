@@ -76,17 +76,6 @@ class Console:
             yield report
 
 
-class Memo(Console):
-    """Shows nothing and keeps what is said."""
-
-    def __init__(self) -> None:
-        super().__init__(quiet=True)
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-
 class _Pace:
     """Units per second since the first report: what an earlier, interrupted run had done does not count."""
 

@@ -17,14 +17,13 @@ from bench.pool import REAL, Pool
 from bench.recording import make_row, record, summary
 from bench.runtime import resolve
 from bench.stages import Workshop
-from bench.store import Result, Store
+from bench.store import Result
 from bench.store.group import open_store
 
 
-def run_chain(config: Config, console: Console, store: Store | None = None) -> Path:
-    """Runs, or takes up again, one chain; returns its directory. What is in the store is not made again, so the same
-    command after an interruption goes on where it was, and after the end only reads. store: in place of the one that
-    the configuration names.
+def run_chain(config: Config, console: Console) -> Path:
+    """Run or resume one chain; return its directory. What is in the store is not made again, so the same command
+    resumes after an interruption, and only reads after the end.
 
     Raises a `BenchError` for anything that a user can put right, before training where that can be known.
     """
@@ -38,7 +37,7 @@ def run_chain(config: Config, console: Console, store: Store | None = None) -> P
     generators.check(config.generator, config.data.resolution)
     features.prefetch(config.metrics.feature_space, config.metrics.weights)
     policy = mixing.resolve(config.mixing)
-    shop = Workshop(store or open_store(Path(config.store_dir)), resolve(config.runtime), console)
+    shop = Workshop(open_store(Path(config.store_dir)), resolve(config.runtime), console)
     real, real_result = stages.real_data(shop, config.data)
     history = begin(config, real)
     num_samples = config.num_samples or max(history.budget, config.metrics.num_images)

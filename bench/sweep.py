@@ -1,41 +1,36 @@
-"""What a sweep says of its chains: one that fails is named with its traceback, and does not stop the others.
+"""Checks the values of a sweep before it starts, and reports its failed chains when it ends.
 
-A failed job leaves a file below the sweep's own folder, so that it is found whichever process or machine it ran on; the
-callback reads them when all jobs have ended, and sets the exit status.
+A chain that fails does not stop the others. Its job writes the error to a file in the sweep's folder, whichever process
+or machine it ran on; a Hydra callback reads these files when all jobs have ended, and sets the exit status.
 """
 
-import copy
-import itertools
 import logging
 import shutil
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import OverrideType
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from bench import protocols
-from bench.config import from_hydra
 from bench.errors import BenchError, ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
 FAILED = 1
 WRONG_CONFIG = 2
-"""Exit statuses: a chain failed; the configuration, or the data it names, cannot be used."""
+"""Exit statuses: a chain failed; the configuration, or the data that it names, cannot be used."""
 
 
 def failed(error: Exception) -> str:
-    """Called where a chain's job has failed. A single run ends here, with its exit status; in a sweep the failure is
-    written down for the end, and the next job runs."""
+    """Report the error that ended a chain: exit a single run with its status; in a sweep write the error to a file and
+    return, so that the next chain runs."""
     hydra = HydraConfig.get()
     overrides = " ".join(hydra.overrides.task)
     expected = isinstance(error, BenchError)
@@ -49,71 +44,18 @@ def failed(error: Exception) -> str:
     return "failed"
 
 
-class Combinations:
-    """The configurations of a sweep, a chain each, in Hydra's order. Hydra composes those that differ in the choice of
-    a group; among them, plain values are exchanged, which takes a tenth of the time."""
+def check_values(overrides: Sequence[str]) -> list[BenchError]:
+    """Return what is wrong with the values of a sweep, before its first chain trains.
 
-    def __init__(self, overrides: Sequence[str]) -> None:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-        self.choices = [
-            [f"{o.get_key_element()}={v}" for v in o.sweep_string_iterator()]
-            if o.is_sweep_override()
-            else [str(o.input_line)]
-            for o in parsed
-        ]
-        self._first = [options[0] for options in self.choices]
-        self._composed: dict[tuple[str, ...], DictConfig] = {}
-        start = self._compose(self._first)
-        self._plain = [all(with_value(start, option) for option in options[1:]) for options in self.choices]
-
-    def all(self) -> Iterator[DictConfig]:
-        return (self._tree(line) for line in itertools.product(*self.choices))
-
-    def each_value_once(self) -> Iterator[DictConfig]:
-        """The others at their first: it takes as long as there are values and not as there are chains."""
-        yield self._tree(self._first)
-        for i, options in enumerate(self.choices):
-            for option in options[1:]:
-                yield self._tree([*self._first[:i], option, *self._first[i + 1 :]])
-
-    def _tree(self, line: Sequence[str]) -> DictConfig:
-        tree: DictConfig | None = self._compose(
-            [first if plain else option for option, first, plain in zip(line, self._first, self._plain, strict=True)]
-        )
-        for option, first, plain in zip(line, self._first, self._plain, strict=True):
-            if plain and option != first:
-                tree = with_value(tree, option) if tree else None
-        return tree or self._compose(line)
-
-    def _compose(self, line: Sequence[str]) -> DictConfig:
-        if tuple(line) not in self._composed:
-            self._composed[tuple(line)] = protocols.compose_tree(line)
-        return self._composed[tuple(line)]
-
-
-def with_value(tree: DictConfig, override: str) -> DictConfig | None:
-    """A copy of the tree with one more override, applied as Hydra does, where that is a plain value in place of
-    another. None for anything else, a choice of a group and a value of a wrong type included."""
-    parsed = OverridesParser.create().parse_override(override)
-    before = OmegaConf.select(tree, parsed.key_or_group, throw_on_missing=False)
-    if parsed.type is not OverrideType.CHANGE or parsed.package or before is None or OmegaConf.is_dict(before):
-        return None
-    after = copy.deepcopy(tree)
-    try:
-        OmegaConf.update(after, parsed.key_or_group, parsed.value(), merge=True)
-    except OmegaConfBaseException:
-        return None
-    return after
-
-
-def check_values(combinations: Combinations) -> list[BenchError]:
-    """What is wrong with the values of a sweep, before its first chain trains."""
+    Each value is composed and checked once, with the first value of every other key. Raises `HydraException` for a
+    value that cannot be composed.
+    """
     from bench import generators, mixing  # NumPy only now: help and mistakes in a single run do not wait for it
 
     errors: list[BenchError] = []
-    for tree in combinations.each_value_once():
+    for line in each_value_once(overrides):
         try:
-            config = from_hydra(tree)
+            config = protocols.compose_config(line)
             protocols.check(config)
             generators.check(config.generator, config.data.resolution)
             mixing.resolve(config.mixing)
@@ -122,22 +64,30 @@ def check_values(combinations: Combinations) -> list[BenchError]:
     return errors
 
 
+def each_value_once(overrides: Sequence[str]) -> list[list[str]]:
+    """Return single-run overrides: the first value of every key, then each further value in its place."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    options = [
+        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
+        if o.is_sweep_override()
+        else [str(o.input_line)]
+        for o in parsed
+    ]
+    first = [values[0] for values in options]
+    further = [[*first[:i], value, *first[i + 1 :]] for i, values in enumerate(options) for value in values[1:]]
+    return [first, *further]
+
+
 class Failures(Callback):
-    """Hydra callback: checks a sweep's values before it starts, ends one that is finished already, and reports the
-    chains that failed when it ends."""
+    """Hydra callback: checks the values of a sweep before it starts, and reports the failed chains when it ends."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        combinations = Combinations(config.hydra.overrides.task)
-        errors = check_values(combinations)
+        errors = check_values(config.hydra.overrides.task)
         if errors:
             for error in errors:
                 print(f"error: {error}", file=sys.stderr)
             sys.exit(WRONG_CONFIG)
         shutil.rmtree(Path(config.hydra.sweep.dir) / "failed", ignore_errors=True)
-        from bench import finished
-
-        if finished.all_read(from_hydra(tree) for tree in combinations.all()):
-            sys.exit(0)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         files = sorted((Path(config.hydra.sweep.dir) / "failed").glob("*.txt"), key=lambda file: int(file.stem))

@@ -24,6 +24,7 @@ from bench.config import (
     TrainingConfig,
     UNetConfig,
 )
+from bench.console import Console
 
 VERSION = 1
 SIDE = 8
@@ -58,6 +59,17 @@ def picture(model: Path, seed: int) -> np.ndarray:
     """What the stand-in draws from one noise seed: another picture for any other model or seed."""
     text = (model / "weights").read_bytes() + str(int(seed)).encode()
     return np.frombuffer(hashlib.shake_128(text).digest(3 * SIDE * SIDE), np.uint8).reshape(3, SIDE, SIDE)
+
+
+class Lines(Console):
+    """A console that shows nothing and keeps the lines."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
 
 
 class Echo:

@@ -99,13 +99,3 @@ def test_a_stage_that_was_taken_up_again_tells_the_pace_of_this_run(
             clock[0] = at
             report(done, 400)
     assert capsys.readouterr().err.splitlines() == ["train: 320/400, 40 s left"]
-
-
-def test_a_memo_keeps_what_is_said_and_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    memo = console.Memo()
-    for line in ("one", "two [bold]"):
-        memo.say(line)
-    with memo.stage("train") as report:
-        report(1, 2)
-    assert memo.lines == ["one", "two [bold]"]
-    assert capsys.readouterr().err == ""

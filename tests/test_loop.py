@@ -14,14 +14,14 @@ from typing import Any
 import echo
 import numpy as np
 import pytest
-from echo import Echo, N, small
+from echo import Echo, Lines, N, small
 from shrunk import TINY, composed
 
 from bench import audit, distributed, ledger, loop, tracking
 from bench import config as c
 from bench.composition import Composition, PoolRef
 from bench.config import Config, chain_id, to_dict
-from bench.console import Console, Memo
+from bench.console import Console
 from bench.datasets import RealData, load_real
 from bench.errors import BenchError, ConfigError, DataError
 from bench.ledger import Row
@@ -67,7 +67,7 @@ class Run:
 @pytest.fixture
 def play(tmp_path, monkeypatch) -> Callable[..., Run]:
     def run_one(**changes: Any) -> Run:
-        config, console = small(tmp_path, **changes), Memo()
+        config, console = small(tmp_path, **changes), Lines()
         stand_in = Echo(monkeypatch)
         rows = ledger.read(run_chain(config, console) / ledger.FILENAME)
         return Run(config, stand_in, rows, console.lines)
@@ -233,19 +233,9 @@ def test_the_ledger_names_the_results_of_each_generation(play):
     assert store.root == run.folder(0, "real").parents[2]
 
 
-def test_a_store_that_is_given_stands_in_for_the_one_that_is_named(tmp_path, monkeypatch):
-    Echo(monkeypatch)
-    config = small(tmp_path, num_generations=1)
-    given = Store(tmp_path / "given")
-    directory = run_chain(config, Memo(), store=given)
-    assert directory == tmp_path / "echo" / chain_id(config)
-    assert not Path(config.store_dir).exists()
-    assert (given.root / ledger.read(directory / ledger.FILENAME)[0].artifacts["score"]).is_dir()
-
-
 def test_whoever_watches_is_told_where_the_chain_is(tmp_path, monkeypatch):
     places: list[str] = []
-    console, config = Memo(), small(tmp_path, num_generations=2)
+    console, config = Lines(), small(tmp_path, num_generations=2)
 
     class Watched(Echo):
         def fit(self, *arguments: Any, **given: Any) -> dict[str, Any]:
@@ -281,7 +271,7 @@ def test_only_the_first_of_several_processes_records_and_mirrors(first, tmp_path
     monkeypatch.setattr(tracking, "mirror", told.mirror)
     monkeypatch.setattr(distributed, "is_first", lambda: first)
     config = small(tmp_path, num_generations=2, tracking=settings)
-    directory = run_chain(config, Memo())
+    directory = run_chain(config, Lines())
     whose = settings if first else c.TrackingConfig()
     assert told.opened == [(whose, chain_id(config), "echo", to_dict(config), directory)]
     assert [row.generation for row, _ in told.generations] == [0, 1]
@@ -311,7 +301,7 @@ def test_what_a_later_generation_will_lack_is_said_before_the_first_one_trains(c
     if "runtime" in changes:
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(BenchError, match=error):
-        run_chain(small(tmp_path, **changes), Memo())
+        run_chain(small(tmp_path, **changes), Lines())
     assert not stand_in.fits
 
 
@@ -320,13 +310,13 @@ def test_what_needs_no_data_is_checked_before_the_data_are_read(tmp_path, monkey
     base = small(tmp_path)
     absent = replace(base.metrics, feature_space="efficientnet_lite0", weights=str(tmp_path / "nowhere.pt"))
     with pytest.raises(BenchError, match=r"nowhere\.pt"):
-        run_chain(replace(base, metrics=absent), Memo())
+        run_chain(replace(base, metrics=absent), Lines())
     narrow = replace(base.generator, unet=c.UNetConfig([8, 8, 8, 8, 8], [False] * 5, layers_per_block=1))
     with pytest.raises(ConfigError, match=r"generator\.unet\.channels"):
-        run_chain(replace(base, generator=narrow), Memo())
+        run_chain(replace(base, generator=narrow), Lines())
     (tmp_path / "a-file").write_text("")
     with pytest.raises(ConfigError, match=r"output_dir=.*cannot be written to"):
-        run_chain(replace(base, output_dir=str(tmp_path / "a-file")), Memo())
+        run_chain(replace(base, output_dir=str(tmp_path / "a-file")), Lines())
 
 
 def test_a_chain_begins_with_real_images_and_nothing_else(tmp_path):
