@@ -1,1 +1,1 @@
-"""How fast we are beside what a user would pick instead: `python -m bench.perf`, or `make perf`."""
+"""Our speed compared with what a user would pick instead: `python -m bench.perf`, or `make perf`. Not in the wheel."""

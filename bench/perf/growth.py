@@ -1,25 +1,58 @@
-"""How the cost of scores grows with N: seconds and peak memory beyond the features, at d = 2048."""
+"""How costs grow: scores with N, in seconds and peak memory, and training with resolution and width."""
 
+import ctypes
+from pathlib import Path
 from typing import Any
 
-from bench.perf.peak import measure
-
-GROWING = ("frechet", "manifold", "kernel")
-
-SIZES = (1_000, 5_000, 20_000, 50_000)
-
-THEIRS = ("torch_fidelity_full", "torch_fidelity_parts", "prdc")
-"""At one N, beside ours: they hold whole matrices of distances."""
-
-BESIDE = 10_000
-
-PATIENCE = 1200.0
-"""Seconds for one measurement."""
+from bench.perf import scores as pairs_of_scores
+from bench.perf.machine import kinds
+from bench.perf.pairs import Spread, Turn, alternate
+from bench.perf.sides import Side
+from bench.perf.training import Case, our_turn
 
 
-def scores(sizes: tuple[int, ...] = SIZES) -> list[dict[str, Any]]:
-    """One entry a score and N: {"work", "n", "seconds", "extra_mib"}; the last two None where `PATIENCE` ended."""
-    wanted = [(work, n) for work in GROWING for n in sizes]
-    wanted += [(work, BESIDE) for work in ("manifold", *THEIRS)]
-    nothing = {"seconds": None, "extra_mib": None}
-    return [{"work": work, "n": n, **(measure(work, n, PATIENCE) or nothing)} for work, n in wanted]
+def scores(sizes: tuple[int, ...] = (1_000, 5_000, 20_000, 50_000)) -> list[dict[str, Any]]:
+    """Return one entry per score and N, at d = 2048. extra_mib: memory beyond the features."""
+    cases = [(work, n) for work in ("frechet", "manifold", "kernel") for n in sizes]
+    cases += [(work, 10_000) for work in ("manifold", "torch_fidelity_full", "torch_fidelity_parts", "prdc")]
+    entries = []
+    for work, n in cases:
+        with Side(turn_with_memory, work, n) as side:
+            seconds, extra = side()
+        entries.append({"work": work, "n": n, "seconds": seconds, "extra_mib": extra})
+    return entries
+
+
+def turn_with_memory(work: str, n: int) -> Turn:
+    """A turn whose result is the MiB by which it raises the peak of resident memory, on Linux with glibc."""
+    pairs_of_scores.turn(work, 60)()  # loads libraries and starts threads
+    turn = pairs_of_scores.turn(work, n)
+
+    def watched() -> tuple[float, float]:
+        ctypes.CDLL(None).malloc_trim(0)  # gives back freed memory, which the work would use again unseen
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+        before = _resident("VmRSS")
+        seconds, _ = turn()
+        return seconds, _resident("VmHWM") - before
+
+    return watched
+
+
+def _resident(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+
+def training() -> list[dict[str, Any]]:
+    """Return one entry per resolution and width, of batches of 16."""
+    entries = []
+    for resolution, width in ((16, 1), (32, 1), (64, 1), (32, 2), (32, 4)):
+        channels = f"generator.unet.channels=[{32 * width},{64 * width},{64 * width}]"
+        network = ("generator=ddpm_small", channels, "generator.unet.attention=[false,false,false]")
+        case = Case(f"width x{width}", network, resolution, batch_size=16, turn=2)
+        with Side(our_turn, case, kinds()[-1]) as side:
+            (seconds,), (parameters,) = alternate(side, num_pairs=4)
+        about = {"resolution": resolution, "width": width, "parameters": parameters}
+        images_per_second = case.turn * case.batch_size / Spread.of(seconds).median
+        entries.append({**about, "images_per_second": images_per_second, "gflop_per_second": case.rate(seconds)})
+    return entries

@@ -1,67 +1,63 @@
-"""What this machine can do at best, measured: the limits that a step or a score is held against."""
+"""What this machine can do at best, measured: the limits that a step or a score is compared with."""
 
+import math
 import platform
+import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-SIDE = 3072
-"""Of the square matrices whose product is timed: far beyond what call overheads or caches could blur."""
+from bench.config import RuntimeConfig
+from bench.perf.pairs import timed
+from bench.runtime import resolve
 
-COPIED = 2**28
-"""Bytes of the array whose copy is timed: far beyond any cache."""
+SIDE = {"cpu": 3072, "cuda": 8192}
+"""Width of the square matrices whose product is timed: far beyond what call overheads or caches could blur."""
 
-
-@dataclass(frozen=True)
-class Machine:
-    """matrix_rate: GFLOP/s of a square product, a multiply-add counting as two, by dtype. bandwidth: GB/s of a copy,
-    bytes read plus bytes written."""
-
-    device: str
-    num_threads: int
-    torch: str
-    matrix_rate: dict[str, float]
-    bandwidth: float
-
-    def facts(self) -> dict[str, Any]:
-        return asdict(self)
+COPIED = 2**28  # bytes
+LONG_ENOUGH = 0.2
+"""Seconds of one measurement, so that the wait for a fast device at its end does not count."""
 
 
-def devices() -> list[str]:
-    """The kinds that work may be timed on here."""
+def kinds() -> list[str]:
+    """The devices that work may be timed on here."""
     return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 
 @cache
-def measured_machine(kind: str) -> Machine:
-    """kind: one of `devices`. Takes a few seconds, once a process."""
-    device = torch.device(kind)
+def measured_machine(kind: str) -> dict[str, Any]:
+    """Measure one of `kinds` here, with the settings of a run. Takes seconds, once per process.
+
+    matrix_rate: GFLOP/s of a square product, a multiply-add counting as two, by dtype. bandwidth: GB/s of a copy, bytes
+    read plus bytes written.
+    """
+    device = resolve(RuntimeConfig(device=kind)).device
     rates = {}
-    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.int8):
-        a = torch.randn(SIDE, SIDE, device=device).to(dtype)
-        work = partial(torch._int_mm if dtype is torch.int8 else torch.matmul, a, a)
-        rates[str(dtype).removeprefix("torch.")] = 2 * SIDE**3 / _best(work) / 1e9
-    source = torch.zeros(COPIED, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    bandwidth = 2 * COPIED / _best(lambda: target.copy_(source)) / 1e9
-    return Machine(_name(device), torch.get_num_threads(), torch.__version__, rates, bandwidth)
-
-
-def _best(work: Callable[[], Any], count: int = 5) -> float:
-    """Seconds of the fastest run: a limit is what is possible, not what is usual."""
-    from bench.perf.pairs import timed
-
-    return min(timed(work) for _ in range(count + 1))
-
-
-def _name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        a = torch.randn(SIDE[kind], SIDE[kind], device=device).to(dtype)
+        rates[str(dtype).removeprefix("torch.")] = 2 * SIDE[kind] ** 3 / fastest(partial(torch.matmul, a, a)) / 1e9
+    source, target = torch.zeros(2, COPIED, dtype=torch.uint8, device=device)
+    bandwidth = 2 * COPIED / fastest(partial(target.copy_, source)) / 1e9
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+    processor = re.search("model name.*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
+    name = torch.cuda.get_device_name(device) if kind == "cuda" else processor[1] if processor else platform.machine()
+    about = {"device": name, "num_threads": torch.get_num_threads(), "torch": torch.__version__}
+    return {**about, "matrix_rate": rates, "bandwidth": bandwidth}
+
+
+def fastest(work: Callable[[], Any], num_measurements: int = 3) -> float:
+    """Return seconds per call in the fastest measurement: a limit is what is possible, not what is usual.
+
+    Each measurement is at least `LONG_ENOUGH` of calls back to back, with one synchronisation at the end.
+    """
+
+    def measure(count: int) -> float:
+        return timed(lambda: [work() for _ in range(count)] and None)[0]
+
+    count, _ = 1, measure(1)  # loads kernels
+    while (seconds := measure(count)) < LONG_ENOUGH:
+        count = math.ceil(count * min(1.5 * LONG_ENOUGH / seconds, 100))
+    return min([seconds, *(measure(count) for _ in range(num_measurements - 1))]) / count

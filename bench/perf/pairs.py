@@ -1,12 +1,13 @@
-"""Several ways to do the same work, timed in turn: the machine's drift falls on all, and their ratios stay."""
+"""Several ways to do the same work, timed in turn: drift of the machine affects all of them, and their ratios stay."""
 
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-Work = Callable[[], Any]
+Turn = Callable[[], tuple[float, Any]]
+"""Does the work once and returns its seconds and its result."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row of the table. ours, theirs: seconds per unit of work, one entry a pair, in the order they were taken.
+    """One row of the table. ours, theirs: seconds per unit of work, one entry per pair, in the order of measurement.
 
     target: the ratio to reach, None where there is none. notes: what else was measured, by name. flaw: what makes the
     row a miss whatever the ratio.
@@ -53,32 +54,53 @@ class Comparison:
             return False
         return None if self.target is None else self.ratio.median >= self.target
 
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "ratio": asdict(self.ratio), "reached": self.reached}
 
-def alternate(*works: Work, num_pairs: int, warmup: bool = True) -> list[list[float]]:
-    """Seconds of each, run in turn `num_pairs` times; the order is reversed from one time to the next."""
-    if warmup:
-        for work in works:
-            work()
-    seconds: list[list[float]] = [[] for _ in works]
+
+def alternate(*turns: Turn, num_pairs: int, warmup: bool = True) -> tuple[list[list[float]], list[Any]]:
+    """Run every turn `num_pairs` times, after one uncounted run each; the order is reversed from one time to the next.
+
+    Returns the seconds of each, one list per turn, and the last result of each.
+    """
+    seconds: list[list[float]] = [[] for _ in turns]
+    results = [turn()[1] if warmup else None for turn in turns]
     for pair in range(num_pairs):
-        order = range(len(works))
+        order = range(len(turns))
         for which in order if pair % 2 == 0 else reversed(order):
-            seconds[which].append(timed(works[which]))
-    return seconds
+            spent, results[which] = turns[which]()
+            seconds[which].append(spent)
+    return seconds, results
 
 
-def timed(work: Work) -> float:
-    """Wall-clock seconds of one run, with the device's queue drained at both ends."""
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the wall-clock seconds and the result of one run, with the device's queue empty at both ends."""
     drain()
     started = time.perf_counter()
-    work()
+    result = work()
     drain()
-    return time.perf_counter() - started
+    return time.perf_counter() - started, result
 
 
 def drain() -> None:
-    """Waits for everything a CUDA device has been given to do."""
+    """Wait until a CUDA device has finished everything that was queued."""
     import torch
 
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def table(comparisons: Iterable[Comparison]) -> list[str]:
+    """Return a Markdown table, one line per row. Times are medians; ratios are taken pair by pair."""
+    lines = ["| what | beside | ours | theirs | per | ratio min–median–max | target |  |", "|" + " --- |" * 8]
+    for row in comparisons:
+        verdict = {None: "", True: "reached", False: "MISSED"}[row.reached] + (f": {row.flaw}" if row.flaw else "")
+        target = "" if row.target is None else f"≥ {row.target:g}"
+        ours, theirs = (_seconds(statistics.median(seconds)) for seconds in (row.ours, row.theirs))
+        cells = (row.row, row.peer, ours, theirs, row.unit, f"{row.ratio}", target, verdict)
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3g} s" if value >= 0.1 else f"{1e3 * value:.3g} ms" if value >= 1e-4 else f"{1e6 * value:.3g} µs"

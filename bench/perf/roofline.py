@@ -1,62 +1,52 @@
-"""A training step on paper: its FLOPs and bytes, counted on the network, over what an accelerator can do at best.
+"""FLOPs of a network, counted on tensors without contents, over what a machine can do at best.
 
-`python -m bench.perf.roofline` prints it for `experiment=flowers64` on an H100 SXM: nothing here was measured.
+`python -m bench.perf.roofline` prints it for `experiment=flowers64`: on an H100, from its data sheet, and on this
+machine, from measured rates.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Any
 
-from bench.config import Config, DDPMConfig, register_schemas
-from bench.perf.counting import training_step
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.config import register_schemas
+from bench.generators.network import build_unet
+from bench.perf.machine import kinds, measured_machine
 from bench.protocols import compose_config
 
-
-@dataclass(frozen=True)
-class Accelerator:
-    """What the data sheet says: dense bf16 FLOP/s, and bytes/s of its memory."""
-
-    name: str
-    matrix: float
-    bandwidth: float
+H100 = 989e3  # GFLOP/s, dense bf16, from the data sheet of the SXM form
 
 
-H100 = Accelerator("H100 SXM", 989e12, 3.35e12)
+def gflop(unet: Any, resolution: int, batch_size: int, training: bool) -> float:
+    """Count one evaluation of a network of that configuration or, if `training`, forward and backward; a multiply-add
+    as two."""
+    network = torch.nn.Module.to(build_unet(unet, resolution, seed=0), "meta")  # diffusers' own `to` warns
+    x = torch.empty(batch_size, 3, resolution, resolution, device="meta")
+    t = torch.empty(batch_size, device="meta", dtype=torch.int64)
+    with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(training):
+        output = network(x, t, return_dict=False)[0]
+        if training:
+            output.sum().backward()
+    return counter.get_total_flops() / 1e9
 
 
-def report(device: Accelerator = H100) -> Iterator[str]:
-    """For `experiment=flowers64` and `protocol=collapse_v1`, line by line."""
-    config, trainings = _headline()
-    assert isinstance(config.generator, DDPMConfig)
-    step = training_step(config.generator, config.data.resolution)
-    limits = {name: 1e3 * s for name, s in step.seconds(device.matrix, device.bandwidth).items()}
-    peak = f"{device.matrix / 1e12:.0f} TFLOP/s bf16, {device.bandwidth / 1e12} TB/s"
-    size = (
-        f"{step.num_parameters / 1e6:.1f} M parameters; batch {step.batch_size}; {step.flops / 1e12:.1f} TFLOP a step"
-    )
-    yield f"flowers64 on one {device.name}, on paper ({peak})"
-    yield f"network: {size}"
-    for name, milliseconds in limits.items():
-        yield f"  limit {name:22s} {milliseconds:6.1f} ms a step"
-    steps = config.generator.training.num_steps
-    for name, milliseconds in (
-        ("at the matrix limit", limits["matrix"]),
-        ("matrix and fused memory one after the other", limits["matrix"] + limits["memory, all fused"]),
-        ("matrix and unfused memory one after the other", limits["matrix"] + limits["memory, nothing fused"]),
-    ):
-        hours = milliseconds * steps / 3.6e6
-        share = 100 * limits["matrix"] / milliseconds
-        yield (
-            f"  {name}: {milliseconds:.1f} ms, {share:.0f} % of the matrix rate, {hours:.2f} h a training, "
-            f"{hours * trainings:.0f} h for the {trainings} trainings of collapse_v1"
-        )
-
-
-def _headline() -> tuple[Config, int]:
-    """The configuration, and how many trainings six ratios and three seeds make: a seed's generation 0 is shared."""
+def report(device: str, rate: float) -> Iterator[str]:
+    """Describe `experiment=flowers64` and `protocol=collapse_v1`, line by line. rate: GFLOP/s in bf16."""
     register_schemas()
     config = compose_config(["experiment=flowers64"])
-    return config, 3 * (1 + 6 * (config.num_generations - 1))
+    generator: Any = config.generator
+    num_parameters = build_unet(generator.unet, config.data.resolution, seed=0).num_parameters()
+    trainings = 3 * (1 + 6 * (config.num_generations - 1))  # three seeds, six ratios; a seed's generation 0 is shared
+    step = gflop(generator.unet, config.data.resolution, generator.training.batch_size, training=True)
+    image = gflop(generator.unet, config.data.resolution, 1, training=False) * generator.sampling.num_steps
+    hours = step / rate * generator.training.num_steps / 3600
+    yield f"flowers64, {num_parameters / 1e6:.1f} M parameters, on {device} of {rate / 1e3:.3g} TFLOP/s: no less than"
+    yield f"  {1e3 * step / rate:.1f} ms a step of {step / 1e3:.1f} TFLOP, {1e3 * image / rate:.2f} ms a sample"
+    yield f"  {hours:.2f} h a training, {hours * trainings:.0f} h for the {trainings} trainings of collapse_v1"
 
 
 if __name__ == "__main__":
-    print("\n".join(report()))
+    here = [(machine["device"], machine["matrix_rate"]["bfloat16"]) for machine in map(measured_machine, kinds())]
+    for device, rate in (("an H100 SXM, on paper", H100), *here):
+        print("\n".join(report(device, rate)))

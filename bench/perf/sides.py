@@ -1,90 +1,41 @@
-"""The sides of a comparison, each in a process of its own, as its user has it: one's threads do not wait for the
-other's, and neither lives on memory that the other has freed."""
+"""The sides of a comparison, each in a process of its own: neither inherits threads or memory settings of the other."""
 
-import multiprocessing
-import os
 import traceback
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
-from bench.perf.pairs import Work, drain
+from bench.perf.pairs import Turn
 
-Turn = Callable[..., None]
-"""turn(result): the last turn has ended, with this result; returns when the next begins."""
+_turn: Turn
 
 
-class Side:
-    """A process that works for one turn when it is called, and waits otherwise.
+class Side(ProcessPoolExecutor):
+    """A turn in another process, where make(*arguments) prepares it. Use in a `with`, which ends the process.
 
-    main: called there as main(turn, *arguments); it is ready with its first call of turn. Both must be importable and
-    picklable. A call returns the turn's result. Raises `RuntimeError`, with the traceback, where the process fails.
+    Raises `RuntimeError` with the traceback of what is raised there, `BrokenProcessPool` where the process was killed.
     """
 
-    def __init__(self, main: Callable[..., None], *arguments: Any) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(there, main, arguments))
-        self._process.start()
-        there.close()
-        self._answer()
+    def __init__(self, make: Callable[..., Turn], *arguments: Any) -> None:
+        super().__init__(1, mp_context=get_context("spawn"))
+        self.submit(_prepare, make, arguments).result()
 
-    def __call__(self) -> Any:
-        self._pipe.send(None)
-        return self._answer()
-
-    def __enter__(self) -> "Side":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pipe.close()  # which ends a process that waits for its turn
-        self._process.join(timeout=60)
-        self._process.kill()
-
-    def _answer(self) -> Any:
-        try:
-            failure, result = self._pipe.recv()
-        except EOFError:
-            self._process.join()
-            raise RuntimeError(f"a side of the comparison ended with status {self._process.exitcode}") from None
-        if failure is not None:
-            raise RuntimeError(f"a side of the comparison failed:\n{failure}")
-        return result
+    def __call__(self) -> tuple[float, Any]:
+        return self.submit(_run).result()
 
 
-def repeat(turn: Turn, make: Callable[..., Work], *arguments: Any) -> None:
-    """The main of a side that does the same work in every turn."""
-    work, result = make(*arguments), None
-    while True:
-        turn(result)
-        result = work()
+def _prepare(make: Callable[..., Turn], arguments: tuple[Any, ...]) -> None:
+    global _turn
+    _turn = _reported(lambda: make(*arguments))
 
 
-def set_threads() -> None:
-    """Two, as the targets say, unless the environment says otherwise."""
-    import torch
-
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(2)
+def _run() -> tuple[float, Any]:
+    return _reported(_turn)
 
 
-class _Closed(Exception):
-    """Nobody asks for another turn."""
-
-
-def _serve(pipe: Connection, main: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    def turn(result: Any = None) -> None:
-        drain()
-        pipe.send((None, result))
-        try:
-            pipe.recv()
-        except EOFError:
-            raise _Closed from None
-
+def _reported(work: Callable[[], Any]) -> Any:
     try:
-        set_threads()
-        main(turn, *arguments)
-    except _Closed:
-        pass
-    except BaseException:
-        pipe.send((traceback.format_exc(), None))
+        return work()
+    except Exception:  # not every exception can be sent to another process
+        raise RuntimeError(f"a side of the comparison failed:\n{traceback.format_exc()}") from None

@@ -1,241 +1,130 @@
-"""Training images per second: `fit` itself beside the loops that a user would write or install instead.
+"""Training images per second: `fit` compared with the loops that a user would write or install instead.
 
-Ours is the whole of `fit`: data, timesteps, loss, gradient, clipping, optimiser, average and the watch on the loss. It
-is held at every few steps for the turn of the others. Each side has a process of its own.
+Ours is timed within `generators.fit`, between two calls of its progress: data, timesteps, loss, gradient, clipping,
+optimiser, average and the look at the loss. Each side has a process of its own.
 """
 
 import contextlib
-import copy
+import functools
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
 
 from bench import generators
-from bench.config import DDPMConfig, NoiseConfig, ProceduralConfig, RuntimeConfig, TrainingConfig, UNetConfig
+from bench.config import RuntimeConfig, register_schemas
 from bench.datasets import load_real
-from bench.generators.network import autocast, build_process, build_unet, place
-from bench.perf.counting import beside_limits, training_step
-from bench.perf.pairs import Comparison, Spread, Work, alternate, drain
-from bench.perf.peers.diffusers_loop import DiffusersLoop, stock_loss
-from bench.perf.profiles import by_operator, operators, top
-from bench.perf.sides import Side, Turn, repeat, set_threads
-from bench.runtime import Runtime, resolve
+from bench.generators.network import build_unet
+from bench.perf.machine import kinds
+from bench.perf.pairs import Comparison, Spread, Turn, alternate, drain, timed
+from bench.perf.peers.diffusers_loop import DiffusersLoop
+from bench.perf.roofline import gflop
+from bench.perf.sides import Side
+from bench.protocols import compose_config
+from bench.runtime import resolve
 
+STOCK, INSTALLED = "stock diffusers loop, fp32", "denoising-diffusion-pytorch Trainer"
 TARGET = 2.0
-
-MANY = 100_000
-"""Steps of a training that is ended when enough has been seen of it."""
-
-GUARD = 0.8
-"""What the short form holds the ratio to: on any machine, with bf16 or without, we are not the slower beyond noise."""
+WARM = 2  # first steps of each training, which are not timed
+AS_THE_EXAMPLE = """
+    experiment=none data=procedural data.num_train=256 data.num_heldout=256 metrics.num_images=256
+    generator.unet.dropout=0 generator.training.horizontal_flip=true
+    generator.noise.beta_schedule=linear generator.noise.prediction=epsilon generator.noise.min_snr_gamma=null
+    generator.training.num_epochs=null generator.training.warmup_steps=0 generator.training.decay=none
+"""
+"""As diffusers' example: epsilon prediction with the plain squared error, on images and their mirror images."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One network on images of one size. turn: steps that each side takes before it is the other's turn."""
+    """A network, by the overrides that choose it, on images of one size. turn: steps timed in each turn."""
 
     name: str
-    unet: UNetConfig
+    network: tuple[str, ...]
     resolution: int
     batch_size: int
     turn: int
 
-    def config(self, num_steps: int) -> DDPMConfig:
-        """Epsilon prediction with the plain squared error, as the example of diffusers has it."""
-        training = TrainingConfig(
-            num_steps=num_steps, batch_size=self.batch_size, warmup_steps=0, checkpoint_every=num_steps
-        )
-        return DDPMConfig(unet=self.unet, noise=NoiseConfig(), training=training)
+    @functools.cached_property
+    def config(self) -> Any:
+        register_schemas()
+        sizes = {"batch_size": self.batch_size, "num_steps": WARM + self.turn, "checkpoint_every": WARM + self.turn}
+        chosen = [f"generator.training.{key}={value}" for key, value in sizes.items()]
+        return compose_config([*self.network, *AS_THE_EXAMPLE.split(), *chosen, f"data.resolution={self.resolution}"])
 
     def images(self) -> np.ndarray:
-        data = ProceduralConfig(resolution=self.resolution, num_train=256, num_heldout=2)
-        return load_real(data).train.images
+        return load_real(self.config.data).train.images
 
-    def __str__(self) -> str:
-        return f"{self.name}: {self.resolution} px, batch {self.batch_size}"
+    def rate(self, seconds: list[float]) -> float:
+        """Return GFLOP/s, given the seconds of turns."""
+        step = gflop(self.config.generator.unet, self.resolution, self.batch_size, training=True)
+        return step * self.turn / Spread.of(seconds).median
 
 
-TINY = Case("ddpm_tiny", UNetConfig([32, 64], [False] * 2, 1), 16, 8, 40)
-SMALL = Case("ddpm_small", UNetConfig([32, 64, 128], [False, False, True], 1), 16, 16, 20)
-WIDE = Case("64-128-128", UNetConfig([64, 128, 128], [False, False, True], 1), 32, 32, 3)
-HEADLINE = Case("ddpm", UNetConfig([128, 256, 256, 256], [False, False, True, True], 2), 64, 128, 20)
+TINY = Case("ddpm_tiny", ("generator=ddpm_tiny",), 16, 8, 40)
+SMALL = Case("ddpm_small", ("generator=ddpm_small",), 16, 16, 20)
+WIDE = Case("64-128-128", ("generator=ddpm_small", "generator.unet.channels=[64,128,128]"), 32, 32, 3)
+HEADLINE = Case("ddpm", ("generator=ddpm",), 64, 128, 20)
 
 
 def rows(short: bool) -> Iterator[Comparison]:
     """On the CPU, and on a CUDA device where there is one. short: the smallest network alone, seconds."""
-    set_threads()
-    cpu = resolve(RuntimeConfig(device="cpu"))
-    if short:
-        yield from compare(replace(TINY, turn=8), cpu, num_pairs=3, installed=False, target=GUARD)
-        return
-    for case in (TINY, SMALL, WIDE):
-        yield from compare(case, cpu, num_pairs=9, installed=case is SMALL and not torch.cuda.is_available())
-    yield from compare(replace(HEADLINE, batch_size=8, turn=1), cpu, num_pairs=5, installed=False)
-    if torch.cuda.is_available():
-        yield from compare(HEADLINE, resolve(RuntimeConfig(device="cuda")), num_pairs=5, installed=True)
+    yield from compare(replace(TINY, turn=20) if short else TINY, "cpu", 3 if short else 9, STOCK)
+    if not short:
+        yield from compare(SMALL, "cpu", 9, STOCK, INSTALLED)
+        yield from compare(WIDE, "cpu", 9, STOCK)
+        yield from compare(replace(HEADLINE, batch_size=8, turn=1), "cpu", 5, STOCK)
+        if "cuda" in kinds():
+            yield from compare(HEADLINE, "cuda", 5, STOCK, INSTALLED)
 
 
-def compare(
-    case: Case, runtime: Runtime, num_pairs: int, installed: bool, target: float = TARGET
-) -> Iterator[Comparison]:
-    """One row beside the stock loop and, if `installed`, one beside denoising-diffusion-pytorch."""
-    images = case.images()
-    unet = build_unet(case.unet, case.resolution, 0)
-    count = sum(p.numel() for p in unet.parameters())
+def compare(case: Case, device: str, num_pairs: int, *peers: str) -> Iterator[Comparison]:
+    """Yield a row per peer."""
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        sides = [stack.enter_context(Side(our_turns, case, runtime.device.type))]
-        sides.append(stack.enter_context(Side(repeat, stock_turn, case, runtime)))
-        if installed:
-            sides.append(stack.enter_context(Side(repeat, denoising_diffusion_turn, case, count, folder)))
-            their_count = sides[-1]()
-        found = alternate(*sides, num_pairs=num_pairs)
-    ours, *theirs = ([s / (case.turn * case.batch_size) for s in seconds] for seconds in found)
-    where = f"{runtime.device.type}, {torch.get_num_threads()} threads" if runtime.device.type == "cpu" else "cuda"
-    row = f"training, {case}, {where}"
-    notes = {
-        "parameters": count,
-        "precision": runtime.precision,
-        "steps_per_pair": case.turn,
-        "limits": limits(case, runtime, ours),
-        **same_loss(unet, images, runtime),
-    }
-    if num_pairs > 3:
-        notes["time_goes_to"] = {
-            "ours": profile_ours(case, images, runtime),
-            "stock loop": by_operator(stock_turn(case, runtime)),
-        }
-    yield Comparison(row, "stock diffusers loop, fp32", "image", ours, theirs[0], target, notes)
-    if installed:
-        shared = {name: notes[name] for name in ("parameters", "precision", "limits")}  # the rest is of the stock loop
-        notes = {**shared, "their_parameters": their_count}
-        yield Comparison(row, "denoising-diffusion-pytorch Trainer", "image", ours, theirs[1], target, notes)
+        ours = stack.enter_context(Side(our_turn, case, device))
+        theirs = [stack.enter_context(Side(peer_turn, peer, case, device)) for peer in peers]
+        seconds, parameters = alternate(ours, *theirs, num_pairs=num_pairs)
+    per_image = [[s / case.turn / case.batch_size for s in each] for each in seconds]
+    notes = {"parameters": parameters[0], "gflop_per_second": case.rate(seconds[0])}
+    row = f"training, {case.name}: {case.resolution} px, batch {case.batch_size}, {device}"
+    for peer, each, count in zip(peers, per_image[1:], parameters[1:], strict=True):
+        yield Comparison(row, peer, "image", per_image[0], each, TARGET, {**notes, "their_parameters": count})
 
 
-def our_turns(turn: Turn, case: Case, device: str) -> None:
-    """The main of our side: `fit`, held after every few steps."""
-    runtime = resolve(RuntimeConfig(device=device))  # in this process, as a run does
-    turn()
-
-    def hold(done: int, total: int) -> None:
-        if done % case.turn == 0:
-            turn()
-
-    run_fit(case, case.images(), runtime, MANY, hold)
-
-
-def stock_turn(case: Case, runtime: Runtime) -> Work:
-    unet = build_unet(case.unet, case.resolution, 0)
-    loop = DiffusersLoop(unet, case.images(), case.batch_size, MANY, runtime.device)
-    return lambda: loop.run(case.turn)
-
-
-def denoising_diffusion_turn(case: Case, num_parameters: int, folder: str) -> Work:
-    """Returns how many parameters its network has."""
-    from bench.perf.peers.denoising_diffusion import DenoisingDiffusion
-
+def our_turn(case: Case, device: str) -> Turn:
+    """A training by `fit`, timed after its first `WARM` steps. The result is its number of parameters, as in all."""
+    runtime = resolve(RuntimeConfig(device=device))
     images = case.images()
-    other = DenoisingDiffusion(images, case.batch_size, num_parameters, len(case.unet.channels), Path(folder))
 
-    def work() -> int:
-        other.run(case.turn)
-        return other.num_parameters
+    def turn() -> tuple[float, int]:
+        times = []
 
-    return work
+        def look(done: int, total: int) -> None:
+            if done in (WARM, total):
+                drain()
+                times.append(time.perf_counter())
 
+        with tempfile.TemporaryDirectory() as folder:
+            paths = {"out": Path(folder, "out"), "work": Path(folder, "work")}
+            facts = generators.fit(case.config.generator, images, seed=0, runtime=runtime, progress=look, **paths)
+        return times[1] - times[0], facts["num_parameters"]
 
-def run_fit(
-    case: Case, images: np.ndarray, runtime: Runtime, num_steps: int, progress: Callable[[int, int], None]
-) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        out, work = Path(folder, "out"), Path(folder, "work")
-        config = case.config(num_steps)
-        generators.fit(config, images, seed=0, out=out, work=work, runtime=runtime, progress=progress)
-
-
-def limits(case: Case, runtime: Runtime, seconds_per_image: list[float]) -> dict[str, Any]:
-    count = training_step(case.config(1), case.resolution, runtime.autocast or torch.float32)
-    return beside_limits(count, Spread.of(seconds_per_image).median * case.batch_size, runtime)
+    return turn
 
 
-def same_loss(unet: UNet2DModel, images: np.ndarray, runtime: Runtime) -> dict[str, float]:
-    """How far our loss and gradient are from the stock loop's with equal weights, images, noise and timesteps.
+def peer_turn(peer: str, case: Case, device: str) -> Turn:
+    """Some steps of one long training."""
+    unet = build_unet(case.config.generator.unet, case.resolution, seed=0)
+    loop: Any
+    if peer == STOCK:
+        loop = DiffusersLoop(unet, case.images(), case.batch_size, torch.device(device))
+    else:
+        from bench.perf.peers.denoising_diffusion import DenoisingDiffusion
 
-    Relative, in float32 (`_fp32`) and in the precision that the row is timed in.
-    """
-    device = runtime.device
-    plain = Runtime(device, None, False)
-    process = build_process(NoiseConfig(), device)
-    stock = copy.deepcopy(unet)
-    stock.to(device)  # type: ignore[arg-type]  # diffusers' wrapper hides the type
-    random = torch.Generator().manual_seed(0)
-    x0 = torch.from_numpy(images[:16].astype(np.float32) / 127.5 - 1).to(device)
-    eps = torch.randn(x0.shape, generator=random).to(device)
-    t = torch.randint(0, 1000, (len(x0),), generator=random).to(device)
-    scheduler = DiffusersLoop.build_scheduler()
-
-    def measured(network: UNet2DModel, loss: torch.Tensor) -> tuple[float, torch.Tensor]:
-        gradient = torch.autograd.grad(loss, list(network.parameters()))
-        return loss.item(), torch.cat([g.flatten() for g in gradient])
-
-    wanted_loss, wanted = measured(stock, stock_loss(stock, scheduler, x0, eps, t))
-    found: dict[str, float] = {}
-    for name, how in (("_fp32", plain), ("", replace(runtime, compile=False))):
-        ours = copy.deepcopy(unet)
-        network = place(ours, how)
-        with autocast(how):
-            loss = process.loss(network, x0, eps, t)
-        value, gradient = measured(ours, loss)
-        found[f"loss_difference{name}"] = abs(value - wanted_loss) / wanted_loss
-        found[f"gradient_difference{name}"] = ((gradient - wanted).norm() / wanted.norm()).item()
-    return found
-
-
-def profile_ours(case: Case, images: np.ndarray, runtime: Runtime) -> dict[str, float]:
-    """As `by_operator`, of one turn of `fit` after a first one."""
-    with operators() as empty:
-        pass
-    running = empty
-
-    def watch(done: int, total: int) -> None:
-        nonlocal running
-        if done == case.turn:
-            running = operators()
-            running.__enter__()
-        elif done == 2 * case.turn:
-            drain()
-            running.__exit__(None, None, None)
-
-    run_fit(case, images, runtime, 2 * case.turn, watch)
-    return top(running)
-
-
-def growth() -> list[dict[str, Any]]:
-    """Ours against the size of the images and the width of the network: how the cost of a step grows."""
-    set_threads()
-    runtime = resolve(RuntimeConfig())
-    found = []
-    for resolution, width in ((16, 1), (32, 1), (64, 1), (32, 2), (32, 4)):
-        unet = UNetConfig([32 * width, 64 * width, 64 * width], [False] * 3, 1)
-        case = Case(f"width x{width}", unet, resolution, 16, 2)
-        with Side(our_turns, case, runtime.device.type) as side:
-            (seconds,) = alternate(side, num_pairs=4)
-        seconds = [s / (case.turn * case.batch_size) for s in seconds]
-        network = build_unet(unet, resolution, 0)
-        found.append(
-            {
-                "resolution": resolution,
-                "width": width,
-                "parameters": sum(p.numel() for p in network.parameters()),
-                "images_per_second": 1 / Spread.of(seconds).median,
-                "seconds_per_step": Spread.of(seconds).median * case.batch_size,
-                "limits": limits(case, runtime, seconds),
-            }
-        )
-    return found
+        loop = DenoisingDiffusion(case.images(), case.batch_size, unet.num_parameters(), len(unet.down_blocks))
+    return lambda: (timed(lambda: loop.run(case.turn))[0], loop.num_parameters)

@@ -3,7 +3,7 @@
     make mutants                                             every error, two at a time
     .venv/bin/python tests/mutants/run.py mixing --all       one list; those that its tests miss meet the whole suite
 
-A list is a TOML file in this folder. Each `[[mutant]]` replaces `was`, which must occur exactly once in `file`, by `now`.
+A list is a TOML file in this folder. Each `[[mutant]]` replaces `was`, which must occur once in `file`, by `now`.
 `tests` are the files that are expected to fail. `survives` says why no test can notice: the mutant is equivalent, or
 what it breaks cannot be seen on this machine; such a mutant is applied and must pass its tests.
 """

@@ -1,15 +1,15 @@
 """What the performance table says, and that what it times is the same work on both sides."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
-import torch
 
 from bench.perf import __main__ as command
-from bench.perf import peak, scores, table
-from bench.perf.pairs import Comparison, Spread, alternate
+from bench.perf import growth, scores, startup
+from bench.perf.pairs import Comparison, Spread, alternate, table
 from bench.perf.peers.scores import clean_fid_runs
-from bench.perf.roofline import report
 
 
 def test_ratios_are_taken_pair_by_pair():
@@ -22,56 +22,57 @@ def test_ratios_are_taken_pair_by_pair():
 
 def test_sides_take_turns_and_swap_who_is_first():
     order: list[str] = []
-    seconds = alternate(lambda: order.append("a"), lambda: order.append("b"), num_pairs=3)
+    turns = [lambda: (1.0, order.append("a")), lambda: (2.0, order.append("b") or "result")]
+    seconds, results = alternate(*turns, num_pairs=3)
     assert "".join(order) == "ab" + "ab" + "ba" + "ab"
-    assert [len(s) for s in seconds] == [3, 3]
+    assert seconds == [[1.0] * 3, [2.0] * 3] and results == [None, "result"]
+    order.clear()
+    alternate(*turns, num_pairs=1, warmup=False)
+    assert order == ["a", "b"]
 
 
 def test_a_row_is_readable():
     row = Comparison("FID", "torchmetrics", "set", ours=[0.5, 0.6], theirs=[3.0, 4.2], target=6)
-    head, rule, line = table.lines([row])
+    head, rule, line = table([row])
     assert head.count("|") == rule.count("|") == line.count("|")
     assert line == "| FID | torchmetrics | 0.55 s | 3.6 s | set | 6–6.5–7 | ≥ 6 | reached |"
-    assert json.loads(json.dumps(table.as_json(row)))["ratio"] == pytest.approx(
-        {"low": 6.0, "median": 6.5, "high": 7.0}
-    )
+    assert json.loads(json.dumps(row.as_json()))["ratio"] == pytest.approx({"low": 6.0, "median": 6.5, "high": 7.0})
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [("frechet", "torchmetrics_fid"), ("frechet", "scipy_sqrtm"), ("frechet", "clean_fid")],
-)
-def test_frechet_distances_agree_with_the_peers(ours, theirs):
+def values(name: str, sets: tuple[np.ndarray, np.ndarray]):
+    return scores.WORK[name](*sets)()
+
+
+@pytest.mark.parametrize("theirs", scores.TARGETS["frechet"])
+def test_frechet_distances_agree_with_the_peers(theirs):
     if theirs == "clean_fid" and not clean_fid_runs():
         pytest.skip("clean-fid calls sqrtm in a way that this scipy no longer has")
     sets = scores.features(300, 24)
-    assert scores.WORK[ours](*sets)() == pytest.approx(scores.WORK[theirs](*sets)(), rel=1e-5)
+    assert values("frechet", sets) == pytest.approx(values(theirs, sets), rel=1e-5)
 
 
-@pytest.mark.parametrize("theirs", ["torch_fidelity_full", "torch_fidelity_parts", "prdc"])
+@pytest.mark.parametrize("theirs", scores.TARGETS["manifold"])
 def test_manifold_scores_agree_with_the_peers(theirs):
     sets = scores.features(300, 24)
-    mine, other = scores.WORK["manifold"](*sets)(), scores._silent(scores.WORK[theirs](*sets))()
+    mine, other = values("manifold", sets), values(theirs, sets)
     shared = mine.keys() & other.keys()
     assert {"precision", "recall"} <= shared
     assert {name: mine[name] for name in shared} == pytest.approx({name: other[name] for name in shared}, abs=1e-6)
 
 
-def test_peak_memory_is_that_of_the_work_alone(monkeypatch, capsys):
+def test_kernel_distances_agree_with_the_peer_over_subsets():
+    """Each draws subsets of its own, 100 of half of the images."""
+    sets = scores.features(1000, 24)
+    assert values("kernel", sets) == pytest.approx(values("torchmetrics_kid", sets), rel=0.1)
+
+
+def test_peak_memory_is_that_of_the_work_alone(monkeypatch):
     """80 MB that come and go are seen; the features given to the work are not."""
+    import torch
 
-    def work(subject, reference):
-        return lambda: torch.ones(len(subject) * 10_000).sum()
-
-    monkeypatch.setitem(scores.WORK, "manifold", work)
-    peak.main("manifold", 2000)
-    found = json.loads(capsys.readouterr().out)
-    assert 70 < found["extra_mib"] < 120 and found["seconds"] > 0
-
-
-def test_the_paper_says_hours():
-    text = "\n".join(report())
-    assert "37.1 M parameters" in text and "93 trainings of collapse_v1" in text
+    monkeypatch.setitem(scores.WORK, "manifold", lambda x, y: lambda: torch.ones(len(x) * 10_000).sum())
+    seconds, extra_mib = growth.turn_with_memory("manifold", 2000)()
+    assert 70 < extra_mib < 120 and seconds > 0
 
 
 def test_what_has_been_measured_is_kept_where_a_later_row_fails(monkeypatch, tmp_path):
@@ -94,11 +95,21 @@ def test_missing_peers_are_named(monkeypatch, capsys):
     assert "no-such-package" in capsys.readouterr().err
 
 
-def test_the_short_form_fails_where_a_ratio_has_fallen(monkeypatch, tmp_path, capsys):
-    slow = Comparison("row", "peer", "image", ours=[1.0], theirs=[1.1], target=1.5)
-    monkeypatch.setattr(command, "measure", lambda section, short: iter([(section, slow)]))
-    options = ["--only", "scores", "--out", str(tmp_path)]
+def test_the_short_form_fails_where_no_pair_reaches_a_quarter(monkeypatch, tmp_path, capsys):
+    slow = Comparison("row", "peer", "image", ours=[1.0], theirs=[1.1], target=6.0)
+    monkeypatch.setattr(scores, "rows", lambda short: iter([slow]))
+    options = ["--only", "scores", "growth", "--out", str(tmp_path)]
     assert command.main([*options, "--short"]) == 1
-    assert command.main(options) == 0, "a full run reports; it does not judge"
     assert "MISSED" in capsys.readouterr().out
     assert json.loads((tmp_path / "results.json").read_text())["rows"][0]["reached"] is False
+    once_disturbed = replace(slow, ours=[1.0, 9.0, 9.0], theirs=[1.6, 1.6, 1.6])
+    monkeypatch.setattr(scores, "rows", lambda short: iter([once_disturbed]))
+    assert command.main([*options, "--short"]) == 0
+    assert command.main(["--only", "scores", "--out", str(tmp_path)]) == 0, "a full run reports; it does not judge"
+    assert "MISSED" in capsys.readouterr().out
+
+
+def test_the_short_form_has_no_absolute_times(monkeypatch):
+    monkeypatch.setattr(startup, "rows", lambda short: pytest.fail("start-up is compared with seconds"))
+    assert set(command.SECTIONS) - set(command.SHORT_SECTIONS) == {"startup", "growth"}
+    assert command.main(["--short", "--only", "startup"]) == 0

@@ -1,83 +1,41 @@
-"""The sampling rows: both sides evaluate the network equally often, and quality is judged before time is."""
+"""Both sides of the sampling row evaluate the network equally often, on batches of one size."""
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
-import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 
-from bench.perf import counting, sampling
-from bench.perf.machine import Machine
-from bench.runtime import Runtime
+from bench import generators
+from bench.config import RuntimeConfig, register_schemas
+from bench.datasets import load_real
+from bench.perf import sampling
+from bench.protocols import compose_config
+from bench.runtime import resolve
 
-CPU = Runtime(torch.device("cpu"), None, False)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> sampling.Trained:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield sampling.train(tmp_path_factory.mktemp("perf"), CPU, num_steps=3)
-    torch.set_num_threads(before)
+OVERRIDES = ("generator.unet.channels=[8,16]", "generator.sampling.num_steps=4")
 
 
-def test_equal_network_evaluations(trained: sampling.Trained, monkeypatch: pytest.MonkeyPatch):
+def test_equal_network_evaluations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    register_schemas()
+    config = compose_config(["experiment=quick", "generator.training.num_steps=1", *OVERRIDES])
+    images, model, runtime = load_real(config.data).train.images, tmp_path / "model", resolve(RuntimeConfig())
+    generators.fit(config.generator, images, seed=0, out=model, work=tmp_path / "work", runtime=runtime)
     sizes: list[int] = []
     forward = UNet2DModel.forward
 
-    def counted(self, sample, *arguments, **named):
+    def counted(self: UNet2DModel, sample: Any, *arguments: Any, **named: Any) -> Any:
         sizes.append(len(sample))
         return forward(self, sample, *arguments, **named)
 
     monkeypatch.setattr(UNet2DModel, "forward", counted)
-    for work in (sampling.our_sampling(trained, 64), sampling.ddim_sampling(trained, 64, sampling.BATCH)):
-        work()
-        assert sizes == [sampling.BATCH] * (2 * trained.config.sampling.num_steps)
+    for make in (sampling.our_turn, sampling.ddim_turn):
+        seconds, _ = make(config.generator, model, 64)()
+        assert sizes == [sampling.BATCH] * (2 * 4) and seconds > 0
         sizes.clear()
 
 
-def test_a_row(trained: sampling.Trained, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(counting, "measured_machine", lambda kind: Machine("here", 2, "2", {"float32": 100.0}, 10.0))
-    row = sampling.at_equal_steps(trained, num_images=32, num_pairs=1)
-    steps = trained.config.sampling.num_steps
-    assert row.notes["network_evaluations"] == steps
-    assert row.notes["limits"]["seconds"] == pytest.approx(row.ours[0] * sampling.BATCH / steps)
+def test_a_row():
+    row = sampling.compare(num_images=32, num_pairs=1, overrides=OVERRIDES)
+    assert row.notes["network_evaluations"] == 4 and row.notes["gflop_per_second"] > 0
     assert len(row.ours) == len(row.theirs) == 1 and min(row.ours) > 0 and row.target == 1.7
-
-
-def test_samples_depend_on_what_was_asked_for(trained: sampling.Trained):
-    seeds = np.arange(2)
-    first = trained.sample(seeds, num_steps=4)
-    assert first.shape == (2, 3, 16, 16) and first.dtype == np.uint8
-    np.testing.assert_array_equal(first, trained.sample(seeds, num_steps=4))
-    assert not np.array_equal(first, trained.sample(seeds, num_steps=4, sampler="ddim"))
-
-
-class Table(sampling.Judge):
-    """Distances from a table: ancestral sampling first, then those of each rung."""
-
-    def __init__(self, distances: list[float]) -> None:
-        self.distances = iter(distances)
-        self.floor = 1.0
-
-    def distance(self, images: np.ndarray) -> float:
-        return next(self.distances)
-
-
-@pytest.mark.parametrize(
-    ("distances", "reached", "num_steps"),
-    [([100, 130, 101.9], True, 3), ([100, 130, 110], False, 3), ([100, 101, 110], True, 2)],
-)
-def test_the_first_rung_that_is_as_good_is_timed(
-    trained: sampling.Trained, tmp_path: Path, monkeypatch, distances: list[float], reached: bool, num_steps: int
-):
-    monkeypatch.setattr(sampling, "LADDER", [("dpmsolver++", 2), ("dpmsolver++", 3)])
-    monkeypatch.setattr(sampling, "NUM_SEEDS", 1)
-    monkeypatch.setattr(sampling, "Judge", lambda *_: Table(distances))
-    monkeypatch.setattr(sampling, "precision_beside_seeds", lambda *_: {})
-    monkeypatch.setattr(sampling, "limits", lambda *_: {})
-    monkeypatch.setattr(sampling, "ANCESTRAL_STEPS", 4)
-    row = sampling.to_equal_quality(trained, tmp_path, num_images=32)
-    assert (row.notes["reached"], row.notes["num_steps"]) == (reached, num_steps)
-    assert (row.target is None) == (not reached)  # a time to a quality that was not reached is no time

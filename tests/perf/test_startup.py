@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from bench import usage
-from bench.perf import startup, table
+from bench.perf import startup
+from bench.perf.pairs import table
 
 HEAVY = {"torch", "diffusers", "torchvision", "torchmetrics", "torch_fidelity", "wandb", "matplotlib", "scipy"}
 
@@ -57,8 +58,8 @@ def test_the_other_commands_help_imports_nothing_heavy(command: str):
 
 
 def test_hydra_answers_where_other_flags_stand_beside_help():
-    assert usage.wanted(["--help"]) and usage.wanted(["seed=1", "-h"])
-    assert not usage.wanted(["--help", "--resolve"]) and not usage.wanted(["seed=1"]) and not usage.wanted([])
+    assert usage.requested(["--help"]) and usage.requested(["seed=1", "-h"])
+    assert not usage.requested(["--help", "--resolve"]) and not usage.requested(["seed=1"]) and not usage.requested([])
 
 
 def test_every_command_has_a_row_beside_its_limit():
@@ -74,5 +75,5 @@ def test_a_start_that_imports_torch_has_missed_however_fast(monkeypatch: pytest.
     monkeypatch.setattr(startup, "imported", lambda importtime: {"torch"})
     (row,) = startup.rows(num_runs=1)
     assert row.reached is False and row.ratio.median > row.target
-    assert "MISSED: imports torch" in table.lines([row])[2]
-    assert json.loads(json.dumps(table.as_json(row), allow_nan=False))["flaw"] == "imports torch"
+    assert "MISSED: imports torch" in table([row])[2]
+    assert json.loads(json.dumps(row.as_json(), allow_nan=False))["flaw"] == "imports torch"
