@@ -25,13 +25,14 @@ def wheel(tmp_path_factory) -> zipfile.ZipFile:
     return zipfile.ZipFile(source / "dist" / done.stdout.split()[-1])
 
 
-def test_every_file_is_in_the_wheel(wheel):
+def test_every_file_is_in_the_wheel_but_the_measurements_of_speed(wheel):
     shipped = set(wheel.namelist())
+    assert not [name for name in shipped if name.startswith("bench/perf")]
     homes = {"bench": "bench", "conf": "bench/conf", "data": "bench/data"}
     for top, home in homes.items():
         for file in (ROOT / top).rglob("*"):
             relative = file.relative_to(ROOT / top)
-            if file.is_file() and not {"__pycache__", "cache"} & set(relative.parts):
+            if file.is_file() and not {"__pycache__", "cache", "perf"} & set(relative.parts):
                 assert f"{home}/{relative}" in shipped, relative
 
 
