@@ -100,13 +100,6 @@ def has_bf16(device: torch.device) -> bool:
     return cpu.startswith("AVX512") and "avx512_bf16" in _cpu_flags()
 
 
-def has_int8(device: torch.device) -> bool:
-    """Whether products of int8 are exact, and faster than in any other type. Only looked for on the CPU."""
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return False
-    return torch.backends.cpu.get_cpu_capability().startswith("AVX512") and "avx512_vnni" in _cpu_flags()
-
-
 def _cpu_flags() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []

@@ -57,7 +57,7 @@ class ImageSet:
 
 
 def read_images(path: str, resolution: int | None = None) -> ImageSet:
-    """Any of the kinds that this command takes, never resized unless `resolution` says so.
+    """Return the images at `path`, of any kind that this command takes, resized only if `resolution` is given.
 
     Raises `DataError` for what is missing, unreadable or of another kind, and for a folder whose pictures are not
     squares of one size when no `resolution` is given.
@@ -135,7 +135,7 @@ def _array(place: Path) -> ImageSet:
 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
-    """Reads, extracts and scores. Returns what --json prints: `rows` in the ledger's form, and what they are of."""
+    """Read, extract and score. Return the result that --json prints: `rows` in the ledger's form, and their origin."""
     from bench.console import Console
     from bench.metrics import scores
     from bench.metrics.features import extract, feature_space_spec, load_feature_space
@@ -187,17 +187,17 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
                 real.names,
                 device,
             )
-        rows = scores.score(
+        rows = scores.score_with_controls(
             subject,
             reference,
             config,
+            _floor(reference, values["real"], config, device),
             subject="fake",
             reference="real",
             training=values.get("train"),
             attributes=attributes,
             device=device,
         )
-        rows += _controls(subject, reference, values["real"], config, device)
     return {
         **_paths(options),
         "feature_space": feature_space_spec(config.feature_space, config.weights),
@@ -209,7 +209,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check_resolutions(sets: dict[str, ImageSet]) -> None:
-    """Enlarging inside a feature extractor blurs: sets of two resolutions differ by that alone."""
+    """Refuse sets of two resolutions: a feature extractor enlarges, and so blurs, one more than the other."""
     sides = {name: images.images.shape[-1] for name, images in sets.items()}
     if len(set(sides.values())) > 1:
         seen = ", ".join(f"--{name} {side} px" for name, side in sides.items())
@@ -219,22 +219,17 @@ def _check_resolutions(sets: dict[str, ImageSet]) -> None:
         )
 
 
-def _controls(
-    subject: np.ndarray, reference: np.ndarray, real: np.ndarray, config: MetricsConfig, device: Any
-) -> list[dict[str, Any]]:
-    """Real against real, at the same N where there are 2 N real images, else in halves; and the shuffled control."""
+def _floor(reference: np.ndarray, real: np.ndarray, config: MetricsConfig, device: Any) -> list[dict[str, Any]]:
+    """Score real images against real, at the same N where there are 2 N real images, else in halves."""
     from bench.metrics import scores
 
-    rows = []
     n = min(len(reference), len(real) // 2)
-    if n > max(config.k, 2):
-        families = (*scores.COMPARISONS, "diversity")
-        rows += scores.score(
-            real[n : 2 * n], real[:n], config, subject="real", reference="real", families=families, device=device
-        )
-    a, b = scores.shuffled(subject, reference)
-    rows += scores.score(a, b, config, subject="shuffled", reference="real", families=scores.COMPARISONS, device=device)
-    return rows
+    if n <= max(config.k, 2):
+        return []
+    families = (*scores.COMPARISONS, "diversity")
+    return scores.score(
+        real[n : 2 * n], real[:n], config, subject="real", reference="real", families=families, device=device
+    )
 
 
 def _paths(options: argparse.Namespace) -> dict[str, str]:
@@ -246,7 +241,7 @@ _SPREAD = "±: standard deviation; of KID over its subsets, of the others over h
 
 
 def table(result: dict[str, Any]) -> str:
-    """One line per score: value, standard deviation where there is one, floor and shuffled control beside it."""
+    """Return one line per score: value, standard deviation where there is one, floor and shuffled control."""
     by_subject: dict[str, dict[tuple[str, str], dict[str, Any]]] = {"fake": {}, "real": {}, "shuffled": {}}
     for row in result["rows"]:
         by_subject[row["subject"]][row["metric"], json.dumps(row["parameters"])] = row

@@ -168,8 +168,8 @@ def score(
     composition: Composition,
     pools: dict[str, Pool],
 ) -> Result:
-    """Scores of the samples against every reference, with the two controls beside them: real training images in place
-    of the samples (the floor), and samples and held-out images shuffled together.
+    """Score the samples against every reference, with two controls: real training images in place of the samples (the
+    floor), and samples and held-out images shuffled together.
 
     `Result.path / "scores.json"` holds the rows, in the form of the ledger's `scores`.
     """
@@ -181,20 +181,15 @@ def score(
         subject = extract_features(shop, config, samples, "samples")[: config.num_images]
         reference = heldout[: config.num_images]
         training = training_features(shop, config, composition, pools)
-        beside = floor(shop, config, real)
-        known = known_reference(shop, config, real.heldout)
+        real_rows = read_scores(floor(shop, config, real))
+        known = reference_statistics(shop, config, real.heldout)
         with shop.console.stage("score"):
             attributes = fit_attributes(config, real, real_train, heldout, device)
-            rows = scores.score(
-                subject, reference, config, training=training, attributes=attributes, known=known, device=device
-            )
             others = {"real_train": real_train, "training": training}
-            for name in (name for name in config.references if name != "heldout"):
-                a, b = same_size(subject, others[name])
-                rows += scores.score(a, b, config, reference=name, families=scores.COMPARISONS, device=device)
-            rows += read_scores(beside)
-            a, b = scores.shuffled(subject, reference)
-            rows += scores.score(a, b, config, subject="shuffled", families=scores.COMPARISONS, device=device)
+            rows = scores.score_with_controls(
+                subject, reference, config, real_rows, training=training, attributes=attributes, known=known,
+                others=others, device=device,
+            )  # fmt: skip
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
         return {"num_scores": len(rows), "space": space}
 
@@ -211,15 +206,15 @@ def score(
     return shop.store.make("score", spec, produce)
 
 
-def known_reference(shop: Workshop, config: MetricsConfig, pool: Pool) -> scores.Known:
-    """What scores ask of the reference alone, of the first N images of `pool`: one result for all generations and
+def reference_statistics(shop: Workshop, config: MetricsConfig, pool: Pool) -> scores.ReferenceStatistics:
+    """Return the statistics of the first N images of `pool` as a reference: one result for all generations and
     chains."""
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
         values = extract_features(shop, config, pool, "held-out images")[: config.num_images]
         with shop.console.stage("statistics of the reference"):
-            known = scores.know(values, config, shop.runtime.device)
-        for name, array in known.arrays().items():
+            statistics = scores.reference_statistics(values, config, shop.runtime.device)
+        for name, array in statistics.arrays().items():
             np.save(out / f"{name}.npy", array, allow_pickle=False)
         return {"num_images": len(values)}
 
@@ -232,19 +227,19 @@ def known_reference(shop: Workshop, config: MetricsConfig, pool: Pool) -> scores
     }
     result = shop.store.make("reference", spec, produce)
     arrays = {path.stem: np.load(path, allow_pickle=False) for path in result.path.glob("*.npy")}
-    return scores.Known.of(arrays, min(config.num_images, len(pool)))
+    return scores.ReferenceStatistics.of(arrays, min(config.num_images, len(pool)))
 
 
 def floor(shop: Workshop, config: MetricsConfig, real: RealData) -> Result:
-    """The rows of real training images in place of samples: one result for all generations and chains."""
+    """Score real training images in place of samples: one result for all generations and chains."""
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
         heldout = extract_features(shop, config, real.heldout, "held-out images")
         real_train = extract_features(shop, config, real.train, "real images")
         with shop.console.stage("score real images"):
             attributes = fit_attributes(config, real, real_train, heldout, shop.runtime.device)
-            a, b = same_size(real_train, heldout[: config.num_images])
-            known = known_reference(shop, config, real.heldout) if len(b) == config.num_images else None
+            a, b = scores.same_size(real_train, heldout[: config.num_images])
+            known = reference_statistics(shop, config, real.heldout) if len(b) == config.num_images else None
             rows = scores.score(
                 a, b, config, subject="real_train", attributes=attributes, known=known, device=shop.runtime.device
             )
@@ -283,13 +278,7 @@ def training_features(
     return together[np.random.default_rng(0).permutation(len(together))]
 
 
-def same_size(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both cut to the N of the smaller."""
-    n = min(len(a), len(b))
-    return a[:n], b[:n]
-
-
 def read_scores(result: Result) -> list[dict[str, Any]]:
-    """The rows that `score` wrote."""
+    """Return the rows that `score` or `floor` wrote."""
     rows: list[dict[str, Any]] = json.loads((result.path / "scores.json").read_text())
     return rows

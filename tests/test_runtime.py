@@ -12,7 +12,7 @@ import torch
 from bench import distributed
 from bench.config import RuntimeConfig
 from bench.errors import ConfigError
-from bench.runtime import Runtime, free_memory, has_bf16, has_int8, resolve
+from bench.runtime import Runtime, free_memory, has_bf16, resolve
 
 
 @contextlib.contextmanager
@@ -120,21 +120,6 @@ def test_precision(gpu: Callable[..., None], system_file: Callable[[str, str], N
         assert resolve(RuntimeConfig(device="cuda")).precision == expected
         assert has_bf16(torch.device("cuda")) == (expected == "bf16")
     assert resolve(RuntimeConfig(device="cuda", precision="fp32")).autocast is None
-
-
-def test_int8_is_looked_for_on_the_cpu_alone(system_file: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    for capability, flags, expected in (
-        ("AVX512", "avx512_vnni", True),
-        ("AVX512", "avx512_bf16", False),
-        ("AVX2", "avx512_vnni", False),
-    ):
-        cpu_of(monkeypatch, system_file, capability, flags)
-        assert has_int8(torch.device("cpu")) == expected
-    cpu_of(monkeypatch, system_file, "AVX512", "avx512_vnni")
-    assert not has_int8(torch.device("cuda"))
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert not has_int8(torch.device("cpu"))
 
 
 def test_fast_products_on_cuda(gpu: Callable[..., None]):

@@ -93,7 +93,7 @@ class Inputs:
         stages.sample(shop, self.config, self.generation, model, self.num_samples)
         stages.extract_features(shop, metrics, self.samples, "samples")
         stages.score(shop, metrics, self.samples, self.real, self.composition, {})
-        stages.known_reference(shop, metrics, self.real.heldout)
+        stages.reference_statistics(shop, metrics, self.real.heldout)
         stages.floor(shop, metrics, self.real)
         return store.asked
 
@@ -518,13 +518,13 @@ def test_the_floor_of_fewer_real_images_has_as_many_on_both_sides(shop):
 
 
 def test_what_is_known_of_the_reference_is_of_its_first_images(shop):
-    known = stages.known_reference(shop, METRICS, REAL_IMAGES.heldout)
-    expected = scores.know(echo.features(REAL_IMAGES.heldout.images[:N]), METRICS)
-    assert known.statistics.n == N
+    known = stages.reference_statistics(shop, METRICS, REAL_IMAGES.heldout)
+    expected = scores.reference_statistics(echo.features(REAL_IMAGES.heldout.images[:N]), METRICS)
+    assert known.moments.n == N
     for name, array in expected.arrays().items():
         np.testing.assert_allclose(known.arrays()[name], array, rtol=1e-9)
     few = REAL_IMAGES.heldout.take(slice(0, 10))
-    assert stages.known_reference(shop, METRICS, few).statistics.n == 10
+    assert stages.reference_statistics(shop, METRICS, few).moments.n == 10
 
 
 def test_features_of_the_training_set_are_all_of_it_shuffled(shop):
@@ -543,5 +543,5 @@ def test_features_of_the_training_set_are_all_of_it_shuffled(shop):
 
 def test_two_sets_are_cut_to_the_smaller_from_their_beginnings():
     a, b = np.arange(5), np.arange(10, 13)
-    for one, two in (stages.same_size(a, b), stages.same_size(b, a)[::-1]):
+    for one, two in (scores.same_size(a, b), scores.same_size(b, a)[::-1]):
         assert (one.tolist(), two.tolist()) == ([0, 1, 2], [10, 11, 12])

@@ -10,8 +10,7 @@ import torch
 
 from bench.errors import MetricError
 from bench.metrics.checks import canonical_order, check_features, check_pair
-from bench.metrics.neighbours import ROUNDING, nearest, own_distances
-from bench.metrics.points import Features, Points, paired
+from bench.metrics.neighbours import ROUNDING, Features, Points, nearest, own_distances, squared_norms
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,11 @@ def copying_scores(
     if isinstance(subject, np.ndarray) and isinstance(heldout, np.ndarray):
         check_pair(subject, heldout, equal_n=False)
     check_features(training, "training")
-    samples, new = paired(subject, heldout, device)
+    samples, new = Points.of(subject, device), Points.of(heldout, device)
     width = samples.features.shape[1]
     if training.shape[1] != width:
         raise MetricError(f"feature widths differ: subject {width}, training {training.shape[1]}")
-    centre = new.centre.cpu().numpy()
-    old = Points.of(training, centre, device)
+    old = Points.of(training, samples.features.device)
     to_old, neighbour = (x[:, 0] for x in nearest(samples, old, 1))
     rng = np.random.default_rng(seed)
     size = min(len(old), len(new))
@@ -71,12 +69,13 @@ def copying_scores(
         if len(points) == size:
             return to_old if points is old else nearest(samples, points, 1)[0][:, 0]
         some = canonical_order(points.features.cpu().numpy())[chosen]
-        return nearest(samples, Points.of(some, centre, device), 1)[0][:, 0]
+        return nearest(samples, Points.of(some, samples.features.device), 1)[0][:, 0]
 
     to_training, to_heldout = to_nearest(old), to_nearest(new)
     spacing = own_distances(old, 1)[:, 0]
     usual = np.quantile(nearest(new, old, 1)[0].sqrt().cpu().numpy(), quantile)
-    slack = 2 * ROUNDING * samples.norms  # a copy of one of two twins is no new image
+    centre = new.features.mean(dim=0, dtype=torch.float64)
+    slack = 2 * ROUNDING * squared_norms(samples.features, centre)  # a copy of one of two twins is no new image
     return Copying(
         nn_distance_training=_median(to_training.sqrt()),
         nn_distance_heldout=_median(to_heldout.sqrt()),

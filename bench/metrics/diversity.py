@@ -6,8 +6,7 @@ from torch.nn import functional as F
 
 from bench.errors import MetricError
 from bench.metrics.checks import check_features, check_k
-from bench.metrics.neighbours import ROUNDING, own_distances
-from bench.metrics.points import Features, Points
+from bench.metrics.neighbours import ROUNDING, Features, Points, own_distances, squared_norms
 
 BLOCK = 1024
 """Images whose features are held in float64 at a time."""
@@ -54,7 +53,8 @@ def entropy_estimate(features: Features, k: int, device: str | torch.device = "c
     n, dimension = points.features.shape
     check_k(k, n)
     squared = own_distances(points, k)[:, k - 1]
-    smallest = ROUNDING * max(float(points.spread), torch.finfo(torch.float64).tiny)
+    spread = squared_norms(points.features, points.features.mean(dim=0, dtype=torch.float64)).mean()
+    smallest = ROUNDING * max(float(spread), torch.finfo(torch.float64).tiny)
     mean_log_radius = float(0.5 * squared.clamp(min=smallest).log().mean())
     from scipy.special import digamma, gammaln  # only now: a quarter of a second
 
@@ -79,8 +79,7 @@ def near_duplicate_rate(
 
 
 def _points(features: Features, what: str, device: str | torch.device) -> Points:
-    """Ready for neighbours within the set; arrays are checked."""
-    if isinstance(features, Points):
-        return features
-    check_features(features, what)
-    return Points.of(features, features.mean(axis=0, dtype=np.float64), device)
+    """Return features as `Points`; arrays are checked."""
+    if isinstance(features, np.ndarray):
+        check_features(features, what)
+    return Points.of(features, device)

@@ -1,14 +1,10 @@
 """Frechet distance between two sets of features, each seen as one Gaussian (Heusel et al. 2017)."""
 
-import functools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.linalg import eigvalsh
-from scipy.linalg.blas import dsyrk
-from scipy.linalg.lapack import dsygst
 
 from bench.errors import MetricError
 from bench.metrics.checks import canonical_order, check_features, check_pair
@@ -21,7 +17,7 @@ Device = str | torch.device
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """What the Frechet distance needs of one set; compute it once for a reference that is used again.
+    """The moments of one set of features; compute them once for a reference that is used again.
 
     mean: float64 (d,). n: number of images. moment: float64, the covariance (d, d) with n - 1 in the denominator; or,
     where there are no more images than features, n - 1 rows (n - 1, d) whose products sum to it.
@@ -37,45 +33,30 @@ class Statistics:
 
     @property
     def covariance(self) -> np.ndarray:
-        """float64 (d, d)."""
+        """Return float64 (d, d)."""
         return self.moment.T @ self.moment if self.has_few_images else self.moment
 
     @property
     def trace(self) -> float:
         return float((self.moment**2).sum() if self.has_few_images else np.trace(self.moment))
 
-    @functools.cached_property
-    def alive(self) -> np.ndarray:
-        """int (a,): the features that vary at all. Some units of a network after a ReLU answer 0 to every image."""
-        variances = np.diagonal(self.covariance)
-        return np.flatnonzero(variances > CONSTANT * variances.max())
-
-    @functools.cached_property
-    def lower(self) -> np.ndarray | None:
-        """Cholesky's factor of the covariance of the features that are alive, float64 (a, a); None where that is
-        singular, or where there are few images."""
+    def factor(self, device: Device) -> torch.Tensor:
+        """Return F, float64 (m, d) with covariance = FᵀF: the moment of few images, else Cholesky's factor, or, of a
+        singular covariance, one from its eigenvectors."""
+        moment = torch.from_numpy(self.moment).to(device)
         if self.has_few_images:
-            return None
-        try:
-            return np.linalg.cholesky(self.moment[np.ix_(self.alive, self.alive)])
-        except np.linalg.LinAlgError:
-            return None
-
-    @functools.cached_property
-    def factor(self) -> np.ndarray:
-        """float64 (m, d) with covariance = factorᵀ factor and m <= d."""
-        if self.has_few_images:
-            return self.moment
-        if self.lower is not None:
-            full = np.zeros((len(self.alive), len(self.mean)))
-            full[:, self.alive] = self.lower.T
-            return full
-        values, vectors = np.linalg.eigh(self.moment)
-        return np.sqrt(values.clip(min=0))[:, None] * vectors.T
+            return moment
+        # Some units of a network after a ReLU are 0 for every image; with 1 on the diagonal the others can be factored.
+        constant = moment.diagonal() <= CONSTANT * moment.diagonal().max()
+        lower, failed = torch.linalg.cholesky_ex(moment + torch.diag(constant.double()))
+        if not failed:
+            return lower.T * ~constant
+        values, vectors = torch.linalg.eigh(moment)
+        return values.clamp(min=0).sqrt()[:, None] * vectors.T
 
     @staticmethod
     def of(features: np.ndarray, device: Device = "cpu") -> "Statistics":
-        """From float (n, d). Raises `MetricError` for NaN, constant or fewer than two rows."""
+        """Return the statistics of float (n, d). Raises `MetricError` for NaN, constant or fewer than two rows."""
         check_features(features, "frechet")
         n, dimension = features.shape
         mean = features.mean(axis=0, dtype=np.float64)
@@ -89,28 +70,31 @@ class Statistics:
 def frechet_distance(
     subject: np.ndarray | Statistics, reference: np.ndarray | Statistics, device: Device = "cpu"
 ) -> float:
-    """|m1 - m2|² + tr S1 + tr S2 - 2 tr (S1 S2)^½ in float64 (Dowson & Landau 1982; as FID: Heusel et al. 2017,
-    eq. 6).
+    """Return |m1 - m2|² + tr S1 + tr S2 - 2 tr (S1 S2)^½ in float64 (Dowson & Landau 1982; as FID: Heusel et al. 2017,
+    eq. 6). subject, reference: float (N, d), (M, d) features, or their statistics.
 
-    With S = FᵀF the last trace is the sum of the singular values of F1 F2ᵀ, which are the roots of the eigenvalues of
-    F2 S1 F2ᵀ: a symmetric problem of size min(n, d), several times cheaper than a root of S1 S2. Roots of eigenvalues
+    With S = FᵀF the last trace is the sum of the singular values of P = F1 F2ᵀ, which are the roots of the eigenvalues
+    of PPᵀ: a symmetric problem of size min(N, M, d), several times cheaper than a root of S1 S2. Roots of eigenvalues
     near zero lose digits; where that could be seen in the result, the singular values are computed instead, so
     singular covariances are fine.
 
     Lower is better; 0 for equal mean and covariance. Biased upwards for finite N, so compare at equal N only. Blind to
-    everything beyond the first two moments, and to copying.
+    everything beyond the first two moments, and to copying. Raises `MetricError` for unsound features and different
+    widths.
     """
     a = subject if isinstance(subject, Statistics) else Statistics.of(subject, device)
     b = reference if isinstance(reference, Statistics) else Statistics.of(reference, device)
     if len(a.mean) != len(b.mean):
         raise MetricError(f"feature widths differ: subject {len(a.mean)}, reference {len(b.mean)}")
     apart = float(((a.mean - b.mean) ** 2).sum()) + a.trace + b.trace
-    squares = _eigenvalues(_sandwich(b, a, device))
+    product = a.factor(device) @ b.factor(device).T
+    if len(product) > product.shape[1]:
+        product = product.T
+    squares = torch.linalg.eigvalsh(product @ product.T)
     rounding = float(squares[-1]) * torch.finfo(torch.float64).eps
     roots = squares.clamp(min=rounding).sqrt()
     distance = apart - 2 * float(roots.sum())
     if rounding * float(roots.reciprocal().square().sum().sqrt()) > TOLERANCE * distance:
-        product = torch.from_numpy(a.factor).to(device) @ torch.from_numpy(b.factor).to(device).T
         distance = apart - 2 * float(torch.linalg.svdvals(product).sum())
     return max(distance, 0.0)
 
@@ -124,41 +108,13 @@ about eps times the largest, their roots that over twice the root; the errors ar
 
 
 def _covariance(features: np.ndarray, mean: np.ndarray, device: Device) -> np.ndarray:
-    """float64 (d, d)."""
+    """Return float64 (d, d), summed in blocks of images."""
     n, dimension = features.shape
-    centred = (features[start : start + BLOCK] - mean for start in range(0, n, BLOCK))
-    if torch.device(device).type == "cpu":  # one triangle, mirrored: half of the work
-        upper = np.zeros((dimension, dimension), order="F")
-        for rows in centred:
-            upper = dsyrk(1 / (n - 1), rows.T, beta=1.0, c=upper, overwrite_c=True)
-        lower = torch.from_numpy(upper.T)
-        return lower.tril().add_(lower.tril(-1).T).numpy()
     total = torch.zeros(dimension, dimension, dtype=torch.float64, device=device)
-    for rows in centred:
-        on_device = torch.from_numpy(rows).to(device)
-        total.addmm_(on_device.T, on_device, alpha=1 / (n - 1))
+    for start in range(0, n, BLOCK):
+        rows = torch.from_numpy(features[start : start + BLOCK] - mean).to(device)
+        total.addmm_(rows.T, rows, alpha=1 / (n - 1))
     return total.cpu().numpy()
-
-
-def _sandwich(outer: Statistics, inner: Statistics, device: Device) -> torch.Tensor:
-    """F S Fᵀ with the factor F of one set and the covariance S of the other: float64 (m, m). It is symmetric, and only
-    its lower triangle may be filled."""
-    if inner.has_few_images:
-        product = torch.from_numpy(inner.moment).to(device) @ torch.from_numpy(outer.factor).to(device).T
-        return product @ product.T if len(product) <= product.shape[1] else product.T @ product
-    if torch.device(device).type == "cpu" and outer.lower is not None:  # a quarter of the products of full matrices
-        moment = inner.moment[np.ix_(outer.alive, outer.alive)]
-        return torch.from_numpy(dsygst(moment, outer.lower.T, itype=2, lower=0)[0].T)
-    factor = torch.from_numpy(outer.factor).to(device)
-    return factor @ torch.from_numpy(inner.moment).to(device) @ factor.T
-
-
-def _eigenvalues(lower: torch.Tensor) -> torch.Tensor:
-    """Of a symmetric matrix whose lower triangle is given, ascending."""
-    if lower.device.type == "cpu":  # by scipy, like the products before: torch's threads and its compete for a while
-        values = eigvalsh(lower.numpy().T, lower=False, overwrite_a=True, check_finite=False, driver="evr")
-        return torch.from_numpy(values)
-    return torch.linalg.eigvalsh(lower)
 
 
 NUM_SIZES = 6
@@ -177,7 +133,7 @@ def can_extrapolate(n: int, dimension: int) -> bool:
 def frechet_infinity(
     subject: np.ndarray, reference: np.ndarray, seed: int = 0, device: str | torch.device = "cpu"
 ) -> float:
-    """FD∞: the Frechet distance extrapolated to N → ∞ (Chong & Forsyth 2020, sec. 4): the intercept of a line
+    """Return FD∞: the Frechet distance extrapolated to N → ∞ (Chong & Forsyth 2020, sec. 4): the intercept of a line
     through FID against 1 / N, for NUM_SIZES set sizes, both sides drawn anew at each size.
 
     Lower is better. Nearly free of FID's bias in N, at the price of more variance; may be slightly negative when

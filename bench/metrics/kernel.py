@@ -1,7 +1,6 @@
 """Kernel distance between two sets of features: no Gaussian assumed, and no bias in N (Binkowski et al. 2018)."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -9,9 +8,13 @@ from torch import Tensor
 
 from bench.errors import MetricError
 from bench.metrics.checks import canonical_indices, check_pair
-from bench.metrics.screening import product, slices
+from bench.metrics.neighbours import product, slices
 
 Device = str | torch.device
+
+
+BLOCK = 1024
+"""Points on either side of one block of kernel values."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,11 @@ def kernel_distance(
     seed: int = 0,
     device: Device = "cpu",
 ) -> KernelDistance:
-    """KID: the squared maximum mean discrepancy with kernel k(x, y) = (x·y / d + 1)³, its unbiased estimate
+    """Return KID: the squared maximum mean discrepancy with kernel k(x, y) = (x·y / d + 1)³, its unbiased estimate
     (Gretton et al. 2012, eq. 3) averaged over subsets drawn without replacement (Binkowski et al. 2018, sec. 4).
+
+    subject, reference: float (N, d), (M, d). Every kernel value is computed once for all subsets, in blocks: with u, v
+    in {0, 1} marking the images of a subset, its sums are uᵀK(x, x)u, vᵀK(y, y)v and uᵀK(x, y)v.
 
     Lower is better; 0 in expectation for equal distributions at any N, so single values may be negative. sd is what
     published KIDs print after ±: the spread of one subset, not the error of the mean (the subsets share images).
@@ -52,16 +58,20 @@ def kernel_distance(
     orders = [canonical_indices(side) for side in (subject, reference)]
     centre = _mean(reference, orders[1])
     x, y = (Centred.of(side, order, centre, device) for side, order in zip((subject, reference), orders, strict=True))
-    one_by_one = num_subsets * subset_size**2 < len(subject) * len(reference)
-    estimates = _subset_by_subset(x, y, rows, columns) if one_by_one else _from_whole_kernels(x, y, rows, columns)
+    u, v = (
+        torch.zeros(len(side), num_subsets, dtype=torch.float64, device=device).scatter_(0, chosen.T, 1)
+        for side, chosen in ((x, rows), (y, columns))
+    )
+    within = _sums(x, u, x, u) + _sums(y, v, y, v)
+    estimates = within / (subset_size * (subset_size - 1)) - 2 * _sums(x, u, y, v) / subset_size**2
     values = estimates.cpu().numpy()
     return KernelDistance(float(values.mean()), float(values.std()), values)
 
 
 def _mean(features: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """float64 (d,), summed row by row in this order, without a copy of all."""
+    """Return float64 (d,), summed row by row in this order, without a copy of all."""
     total = np.zeros((1, features.shape[1]))
-    for rows in slices(len(features)):
+    for rows in slices(len(features), BLOCK):
         total = np.concatenate([total, features[order[rows]]]).sum(axis=0, keepdims=True)
     return total[0] / len(features)
 
@@ -80,10 +90,10 @@ class Centred:
 
     @staticmethod
     def of(features: np.ndarray, order: np.ndarray, centre: np.ndarray, device: Device) -> "Centred":
-        """order: int64 (n,), the rows of `features` in the order wanted."""
+        """Return features (n, d) - centre, with the rows in the order int64 (n,)."""
         differences = torch.empty(features.shape, dtype=torch.float32)
         rest = np.empty(len(features))
-        for rows in slices(len(features)):
+        for rows in slices(len(features), BLOCK):
             exact = features[order[rows]] - centre
             differences[rows] = torch.from_numpy(exact)
             rest[rows] = (exact @ centre + centre @ centre / 2) / len(centre) + 0.5
@@ -92,40 +102,16 @@ class Centred:
     def __len__(self) -> int:
         return len(self.differences)
 
-    def __getitem__(self, rows: slice | Tensor) -> "Centred":
+    def __getitem__(self, rows: slice) -> "Centred":
         return Centred(self.differences[rows], self.rest[rows])
 
 
-def _subset_by_subset(x: Centred, y: Centred, rows: Tensor, columns: Tensor) -> Tensor:
-    """The estimate for each subset, float64 (S,). rows, columns: int64 (S, m), the subsets of either side."""
-    values = []
-    for row, column in zip(rows, columns, strict=True):
-        a, b = x[row], y[column]
-        aa, bb, ab = _kernel(a, a), _kernel(b, b), _kernel(a, b)
-        values.append(_unbiased_mmd2(aa.sum() - aa.trace(), bb.sum() - bb.trace(), ab.sum(), len(a)))
-    return torch.stack(values)
-
-
-def _from_whole_kernels(x: Centred, y: Centred, rows: Tensor, columns: Tensor) -> Tensor:
-    """The same, with every kernel value computed once for all subsets: cheaper where the subsets overlap much.
-
-    With u, v in {0, 1} marking who is in a subset, its sums are uᵀK(x, x)u, vᵀK(y, y)v and uᵀK(x, y)v, the first two
-    without the diagonal.
-    """
-    u, v = (
-        torch.zeros(len(side), len(chosen), dtype=torch.float64, device=chosen.device).scatter_(0, chosen.T, 1)
-        for side, chosen in ((x, rows), (y, columns))
-    )
-    xx, yy, xy = _sums(x, u, x, u), _sums(y, v, y, v), _sums(x, u, y, v)
-    return _unbiased_mmd2(xx, yy, xy, rows.shape[1])
-
-
 def _sums(x: Centred, u: Tensor, y: Centred, v: Tensor) -> Tensor:
-    """Σ u[i, s] K(x_i, y_j) v[j, s] for each s: float64 (S,). Of a set with itself half of the kernel is computed, and
-    no image is paired with itself."""
+    """Return Σ u[i, s] K(x_i, y_j) v[j, s] for each subset s: float64 (S,). For a set with itself, half of the kernel
+    is computed, and no image is paired with itself."""
     total = torch.zeros(u.shape[1], dtype=torch.float64, device=u.device)
-    for rows in slices(len(x)):
-        for columns in slices(len(y)):
+    for rows in slices(len(x), BLOCK):
+        for columns in slices(len(y), BLOCK):
             if y is x and columns.start < rows.start:
                 continue  # counted from the other side
             kernel = _kernel(x[rows], y[columns])
@@ -136,12 +122,7 @@ def _sums(x: Centred, u: Tensor, y: Centred, v: Tensor) -> Tensor:
     return total
 
 
-def _unbiased_mmd2(within_x: Any, within_y: Any, between: Any, m: int) -> Any:
-    """From sums of the kernel: over pairs of different images on either side, and over all pairs across."""
-    return (within_x + within_y) / (m * (m - 1)) - 2 * between / m**2
-
-
 def _kernel(x: Centred, y: Centred) -> Tensor:
-    """float64 (n, m), from products in float32."""
+    """Return float64 (n, m), from products in float32."""
     base = product(x.differences, y.differences).double().div_(x.differences.shape[1])
     return base.add_(x.rest[:, None]).add_(y.rest).pow_(3)

@@ -5,18 +5,13 @@ neighbour in the set. All neighbours are exact (`neighbours`). A point on the ri
 as in torch-fidelity (prdc excludes it); rounding is allowed for, so identical sets score 1.
 """
 
-import functools
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from bench.metrics.checks import check_k, check_pair
-from bench.metrics.neighbours import ROUNDING, distances_beside, own_distances, true_entries
-from bench.metrics.points import Features, paired
-from bench.metrics.screening import BLOCK, Screen, levels_for, slices
+from bench.metrics.neighbours import ROUNDING, Bounds, Features, Points, own_distances, pair_distances
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,7 @@ class Manifold:
 
 
 def manifold_scores(subject: Features, reference: Features, k: int, device: str | torch.device = "cpu") -> Manifold:
-    """All four scores of float (N, d) features against float (M, d), given as arrays or, checked before, as `Points`.
+    """Return all four scores of float (N, d) features against float (M, d), as arrays or, already checked, as `Points`.
 
     precision: share of the subject inside the reference's manifold (Kynkäänniemi et al. 2019, eq. 1-2):
         quality. Blind to how often each mode is hit; one outlier of the reference makes a huge ball that
@@ -49,56 +44,26 @@ def manifold_scores(subject: Features, reference: Features, k: int, device: str 
     if isinstance(subject, np.ndarray) and isinstance(reference, np.ndarray):
         check_pair(subject, reference, equal_n=False)
     check_k(k, min(len(subject), len(reference)))
-    x, y = paired(subject, reference, device)
-    device = x.features.device
-    subject_radii, reference_radii = own_distances(x, k)[:, k - 1], own_distances(y, k)[:, k - 1]
-
-    balls_around = torch.zeros(len(x), dtype=torch.int64, device=device)
-    on_manifold = torch.zeros(len(y), dtype=torch.bool, device=device)
-    covered = torch.zeros(len(y), dtype=torch.bool, device=device)
-    screens = [functools.cache(functools.partial(Screen, x, y, level)) for level in levels_for(x, y)]
-    for rows in slices(len(x)):
-        first = 0
-        for columns in slices(len(y)):
-            i, j, in_subject_ball, in_reference_ball, first = _memberships(
-                screens, first, rows, columns, subject_radii[rows, None], reference_radii[columns]
-            )
-            balls_around.index_add_(0, i, in_reference_ball.long())
-            covered[j[in_reference_ball]] = True
-            on_manifold[j[in_subject_ball]] = True
+    x, y = Points.of(subject, device), Points.of(reference, device)
+    bounds = Bounds(x.features, y.features)
+    x_radii, y_radii = (own_distances(z, k)[:, k - 1] * bounds.scale**2 for z in (x, y))
+    balls_around = torch.zeros(len(x), dtype=torch.int64, device=x_radii.device)
+    on_manifold, covered = (torch.zeros(len(y), dtype=torch.bool, device=x_radii.device) for _ in range(2))
+    for rows in bounds.blocks():
+        lower = bounds.lower(rows)
+        i, j = (lower <= torch.maximum(x_radii[rows, None].float(), y_radii.float())).nonzero(as_tuple=True)
+        lower, i = lower[i, j].double(), i + rows.start
+        a, b = x_radii[i], y_radii[j]
+        distances = lower + bounds.x_slack[i] + bounds.y_slack[j]  # the upper bound: exact enough for most pairs
+        undecided = ((lower <= a) & (distances > a)) | ((lower <= b) & (distances > b))
+        exact = pair_distances(x.features, i[undecided], y.features, j[undecided])
+        distances[undecided] = exact * bounds.scale**2 * (1 - ROUNDING)
+        balls_around.index_add_(0, i, (distances <= b).long())
+        covered[j[distances <= b]] = True
+        on_manifold[j[distances <= a]] = True
     return Manifold(
         precision=float((balls_around > 0).double().mean()),
         recall=float(on_manifold.double().mean()),
         density=float(balls_around.double().mean() / k),
         coverage=float(covered.double().mean()),
     )
-
-
-MAX_OPEN = BLOCK * BLOCK // 100
-"""Pairs of a block left open by a level: beyond this the next level is cheaper than computing each of them."""
-
-
-def _memberships(
-    screens: Sequence[Callable[[], Screen]], first: int, rows: slice, columns: slice, x_radii: Tensor, y_radii: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
-    """Pairs that lie in each other's balls, int64 (p,) positions i in x and j in y, and for each pair whether y_j lies
-    in the ball of x_i, and x_i in that of y_j; then which screen has sufficed, for the block beside to begin with.
-    screens: roughest first; those before `first` are left out. x_radii: float64 (n, 1), y_radii: float64 (m,),
-    squared."""
-    for which in range(first, len(screens)):
-        screen = screens[which]()
-        lower = screen.lower(rows, columns)
-        a, b = (radii.to(lower.dtype).nextafter(lower.new_tensor(torch.inf)) for radii in (x_radii, y_radii))
-        i, j = true_entries(lower <= torch.maximum(a, b))
-        lower = lower[i, j].double()
-        a, b = x_radii[i, 0], y_radii[j]
-        i, j = i + rows.start, j + columns.start
-        upper = lower + screen.x_slack[i] + screen.y_slack[j]
-        unsure = ((lower <= a) & (upper > a)) | ((lower <= b) & (upper > b))
-        if int(unsure.sum()) <= MAX_OPEN:
-            near = (i[unsure], screen.y, j[unsure], a[unsure] / (1 - ROUNDING), b[unsure] / (1 - ROUNDING))
-            upper[unsure] = distances_beside(screen.x, *near) * (1 - ROUNDING)
-            break
-        if which == len(screens) - 1:  # thousands of twins: rounding decides in their favour
-            upper = lower
-    return i, j, upper <= a, upper <= b, which

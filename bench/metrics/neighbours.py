@@ -1,193 +1,181 @@
-"""Exact nearest neighbours: screened in int8 or bf16, decided in float64. Beside copies of the features in these,
-one to three bytes a feature, the working memory is that of one block of distances and a few candidates per point.
+"""Exact nearest neighbours: bounds decide most pairs, the distance in float64 decides the rest.
 
-A `Screen` encloses every distance, with a bound that holds for each pair. The few pairs that the bound leaves open are
-computed anew from their differences, in float64. Where points lie so close together that a level leaves too much open,
-the next one screens again, up to float64.
-
-Distances are squared Euclidean. Features are centred first: rounding is relative to their norm.
+Distances are squared Euclidean. `Bounds` encloses all distances of a block of points, from one product of features
+rounded to bf16 (float32 where the hardware has no bf16). A pair that its bounds do not decide is computed from the
+differences of its features in float64, so the rounding of the product never changes a result. Where the bounds decide
+nothing, as for many points in a few tight clusters, every pair is computed: slower, in the same memory.
 """
 
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from bench.metrics.points import FEW, Points
-from bench.metrics.screening import FEW_BITS, Screen, levels_for, slices
+from bench.runtime import has_bf16
 
-FIRST = 512
-"""Points from which the first distance to the k-th nearest is estimated."""
+BLOCK = 2**22
+"""Distances held at a time."""
 
-SPARE = 28
-"""Candidates kept beside the k nearest: enough that the bound of the first level seldom cuts between them."""
+FEW = {"cpu": 128, "cuda": 16384}
+"""Rows held in float64 at a time. On the CPU they stay in its cache."""
 
-PROBED = 128
-"""The most queries, evenly spread, that a level in few bits is tried on first."""
-
-WORTHWHILE = 0.5
-"""Share of these that it must decide."""
+CENTRED_ON = 100
+"""The most points that the centre is a median of."""
 
 ROUNDING = 1e-12
-"""By how much, relative to |x|² + |y|², the rounding of a squared distance is taken to be less than."""
+"""Allowance for the rounding of a squared distance in comparisons, relative to the distance or the squared norms."""
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Features float (n, d) on a device, and at most one tensor that `own_distances` has returned for them."""
+
+    features: Tensor
+    known_own_distances: list[Tensor] = field(default_factory=list)
+
+    @staticmethod
+    def of(
+        features: "Features", device: str | torch.device = "cpu", own_distances: np.ndarray | None = None
+    ) -> "Points":
+        """Return `Points` unchanged, and an array float (n, d), possibly memory-mapped, as points on `device`.
+
+        own_distances: float64 (n, k), what `own_distances` returned for these features earlier.
+        """
+        if isinstance(features, Points):
+            return features
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # it is only read
+            values = torch.from_numpy(features).to(device)
+        return Points(values, [] if own_distances is None else [torch.from_numpy(own_distances).to(device)])
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+Features = np.ndarray | Points
+
+
+class Bounds:
+    """Lower and upper bounds of the squared distances |x - y|² of all x (n, d) and y (m, d), times scale².
+
+    Let the origin be a median of y, which outliers do not move, and x', y' be x, y rounded: |x' - x| <= r |x|. Their
+    product, a sum of d terms with machine epsilon e, rounded once more with unit roundoff u, satisfies
+
+        |fl(x'·y') - x·y| <= b |x| |y|,  b = (1 + r)² (1 + d e) (1 + u) - 1   (Higham 2002, sec. 3.1).
+
+    As 2 |x| |y| <= |x|² + |y|², the distance |x|² + |y|² - 2 x'·y' is off by at most b |x|² + b |y|²: one term for
+    each point, so an outlier widens its own bounds alone.
+
+    x_slack, y_slack: float64 (n,), (m,): distance i, j lies between lower[i, j] and lower[i, j] + x_slack[i] +
+    y_slack[j]. scale: a power of two that keeps squares within the range of float32.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        dtype = torch.bfloat16 if has_bf16(x.device) else torch.float32
+        largest = max(float(bound.abs()) for z in (x, y) for bound in torch.aminmax(z))
+        self.scale = math.ldexp(1.0, -max(math.frexp(largest)[1], -400))
+        centre = y[:: -(-len(y) // CENTRED_ON)].double().median(dim=0).values
+        self.y, y_norms, y_loss = self._rounded(y, centre, dtype)
+        self.x, x_norms, x_loss = (self.y, y_norms, y_loss) if x is y else self._rounded(x, centre, dtype)
+        eps, tiny = torch.finfo(torch.float32).eps, torch.finfo(torch.float32).tiny
+        d, loss = x.shape[1], max(x_loss, y_loss)
+        product = (1 + loss) ** 2 * (1 + d * eps) * (1 + torch.finfo(dtype).eps / 2) - 1
+        # 8 eps: the sums in `lower` and the rounding of what it is compared with; tiny: numbers too small for float32
+        x_slack, y_slack = ((product + 8 * eps) * norms + 16 * d * tiny for norms in (x_norms, y_norms))
+        self.x_low, self.y_low = (x_norms - x_slack).float(), (y_norms - y_slack).float()
+        self.x_slack, self.y_slack = 2 * x_slack, 2 * y_slack
+
+    def _rounded(self, z: Tensor, centre: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, float]:
+        """Return z - centre in `dtype`, its squared norms float64 (n,), and the largest relative rounding of a row."""
+        values, norms = torch.empty_like(z, dtype=dtype), torch.empty(len(z), dtype=torch.float64, device=z.device)
+        lost = torch.empty_like(norms)
+        for rows in slices(len(z), FEW[z.device.type]):
+            exact = (z[rows] - centre) * self.scale
+            values[rows] = exact
+            norms[rows] = exact.square().sum(1)
+            lost[rows] = (exact - values[rows]).square().sum(1)
+        return values, norms, float((lost / norms.clamp(min=1e-60)).max().sqrt())
+
+    def blocks(self) -> Iterator[slice]:
+        """Yield the rows of x, a block at a time."""
+        return slices(len(self.x), max(1, BLOCK // len(self.y)))
+
+    def lower(self, rows: slice) -> Tensor:
+        """Return float32 (rows, m): lower bounds of the distances of these x to all y."""
+        return (self.x_low[rows, None] + self.y_low).sub_(product(self.x[rows], self.y), alpha=2)
+
+
+def nearest(queries: Points, points: Points, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k nearest points of each query: squared distances float64 (n, k), ascending, and indices int64 (n, k).
+
+    Among equally near points the first of the set comes first. For neighbours within one set ask for k + 1: every
+    point is its own first neighbour (or has a twin that is).
+    """
+    bounds, found = Bounds(queries.features, points.features), []
+    for rows in bounds.blocks():
+        lower = bounds.lower(rows)
+        likely = lower.topk(k, dim=1, largest=False).indices
+        each = torch.arange(rows.start, rows.stop, device=likely.device).repeat_interleave(k)
+        reach = pair_distances(queries.features, each, points.features, likely.flatten()).view(-1, k).amax(1)
+        # k points lie within this reach, so a point whose lower bound is beyond it is not among the k nearest
+        i, j = (lower <= (reach * bounds.scale**2).float()[:, None]).nonzero(as_tuple=True)
+        distances = pair_distances(queries.features, i + rows.start, points.features, j)
+        order = distances.argsort(stable=True)
+        order = order[i[order].argsort(stable=True)]  # by query, then distance, then index
+        first = torch.searchsorted(i, torch.arange(len(lower), device=i.device))
+        chosen = order[first[:, None] + torch.arange(k, device=i.device)]
+        found.append((distances[chosen], j[chosen]))
+    distances, indices = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return distances, indices
 
 
 def own_distances(points: Points, k: int) -> Tensor:
-    """float64 (n, k): squared distances of each point to its k nearest others of its own set, ascending. Kept: asked
-    again for no more than k it costs nothing."""
+    """Return float64 (n, k): squared distances of each point to its k nearest others of the set, ascending.
+
+    The result is kept: a second call with the same or a smaller k computes nothing.
+    """
     known = points.known_own_distances
     if not known or known[0].shape[1] < k:
         known[:] = [nearest(points, points, k + 1)[0][:, 1:]]  # without the point itself, or a twin of it
     return known[0][:, :k]
 
 
-def pair_distances(x: Points, i: Tensor, y: Points, j: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
-    """dtype (p,): squared distance of x[i[q]] and y[j[q]], from differences in dtype: in that of the features, or a
-    finer one, it has all digits but the last few."""
-    found = torch.empty(len(i), dtype=dtype, device=i.device)
-    count, d = FEW[i.device.type], x.features.shape[1]
-    a, b = (z.features.new_empty(min(count, len(i)), d) for z in (x, y))  # used again and again: they stay in the cache
-    apart, other = (torch.empty(a.shape, dtype=dtype, device=i.device) for _ in range(2))
-    for q in range(0, len(i), count):
-        part = slice(q, min(q + count, len(i)))
-        rows = slice(part.stop - part.start)
-        torch.index_select(x.features, 0, i[part], out=a[rows])
-        torch.index_select(y.features, 0, j[part], out=b[rows])
-        if apart.dtype == a.dtype:
-            torch.sub(a[rows], b[rows], out=apart[rows])
-        else:
-            apart[rows].copy_(a[rows]).sub_(other[rows].copy_(b[rows]))  # of mixed types it takes half as long again
-        torch.sum(apart[rows].square_(), 1, out=found[part])
+def pair_distances(x: Tensor, i: Tensor, y: Tensor, j: Tensor) -> Tensor:
+    """Return float64 (p,): squared distances of x[i[q]] and y[j[q]], from their differences in float64."""
+    found = torch.empty(len(i), dtype=torch.float64, device=x.device)
+    count = FEW[x.device.type]
+    # Memory that is used again stays in the cache: several times faster on the CPU.
+    near, far = (z.new_empty(min(count, len(i)), z.shape[1]) for z in (x, y))
+    a, b = (torch.empty_like(near, dtype=torch.float64) for _ in range(2))
+    for q in slices(len(i), count):
+        rows = slice(q.stop - q.start)
+        a[rows] = torch.index_select(x, 0, i[q], out=near[rows])
+        b[rows] = torch.index_select(y, 0, j[q], out=far[rows])
+        torch.sum(a[rows].sub_(b[rows]).square_(), 1, out=found[q])
     return found
 
 
-def distances_beside(x: Points, i: Tensor, y: Points, j: Tensor, *bounds: Tensor) -> Tensor:
-    """float64 (p,): squared distance of x[i[q]] and y[j[q]], as exact as is needed to say on which side of each of the
-    bounds (float64 (p,)) it is: half of the work in most cases."""
-    if x.features.dtype is not torch.float32 or y.features.dtype is not torch.float32:
-        return pair_distances(x, i, y, j)
-    distances = pair_distances(x, i, y, j, torch.float32).double()
-    limits = torch.finfo(torch.float32)
-    d = x.features.shape[1]
-    error = (d + 4) * (limits.eps * distances + limits.tiny)
-    close = torch.stack([(distances - bound).abs() <= error for bound in bounds]).any(0) | ~distances.isfinite()
-    which = close.nonzero()[:, 0]
-    distances[which] = pair_distances(x, i[which], y, j[which])
-    return distances
+def squared_norms(features: Tensor, centre: Tensor) -> Tensor:
+    """Return float64 (n,): squared distances of all features (n, d) to one centre, float64 (d,)."""
+    return torch.cat([(features[q] - centre).square().sum(1) for q in slices(len(features), FEW[features.device.type])])
 
 
-def nearest(queries: Points, points: Points, k: int) -> tuple[Tensor, Tensor]:
-    """The k nearest points of each query: squared distances float64 (n, k), ascending, and indices int64 (n, k).
-
-    Among equally near ones the first of the set comes first. For neighbours within one set ask for k + 1: every point
-    is its own first neighbour (or has a twin that is).
-    """
-    device = points.features.device
-    distances = torch.empty(len(queries), k, dtype=torch.float64, device=device)
-    indices = torch.empty(len(queries), k, dtype=torch.int64, device=device)
-    rows = torch.arange(len(queries), device=device)
-    for level in levels_for(queries, points):
-        screen = Screen(queries, points, level)
-        if level in FEW_BITS and len(rows) > PROBED:
-            lower, _, reach = _closest(screen, rows[:: -(-len(rows) // PROBED)], k)
-            if (lower.amax(1) > reach).double().mean() < WORTHWHILE:
-                continue
-        lower, where, reach = _closest(screen, rows, k)
-        sure = lower.amax(1) > reach  # so nothing nearer was left out
-        if level is torch.float64 or lower.shape[1] == len(points):
-            sure = torch.ones_like(sure)
-        done = rows[sure]
-        distances[done], indices[done] = _decide(queries, done, points, k, where[sure], (lower <= reach[:, None])[sure])
-        rows = rows[~sure]
-        if len(rows) == 0:
-            break
-    return distances, indices
+def slices(n: int, size: int) -> Iterator[slice]:
+    """Yield 0 … n in slices of `size`, in order."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
 
 
-def _closest(screen: Screen, rows: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """For each of the x at `rows`: lower bounds float64 (n, c) and indices int64 (n, c) of y that may be among the k
-    nearest, filled up with infinity; and reach, float64 (n,), which the k-th nearest is no further than. Of more than
-    k + SPARE such y those with the smallest lower bounds."""
-    queries, points = screen.x, screen.y
-    count = min(k + SPARE, len(points))
-    device = points.features.device
-    lowest = torch.full((len(rows), count), torch.inf, dtype=torch.float64, device=device)
-    where = torch.zeros(len(rows), count, dtype=torch.int64, device=device)
-    reach = torch.full((len(rows),), torch.inf, dtype=torch.float64, device=device)
-
-    def look(into: slice, lower: Tensor, first: int, dim: int) -> None:
-        """A first reach, from some of the y: to select the nearest of a whole block takes ten times as long."""
-        some = lower[:, :FIRST] if dim == 1 else lower[:FIRST].T.contiguous()
-        if some.shape[1] >= k:
-            values, at = some.topk(k, dim=1, largest=False)
-            upper = values + screen.x_slack[rows[into], None] + screen.y_slack[at + first]
-            reach[into] = torch.minimum(reach[into], upper.amax(1))
-
-    def keep(into: slice, lower: Tensor, first: int, dim: int) -> None:
-        if device.type == "cpu" and not bool(reach[into].isfinite().all()):
-            look(into, lower, first, dim)
-        values, at = _below(lower, torch.minimum(lowest[into].amax(1), reach[into]), count, dim)
-        values, at = torch.cat([lowest[into], values], 1), torch.cat([where[into], at + first], 1)
-        lowest[into], order = values.topk(count, dim=1, largest=False, sorted=False)
-        where[into] = at.gather(1, order)
-        upper = lowest[into] + screen.x_slack[rows[into], None] + screen.y_slack[where[into]]
-        reach[into] = upper.topk(k, dim=1, largest=False).values.amax(1)
-
-    symmetric = queries is points and len(rows) == len(points)
-    for block in slices(len(rows)):
-        of = block if len(rows) == len(queries) else rows[block]
-        for columns in slices(len(points)):
-            if symmetric and columns.start < block.start:
-                continue  # seen from the other side
-            lower = screen.lower(of, columns)
-            keep(block, lower, columns.start, dim=1)
-            if symmetric and columns.start > block.start:
-                keep(columns, lower, block.start, dim=0)
-    return lowest, where, reach
-
-
-def _below(lower: Tensor, reach: Tensor, count: int, dim: int) -> tuple[Tensor, Tensor]:
-    """The `count` smallest values along `dim` of a matrix or, where these are fewer, all that are not above `reach`:
-    values and positions, (the other dimension, c), filled up with infinity."""
-    if lower.device.type == "cpu" and bool(reach.isfinite().all()):
-        # Not the first block: few are below, and to find those is cheaper than to select. CUDA would be waited for.
-        bound = reach.to(lower.dtype).nextafter(lower.new_tensor(torch.inf))
-        rows, columns = true_entries(lower <= bound.unsqueeze(dim))
-        if len(rows) <= len(reach) * count:
-            found = lower[rows, columns]
-            if dim == 0:
-                (rows, order), columns = columns.sort(stable=True), rows
-                columns, found = columns[order], found[order]
-            sizes = rows.bincount(minlength=len(reach))
-            place = torch.arange(len(rows), device=rows.device) - (sizes.cumsum(0) - sizes)[rows]
-            values = lower.new_full((len(reach), int(sizes.max())), torch.inf)
-            at = torch.zeros_like(values, dtype=torch.int64)
-            values[rows, place], at[rows, place] = found, columns
-            return values, at
-    values, at = lower.topk(min(count, lower.shape[dim]), dim=dim, largest=False, sorted=False)
-    return (values, at) if dim == 1 else (values.T, at.T)
-
-
-def true_entries(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns, int64 (p,), of the true entries of a bool matrix, row by row."""
-    if mask.device.type != "cpu" or mask.shape[1] % 8 or not mask.numel() or not mask.is_contiguous():
-        rows, columns = mask.nonzero(as_tuple=True)
-        return rows, columns
-    # On the CPU, where few are true, eight at a time: several times faster.
-    rows, words = mask.view(torch.int64).nonzero(as_tuple=True)
-    which, place = mask.unflatten(1, (-1, 8))[rows, words].nonzero(as_tuple=True)
-    return rows[which], 8 * words[which] + place
-
-
-def _decide(
-    queries: Points, rows: Tensor, points: Points, k: int, where: Tensor, near: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The k nearest of the candidates where[near], by their exact distances."""
-    where, order = where.sort(dim=1)
-    near = near.gather(1, order)
-    exact = torch.full(where.shape, torch.inf, dtype=torch.float64, device=where.device)
-    if queries is points:
-        itself = near & (where == rows[:, None])  # what only fills the list up is the first point, and not near
-        exact[itself], near = 0.0, near & ~itself
-    i, j = near.nonzero(as_tuple=True)
-    exact[i, j] = pair_distances(queries, rows[i], points, where[i, j])
-    exact, order = exact.sort(dim=1, stable=True)
-    return exact[:, :k], where.gather(1, order)[:, :k]
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """Return a bᵀ with all sums in float32 or finer, and float32 multiplied as such: no TF32 on CUDA."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32, matmul.allow_bf16_reduced_precision_reduction
+    matmul.allow_tf32, matmul.allow_bf16_reduced_precision_reduction = False, False
+    try:
+        return a @ b.T
+    finally:
+        matmul.allow_tf32, matmul.allow_bf16_reduced_precision_reduction = before

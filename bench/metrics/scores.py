@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,7 @@ from bench.metrics.diversity import entropy_estimate, near_duplicate_rate, vendi
 from bench.metrics.frechet import Statistics, can_extrapolate, frechet_distance, frechet_infinity
 from bench.metrics.kernel import kernel_distance
 from bench.metrics.manifold import manifold_scores
-from bench.metrics.neighbours import own_distances
-from bench.metrics.points import Points
+from bench.metrics.neighbours import Points, own_distances
 from bench.metrics.tails import Classifier, fit_classifier, tail_scores
 from bench.uncertainty import resample_images
 
@@ -41,57 +41,55 @@ class Value:
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
-    """What scores ask of a reference alone, so that it is computed once for all subjects; see `know`.
+class ReferenceStatistics:
+    """The part of the scores that depends on the reference alone, computed once for all subjects.
 
-    own_distances: float64 (M, k), squared, of each image to its k nearest others.
+    moments: for the Frechet distance. own_distances: float64 (M, k), squared, of each image to its k nearest others.
     """
 
-    statistics: Statistics
+    moments: Statistics
     own_distances: np.ndarray
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What `of` makes this of again."""
-        return {
-            "mean": self.statistics.mean,
-            "moment": self.statistics.moment,
-            "own_distances": self.own_distances,
-        }
+        """Return the arrays to store; `of` reads them back."""
+        return {"mean": self.moments.mean, "moment": self.moments.moment, "own_distances": self.own_distances}
 
     @staticmethod
-    def of(arrays: Mapping[str, np.ndarray], n: int) -> "Known":
-        return Known(Statistics(arrays["mean"], n, arrays["moment"]), arrays["own_distances"])
+    def of(arrays: Mapping[str, np.ndarray], n: int) -> "ReferenceStatistics":
+        """Return the statistics of n images from stored arrays."""
+        return ReferenceStatistics(Statistics(arrays["mean"], n, arrays["moment"]), arrays["own_distances"])
 
 
-def know(features: np.ndarray, config: MetricsConfig, device: Device = "cpu") -> Known:
-    """For float (M, d) features of a reference. Raises `MetricError` as `score` does."""
+def reference_statistics(features: np.ndarray, config: MetricsConfig, device: Device = "cpu") -> ReferenceStatistics:
+    """Return the statistics of the float (M, d) features of a reference. Raises `MetricError` as `score` does."""
     check_features(features, "reference")
     check_k(config.k, len(features))
-    points = Points.of(features, features.mean(axis=0, dtype=np.float64), device)
-    return Known(Statistics.of(features, device), own_distances(points, config.k).cpu().numpy())
+    distances = own_distances(Points.of(features, device), config.k)
+    return ReferenceStatistics(Statistics.of(features, device), distances.cpu().numpy())
 
 
 @dataclass(frozen=True, eq=False)
-class Sides:
-    """Two sets of features, float (N, d) each, and what several families ask of them, each computed once."""
+class FeaturePair:
+    """Two sets of features, float (N, d) each, and intermediate results that several families share.
+
+    known: the statistics of the reference, where they are already computed.
+    """
 
     subject: np.ndarray
     reference: np.ndarray
     device: Device
-    known: Known | None = None
+    known: ReferenceStatistics | None = None
 
     @functools.cached_property
-    def statistics(self) -> Statistics:
-        return self.known.statistics if self.known else Statistics.of(self.reference, self.device)
+    def moments(self) -> Statistics:
+        """The reference's, for the Frechet distance."""
+        return self.known.moments if self.known else Statistics.of(self.reference, self.device)
 
     @functools.cached_property
     def points(self) -> tuple[Points, Points]:
-        centre = self.reference.mean(axis=0, dtype=np.float64)
+        """Subject and reference, for neighbours."""
         distances = self.known.own_distances if self.known else None
-        return (
-            Points.of(self.subject, centre, self.device),
-            Points.of(self.reference, centre, self.device, distances),
-        )
+        return Points.of(self.subject, self.device), Points.of(self.reference, self.device, distances)
 
 
 @dataclass(frozen=True)
@@ -112,18 +110,19 @@ def score(
     families: Collection[str] | None = None,
     training: np.ndarray | None = None,
     attributes: Mapping[str, Attribute] | None = None,
-    known: Known | None = None,
+    known: ReferenceStatistics | None = None,
     device: Device = "cpu",
 ) -> list[dict[str, Any]]:
-    """Scores of float (N, d) features against float (N, d), one row each:
+    """Return the scores of float (N, d) features against float (N, d), one row each:
 
     {"metric": "precision", "feature_space": "efficientnet_lite0", "subject": "samples",
      "reference": "heldout", "num_subject": 1024, "num_reference": 1024, "parameters": {"k": 3},
      "value": 0.71, "direction": "up"}
 
-    subject, reference: what the two sides are called in the rows. families: which of `config.scores`; None: all.
-    training: float (T, d), what the subject's model was trained on; without it no copying scores. attributes: by
-    name, from `fit_attributes`; without them no tails. known: from `know(reference_features)`, where it is at hand.
+    subject, reference: the names of the two sets in the rows. families: which of `config.scores`; None: all.
+    training: float (T, d), the training set of the subject's model; without it no copying scores. attributes: by
+    name, from `fit_attributes`; without them no tails. known: `reference_statistics(reference_features)`, where they
+    are already computed.
     Some rows have more columns: `subset_sd` (KID), `image_sd` (with config.num_resamples), `num_training` (copying:
     training images compared with), `counts` (class survival: name -> [images, images expected]).
 
@@ -133,15 +132,15 @@ def score(
     check_pair(subject_features, reference_features)
     check_k(config.k, len(subject_features))
     wanted = [name for name in config.scores if families is None or name in families]
-    sides = Sides(subject_features, reference_features, device, known)
+    pair = FeaturePair(subject_features, reference_features, device, known)
     values: list[Value] = []
     for name in wanted:
         if name == "copying" and training is not None:
-            values += _copying(sides, training)
+            values += _copying(pair, training)
         elif name == "tails" and attributes is not None:
             values += _tails(subject_features, attributes)
         elif name in FAMILIES:
-            values += FAMILIES[name](sides, config)
+            values += FAMILIES[name](pair, config)
     spread = _image_sd(subject_features, reference_features, config, wanted, device)
     common = {
         "feature_space": config.feature_space,
@@ -164,17 +163,53 @@ def score(
     ]
 
 
+def score_with_controls(
+    subject_features: np.ndarray,
+    reference_features: np.ndarray,
+    config: MetricsConfig,
+    floor: list[dict[str, Any]],
+    *,
+    subject: str = "samples",
+    reference: str = "heldout",
+    training: np.ndarray | None = None,
+    attributes: Mapping[str, Attribute] | None = None,
+    known: ReferenceStatistics | None = None,
+    others: Mapping[str, np.ndarray] = MappingProxyType({}),
+    device: Device = "cpu",
+) -> list[dict[str, Any]]:
+    """Return the rows of a subject together with all that they are read against, in this order: its scores against
+    the reference; its comparisons with each of `config.references` that is in `others` (float (M, d) by name, both
+    sides cut to the smaller N); the rows of `floor`, scores of real images in place of the subject; and the
+    comparisons of subject and reference shuffled together. Other arguments and errors are those of `score`."""
+    rows = score(
+        subject_features, reference_features, config, subject=subject, reference=reference, training=training,
+        attributes=attributes, known=known, device=device,
+    )  # fmt: skip
+    for name in (name for name in config.references if name in others):
+        a, b = same_size(subject_features, others[name])
+        rows += score(a, b, config, subject=subject, reference=name, families=COMPARISONS, device=device)
+    rows += floor
+    a, b = shuffled(subject_features, reference_features)
+    return rows + score(a, b, config, subject="shuffled", reference=reference, families=COMPARISONS, device=device)
+
+
+def same_size(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return both, cut to the N of the smaller."""
+    n = min(len(a), len(b))
+    return a[:n], b[:n]
+
+
 def score_spec(config: MetricsConfig) -> dict[str, Any]:
-    """What of the config, beside the feature space, changes a score; JSON-able, for store keys."""
+    """Return the part of the config that changes scores, apart from the feature space; JSON-able, for store keys."""
     keys = ("num_images", "k", "scores", "references", "kid_num_subsets", "kid_subset_size", "num_resamples")
     return {**{key: getattr(config, key) for key in keys}, "version": VERSION}
 
 
 def shuffled(subject: np.ndarray, reference: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The control: both sets thrown together and dealt out anew, N each.
+    """Return the control: both sets pooled and dealt out again at random, N each.
 
-    What a score says of these two is what it says when "subject" and "reference" are mere words. Differences that a
-    score reports beyond this value and the real-vs-real floor are differences between the sets.
+    These two sets have one distribution, so their score is what "no difference" looks like. A score that exceeds this
+    value and the real-vs-real floor shows a difference between the sets.
     """
     check_pair(subject, reference)
     together = canonical_order(np.concatenate([subject, reference]))
@@ -190,7 +225,7 @@ def fit_attributes(
     names: Mapping[str, list[str]],
     device: Device = "cpu",
 ) -> dict[str, Attribute]:
-    """A classifier for every attribute of the real images that has labels of two classes or more."""
+    """Return a classifier for every attribute of the real images that has labels of two classes or more."""
     usable = [a for a, y in train_labels.items() if len(np.unique(y[y >= 0])) > 1 and (heldout_labels[a] >= 0).any()]
     return {
         a: Attribute(
@@ -203,33 +238,33 @@ def fit_attributes(
 # ---------------------------------------------------------------------------------------------- one function a family
 
 
-def _frechet(sides: Sides, config: MetricsConfig) -> Iterator[Value]:
-    yield Value("fid", frechet_distance(sides.subject, sides.statistics, sides.device), "down")
-    if can_extrapolate(*sides.subject.shape):
-        yield Value("fid_infinity", frechet_infinity(sides.subject, sides.reference, device=sides.device), "down")
+def _frechet(pair: FeaturePair, config: MetricsConfig) -> Iterator[Value]:
+    yield Value("fid", frechet_distance(pair.subject, pair.moments, pair.device), "down")
+    if can_extrapolate(*pair.subject.shape):
+        yield Value("fid_infinity", frechet_infinity(pair.subject, pair.reference, device=pair.device), "down")
 
 
-def _kernel(sides: Sides, config: MetricsConfig) -> Iterator[Value]:
-    size = max(min(config.kid_subset_size, len(sides.subject) // 2), 2)  # larger subsets are hardly different
-    result = kernel_distance(sides.subject, sides.reference, config.kid_num_subsets, size, device=sides.device)
+def _kernel(pair: FeaturePair, config: MetricsConfig) -> Iterator[Value]:
+    size = max(min(config.kid_subset_size, len(pair.subject) // 2), 2)  # larger subsets are hardly different
+    result = kernel_distance(pair.subject, pair.reference, config.kid_num_subsets, size, device=pair.device)
     parameters = {"num_subsets": config.kid_num_subsets, "subset_size": size}
     yield Value("kid", result.mean, "down", parameters, {"subset_sd": result.sd})
 
 
-def _manifold(sides: Sides, config: MetricsConfig) -> Iterator[Value]:
-    result = manifold_scores(*sides.points, config.k)
+def _manifold(pair: FeaturePair, config: MetricsConfig) -> Iterator[Value]:
+    result = manifold_scores(*pair.points, config.k)
     for metric in ("precision", "recall", "density", "coverage"):
         yield Value(metric, getattr(result, metric), "up", {"k": config.k})
 
 
-def _diversity(sides: Sides, config: MetricsConfig) -> Iterator[Value]:
-    subject, reference = sides.points
-    yield Value("vendi", vendi_score(sides.subject, sides.device), "up")
+def _diversity(pair: FeaturePair, config: MetricsConfig) -> Iterator[Value]:
+    subject, reference = pair.points
+    yield Value("vendi", vendi_score(pair.subject, pair.device), "up")
     yield Value("entropy", entropy_estimate(subject, config.k), "up", {"k": config.k})
     yield Value("near_duplicate_rate", near_duplicate_rate(subject, reference), "down")
 
 
-FAMILIES: dict[str, Callable[[Sides, MetricsConfig], Iterator[Value]]] = {
+FAMILIES: dict[str, Callable[[FeaturePair, MetricsConfig], Iterator[Value]]] = {
     "frechet": _frechet,
     "kernel": _kernel,
     "manifold": _manifold,
@@ -237,8 +272,8 @@ FAMILIES: dict[str, Callable[[Sides, MetricsConfig], Iterator[Value]]] = {
 }
 
 
-def _copying(sides: Sides, training: np.ndarray) -> Iterator[Value]:
-    result = copying_scores(*sides.points, training, device=sides.device)
+def _copying(pair: FeaturePair, training: np.ndarray) -> Iterator[Value]:
+    result = copying_scores(*pair.points, training, device=pair.device)
     compared, whole = {"num_training": result.num_compared}, {"num_training": len(training)}
     yield Value("nn_distance_training", result.nn_distance_training, "down", extra=compared)
     yield Value("nn_distance_heldout", result.nn_distance_heldout, "down", extra=compared)
@@ -265,12 +300,12 @@ def _tails(subject: np.ndarray, attributes: Mapping[str, Attribute]) -> Iterator
 def _image_sd(
     subject: np.ndarray, reference: np.ndarray, config: MetricsConfig, families: Collection[str], device: Device
 ) -> dict[str, float]:
-    """Standard deviation of each score of two sets over the choice of images, by `resample_images`."""
+    """Return the standard deviation of each score of two sets over the choice of images, by `resample_images`."""
     if not config.num_resamples:
         return {}
 
     def values(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
         chosen = [FAMILIES[name] for name in families if name in FAMILIES and name != "kernel"]
-        return {v.metric: v.value for family in chosen for v in family(Sides(a, b, device), config)}
+        return {v.metric: v.value for family in chosen for v in family(FeaturePair(a, b, device), config)}
 
     return resample_images(values, subject, reference, config.num_resamples)

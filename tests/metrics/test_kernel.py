@@ -5,9 +5,9 @@ from torch_fidelity.metric_kid import kernel_mmd
 from torchmetrics.image.kid import poly_mmd
 
 from bench.errors import MetricError
-from bench.metrics import kernel, screening
+from bench.metrics import kernel
 from bench.metrics.checks import canonical_order
-from bench.metrics.kernel import Centred, kernel_distance
+from bench.metrics.kernel import kernel_distance
 
 
 def two_sets(n: int = 200, d: int = 12, shift: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
@@ -48,26 +48,19 @@ def test_subsets_that_are_too_large_are_refused():
         kernel_distance(*two_sets(), subset_size=201)
 
 
-def test_both_ways_to_the_same_sums(monkeypatch):
-    """Few small subsets are computed one by one, many large ones from the whole kernel; in blocks."""
-    monkeypatch.setattr(screening, "BLOCK", 37)
-    rng = np.random.default_rng(3)
-    sides = two_sets(150)[0], two_sets(170)[1]
-    centre = sides[1].mean(axis=0, dtype=np.float64)
-    x, y = (Centred.of(side, rng.permutation(len(side)), centre, "cpu") for side in sides)
-    rows, columns = (
-        torch.from_numpy(np.stack([rng.choice(len(side), 60, replace=False) for _ in range(7)])) for side in sides
-    )
-    one_by_one = kernel._subset_by_subset(x, y, rows, columns)
-    whole = kernel._from_whole_kernels(x, y, rows, columns)
-    np.testing.assert_allclose(whole, one_by_one, rtol=1e-6, atol=1e-9)
+def test_blocks_change_nothing(monkeypatch):
+    """Blocks that are smaller than a subset, and no divisor of either set."""
+    subject, reference = two_sets(150)[0], two_sets(170)[1]
+    whole = kernel_distance(subject, reference, 7, 60).values
+    monkeypatch.setattr(kernel, "BLOCK", 37)
+    np.testing.assert_allclose(kernel_distance(subject, reference, 7, 60).values, whole, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("offset", [0.0, 3.0, 100.0])
 @pytest.mark.parametrize("num_subsets", [10, 30])
 def test_products_in_float32_lose_nothing_that_shows(offset, num_subsets):
-    """Beside the same formula in float64, subset by subset and from whole kernels, of features that may lie far from
-    the origin: the error is far below the spread of the subsets, which a KID is read against."""
+    """Compared with the same formula in float64, subset by subset, for features that may lie far from the origin: the
+    error is far below the spread of the subsets, which a KID is read against."""
     rng = np.random.default_rng(4)
     subject, reference = ((rng.standard_normal((400, 256)) + offset).astype(np.float32) for _ in range(2))
     found = kernel_distance(subject, reference, num_subsets, 100, seed=5)

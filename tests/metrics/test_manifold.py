@@ -8,10 +8,9 @@ from prdc import compute_prdc
 from torch_fidelity.metric_prc import calculate_precision_recall_full
 
 from bench.errors import MetricError
-from bench.metrics import screening
+from bench.metrics import neighbours
 from bench.metrics.manifold import manifold_scores
-from bench.metrics.neighbours import nearest
-from bench.metrics.points import paired
+from bench.metrics.neighbours import Points, nearest
 
 
 def two_sets(n: int = 400, d: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -71,15 +70,15 @@ def test_blocks_and_order_change_nothing(monkeypatch):
     subject, reference = two_sets()
     expected = manifold_scores(subject, reference, 3)
     order = np.random.default_rng(3).permutation(len(subject))
-    monkeypatch.setattr(screening, "BLOCK", 37)
+    monkeypatch.setattr(neighbours, "BLOCK", 37 * len(reference))
     assert manifold_scores(subject, reference, 3) == expected
     assert manifold_scores(subject[order], reference[order[::-1]], 3) == expected
 
 
 def test_nearest_is_exact_in_blocks(monkeypatch):
     queries, points = two_sets(150)
-    monkeypatch.setattr(screening, "BLOCK", 40)
-    squared, indices = (x.numpy() for x in nearest(*paired(queries, points), 50))
+    monkeypatch.setattr(neighbours, "BLOCK", 40 * len(points))
+    squared, indices = (x.numpy() for x in nearest(Points.of(queries), Points.of(points), 50))
     full = ((queries[:, None].astype(np.float64) - points[None]) ** 2).sum(-1)
     np.testing.assert_array_equal(indices, np.argsort(full, axis=1)[:, :50])
     np.testing.assert_allclose(squared, np.sort(full, axis=1)[:, :50], rtol=1e-10)

@@ -31,8 +31,8 @@ def extra_mebibytes(n: int) -> float:
 
 @pytest.mark.slow
 def test_manifold_scores_need_less_than_1_gib_beyond_their_inputs():
-    """What is beyond the inputs grows by their copies in int8 and bf16, up to three quarters of the float32 inputs, and
-    a few numbers a point: so 50 000 x 50 000 x 2048 fits, too."""
+    """Memory beyond the inputs grows by copies of them in bf16 (float32 where the hardware has no bf16), and a few
+    numbers per point."""
     two, three = extra_mebibytes(8000), extra_mebibytes(12000)
     print(f"beyond the inputs: {two:.0f} MiB at N = 8000, {three:.0f} MiB at N = 12000")
     assert three < 1.5 * two + 50 and three < 1024

@@ -12,7 +12,15 @@ from bench.metrics.diversity import entropy_estimate, near_duplicate_rate, vendi
 from bench.metrics.frechet import frechet_distance, frechet_infinity
 from bench.metrics.kernel import kernel_distance
 from bench.metrics.manifold import manifold_scores
-from bench.metrics.scores import Known, fit_attributes, know, score, score_spec, shuffled
+from bench.metrics.scores import (
+    ReferenceStatistics,
+    fit_attributes,
+    reference_statistics,
+    score,
+    score_spec,
+    score_with_controls,
+    shuffled,
+)
 from bench.metrics.tails import fit_classifier, tail_scores
 from bench.uncertainty import resample_images
 
@@ -130,14 +138,14 @@ def test_bad_input_is_refused_before_work():
 def test_what_is_known_of_the_reference_changes_nothing(n):
     """Also of no more images than features, whose statistics have another form."""
     subject, reference = two_sets(n)
-    known = know(reference, CONFIG)
-    read_back = Known.of(known.arrays(), len(reference))
+    known = reference_statistics(reference, CONFIG)
+    read_back = ReferenceStatistics.of(known.arrays(), len(reference))
     training = reference[: n // 2] + 0.1
     assert score(subject, reference, CONFIG, training=training, known=read_back) == score(
         subject, reference, CONFIG, training=training
     )
     with pytest.raises(MetricError, match="constant"):
-        know(np.ones((20, 4), np.float32), CONFIG)
+        reference_statistics(np.ones((20, 4), np.float32), CONFIG)
 
 
 def four_sets() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -290,7 +298,9 @@ def test_the_spread_over_images_is_that_of_the_same_scores_of_half_samples():
     found = {row["metric"]: row["image_sd"] for row in rows if "image_sd" in row}
     assert found == pytest.approx(wanted)  # none for KID, whose subsets are one already, nor for copying
     # known of the whole reference is not known of its halves
-    again = score(subject, reference, config, families=("frechet", "manifold"), known=know(reference, config))
+    again = score(
+        subject, reference, config, families=("frechet", "manifold"), known=reference_statistics(reference, config)
+    )
     assert {row["metric"]: row["image_sd"] for row in again} == pytest.approx(wanted)
     varied = score(subject, reference, config, families=("diversity",))
     assert all(row["image_sd"] > 0 for row in varied if row["metric"] != "near_duplicate_rate")
@@ -325,8 +335,8 @@ def test_shuffled_sets_are_a_deal_of_both_and_know_no_sides():
 
 def test_what_is_known_of_a_reference_is_refused_where_it_cannot_be_used():
     with pytest.raises(MetricError, match="k = 3"):
-        know(two_sets(3)[1], CONFIG)
-    assert know(two_sets()[1], CONFIG).own_distances.shape == (60, 3)
+        reference_statistics(two_sets(3)[1], CONFIG)
+    assert reference_statistics(two_sets()[1], CONFIG).own_distances.shape == (60, 3)
 
 
 def test_twins_weigh_alike_whatever_they_are_compared_with():
@@ -338,3 +348,26 @@ def test_twins_weigh_alike_whatever_they_are_compared_with():
         k_1 = score(x, reference, MetricsConfig(num_images=60, k=1), families=("diversity",))
         assert k_1[1]["value"] == pytest.approx(entropy_estimate(x, 1), abs=1e-9)
         assert k_1[1]["value"] < rows[1]["value"] - 1
+
+
+def test_a_subject_is_scored_together_with_its_controls():
+    """In the order in which they are read; other references only as the configuration names them."""
+    subject, reference, training, _ = four_sets()
+    config = MetricsConfig(num_images=48, references=["heldout", "training", "real_train"])
+    floor = [{"metric": "fid", "subject": "real_train"}]
+    others = {"unnamed": reference, "real_train": reference[:20], "training": training}
+    rows = score_with_controls(subject, reference, config, floor, training=training, others=others)
+    main = score(subject, reference, config, training=training)
+    a, b = shuffled(subject, reference)
+    pairs = (
+        (subject, training[:48], "samples", "training"),
+        (subject[:20], reference[:20], "samples", "real_train"),
+        (a, b, "shuffled", "heldout"),
+    )
+    first, second, last = (
+        score(x, y, config, subject=name, reference=to, families=("frechet", "kernel", "manifold"))
+        for x, y, name, to in pairs
+    )
+    assert rows == [*main, *first, *second, *floor, *last]
+    alone = score_with_controls(subject, reference, config, [], subject="fake", reference="real")
+    assert {(row["subject"], row["reference"]) for row in alone} == {("fake", "real"), ("shuffled", "real")}
