@@ -60,7 +60,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tiny: list[str], tmp
     more = ["-m", "seed=0,1"] if mode == "sweep" else []
     status, said = stop_in_training(signal.SIGINT, tiny, tmp_path / "outputs" / "store", *more)
     assert status == 130, said
-    assert "The same command again goes on" in said
+    assert "The same command again resumes" in said
     assert "Traceback" not in said
 
     assert subprocess.run(command(tiny, *more), capture_output=True).returncode == 0

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bench.runtime import has_bf16
 
-BLOCK = 2**22
+BLOCK = 2**21
 """Distances held at a time."""
 
 FEW = {"cpu": 128, "cuda": 16384}
