@@ -50,7 +50,7 @@ class Statistics:
         constant = moment.diagonal() <= CONSTANT * moment.diagonal().max()
         lower, failed = torch.linalg.cholesky_ex(moment + torch.diag(constant.double()))
         if not failed:
-            return lower.T * ~constant
+            return lower.T[~constant]
         values, vectors = torch.linalg.eigh(moment)
         return values.clamp(min=0).sqrt()[:, None] * vectors.T
 

@@ -20,7 +20,7 @@ from bench.runtime import has_bf16
 BLOCK = 2**21
 """Distances held at a time."""
 
-FEW = {"cpu": 128, "cuda": 16384}
+FEW = {"cpu": 256, "cuda": 16384}
 """Rows held in float64 at a time. On the CPU they stay in its cache."""
 
 CENTRED_ON = 100
