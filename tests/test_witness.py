@@ -17,6 +17,7 @@ from bench.datasets import procedural
 from bench.generators import ddpm, sampling
 from bench.metrics import scores
 from bench.mixing import History
+from bench.report.build import write
 
 SMALL = [
     *TINY,
@@ -220,8 +221,12 @@ def test_witness_names_a_planted_lie(lie, overrides, named, tmp_path, capsys, mo
 def test_witness_names_an_interval_that_is_not_student_s(tmp_path, capsys, monkeypatch):
     short = ["num_generations=3", "metrics.references=[heldout]", "metrics.scores=[frechet,manifold]"]
     for seed in (0, 1):
-        run(tmp_path, *short, f"seed={seed}")
+        directory = run(tmp_path, *short, f"seed={seed}")
     assert deep(tmp_path / "chains", capsys)[0] == 0
+    write([tmp_path / "chains"], tmp_path / "chains" / "report")
+    assert deep(tmp_path / "chains", capsys)[0] == 0
+    status, said = deep(directory, capsys)  # one chain of a card of two
+    assert (status, "card.json: it is of chains that were not given, too" in said) == (0, True), said
     monkeypatch.setattr(uncertainty, "_t", lambda degrees: 1.96)
     status, said = deep(tmp_path / "chains", capsys)
     assert (status, "in the card" in said) == (1, True)

@@ -64,7 +64,7 @@ def _growth(card: dict[str, Any], condition: dict[str, Any], found: dict[str, Ch
     """The factor of FID per generation in a verdict's words, with its interval: least squares on log FID per seed."""
     words = re.search(r"×([\d.]+) a generation \(([\d.]+) to ([\d.]+)\)", condition["verdict"]["words"])
     score = next((s for s in card["scores"] if s["metric"] == "fid" and s["reference"] == "heldout"), None)
-    if words is None or score is None:
+    if words is None or score is None or not found:
         return
     length = min(len(chain.rows) for chain in found.values())
     logs = [[math.log(_value(c, g, score, "samples") or math.nan) for g in range(length)] for c in found.values()]
