@@ -224,10 +224,9 @@ class Training:
         for name, weight in self.weights.items():
             weight.detach().copy_(tensors[f"weight/{name}"])
             self.average[name].copy_(tensors[f"average/{name}"])
-            state = {key: tensors[f"{key}/{name}"] for key in ("step", *MOMENTS)}
-            self.optimizer.state[weight] = {
-                key: value.to(weight.device).to(memory_format=torch.preserve_format) for key, value in state.items()
-            }
+            # in the weight's own memory format, which the fused optimiser reads them in
+            moments = {key: torch.empty_like(weight).copy_(tensors[f"{key}/{name}"]) for key in MOMENTS}
+            self.optimizer.state[weight] = {"step": tensors[f"step/{name}"].to(weight.device), **moments}
         self.num_micro_batches = about["num_micro_batches"]
         log.info("going on from step %d of %d", about["step"], self.config.training.num_steps)
         return {**about, "losses": [(step, loss) for step, loss in about["losses"]]}

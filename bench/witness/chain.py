@@ -32,6 +32,7 @@ class Witness:
         self.problems: list[str] = []
         self.unchecked: list[str] = []
         self.pools: dict[Any, Pool] = {}  # "heldout", "train", "reserve", and the samples of each generation
+        self.compared: set[str] = set()  # pools whose stored features were compared with their images
         self.fitted: dict[str, Any] = {}  # classifiers of the real images, by attribute
         self.models: list[tuple[str, replay.Weights]] = []  # of each generation: its key in the store, its weights
 
@@ -174,10 +175,10 @@ class Witness:
         features = {
             pool.id: self.features(pool) for pool in (heldout, train, samples, *(pool for pool, _ in self.parts))
         }
-        n, rng = about["num_images"], np.random.default_rng(0)
+        n = about["num_images"]
         training = np.concatenate([features[pool.id][rows] for pool, rows in self.parts])
         sides = {"samples": features[samples.id][:n], "heldout": features[heldout.id][:n]}
-        order = rng.permutation(2 * n)
+        order = np.random.default_rng(0).permutation(2 * n)
         shuffled = scores.canonical(np.concatenate([sides["samples"], sides["heldout"]]))[order]
         training = training[np.random.default_rng(0).permutation(len(training))]
         sides |= {"real_train": features[train.id], "training": training, "shuffled": shuffled[:n]}
@@ -204,6 +205,9 @@ class Witness:
     def features(self, pool: Pool) -> np.ndarray:
         """float32 (N, d): as stored, and compared with those of the stored images."""
         stored = files.find_features(Path(self.row.store_dir), self.uses, pool.id)
+        if pool.id in self.compared:  # one result for all generations
+            return stored
+        self.compared.add(pool.id)
         about = self.config["metrics"]
         made = scores.extract(pool.images, about["feature_space"], about["weights"])
         if made is None:
