@@ -1,6 +1,8 @@
 """Shared by all tests: nothing is ever sent anywhere, and a whole run can be small."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,3 +15,13 @@ os.environ.setdefault("WANDB_MODE", "offline")
 def tiny(tmp_path: Path) -> list[str]:
     """Overrides of a run that takes a second or two and leaves everything below the test's own folder."""
     return [*TINY, f"output_dir={tmp_path}/outputs"]
+
+
+@pytest.fixture(autouse=True)
+def hydra_is_left_as_it_was() -> Iterator[None]:
+    """Fail the test that leaves Hydra's singleton initialised, not the next one in the same process."""
+    yield
+    if "hydra.core.global_hydra" in sys.modules:
+        hydra = sys.modules["hydra.core.global_hydra"].GlobalHydra.instance()
+        left, hydra.hydra = hydra.hydra, None
+        assert left is None, "this test left GlobalHydra initialised"

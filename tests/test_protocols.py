@@ -187,14 +187,17 @@ def test_nested_values_are_flattened_and_empty_ones_kept():
     assert protocols.flatten(tree) == {"a.b": 1, "a.c.d": [2], "e": {}, "f": None}
 
 
-def test_composing_leaves_a_running_app_as_it_was(monkeypatch):
+def test_composing_leaves_a_running_app_as_it_was():
     running = object()
-    monkeypatch.setattr(GlobalHydra.instance(), "hydra", running)
-    composed(*TINY)
-    assert GlobalHydra.instance().hydra is running
-    with pytest.raises(Exception, match="nonsense"):
-        composed("nonsense=1")
-    assert GlobalHydra.instance().hydra is running
+    GlobalHydra.instance().hydra = running
+    try:
+        composed(*TINY)
+        assert GlobalHydra.instance().hydra is running
+        with pytest.raises(Exception, match="nonsense"):
+            composed("nonsense=1")
+        assert GlobalHydra.instance().hydra is running
+    finally:  # not monkeypatch: Hydra puts a copy of its singleton in place, which would keep `running`
+        GlobalHydra.instance().hydra = None
 
 
 @pytest.mark.parametrize("file", FILES)
