@@ -10,8 +10,9 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from bench import interrupt, protocols, sweep, usage
+from bench import protocols, sweep, usage
 from bench.config import from_hydra, register_schemas
+from bench.machine import interrupt
 
 register_schemas()
 
@@ -23,9 +24,9 @@ def app(tree: DictConfig) -> str:
     try:
         config = from_hydra(tree)
         protocols.check(config)
-        from bench import distributed
-        from bench.console import Console
         from bench.loop import run_chain
+        from bench.machine import distributed
+        from bench.machine.console import Console
 
         with interrupt.on_sigterm(), distributed.group():
             return str(run_chain(config, Console(quiet=not distributed.is_first())))

@@ -117,9 +117,9 @@ def recount(generation: np.ndarray, num_real_available: int) -> dict[str, Any]:
 def testify(chains: list[Chain], runs: list[Path], num_samples: int, max_steps: int) -> tuple[list[str], list[str]]:
     """(mismatches, what could not be derived again), by the witness. Cards: those of these chains as a report would
     make them now, and those in the report's folder."""
+    from bench.analysis.study import studies
     from bench.report.__main__ import default_out
     from bench.report.card import card, load
-    from bench.report.study import studies
     from bench.witness import statements
     from bench.witness.chain import Witness
 

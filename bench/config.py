@@ -376,7 +376,7 @@ class MetricsConfig:
     """num_images: N, the same on both sides; k: of the k-NN manifolds. scores: families, computed against the held-out
     images; frechet, kernel and manifold also against every other of `references`. kid_subset_size: at most N / 2.
     num_resamples: half-samples of the images for a standard deviation beside each score; 0: none.
-    feature_space: a name, or `module:function` for your own (see bench/metrics/features.py).
+    feature_space: a name, or `module:function` for your own (see bench/features/shared/extraction.py).
     weights: a local file with the feature extractor's weights, for machines without network; null: the default."""
 
     feature_space: str = "efficientnet_lite0"

@@ -5,20 +5,22 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import distributed, generators, mixing, stages, tracking
+from bench import generators, mixing, stages
 from bench.composition import PoolRef
 from bench.config import Config, TrackingConfig, chain_id, to_dict
-from bench.console import Console
 from bench.datasets import RealData
 from bench.errors import ConfigError
-from bench.metrics import features
+from bench.features.shared import extraction
+from bench.machine import distributed
+from bench.machine.console import Console
+from bench.machine.device import resolve
 from bench.mixing import History
 from bench.pool import REAL, Pool
 from bench.recording import make_row, record, summary
-from bench.runtime import resolve
 from bench.stages import Workshop
 from bench.store import Result
 from bench.store.group import open_store
+from bench.tracking import trackers
 
 
 def run_chain(config: Config, console: Console) -> Path:
@@ -35,7 +37,7 @@ def run_chain(config: Config, console: Console) -> Path:
         raise ConfigError("output_dir", config.output_dir, f"cannot be written to: {error.strerror}") from error
     console.where = chain
     generators.check(config.generator, config.data.resolution)
-    features.prefetch(config.metrics.feature_space, config.metrics.weights)
+    extraction.prefetch(config.metrics.feature_space, config.metrics.weights)
     policy = mixing.resolve(config.mixing)
     shop = Workshop(open_store(Path(config.store_dir)), resolve(config.runtime), console)
     real, real_result = stages.real_data(shop, config.data)
@@ -46,7 +48,7 @@ def run_chain(config: Config, console: Console) -> Path:
     pools = {pool.id: pool for pool in (real.train, real.reserve) if pool}
     model: Result | None = None
     settings = config.tracking if distributed.is_first() else TrackingConfig()
-    with tracking.mirror(settings, chain, config.name, to_dict(config), directory) as tracker:
+    with trackers.mirror(settings, chain, config.name, to_dict(config), directory) as tracker:
         for generation in range(config.num_generations):
             started = time.monotonic()
             console.where = f"{chain} · generation {generation}"

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from bench.config import Config, from_hydra, identity, to_dict
 from bench.errors import ConfigError
+from bench.flatten import flatten
 
 
 def compose_config(overrides: Sequence[str]) -> Config:
@@ -88,14 +89,3 @@ def fingerprint(config: Config) -> str:
     values["protocol"] = {**values["protocol"], "strict": None, "deviations": None}
     text = json.dumps(values, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}"""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

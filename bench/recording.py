@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from bench import environment, ledger
+from bench import ledger
 from bench.config import Config, chain_id, config_hash, to_dict
+from bench.contact_sheet import grid
 from bench.ledger import Row
-from bench.pictures import grid
+from bench.machine import environment
 from bench.stages import Workshop, read_scores
 from bench.store import Result
 

@@ -83,7 +83,7 @@ def _folder(path: str, resolution: int | None) -> ImageSet:
     from PIL import Image
 
     from bench.datasets.folder import find_pictures, open_source
-    from bench.datasets.pictures import read_pictures
+    from bench.datasets.shared.pictures import read_pictures
 
     config = FolderConfig(path=path)
     _, paths = find_pictures(config)
@@ -136,10 +136,10 @@ def _array(place: Path) -> ImageSet:
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Read, extract and score. Return the result that --json prints: `rows` in the ledger's form, and their origin."""
-    from bench.console import Console
+    from bench.features.shared.extraction import extract, feature_space_spec, load_feature_space
+    from bench.machine.console import Console
+    from bench.machine.device import resolve
     from bench.metrics import scores
-    from bench.metrics.features import extract, feature_space_spec, load_feature_space
-    from bench.runtime import resolve
 
     sets = {name: read_images(path, options.resolution) for name, path in _paths(options).items()}
     _check_resolutions(sets)

@@ -17,11 +17,12 @@ import numpy as np
 from bench import datasets, generators
 from bench.composition import Composition
 from bench.config import Config, DataConfig, GeneratorConfig, MetricsConfig
-from bench.console import Console
 from bench.datasets import RealData
-from bench.metrics import features, scores
+from bench.features.shared import extraction
+from bench.machine.console import Console
+from bench.machine.device import Runtime
+from bench.metrics import scores
 from bench.pool import Pool, Records
-from bench.runtime import Runtime
 from bench.seeds import derive_seed
 from bench.store import Result, Store
 
@@ -149,13 +150,13 @@ def extract_features(shop: Workshop, config: MetricsConfig, pool: Pool, what: st
     """float32 (N, d) features of a whole pool, computed once and stored."""
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
-        space = features.load_feature_space(config.feature_space, shop.runtime, config.weights)
+        space = extraction.load_feature_space(config.feature_space, shop.runtime, config.weights)
         with shop.console.stage(f"features of {what}", unit="images") as progress:
-            values = features.extract(space, pool.images, progress)
+            values = extraction.extract(space, pool.images, progress)
         np.save(out / "features.npy", values, allow_pickle=False)
         return {"num_images": len(values), "dimension": int(values.shape[1])}
 
-    spec = {"pool": pool.id, "space": features.feature_space_spec(config.feature_space, config.weights)}
+    spec = {"pool": pool.id, "space": extraction.feature_space_spec(config.feature_space, config.weights)}
     result = shop.store.make("features", spec, produce)
     return np.load(result.path / "features.npy", mmap_mode="r", allow_pickle=False)
 
@@ -193,7 +194,7 @@ def score(
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
         return {"num_scores": len(rows), "space": space}
 
-    space = features.feature_space_spec(config.feature_space, config.weights)
+    space = extraction.feature_space_spec(config.feature_space, config.weights)
     spec = {
         "samples": samples.id,
         "real_train": real.train.id,
@@ -220,7 +221,7 @@ def reference_statistics(shop: Workshop, config: MetricsConfig, pool: Pool) -> s
 
     spec = {
         "pool": pool.id,
-        "space": features.feature_space_spec(config.feature_space, config.weights),
+        "space": extraction.feature_space_spec(config.feature_space, config.weights),
         "num_images": config.num_images,
         "k": config.k,
         "version": scores.VERSION,
@@ -249,7 +250,7 @@ def floor(shop: Workshop, config: MetricsConfig, real: RealData) -> Result:
     spec = {
         "real_train": real.train.id,
         "heldout": real.heldout.id,
-        "space": features.feature_space_spec(config.feature_space, config.weights),
+        "space": extraction.feature_space_spec(config.feature_space, config.weights),
         "scores": scores.score_spec(config),
         "version": SCORE_VERSION,
     }

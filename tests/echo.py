@@ -24,7 +24,7 @@ from bench.config import (
     TrainingConfig,
     UNetConfig,
 )
-from bench.console import Console
+from bench.machine.console import Console
 
 VERSION = 1
 SIDE = 8

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.collapse import (
+from bench.analysis.collapse import (
     COLLAPSED,
     INCONCLUSIVE,
     STABLE,

@@ -18,7 +18,7 @@ from shrunk import composed
 from bench import config as c
 from bench.config import Config, chain_id, config_hash, to_dict
 from bench.errors import ConfigError
-from bench.protocols import flatten
+from bench.flatten import flatten
 
 CONF = Path(__file__).parent.parent / "conf"
 TINY_FLOAT = 1e-9

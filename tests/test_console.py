@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from bench import console
+from bench.machine import console
 
 RUN = """
 import sys, time
-from bench import console
+from bench.machine import console
 console.PLAIN_EVERY = 0.05
 view = console.Console(quiet="quiet" in sys.argv)
 view.where = "blend-r0.50-seed0-3fa2b1c9 · generation 2"

@@ -17,9 +17,10 @@ import torch
 from tiny_chain import outcome_of
 from tiny_chain import tiny as tiny_config
 
-from bench import distributed, generators
+from bench import generators
 from bench.errors import ConfigError
-from bench.runtime import Runtime
+from bench.machine import distributed
+from bench.machine.device import Runtime
 
 PROCESSES = 2
 CHAIN = [
@@ -64,7 +65,7 @@ def fit_and_sample(rank: int, processes: int, port: int, folder: Path) -> None:
 
 def test_two_processes_fit_and_sample_the_bytes_of_one(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.generators.ddpm", "bench.generators.sampling"])
+    context.set_forkserver_preload(["bench.generators.ddpm.training", "bench.generators.ddpm.sampling"])
     port, ranks = free_port(), range(PROCESSES)
     processes = [context.Process(target=fit_and_sample, args=(r, PROCESSES, port, tmp_path / "two")) for r in ranks]
     processes.append(context.Process(target=fit_and_sample, args=(0, 1, 0, tmp_path / "one")))
@@ -111,7 +112,7 @@ def speak(rank: int, processes: int, port: int, folder: Path) -> None:
 
 def test_three_processes_hear_the_same(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.generators.ddpm", "bench.generators.sampling"])
+    context.set_forkserver_preload(["bench.generators.ddpm.training", "bench.generators.ddpm.sampling"])
     port = free_port()
     processes = [context.Process(target=speak, args=(rank, 3, port, tmp_path)) for rank in range(3)]
     for process in processes:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from bench import interrupt
+from bench.machine import interrupt
 
 
 def terminate() -> None:

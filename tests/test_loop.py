@@ -17,19 +17,21 @@ import pytest
 from echo import Echo, Lines, N, small
 from shrunk import TINY, composed
 
-from bench import audit, distributed, ledger, loop, tracking
+from bench import audit, ledger, loop
 from bench import config as c
 from bench.composition import Composition, PoolRef
 from bench.config import Config, chain_id, to_dict
-from bench.console import Console
 from bench.datasets import RealData, load_real
 from bench.errors import BenchError, ConfigError, DataError
 from bench.ledger import Row
 from bench.loop import begin, run_chain
+from bench.machine import distributed
+from bench.machine.console import Console
 from bench.metrics import scores
 from bench.mixing import History, compose, resolve
 from bench.pool import REAL, Pool
 from bench.store import Store
+from bench.tracking import trackers
 
 
 def run(*overrides: str) -> list[Row]:
@@ -268,7 +270,7 @@ class Told:
 def test_only_the_first_of_several_processes_records_and_mirrors(first, tmp_path, monkeypatch):
     told, settings = Told(), c.TrackingConfig(project="mine")
     Echo(monkeypatch)
-    monkeypatch.setattr(tracking, "mirror", told.mirror)
+    monkeypatch.setattr(trackers, "mirror", told.mirror)
     monkeypatch.setattr(distributed, "is_first", lambda: first)
     config = small(tmp_path, num_generations=2, tracking=settings)
     directory = run_chain(config, Lines())

@@ -13,9 +13,9 @@ from shrunk import TINY, composed
 from bench import config as c
 from bench import ledger, protocols
 from bench.config import Config, ProtocolConfig
-from bench.console import Console
 from bench.errors import ConfigError
 from bench.loop import run_chain
+from bench.machine.console import Console
 
 FILES = sorted(f.stem for f in (Path(__file__).parent.parent / "conf/protocol").glob("*.yaml") if f.stem != "none")
 GOLDEN = json.loads((Path(__file__).parent / "golden_protocols.json").read_text())

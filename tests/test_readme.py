@@ -145,8 +145,8 @@ def test_the_examples_of_extending_run(module, example, tiny):
     from shrunk import composed
 
     from bench import ledger
-    from bench.console import Console
     from bench.loop import run_chain
+    from bench.machine.console import Console
 
     assert (example / f"{module}.py").exists()
     (command,) = (c for c in commands() if f"={module}:" in c)

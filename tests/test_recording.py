@@ -15,9 +15,10 @@ from PIL import Image
 from shrunk import TINY, composed
 from test_ledger import make_row as ledger_row
 
-from bench import environment, ledger, recording
+from bench import ledger, recording
 from bench.config import Config, chain_id, config_hash
 from bench.ledger import Row
+from bench.machine import environment
 from bench.store import Result, Store
 
 COUNTS = {"num_real": 18, "num_synthetic": 6, "synthetic_ratio": 0.25, "per_generation": {"-1": 18, "1": 6}}

@@ -17,7 +17,7 @@ STAGES = ["real", "train", "train", "train", "sample", "features", "score", "bet
 
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(
-    ["bench.loop", "bench.generators.ddpm", "bench.generators.sampling", "bench.metrics.scores"]
+    ["bench.loop", "bench.generators.ddpm.training", "bench.generators.ddpm.sampling", "bench.metrics.scores"]
 )
 
 

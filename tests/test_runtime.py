@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import distributed
 from bench.config import RuntimeConfig
 from bench.errors import ConfigError
-from bench.runtime import Runtime, free_memory, has_bf16, resolve
+from bench.machine import distributed
+from bench.machine.device import Runtime, free_memory, has_bf16, resolve
 
 
 @contextlib.contextmanager

@@ -10,11 +10,11 @@ from bench import score
 from bench.config import MetricsConfig
 from bench.errors import DataError
 from bench.metrics import scores
-from bench.metrics.copying import copying_scores
-from bench.metrics.diversity import entropy_estimate, vendi_score
-from bench.metrics.frechet import frechet_distance
-from bench.metrics.kernel import kernel_distance
-from bench.metrics.manifold import manifold_scores
+from bench.metrics.estimators.frechet_distance import frechet_distance
+from bench.metrics.estimators.kernel_distance import kernel_distance
+from bench.metrics.estimators.nearest_training import copying_scores
+from bench.metrics.estimators.precision_recall import manifold_scores
+from bench.metrics.estimators.variety import entropy_estimate, vendi_score
 from bench.pool import Pool, Records
 
 

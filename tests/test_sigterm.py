@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import ledger
-from bench.interrupt import EXIT_STATUS
+from bench.machine.interrupt import EXIT_STATUS
 
 LONG = ["num_generations=1", "generator.training.num_steps=400", "generator.training.checkpoint_every=30"]
 

@@ -14,13 +14,14 @@ from echo import Echo, N, small
 from bench import datasets, stages
 from bench.composition import Composition, Part, PoolRef
 from bench.config import Config, GeneratorConfig, MetricsConfig, ProceduralConfig, to_dict
-from bench.console import Console
-from bench.datasets import RealData, procedural, resize
-from bench.generators import specs
+from bench.datasets import RealData, procedural
+from bench.datasets.shared import resize
+from bench.flatten import flatten
+from bench.generators.ddpm import specs
+from bench.machine.console import Console
+from bench.machine.device import Runtime
 from bench.metrics import scores
 from bench.pool import REAL, Pool, Records
-from bench.protocols import flatten
-from bench.runtime import Runtime
 from bench.seeds import derive_seed
 from bench.stages import Workshop
 from bench.store import Result, Store

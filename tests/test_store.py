@@ -19,7 +19,7 @@ import pytest
 from filelock import SoftFileLease
 
 from bench.errors import StoreError
-from bench.interrupt import Interrupted
+from bench.machine.interrupt import Interrupted
 from bench.store import Store, spec_hash
 from bench.store import store as store_module
 
@@ -411,9 +411,9 @@ def test_files_are_read_in_full_once_per_process(tmp_path: Path, monkeypatch: py
     store.make("train", SPEC, Producer())
     forget()
     read: list[Path] = []
-    verify = store_module.files.verify
+    verify = store_module.result_files.verify
     monkeypatch.setattr(
-        store_module.files, "verify", lambda path, manifest: (read.append(path), verify(path, manifest))
+        store_module.result_files, "verify", lambda path, manifest: (read.append(path), verify(path, manifest))
     )
     for _ in range(3):
         assert Store(tmp_path).find("train", SPEC) is not None

@@ -1,6 +1,6 @@
 """The store of several processes: all produce, the first one's files are published, and all end alike.
 
-The processes are threads here: what they say to each other goes through `bench.distributed` alone.
+The processes are threads here: what they say to each other goes through `bench.machine.distributed` alone.
 """
 
 import threading
@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from bench import distributed
 from bench.errors import DataError, StoreError
+from bench.machine import distributed
 from bench.store import Result, Store
 from bench.store.group import GroupStore, open_store
 

@@ -15,9 +15,9 @@ from shrunk import TINY, composed
 
 from bench import protocols, sweep
 from bench.config import Config
-from bench.console import Console
 from bench.errors import BenchError, ConfigError, DataError, StoreError, TrainingError
 from bench.loop import run_chain
+from bench.machine.console import Console
 from bench.sweep import check_values, each_value_once
 
 COMMON = [*TINY, "num_generations=2", "metrics.scores=[frechet]"]

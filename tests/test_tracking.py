@@ -17,11 +17,11 @@ import wandb
 from PIL import Image
 from test_ledger import make_row
 
-from bench import tracking
 from bench.config import TrackingConfig
-from bench.interrupt import Interrupted
 from bench.ledger import Row
-from bench.tracking import NullTracker, Tracker, WandbTracker
+from bench.machine.interrupt import Interrupted
+from bench.tracking import trackers
+from bench.tracking.trackers import NullTracker, Tracker, WandbTracker
 
 PROBES = np.random.default_rng(0).integers(0, 256, (4, 3, 16, 16)).astype(np.uint8)  # no two alike
 KEY = "5ec4e7" * 6 + "abcd"
@@ -41,13 +41,13 @@ def nobodys_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "home"))
-    monkeypatch.setattr(tracking, "_unreachable", set())
+    monkeypatch.setattr(trackers, "_unreachable", set())
     (tmp_path / "home").mkdir()
 
 
 def begin(directory: Path) -> Tracker:
     row = make_row()
-    return tracking.start(
+    return trackers.start(
         TrackingConfig("wandb"), chain_id=row.chain, sweep=row.sweep, config=CONFIG, directory=directory
     )
 
@@ -68,7 +68,7 @@ def history(run: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_no_tracker_touches_nothing(tmp_path: Path) -> None:
     settings = TrackingConfig("none")
-    tracker = tracking.start(settings, chain_id="c", sweep="s", config={}, directory=tmp_path / "chain")
+    tracker = trackers.start(settings, chain_id="c", sweep="s", config={}, directory=tmp_path / "chain")
     tracker.log_generation(make_row(), PROBES)
     tracker.finish("finished")
     assert isinstance(tracker, NullTracker)
@@ -90,7 +90,7 @@ def test_an_offline_run_reads_back_with_scores_pictures_and_names(
     about = next(record["run"] for record in run if record["type"] == "run")
     assert about["display_name"] == make_row().chain
     assert about["run_group"] == "quick"
-    assert about["run_id"] == tracking.run_id("quick", make_row().chain)
+    assert about["run_id"] == trackers.run_id("quick", make_row().chain)
     assert set(about["tags"]) == {"blend", "birds", "ddpm", "efficientnet_lite0", "tiny v2"}
     assert about["config"]["update"]["mixing"] == CONFIG["mixing"]
     metrics = [record["metric"] for record in run if record["type"] == "metric"]
@@ -170,34 +170,34 @@ def test_without_artifacts_scores_go_on(
 
 def test_run_ids_follow_from_sweep_and_chain() -> None:
     # By any version of this code: a chain that is taken up again after an update goes on in its own run.
-    assert tracking.run_id("quick", "blend-r0.50-seed0-3fa2b1c9") == "5f52f9563d4ea6ef"
-    assert tracking.run_id("a", "c") == tracking.run_id("a", "c")
-    assert len({tracking.run_id("a", "c"), tracking.run_id("b", "c"), tracking.run_id("a", "d")}) == 3
+    assert trackers.run_id("quick", "blend-r0.50-seed0-3fa2b1c9") == "5f52f9563d4ea6ef"
+    assert trackers.run_id("a", "c") == trackers.run_id("a", "c")
+    assert len({trackers.run_id("a", "c"), trackers.run_id("b", "c"), trackers.run_id("a", "d")}) == 3
 
 
 def test_mode_follows_the_environment_and_then_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert tracking._mode()[0] == "offline"
+    assert trackers._mode()[0] == "offline"
     netrc = tmp_path / "netrc"
     monkeypatch.setenv("WANDB_BASE_URL", "https://api.wandb.ai")
     wandb.teardown()  # it reads the environment once
     netrc.write_text(f"machine api.wandb.ai\n  login user\n  password {KEY}\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    assert tracking._mode()[0] == "online"
+    assert trackers._mode()[0] == "online"
     netrc.write_text(f"machine example.org\n  login user\n  password {KEY}\n")
-    assert tracking._mode()[0] == "offline"
+    assert trackers._mode()[0] == "offline"
     monkeypatch.setenv("WANDB_API_KEY", "too short")
-    assert tracking._mode()[0] == "offline"
+    assert trackers._mode()[0] == "offline"
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    assert tracking._mode()[0] == "online"
+    assert trackers._mode()[0] == "online"
     monkeypatch.setenv("WANDB_MODE", "offline")
-    assert tracking._mode()[0] == "offline"
+    assert trackers._mode()[0] == "offline"
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert isinstance(begin(tmp_path / "chain"), NullTracker)
     monkeypatch.delenv("WANDB_API_KEY")
     netrc.unlink()
     monkeypatch.setenv("WANDB_MODE", "online")
-    mode, why = tracking._mode()
+    mode, why = trackers._mode()
     assert mode == "offline"  # online without a key would ask for one
     assert "no API key" in why
 
@@ -206,10 +206,10 @@ def test_mode_follows_the_environment_and_then_the_key(monkeypatch: pytest.Monke
     ("wish", "mode"), [("DISABLED", "disabled"), ("dryrun", "offline"), ("Offline", "offline"), ("", "online")]
 )
 def test_wandbs_own_words_for_the_mode_are_understood(wish: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "_has_credentials", lambda: True)
+    monkeypatch.setattr(trackers, "_has_credentials", lambda: True)
     monkeypatch.setenv("WANDB_MODE", wish)
-    assert tracking._mode()[0] == mode
-    assert tracking.online() is (mode == "online")
+    assert trackers._mode()[0] == mode
+    assert trackers.online() is (mode == "online")
 
 
 # --------------------------------------------------------------------------------------------- what W&B is told, spied
@@ -259,13 +259,13 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Wandb:
     found = Wandb()
     monkeypatch.setattr(wandb, "init", found.init)
     monkeypatch.setattr(wandb, "teardown", lambda **how: None)
-    monkeypatch.setattr(tracking, "_mode", lambda: ("online", ""))
+    monkeypatch.setattr(trackers, "_mode", lambda: ("online", ""))
     return found
 
 
 def go(directory: Path, *generations: int, project: str = "p", entity: str | None = None, chain: str = "c") -> None:
     settings = TrackingConfig("wandb", project, entity)
-    with tracking.mirror(settings, chain, "s", CONFIG, directory) as tracker:
+    with trackers.mirror(settings, chain, "s", CONFIG, directory) as tracker:
         for generation in generations:
             tracker.log_generation(make_row(generation), PROBES)
 
@@ -274,10 +274,10 @@ def go(directory: Path, *generations: int, project: str = "p", entity: str | Non
 def test_a_run_is_opened_under_the_chains_names(
     tmp_path: Path, spy: Wandb, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    monkeypatch.setattr(tracking, "_mode", lambda: (mode, ""))
+    monkeypatch.setattr(trackers, "_mode", lambda: (mode, ""))
     go(tmp_path / "chain", 0, project="of mine", entity="team", chain="blend-seed0")
     (run,) = spy.runs
-    assert run.about["id"] == tracking.run_id("s", "blend-seed0")
+    assert run.about["id"] == trackers.run_id("s", "blend-seed0")
     assert (run.about["name"], run.about["group"]) == ("blend-seed0", "s")
     assert (run.about["project"], run.about["entity"]) == ("of mine", "team")
     assert run.about["config"] == CONFIG and "blend" in run.about["tags"]
@@ -302,7 +302,7 @@ def test_lineage_begins_with_what_there_is(
 ) -> None:
     logged: list[Any] = []
     monkeypatch.setattr(Run, "log_artifact", lambda self, artifact, aliases: logged.append(artifact))
-    with tracking.mirror(TrackingConfig("wandb"), "c", "s", CONFIG, tmp_path) as tracker:
+    with trackers.mirror(TrackingConfig("wandb"), "c", "s", CONFIG, tmp_path) as tracker:
         tracker.log_generation(make_row(0, artifacts={"train": "train/bb/bb22", "score": "score/dd/dd44"}), PROBES)
     assert [(a.name, a.metadata["made_from"]) for a in logged] == [
         ("checkpoint-bb22", None),
@@ -312,7 +312,7 @@ def test_lineage_begins_with_what_there_is(
 
 
 def test_a_generation_without_probes_is_logged_without(tmp_path: Path, spy: Wandb) -> None:
-    with tracking.mirror(TrackingConfig("wandb"), "c", "s", CONFIG, tmp_path) as tracker:
+    with trackers.mirror(TrackingConfig("wandb"), "c", "s", CONFIG, tmp_path) as tracker:
         tracker.log_generation(make_row(0), None)
     assert "probes" not in spy.runs[0].told[0][1] and spy.runs[0].told[0][1]["wall_seconds"] == 2.25
 
@@ -321,7 +321,7 @@ def test_a_generation_without_probes_is_logged_without(tmp_path: Path, spy: Wand
 def test_whatever_ends_a_chain_ends_its_run_as_failed(tmp_path: Path, spy: Wandb, kind: type[BaseException]) -> None:
     with (
         pytest.raises(kind, match="that was it"),
-        tracking.mirror(TrackingConfig("wandb"), "c", "s", CONFIG, tmp_path) as tracker,
+        trackers.mirror(TrackingConfig("wandb"), "c", "s", CONFIG, tmp_path) as tracker,
     ):
         tracker.log_generation(make_row(0), PROBES)
         raise kind("that was it")
@@ -342,7 +342,7 @@ def test_each_target_gets_every_generation_once(tmp_path: Path, spy: Wandb, monk
 
     def round_(*generations: int) -> None:
         for mode in ("online", "offline"):
-            monkeypatch.setattr(tracking, "_mode", lambda mode=mode: (mode, ""))
+            monkeypatch.setattr(trackers, "_mode", lambda mode=mode: (mode, ""))
             for project, entity in (("p", None), ("q", None), ("p", "team")):
                 go(tmp_path, *generations, project=project, entity=entity)
 
@@ -366,7 +366,7 @@ def test_what_went_offline_for_want_of_a_server_is_not_taken_for_sent(
     go(tmp_path / "another chain", 0, project="elsewhere")
     assert spy.asked == 3
     spy.unreachable = False
-    tracking._unreachable.clear()  # the next process
+    trackers._unreachable.clear()  # the next process
     go(tmp_path, 0, 1)
     assert spy.runs[-1].about["mode"] == "online" and spy.generations()[-1] == [1]
 
@@ -375,7 +375,7 @@ def test_what_is_written_offline_already_is_not_written_there_again(tmp_path: Pa
     """Where the server is out of reach for the second time, known only once the run is opened."""
     spy.unreachable = True
     go(tmp_path, 0)
-    tracking._unreachable.clear()  # the next process
+    trackers._unreachable.clear()  # the next process
     go(tmp_path, 0, 1)
     assert spy.generations() == [[0], [1]]
 
@@ -397,17 +397,17 @@ def test_a_step_that_was_not_taken_is_sent_again(tmp_path: Path, spy: Wandb, mon
 
 @pytest.mark.parametrize("content", ["{half", "[1]", ""])
 def test_a_note_of_what_was_sent_that_cannot_be_read_stops_nothing(tmp_path: Path, spy: Wandb, content: str) -> None:
-    (tmp_path / tracking.LOGGED_FILE).write_text(content)
+    (tmp_path / trackers.LOGGED_FILE).write_text(content)
     go(tmp_path, 0)
     go(tmp_path, 0)
     assert spy.generations() == [[0]]
 
 
 def test_tags_are_what_a_run_is_found_by() -> None:
-    assert tracking.tags(CONFIG) == ["blend", "birds", "ddpm", "efficientnet_lite0", "tiny v2"]
+    assert trackers.tags(CONFIG) == ["blend", "birds", "ddpm", "efficientnet_lite0", "tiny v2"]
     bare = {**CONFIG, "data": {"name": "cub200"}, "protocol": {"name": None, "version": None}}
-    assert tracking.tags(bare) == ["blend", "cub200", "ddpm", "efficientnet_lite0"]
-    assert tracking.tags({"mixing": {"policy": "x" * 99}, "generator": {"name": "x" * 99}}) == ["x" * 64]
+    assert trackers.tags(bare) == ["blend", "cub200", "ddpm", "efficientnet_lite0"]
+    assert trackers.tags({"mixing": {"policy": "x" * 99}, "generator": {"name": "x" * 99}}) == ["x" * 64]
 
 
 class FailingRun:
@@ -434,7 +434,7 @@ def test_what_wandb_raises_is_said_once_and_goes_no_further(
         tracker.log_generation(make_row(1), PROBES)
         tracker.finish("finished")
     assert [r.message for r in caplog.records] == ["W&B failed and is left alone from here on: ConnectionError: gone"]
-    assert not (tmp_path / tracking.LOGGED_FILE).exists()  # so that the next try sends them
+    assert not (tmp_path / trackers.LOGGED_FILE).exists()  # so that the next try sends them
 
 
 def test_a_last_upload_that_does_not_end_is_not_waited_for(
@@ -446,7 +446,7 @@ def test_a_last_upload_that_does_not_end_is_not_waited_for(
         def finish(self, *args: Any) -> None:
             over.wait(60)
 
-    monkeypatch.setattr(tracking, "FINISH_SECONDS", 0.2)
+    monkeypatch.setattr(trackers, "FINISH_SECONDS", 0.2)
     tracker = with_run(tmp_path, HangingRun(), monkeypatch)
     started = time.monotonic()
     tracker.finish("finished")
@@ -459,7 +459,7 @@ RUN = """
 import logging, sys
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 from pathlib import Path
-from bench import tracking
+from bench.tracking import trackers
 tracking.INIT_SECONDS = 3.0
 from test_tracking import PROBES, begin
 from test_ledger import make_row
@@ -532,7 +532,7 @@ def test_scalars_hold_every_score_by_its_full_name() -> None:
         {**entry, "subject": "real_train", "value": 2.0},
         {**entry, "reference": "training_set", "value": 3.0},
     ]
-    got = tracking.scalars(make_row(scores=scores))
+    got = trackers.scalars(make_row(scores=scores))
     assert got["efficientnet_lite0/fid"] == 12.5
     assert got["efficientnet_lite0/precision_k3"] == 0.5
     assert got["floor/efficientnet_lite0/fid"] == 2.0
@@ -541,7 +541,7 @@ def test_scalars_hold_every_score_by_its_full_name() -> None:
 
 def test_scalars_hold_the_numbers_of_every_stage_under_its_name() -> None:
     facts = {name: {"seconds": n, "note": "text", "done": True} for n, name in enumerate(("train", "sample", "score"))}
-    got = tracking.scalars(make_row(3, scores=[], wall_seconds=9.5, **facts))
+    got = trackers.scalars(make_row(3, scores=[], wall_seconds=9.5, **facts))
     assert got == {
         "generation": 3,
         "composition/num_real": 32,

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from bench.analysis.uncertainty import compare_paired, resample_images, summarise
 from bench.errors import MetricError
-from bench.uncertainty import compare_paired, resample_images, summarise
 
 
 def test_interval_is_students():

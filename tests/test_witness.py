@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 from shrunk import TINY, composed
 
-from bench import audit, config, generators, interrupt, ledger, loop, mixing, seeds, stages, uncertainty
-from bench.console import Console
+from bench import audit, config, generators, ledger, loop, mixing, seeds, stages
+from bench.analysis import uncertainty
 from bench.datasets import procedural
-from bench.generators import ddpm, sampling
+from bench.generators.ddpm import sampling
+from bench.generators.ddpm import training as ddpm
+from bench.machine import interrupt
+from bench.machine.console import Console
 from bench.metrics import scores
 from bench.mixing import History
 from bench.report.build import write

@@ -50,8 +50,8 @@ def tiny(out: Path, **changes: Any) -> Config:
 
 
 def run(config: Config) -> Path:
-    from bench.console import Console
     from bench.loop import run_chain
+    from bench.machine.console import Console
 
     return run_chain(config, Console())
 

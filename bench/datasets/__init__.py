@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from bench.config import Cub200Config, DataConfig, Flowers102Config, FolderConfig, NpzConfig, ProceduralConfig
-from bench.datasets import cub200, flowers102, folder, npz, procedural, resize
-from bench.datasets.manifest import Manifest, Subset, find_subset, select, shipped
-from bench.datasets.source import Source
-from bench.datasets.split import Split, count_shared, split
+from bench.datasets import cub200, flowers102, folder, npz, procedural
+from bench.datasets.shared import resize
+from bench.datasets.shared.manifest import Manifest, Subset, find_subset, select, shipped
+from bench.datasets.shared.source import Source
+from bench.datasets.shared.split import Split, count_shared, split
 from bench.pool import Pool, Records
 
 log = logging.getLogger(__name__)

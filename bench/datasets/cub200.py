@@ -14,10 +14,10 @@ import numpy as np
 from filelock import FileLock
 
 from bench.config import Cub200Config
-from bench.datasets import archive
-from bench.datasets.manifest import shipped
-from bench.datasets.pictures import Box, Crop, read_pictures
-from bench.datasets.source import Source
+from bench.datasets.shared import archive
+from bench.datasets.shared.manifest import shipped
+from bench.datasets.shared.pictures import Box, Crop, read_pictures
+from bench.datasets.shared.source import Source
 from bench.errors import DataError
 
 VERSION = 1

@@ -13,8 +13,8 @@ import numpy as np
 from filelock import FileLock
 
 from bench.config import Flowers102Config
-from bench.datasets.pictures import read_pictures
-from bench.datasets.source import Source
+from bench.datasets.shared.pictures import read_pictures
+from bench.datasets.shared.source import Source
 from bench.errors import DataError
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from bench.config import FolderConfig
-from bench.datasets.checksum import file_sha256
-from bench.datasets.pictures import read_pictures
-from bench.datasets.source import Source
+from bench.datasets.shared.checksum import file_sha256
+from bench.datasets.shared.pictures import read_pictures
+from bench.datasets.shared.source import Source
 from bench.errors import DataError
 
 VERSION = 1

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from bench.config import NpzConfig
-from bench.datasets.checksum import file_sha256
-from bench.datasets.resize import resize
-from bench.datasets.source import Source
+from bench.datasets.shared.checksum import file_sha256
+from bench.datasets.shared.resize import resize
+from bench.datasets.shared.source import Source
 from bench.errors import DataError
 
 VERSION = 1

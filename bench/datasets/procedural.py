@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from bench.config import ProceduralConfig
-from bench.datasets import birds, flowers
-from bench.datasets.drawing import Canvas
-from bench.datasets.source import Source
-from bench.datasets.split import Split
+from bench.datasets.drawings import birds, flowers
+from bench.datasets.drawings.canvas import Canvas
+from bench.datasets.shared.source import Source
+from bench.datasets.shared.split import Split
 from bench.pool import REAL
 from bench.seeds import derive_seed
 

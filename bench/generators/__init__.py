@@ -14,8 +14,8 @@ from bench.config import DDPMConfig, GeneratorConfig
 from bench.errors import ConfigError
 
 if TYPE_CHECKING:
+    from bench.machine.device import Runtime
     from bench.pool import Images
-    from bench.runtime import Runtime
 
 
 def train_spec(config: GeneratorConfig) -> dict[str, Any]:
@@ -79,20 +79,20 @@ def sample(
 def _specs(config: GeneratorConfig) -> ModuleType:
     if not isinstance(config, DDPMConfig):
         raise ConfigError("generator.name", config.name, "must be one of ddpm")
-    from bench.generators import specs
+    from bench.generators.ddpm import specs
 
     return specs
 
 
 def _ddpm(config: GeneratorConfig) -> ModuleType:
     _specs(config)
-    from bench.generators import ddpm
+    from bench.generators.ddpm import training
 
-    return ddpm
+    return training
 
 
 def _sampling(config: GeneratorConfig) -> ModuleType:
     _specs(config)
-    from bench.generators import sampling
+    from bench.generators.ddpm import sampling
 
     return sampling

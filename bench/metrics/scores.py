@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.analysis.uncertainty import resample_images
 from bench.config import MetricsConfig
-from bench.metrics.checks import canonical_order, check_features, check_k, check_pair
-from bench.metrics.copying import copying_scores
-from bench.metrics.diversity import entropy_estimate, near_duplicate_rate, vendi_score
-from bench.metrics.frechet import Statistics, can_extrapolate, frechet_distance, frechet_infinity
-from bench.metrics.kernel import kernel_distance
-from bench.metrics.manifold import manifold_scores
-from bench.metrics.neighbours import Points, own_distances
-from bench.metrics.tails import Classifier, fit_classifier, tail_scores
-from bench.uncertainty import resample_images
+from bench.metrics.estimators.checks import canonical_order, check_features, check_k, check_pair
+from bench.metrics.estimators.class_survival import Classifier, fit_classifier, tail_scores
+from bench.metrics.estimators.frechet_distance import Statistics, can_extrapolate, frechet_distance, frechet_infinity
+from bench.metrics.estimators.kernel_distance import kernel_distance
+from bench.metrics.estimators.nearest_training import copying_scores
+from bench.metrics.estimators.neighbours import Points, own_distances
+from bench.metrics.estimators.precision_recall import manifold_scores
+from bench.metrics.estimators.variety import entropy_estimate, near_duplicate_rate, vendi_score
 
 Device = str | torch.device
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from bench.config import RuntimeConfig
+from bench.machine.device import resolve
 from bench.perf.pairs import timed
-from bench.runtime import resolve
 
 SIDE = {"cpu": 3072, "cuda": 8192}
 """Width of the square matrices whose product is timed: far beyond what call overheads or caches could blur."""

@@ -18,11 +18,11 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from bench import generators
 from bench.config import RuntimeConfig, register_schemas
 from bench.datasets import load_real
+from bench.machine.device import resolve
 from bench.perf.pairs import Comparison, Spread, Turn, alternate, timed
 from bench.perf.roofline import gflop
 from bench.perf.sides import Side
 from bench.protocols import compose_config
-from bench.runtime import resolve
 
 TARGET = 1.7
 LARGER = ("data.resolution=32", "generator.unet.channels=[64,128,128]", "generator.unet.attention=[false,false,true]")

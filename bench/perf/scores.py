@@ -7,14 +7,14 @@ from functools import partial
 import numpy as np
 
 from bench.config import RuntimeConfig
-from bench.metrics.frechet import Statistics, frechet_distance
-from bench.metrics.kernel import kernel_distance
-from bench.metrics.manifold import manifold_scores
+from bench.machine.device import resolve
+from bench.metrics.estimators.frechet_distance import Statistics, frechet_distance
+from bench.metrics.estimators.kernel_distance import kernel_distance
+from bench.metrics.estimators.precision_recall import manifold_scores
 from bench.perf.pairs import Comparison, Turn, alternate, timed
 from bench.perf.peers import scores as peers
 from bench.perf.peers.scores import Work
 from bench.perf.sides import Side
-from bench.runtime import resolve
 
 SHORT = {"frechet": 2000, "kernel": 1000, "manifold": 4000}
 LATENT = 32

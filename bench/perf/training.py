@@ -19,14 +19,14 @@ import torch
 from bench import generators
 from bench.config import RuntimeConfig, register_schemas
 from bench.datasets import load_real
-from bench.generators.network import build_unet
+from bench.generators.ddpm.network import build_unet
+from bench.machine.device import resolve
 from bench.perf.machine import kinds
 from bench.perf.pairs import Comparison, Spread, Turn, alternate, drain, timed
 from bench.perf.peers.diffusers_loop import DiffusersLoop
 from bench.perf.roofline import gflop
 from bench.perf.sides import Side
 from bench.protocols import compose_config
-from bench.runtime import resolve
 
 STOCK, INSTALLED = "stock diffusers loop, fp32", "denoising-diffusion-pytorch Trainer"
 TARGET = 2.0

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import ledger
+from bench.analysis import verdicts
+from bench.analysis.study import Study, check_unmixed, studies
 from bench.errors import ConfigError
-from bench.report import card, citing, figures, overview, page, strip, survival, tables, verdicts
-from bench.report.study import Study, check_unmixed, studies
+from bench.report import card, citing, figures, overview, page, strip, survival, tables
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.analysis.study import PLACES, Study, data_content, flat
+from bench.analysis.verdicts import verdict
 from bench.errors import LedgerError
 from bench.ledger import Row
 from bench.report.citing import package_version
-from bench.report.study import PLACES, Study, data_content, flat
 from bench.report.tables import Table, metric_name, tables, text
-from bench.report.verdicts import verdict
 
 CARD = 1
 """Version of the form of a card."""

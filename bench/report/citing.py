@@ -2,7 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from bench.report.study import Study
+from bench.analysis.study import Study
 
 _ENTRIES = {
     "nilsback2008flowers": """@inproceedings{nilsback2008flowers,

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bench.report.study import MAIN_METRICS, Measure, Study
+from bench.analysis.study import MAIN_METRICS, Measure, Study
 from bench.report.style import COLUMN, DASHES, FLOOR, MARKERS, PAGE, colours, save, styled
 from bench.report.tables import metric_name
 

@@ -8,12 +8,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from bench.report.cells import cell, digits
+from bench.analysis.cells import cell, digits
+from bench.analysis.study import MAIN_METRICS, Condition, Measure, Study
+from bench.analysis.verdicts import critical
 from bench.report.figures import legend, note
-from bench.report.study import MAIN_METRICS, Condition, Measure, Study
 from bench.report.style import COLUMN, DASHES, FLOOR, MARKERS, colours, save, styled
 from bench.report.tables import metric_name
-from bench.report.verdicts import critical
 
 INK = "#222222"
 

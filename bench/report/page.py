@@ -8,11 +8,11 @@ from typing import Any
 import matplotlib
 from matplotlib.colors import to_hex
 
+from bench.analysis.study import Study
+from bench.analysis.verdicts import RULE, summary, verdict
 from bench.ledger import Chain
 from bench.report import sheets
-from bench.report.study import Study
 from bench.report.tables import Table, metric_name, tables
-from bench.report.verdicts import RULE, summary, verdict
 
 HERE = Path(__file__).parent
 

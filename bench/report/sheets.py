@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.analysis.study import Study, artifact_path
 from bench.ledger import Chain, Row
 from bench.report.strip import load_probes
-from bench.report.study import Study, artifact_path
 
 BUDGET = 11_000_000
 """Characters of all pictures of a page together; with the rest it stays below 15 MB."""

@@ -7,10 +7,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
+from bench.analysis.study import Study, probes_path
+from bench.contact_sheet import enlarge
 from bench.errors import DataError
 from bench.ledger import Chain, Row
-from bench.pictures import enlarge
-from bench.report.study import Study, probes_path
 from bench.report.style import PAGE, save, styled
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ matplotlib.use("Agg", force=False)
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from bench.report.study import Condition, Study
+from bench.analysis.study import Condition, Study
 
 COLUMN, PAGE = 3.4, 7.0
 """Widths of one column and of a page, inches."""

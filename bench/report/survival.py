@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from bench.report.study import Condition, Study
+from bench.analysis.study import Condition, Study
 from bench.report.style import PAGE, save, styled
 
 MOST_CLASSES = 40

@@ -5,8 +5,8 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.report.cells import Cell, best, cell, digits
-from bench.report.study import MAIN_METRICS, Condition, Measure, Study
+from bench.analysis.cells import Cell, best, cell, digits
+from bench.analysis.study import MAIN_METRICS, Condition, Measure, Study
 
 NAMES = {"fid": "FID", "fid_infinity": "FID∞", "kid": "KID", "vendi": "Vendi score"}
 BASELINES = {"real_train": "floor: real images", "shuffled": "control: shuffled"}

@@ -12,14 +12,14 @@ from pathlib import Path
 from filelock import Timeout
 
 from bench.errors import BenchError, StoreError
-from bench.store import files, inventory, lease
+from bench.store import inventory, lease, result_files
 from bench.store.store import Store
 
 
 def list_results(store: Store, args: argparse.Namespace) -> int:
     """Every finished result: key, size, when it was made, and what it says about itself."""
     for entry in inventory.entries(store, args.stage):
-        size, _ = files.size_of(entry.path)
+        size, _ = result_files.size_of(entry.path)
         about = entry.damage or " ".join(f"{k}={v}" for k, v in entry.facts.items() if isinstance(v, int | str))
         print(f"{entry.key}  {_bytes(size):>9}  {entry.created}  {about}")
     return 0
@@ -58,8 +58,8 @@ def verify(store: Store, args: argparse.Namespace) -> int:
     bad = 0
     for entry in found:
         try:
-            files.verify(entry.path, files.read_manifest(entry.path))
-        except (files.Damaged, OSError) as damage:
+            result_files.verify(entry.path, result_files.read_manifest(entry.path))
+        except (result_files.Damaged, OSError) as damage:
             bad += 1
             print(f"{entry.key}: {damage}")
     print(f"{len(found) - bad} of {len(found)} results are as they were written")
@@ -85,7 +85,7 @@ def prune(store: Store, args: argparse.Namespace) -> int:
                 folders.append((f"{path.parent.name}/{path.name.split('.')[0]}", path))
     total = 0
     for key, path in folders:
-        freed, _ = files.size_of(path)
+        freed, _ = result_files.size_of(path)
         if args.yes and not _remove(store, key, path):
             print(f"kept     {path.relative_to(store.root)}: a process is making it")
             continue
@@ -103,9 +103,9 @@ def _remove(store: Store, key: str, path: Path) -> bool:
     """Removes a directory of the store, at once for whoever looks, unless somebody is making that result."""
     try:
         with lease.hold(store.lock(key), key, store.lease_seconds, wait=False):
-            doomed = files.make_directory(store.root / "tmp" / "pruned") / f"{path.name}.{time.monotonic_ns()}"
+            doomed = result_files.make_directory(store.root / "tmp" / "pruned") / f"{path.name}.{time.monotonic_ns()}"
             path.rename(doomed)
-            files.remove(doomed)
+            result_files.remove(doomed)
             path.with_suffix(".json").unlink(missing_ok=True)  # the spec beside a scratch directory
             return True
     except Timeout:
@@ -117,7 +117,7 @@ def _is_old(path: Path, hours: float) -> bool:
 
 
 def _size_line(name: str, count: int, paths: list[Path]) -> str:
-    sizes = [files.size_of(path) for path in paths]
+    sizes = [result_files.size_of(path) for path in paths]
     num_bytes, num_files = sum(b for b, _ in sizes), sum(f for _, f in sizes)
     return f"{name:<10} {count:>6} results  {num_files:>7} files  {_bytes(num_bytes):>9}"
 

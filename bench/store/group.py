@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from bench import distributed
 from bench.errors import BenchError, StoreError
-from bench.store import files
+from bench.machine import distributed
+from bench.store import result_files
 from bench.store.store import Produce, Result, Store
 
 
@@ -38,13 +38,13 @@ class GroupStore(Store):
         said, value = distributed.from_first()
         if said == "produce":
             out, work = value
-            scratch = files.make_directory(out.with_name(f"{out.name}-{distributed.rank()}"))
+            scratch = result_files.make_directory(out.with_name(f"{out.name}-{distributed.rank()}"))
             try:
                 produce(scratch, work)
             except BenchError:
                 pass  # the first process meets the same error, and says so
             finally:
-                files.remove(scratch)
+                result_files.remove(scratch)
             said, value = distributed.from_first()
         if said == "failed":
             raise StoreError(f"the first process could not make {stage}: {value}")

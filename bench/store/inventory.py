@@ -7,8 +7,9 @@ from typing import Any
 
 from bench import ledger
 from bench.errors import StoreError
-from bench.store import files
-from bench.store.specs import RESERVED, flatten
+from bench.flatten import flatten
+from bench.store import result_files
+from bench.store.specs import RESERVED
 from bench.store.store import Store
 
 
@@ -45,10 +46,10 @@ def entries(store: Store, stage: str | None = None) -> list[Entry]:
 
 def _entry(key: str, path: Path) -> Entry:
     try:
-        manifest, spec = files.read_manifest(path), files.read_spec(path / files.SPEC)
-    except files.Damaged as damage:
+        manifest, spec = result_files.read_manifest(path), result_files.read_spec(path / result_files.SPEC)
+    except result_files.Damaged as damage:
         return Entry(key, path, damage=str(damage))
-    named = {leaf for leaf in flatten(spec).values() if is_key(leaf)}
+    named = {leaf for leaf in flatten(spec, lists=True).values() if is_key(leaf)}
     refers = tuple(sorted(named | set(manifest["uses"])))
     return Entry(key, path, spec, manifest["facts"], refers, manifest["created"])
 
@@ -75,11 +76,11 @@ def find_key(store: Store, text: str) -> str:
 
 def spec_of(store: Store, key: str) -> dict[str, Any]:
     """The spec of a result that is finished or begun. Raises `StoreError` where neither can be read."""
-    for path in (store.path(key) / files.SPEC, store.work(key).with_suffix(".json")):
+    for path in (store.path(key) / result_files.SPEC, store.work(key).with_suffix(".json")):
         if path.exists():
             try:
-                return files.read_spec(path)
-            except files.Damaged as damage:
+                return result_files.read_spec(path)
+            except result_files.Damaged as damage:
                 raise StoreError(f"{key}: {damage}") from damage
     raise StoreError(f"{key} is not in {store.root}")
 
@@ -91,7 +92,7 @@ ABSENT = "(absent)"
 
 
 def differences(here: dict[str, Any], there: dict[str, Any]) -> list[Difference]:
-    a, b = flatten(here), flatten(there)
+    a, b = flatten(here, lists=True), flatten(there, lists=True)
     names = sorted({*a, *b})
     return [(n, a.get(n, ABSENT), b.get(n, ABSENT)) for n in names if a.get(n, ABSENT) != b.get(n, ABSENT)]
 

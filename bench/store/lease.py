@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import SoftFileLease, Timeout
 
-from bench.store.files import make_directory
+from bench.store.result_files import make_directory
 
 log = logging.getLogger(__name__)
 

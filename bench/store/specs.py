@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from bench.errors import StoreError
+from bench.flatten import flatten
 
 RESERVED = ("work", "locks", "tmp", "damaged")
 """Folders of the store beside the stages'."""
@@ -30,22 +31,8 @@ def spec_hash(stage: str, spec: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts and lists as dotted key -> leaf, the form in which two specs are compared."""
-    if isinstance(value, dict) and value:
-        items = [(str(key), item) for key, item in value.items()]
-    elif isinstance(value, list | tuple) and value:
-        items = [(str(index), item) for index, item in enumerate(value)]
-    else:
-        return {prefix: value}
-    leaves: dict[str, Any] = {}
-    for key, item in items:
-        leaves |= flatten(item, f"{prefix}.{key}" if prefix else key)
-    return leaves
-
-
 def _first_bad(value: Any) -> str | None:
-    for key, leaf in flatten(value).items():
+    for key, leaf in flatten(value, lists=True).items():
         try:
             json.dumps(leaf, allow_nan=False)
         except (TypeError, ValueError):

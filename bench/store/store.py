@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.disk import fsync
 from bench.errors import StoreError
-from bench.store import files, lease
+from bench.machine.files import fsync
+from bench.store import lease, result_files
 from bench.store.specs import spec_hash
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ Produce = Callable[[Path, Path], dict[str, Any]]
 _uses: ContextVar[list[str] | None] = ContextVar("_uses", default=None)
 """Keys that the result being produced has asked for so far; None outside `produce`."""
 
-_verified: dict[Path, files.Stamp] = {}
+_verified: dict[Path, result_files.Stamp] = {}
 """Results whose checksums this process has compared, as they were then: each is read in full once."""
 
 
@@ -61,7 +61,7 @@ class Store:
         key = f"{stage}/{spec_hash(stage, spec)}"
         try:
             return self._load(key)
-        except files.Damaged as damage:
+        except result_files.Damaged as damage:
             log.warning("%s is damaged and not used: %s", self.path(key), damage)
             return None
 
@@ -83,7 +83,7 @@ class Store:
 
     def _make(self, stage: str, spec: dict[str, Any], produce: Produce) -> Result:
         key = f"{stage}/{spec_hash(stage, spec)}"
-        with suppress(files.Damaged):  # judged again, and said, under the lease
+        with suppress(result_files.Damaged):  # judged again, and said, under the lease
             found = self._load(key)
             if found is not None:
                 with suppress(OSError):
@@ -97,10 +97,10 @@ class Store:
                 return found
             scratch = self.root / "tmp" / stage
             for stale in scratch.glob(f"{digest}.*"):  # of a maker that was killed; nobody else holds the lease
-                files.remove(stale)
-            out = files.make_directory(scratch / f"{digest}.{secrets.token_hex(4)}")
-            work = files.make_directory(self.work(key))
-            files.write_spec(work.with_suffix(".json"), stage, spec)
+                result_files.remove(stale)
+            out = result_files.make_directory(scratch / f"{digest}.{secrets.token_hex(4)}")
+            work = result_files.make_directory(self.work(key))
+            result_files.write_spec(work.with_suffix(".json"), stage, spec)
             inside = _uses.set([])
             try:
                 facts = produce(out, work)
@@ -113,8 +113,8 @@ class Store:
                 return found
             finally:
                 _uses.reset(inside)
-                files.remove(out)
-            files.remove(work)
+                result_files.remove(out)
+            result_files.remove(work)
             work.with_suffix(".json").unlink(missing_ok=True)
             result = self._load(key)
         assert result is not None
@@ -125,35 +125,35 @@ class Store:
         return self.root / "locks" / f"{key}.lock"
 
     def _load(self, key: str) -> Result | None:
-        """The result as stored, checksums compared on this process's first use. Raises `files.Damaged`."""
+        """The result as stored, checksums compared on this process's first use. Raises `result_files.Damaged`."""
         path = self.path(key)
         if not path.is_dir():
             return None
-        manifest = files.read_manifest(path)
+        manifest = result_files.read_manifest(path)
         try:
-            now = files.stamp(path)
+            now = result_files.stamp(path)
             if _verified.get(path) != now:
-                files.verify(path, manifest)
+                result_files.verify(path, manifest)
                 _verified[path] = now
         except OSError as error:
-            raise files.Damaged(str(error)) from error
+            raise result_files.Damaged(str(error)) from error
         return Result(key, path, manifest["facts"], reused=True)
 
     def _load_or_set_aside(self, key: str) -> Result | None:
         """As `_load`, but moves a damaged result out of the way. Only for the holder of the key's lease."""
         try:
             return self._load(key)
-        except files.Damaged as damage:
+        except result_files.Damaged as damage:
             aside = self.root / "damaged" / f"{key}.{secrets.token_hex(4)}"
             log.warning("%s is damaged (%s): moved to %s, and made again", self.path(key), damage, aside)
-            files.make_directory(aside.parent)
+            result_files.make_directory(aside.parent)
             self.path(key).rename(aside)
             return None
 
     def _publish(self, out: Path, key: str, spec: dict[str, Any], facts: dict[str, Any]) -> None:
-        files.seal(out, key, spec, facts, uses=sorted(set(_uses.get() or [])))
+        result_files.seal(out, key, spec, facts, uses=sorted(set(_uses.get() or [])))
         final = self.path(key)
-        files.make_directory(final.parent)
+        result_files.make_directory(final.parent)
         try:
             out.rename(final)
         except OSError as error:
@@ -161,7 +161,7 @@ class Store:
                 raise
             log.warning("%s was published by another process meanwhile: using that", final)
         else:
-            _verified[final] = files.stamp(final)  # its bytes were hashed a moment ago
+            _verified[final] = result_files.stamp(final)  # its bytes were hashed a moment ago
         fsync(final.parent)
 
     @contextmanager

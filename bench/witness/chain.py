@@ -12,7 +12,7 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from bench.composition import Composition
 from bench.ledger import Row
 from bench.pool import Pool
-from bench.witness import files, replay, scores
+from bench.witness import replay, scores, stored_results
 from bench.witness.policies import compose
 from bench.witness.replay import derive
 
@@ -54,7 +54,7 @@ class Witness:
         """Which result was made from which, and the ledger's facts against theirs."""
         manifest, spec = {}, {}
         for stage in ("real", "train", "sample", "score"):
-            manifest[stage], spec[stage] = files.read_result(self.folder[stage])
+            manifest[stage], spec[stage] = stored_results.read_result(self.folder[stage])
             facts = getattr(self.row, stage, manifest[stage]["facts"])
             self.expect(facts == manifest[stage]["facts"], f"the ledger's facts of {stage} are not those of its result")
         self.expect(self.g == len(self.models), "generations before it are missing")
@@ -78,7 +78,9 @@ class Witness:
         ids = [name for part in parts for name in part.records.source_id.tolist()]
         data = self.config["data"]
         order = (
-            ids if data["name"] == "procedural" else [files.sha256(f"{data['split_seed']}/{i}".encode()) for i in ids]
+            ids
+            if data["name"] == "procedural"
+            else [stored_results.sha256(f"{data['split_seed']}/{i}".encode()) for i in ids]
         )
         self.expect(
             len(set(ids)) == len(ids) and order == sorted(order), "real images are not split by data.split_seed"
@@ -204,7 +206,7 @@ class Witness:
 
     def features(self, pool: Pool) -> np.ndarray:
         """float32 (N, d): as stored, and compared with those of the stored images."""
-        stored = files.find_features(Path(self.row.store_dir), self.uses, pool.id)
+        stored = stored_results.find_features(Path(self.row.store_dir), self.uses, pool.id)
         if pool.id in self.compared:  # one result for all generations
             return stored
         self.compared.add(pool.id)

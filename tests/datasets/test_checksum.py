@@ -1,7 +1,7 @@
 import hashlib
 import os
 
-from bench.datasets.checksum import file_sha256
+from bench.datasets.shared.checksum import file_sha256
 
 
 def test_a_file_that_changed_is_read_again(tmp_path):

@@ -13,7 +13,7 @@ from PIL import Image
 from bench.config import ConfigError, Cub200Config
 from bench.datasets import cub200, data_spec, load_real
 from bench.datasets.cub200 import square_around
-from bench.datasets.manifest import shipped
+from bench.datasets.shared.manifest import shipped
 from bench.errors import DataError
 
 CLASSES = ("001.Black_footed_Albatross", "002.Laysan_Albatross")

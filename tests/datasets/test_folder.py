@@ -7,7 +7,7 @@ from PIL import Image
 
 from bench.config import FolderConfig
 from bench.datasets import data_spec, folder, load_real
-from bench.datasets.resize import resize
+from bench.datasets.shared.resize import resize
 from bench.errors import DataError
 
 

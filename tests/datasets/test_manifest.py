@@ -6,8 +6,8 @@ import pytest
 
 from bench.config import NpzConfig
 from bench.datasets import data_spec, load_real, npz
-from bench.datasets.manifest import Manifest, Subset, find_subset, parse, select, shipped
-from bench.datasets.source import Source
+from bench.datasets.shared.manifest import Manifest, Subset, find_subset, parse, select, shipped
+from bench.datasets.shared.source import Source
 from bench.errors import DataError
 
 CLASSES = ["001.Black_footed_Albatross", "002.Blue_Jay", "003.Green_Jay", "004.Sweet_pea"]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from bench.config import FolderConfig, NpzConfig
 from bench.datasets import data_spec, load_real, npz
-from bench.datasets.resize import resize
+from bench.datasets.shared.resize import resize
 from bench.errors import DataError
 from bench.pool import REAL
 

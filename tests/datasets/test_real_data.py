@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from bench.config import NpzConfig, ProceduralConfig
-from bench.datasets import data_spec, load_real, npz, procedural, resize
-from bench.datasets.split import hash_order
+from bench.datasets import data_spec, load_real, npz, procedural
+from bench.datasets.shared import resize
+from bench.datasets.shared.split import hash_order
 from bench.pool import Pool
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bench.datasets.resize import centre_crop_box, resize
+from bench.datasets.shared.resize import centre_crop_box, resize
 from bench.errors import DataError
 
 

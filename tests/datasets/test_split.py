@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.datasets.split import count_shared, hash_order, split
+from bench.datasets.shared.split import count_shared, hash_order, split
 from bench.errors import DataError
 
 names = st.lists(st.text(min_size=1, max_size=12), min_size=6, max_size=60, unique=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench.config import DDPMConfig, NoiseConfig, SamplingConfig, TrainingConfig, UNetConfig
-from bench.runtime import Runtime
+from bench.machine.device import Runtime
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import torch
 from bench import generators
 from bench.composition import Composition, Part, PoolRef
 from bench.config import DDPMConfig, TrainingConfig
-from bench.generators import batches
-from bench.generators.batches import RESIDENT_SHARE, Batches, OnDevice
+from bench.generators.ddpm import batches
+from bench.generators.ddpm.batches import RESIDENT_SHARE, Batches, OnDevice
+from bench.machine.device import Runtime, free_memory
 from bench.pool import Gathered, Images, Pool, Records
-from bench.runtime import Runtime, free_memory
 
 Make = Callable[..., DDPMConfig]
 

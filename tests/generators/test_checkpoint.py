@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.generators import checkpoint
+from bench.generators.shared import checkpoint
 
 MINE = {"identity": "mine", "losses": [1.5, 0.5]}
 

@@ -10,8 +10,8 @@ import torch
 
 from bench import generators
 from bench.config import DDPMConfig, UNetConfig
-from bench.generators.network import build_unet, place
-from bench.runtime import Runtime
+from bench.generators.ddpm.network import build_unet, place
+from bench.machine.device import Runtime
 
 Graphs = list[list[Any]]
 

@@ -17,10 +17,11 @@ from diffusers import DDPMPipeline
 from bench import generators
 from bench.config import DDPMConfig, TrainingConfig
 from bench.errors import ConfigError, DataError, TrainingError
-from bench.generators import batches, checkpoint
-from bench.generators.ddpm import ema_decay, learning_rate
-from bench.generators.network import Process
-from bench.runtime import Runtime
+from bench.generators.ddpm import batches
+from bench.generators.ddpm.network import Process
+from bench.generators.ddpm.training import ema_decay, learning_rate
+from bench.generators.shared import checkpoint
+from bench.machine.device import Runtime
 
 Make = Callable[..., DDPMConfig]
 

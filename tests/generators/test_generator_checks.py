@@ -12,7 +12,7 @@ import pytest
 from bench import generators
 from bench.config import DDPMConfig, GeneratorConfig
 from bench.errors import ConfigError
-from bench.generators import specs
+from bench.generators.ddpm import specs
 
 Make = Callable[..., DDPMConfig]
 

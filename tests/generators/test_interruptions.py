@@ -11,12 +11,13 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from bench import generators, interrupt
+from bench import generators
 from bench.config import DDPMConfig
 from bench.errors import TrainingError
-from bench.generators import ddpm
-from bench.generators.network import build_process
-from bench.runtime import Runtime
+from bench.generators.ddpm import training as ddpm
+from bench.generators.ddpm.network import build_process
+from bench.machine import interrupt
+from bench.machine.device import Runtime
 
 Make = Callable[..., DDPMConfig]
 

@@ -8,7 +8,7 @@ from diffusers import DDPMScheduler
 from diffusers.models.attention_processor import Attention
 
 from bench.config import DDPMConfig, NoiseConfig, UNetConfig
-from bench.generators.network import build_process, build_unet
+from bench.generators.ddpm.network import build_process, build_unet
 
 CPU = torch.device("cpu")
 

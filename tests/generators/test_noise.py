@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bench.generators.noise import normal, philox4x32
+from bench.generators.shared.noise import normal, philox4x32
 
 # Random123's known-answer vectors for philox4x32, 10 rounds: counter, key, result
 VECTORS = [

@@ -11,8 +11,8 @@ from diffusers import UNet2DModel
 
 from bench import generators
 from bench.config import DDPMConfig
-from bench.generators import sampling
-from bench.runtime import Runtime
+from bench.generators.ddpm import sampling
+from bench.machine.device import Runtime
 
 Sample = Callable[..., np.ndarray]
 

@@ -14,7 +14,7 @@ from diffusers.schedulers import scheduling_ddpm
 
 from bench import generators
 from bench.config import DDPMConfig
-from bench.runtime import Runtime
+from bench.machine.device import Runtime
 
 Make = Callable[..., DDPMConfig]
 SHAPE = (3, 8, 8)

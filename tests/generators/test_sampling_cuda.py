@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from bench.config import DDPMConfig
-from bench.generators.network import build_process, build_unet, place
-from bench.generators.sampling import quantise, trajectory
-from bench.runtime import Runtime
+from bench.generators.ddpm.network import build_process, build_unet, place
+from bench.generators.ddpm.sampling import quantise, trajectory
+from bench.machine.device import Runtime
 
 pytestmark = [
     pytest.mark.cuda,

@@ -9,10 +9,10 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.schedulers import scheduling_ddpm
 
 from bench.config import DDPMConfig, NoiseConfig, SamplingConfig
-from bench.generators.network import build_process
-from bench.generators.sampling import trajectory
-from bench.generators.solvers import Posterior, build_solver, quadratic
-from bench.runtime import Runtime
+from bench.generators.ddpm.network import build_process
+from bench.generators.ddpm.sampling import trajectory
+from bench.generators.ddpm.solvers import Posterior, build_solver, quadratic
+from bench.machine.device import Runtime
 
 
 def estimate(x: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from bench import generators
 from bench.config import DDPMConfig
-from bench.runtime import Runtime
+from bench.machine.device import Runtime
 
 Make = Callable[..., DDPMConfig]
 

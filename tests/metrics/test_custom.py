@@ -5,8 +5,8 @@ import pytest
 
 from bench.config import MetricsConfig, RuntimeConfig
 from bench.errors import ConfigError, MetricError
-from bench.metrics.features import extract, feature_space_spec, load_feature_space, prefetch
-from bench.runtime import resolve
+from bench.features.shared.extraction import extract, feature_space_spec, load_feature_space, prefetch
+from bench.machine.device import resolve
 
 MODULE = """
 import torch

@@ -6,10 +6,11 @@ from torch.nn import functional as F
 
 from bench.config import RuntimeConfig
 from bench.errors import MetricError
-from bench.metrics import dinov2, features
-from bench.metrics.features import extract, feature_space_spec, load_feature_space
-from bench.metrics.weights import sha256_of
-from bench.runtime import resolve
+from bench.features import dinov2
+from bench.features.shared import extraction
+from bench.features.shared.extraction import extract, feature_space_spec, load_feature_space
+from bench.features.shared.weights import sha256_of
+from bench.machine.device import resolve
 
 timm = pytest.importorskip("timm", reason="the extra dinov2 is not installed")
 
@@ -19,7 +20,7 @@ def small(monkeypatch):
     """The same code on the smallest DINOv2: the large one takes 1.2 GB."""
     monkeypatch.setattr(dinov2, "ARCHITECTURE", "vit_small_patch14_dinov2")
     monkeypatch.setattr(dinov2, "DIMENSION", 384)
-    monkeypatch.setattr(features, "TILE", 2)
+    monkeypatch.setattr(extraction, "TILE", 2)
 
 
 def random_state(size: int) -> dict[str, torch.Tensor]:
@@ -97,8 +98,8 @@ def test_weights_are_downloaded_once_to_where_torch_keeps_them(tmp_path, monkeyp
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(dinov2, "download", download)
-    path = features.prefetch("dinov2")
-    assert path == tmp_path / "checkpoints" / "dinov2_vitl14_pretrain.pth" == features.prefetch("dinov2")
+    path = extraction.prefetch("dinov2")
+    assert path == tmp_path / "checkpoints" / "dinov2_vitl14_pretrain.pth" == extraction.prefetch("dinov2")
     assert asked == ["https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth"]
     assert feature_space_spec("dinov2")["weights_sha256"] == sha256_of(path)
-    assert features.prefetch("dinov2", str(path)) == path
+    assert extraction.prefetch("dinov2", str(path)) == path

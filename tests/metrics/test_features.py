@@ -13,12 +13,12 @@ from torchvision.transforms.v2.functional import InterpolationMode, resize
 
 from bench.config import RuntimeConfig
 from bench.errors import ConfigError, DataError, MetricError
-from bench.metrics import features as features_module
-from bench.metrics import inception
-from bench.metrics.features import FeatureSpace, extract, feature_space_spec, load_feature_space, prefetch
-from bench.metrics.frechet import frechet_distance
-from bench.metrics.weights import download, fill, load_tensors, sha256_of
-from bench.runtime import Runtime, resolve
+from bench.features import inception_v3 as inception
+from bench.features.shared import extraction as features_module
+from bench.features.shared.extraction import FeatureSpace, extract, feature_space_spec, load_feature_space, prefetch
+from bench.features.shared.weights import download, fill, load_tensors, sha256_of
+from bench.machine.device import Runtime, resolve
+from bench.metrics.estimators.frechet_distance import frechet_distance
 
 
 @pytest.fixture(scope="module")

@@ -4,18 +4,18 @@ import torch
 import torch.multiprocessing as processes
 from torchmetrics import MetricCollection
 
+from bench import torchmetrics_wrappers as modular
 from bench.config import MetricsConfig, RuntimeConfig
 from bench.errors import MetricError
-from bench.metrics import modular
-from bench.metrics.copying import copying_scores
-from bench.metrics.diversity import entropy_estimate, near_duplicate_rate, vendi_score
-from bench.metrics.features import FeatureSpace, extract, load_feature_space
-from bench.metrics.frechet import frechet_distance, frechet_infinity
-from bench.metrics.kernel import kernel_distance
-from bench.metrics.manifold import manifold_scores
+from bench.features.shared.extraction import FeatureSpace, extract, load_feature_space
+from bench.machine.device import resolve
+from bench.metrics.estimators.class_survival import fit_classifier, tail_scores
+from bench.metrics.estimators.frechet_distance import frechet_distance, frechet_infinity
+from bench.metrics.estimators.kernel_distance import kernel_distance
+from bench.metrics.estimators.nearest_training import copying_scores
+from bench.metrics.estimators.precision_recall import manifold_scores
+from bench.metrics.estimators.variety import entropy_estimate, near_duplicate_rate, vendi_score
 from bench.metrics.scores import fit_attributes, score
-from bench.metrics.tails import fit_classifier, tail_scores
-from bench.runtime import resolve
 
 
 def sets(n: int = 64, d: int = 8) -> dict[str, np.ndarray]:

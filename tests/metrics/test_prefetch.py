@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.metrics import inception
-from bench.metrics.prefetch import main
+from bench.features import inception_v3 as inception
+from bench.prefetch import main
 
 
 def test_prints_path_and_checksum(capsys):
@@ -34,7 +34,7 @@ def test_a_local_file_is_checked(capsys, tmp_path):
 def test_mistakes_are_answered_without_torch():
     started = time.monotonic()
     result = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "bench.metrics.prefetch", "vgg"], capture_output=True, text=True
+        [sys.executable, "-X", "importtime", "-m", "bench.prefetch", "vgg"], capture_output=True, text=True
     )
     assert result.returncode == 2 and "inception_v3" in result.stderr
     assert "torch" not in {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}

@@ -13,7 +13,7 @@ from bench.metrics.scores import score
 MEASURE = """
 import resource, sys
 import numpy as np
-from bench.metrics.manifold import manifold_scores
+from bench.metrics.estimators.precision_recall import manifold_scores
 
 n, d = int(sys.argv[1]), 2048
 rng = np.random.default_rng(0)

@@ -4,14 +4,16 @@ import json
 import numpy as np
 import pytest
 
+from bench.analysis.uncertainty import resample_images
 from bench.config import MetricsConfig
 from bench.errors import MetricError
 from bench.metrics import scores
-from bench.metrics.copying import copying_scores
-from bench.metrics.diversity import entropy_estimate, near_duplicate_rate, vendi_score
-from bench.metrics.frechet import frechet_distance, frechet_infinity
-from bench.metrics.kernel import kernel_distance
-from bench.metrics.manifold import manifold_scores
+from bench.metrics.estimators.class_survival import fit_classifier, tail_scores
+from bench.metrics.estimators.frechet_distance import frechet_distance, frechet_infinity
+from bench.metrics.estimators.kernel_distance import kernel_distance
+from bench.metrics.estimators.nearest_training import copying_scores
+from bench.metrics.estimators.precision_recall import manifold_scores
+from bench.metrics.estimators.variety import entropy_estimate, near_duplicate_rate, vendi_score
 from bench.metrics.scores import (
     ReferenceStatistics,
     fit_attributes,
@@ -21,8 +23,6 @@ from bench.metrics.scores import (
     score_with_controls,
     shuffled,
 )
-from bench.metrics.tails import fit_classifier, tail_scores
-from bench.uncertainty import resample_images
 
 CONFIG = MetricsConfig(num_images=60, k=3)
 

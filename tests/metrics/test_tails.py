@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from bench.errors import MetricError
-from bench.metrics.tails import PENALTY, Classifier, fit_classifier, last_alive, survives, tail_scores
+from bench.metrics.estimators.class_survival import (
+    PENALTY,
+    Classifier,
+    fit_classifier,
+    last_alive,
+    survives,
+    tail_scores,
+)
 
 SHARES = np.array([0.5, 0.25, 0.12, 0.08, 0.03, 0.02])
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench.config import UNetConfig
-from bench.generators.network import build_unet
+from bench.generators.ddpm.network import build_unet
 from bench.perf.machine import LONG_ENOUGH, fastest
 from bench.perf.roofline import H100, gflop, report
 

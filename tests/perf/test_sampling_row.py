@@ -9,9 +9,9 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from bench import generators
 from bench.config import RuntimeConfig, register_schemas
 from bench.datasets import load_real
+from bench.machine.device import resolve
 from bench.perf import sampling
 from bench.protocols import compose_config
-from bench.runtime import resolve
 
 OVERRIDES = ("generator.unet.channels=[8,16]", "generator.sampling.num_steps=4")
 

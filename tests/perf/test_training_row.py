@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from bench.config import NoiseConfig, RuntimeConfig, UNetConfig
-from bench.generators.network import build_process, build_unet
+from bench.generators.ddpm.network import build_process, build_unet
+from bench.machine.device import resolve
 from bench.perf import training
 from bench.perf.peers.diffusers_loop import DiffusersLoop
-from bench.runtime import resolve
 
 NETWORK = ("generator.unet.channels=[8,16]", "generator.unet.attention=[false,true]")
 CASE = training.Case("smallest", (*NETWORK, "generator.unet.attention_head_dim=16"), 8, 8, 2)

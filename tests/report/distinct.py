@@ -14,7 +14,7 @@ import fabricate
 import numpy as np
 
 from bench import ledger
-from bench.report.study import Study, studies
+from bench.analysis.study import Study, studies
 
 LENGTHS = {0.0: {0: 5, 1: 5, 2: 5}, 0.5: {0: 4, 1: 6, 2: 6}, 1.0: {0: 5, 3: 6, 7: 6}}
 """ratio -> seed -> number of generations."""

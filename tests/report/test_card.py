@@ -14,10 +14,10 @@ import pytest
 from scipy import stats
 
 from bench import ledger
+from bench.analysis.study import Study, studies
 from bench.config import DataConfig, MetricsConfig
 from bench.errors import LedgerError
 from bench.report import card, citing, compare
-from bench.report.study import Study, studies
 
 PROTOCOL = {"name": "tiny", "version": 1}
 

@@ -12,7 +12,7 @@ import fabricate
 import pytest
 from omegaconf import OmegaConf
 
-from bench import dashboard, tracking
+from bench.tracking import dashboard, trackers
 
 SWEEP = Path(__file__).parents[2] / "conf" / "wandb_sweep.yaml"
 has_workspaces = pytest.mark.skipif(
@@ -55,7 +55,7 @@ def test_without_a_key_the_specs_are_written_and_it_is_said_why(
 
 @has_workspaces
 def test_every_panel_shows_something_that_is_logged() -> None:
-    logged = set(tracking.scalars(fabricate.row(0.5, 1, 0))) | {"probes"}
+    logged = set(trackers.scalars(fabricate.row(0.5, 1, 0))) | {"probes"}
     space = dashboard.workspace("e", "p", "efficientnet_lite0", 3)
     found = []
     for section in space.sections:
@@ -75,8 +75,8 @@ def test_an_unwilling_server_leaves_the_specs(
     def refuse() -> str:
         raise ConnectionError("gone")
 
-    monkeypatch.setattr(tracking, "online", lambda: True)
-    monkeypatch.setattr(tracking, "default_entity", refuse)
+    monkeypatch.setattr(trackers, "online", lambda: True)
+    monkeypatch.setattr(trackers, "default_entity", refuse)
     assert dashboard.main(["--out", str(tmp_path)]) == 0
     assert "W&B did not take it: ConnectionError: gone" in capsys.readouterr().err
     assert (tmp_path / "workspace.json").exists()
@@ -106,7 +106,7 @@ def test_the_sweep_file_has_the_form_that_wandb_wants() -> None:
     assert sweep["method"] == "grid"
     assert set(sweep["parameters"]) == {"mixing.synthetic_ratio", "seed"}
     assert all(len(set(p["values"])) == len(p["values"]) > 1 for p in sweep["parameters"].values())
-    assert sweep["metric"]["name"] in tracking.scalars(fabricate.row(0.5, 1, 0))
+    assert sweep["metric"]["name"] in trackers.scalars(fabricate.row(0.5, 1, 0))
 
 
 def test_the_sweeps_command_line_runs(tmp_path: Path) -> None:
@@ -209,8 +209,8 @@ def test_with_a_key_both_are_saved_and_nothing_is_written(
         def save(self) -> None:
             saved.append((self.name, *self.about))
 
-    monkeypatch.setattr(tracking, "online", lambda: True)
-    monkeypatch.setattr(tracking, "default_entity", lambda: "own")
+    monkeypatch.setattr(trackers, "online", lambda: True)
+    monkeypatch.setattr(trackers, "default_entity", lambda: "own")
     for name in ("workspace", "report"):
         monkeypatch.setattr(dashboard, name, lambda *about, name=name: Item(name, *about))
     out = ["--out", str(tmp_path / "specs"), "--project", "p", "--feature-space", "s", "--k", "7"]

@@ -10,7 +10,7 @@ import distinct
 import fabricate
 import pytest
 
-from bench import replay, tracking
+from bench.tracking import replay, trackers
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def test_every_chain_is_sent_once_with_scores_and_pictures(tmp_path: Path) -> No
     for seed, run in enumerate(before):
         about = next(r["run"] for r in run if r["type"] == "run")
         row = fabricate.row(0.5, 1, seed)
-        assert about["run_id"] == tracking.run_id("made-up", row.chain)
+        assert about["run_id"] == trackers.run_id("made-up", row.chain)
         assert about["project"] == "p"
         history = [r["history"]["item"] for r in run if r["type"] == "history"]
         assert [line["generation"] for line in history] == [0, 1]
@@ -86,7 +86,7 @@ def test_each_chain_has_a_run_of_its_own_with_its_own_rows_pictures_and_end(
         spies.append(Spy({"settings": settings, **said}))
         return spies[-1]
 
-    monkeypatch.setattr(tracking, "start", start)
+    monkeypatch.setattr(trackers, "start", start)
     assert replay.main([str(tmp_path / "made-up"), "--project", "p", "--entity", "e"]) == 0
     expected = {}
     for ratio, seeds in distinct.LENGTHS.items():

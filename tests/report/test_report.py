@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from bench import report
+from bench.analysis import cells
 from bench.errors import DataError, LedgerError
 from bench.report import __main__ as command
-from bench.report import cells, style
+from bench.report import style
 
 
 @pytest.fixture(autouse=True)

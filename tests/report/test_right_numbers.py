@@ -23,9 +23,10 @@ from PIL import Image
 from scipy import stats
 
 from bench import report
-from bench.report import card, overview, strip, style, tables, verdicts
+from bench.analysis import verdicts
+from bench.analysis.study import Measure, Study
+from bench.report import card, overview, strip, style, tables
 from bench.report.figures import curves
-from bench.report.study import Measure, Study
 from bench.report.survival import survival
 
 FID, PRECISION, RECALL = Score("fid"), Score("precision", k=3), Score("recall", k=3)

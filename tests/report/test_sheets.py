@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from bench import ledger
+from bench.analysis.study import Study, studies
 from bench.report import sheets
-from bench.report.study import Study, studies
 
 
 def study_of(tmp_path: Path) -> Study:

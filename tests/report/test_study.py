@@ -9,8 +9,8 @@ import fabricate
 import pytest
 
 from bench import ledger
+from bench.analysis.study import artifact_path, condition_of, studies
 from bench.errors import LedgerError
-from bench.report.study import artifact_path, condition_of, studies
 
 
 def test_conditions_come_by_ratio_and_hold_their_seeds(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import fabricate
 import pytest
 
 from bench import ledger, report
+from bench.analysis.cells import best
+from bench.analysis.study import Study, check_unmixed, studies
 from bench.errors import LedgerError
 from bench.report import style, tables
-from bench.report.cells import best
-from bench.report.study import Study, check_unmixed, studies
 
 
 def study_of(tmp_path: Path, **kwargs: object) -> Study:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from bench import collapse, ledger
-from bench.report import verdicts
-from bench.report.study import Study, studies
+from bench import ledger
+from bench.analysis import collapse, verdicts
+from bench.analysis.study import Study, studies
 from bench.report.survival import attributes, shares, survival
 
 

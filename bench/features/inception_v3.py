@@ -1,0 +1,82 @@
+"""Feature space `inception_v3`: the network of the original FID (Heusel et al. 2017), as torch-fidelity runs
+it.
+
+The 2048 pooled features of the 2015 TensorFlow Inception with its own resize to 299 px, so that the numbers
+compare with published ones. The weights (91 MB) are downloaded once into torch's hub folder, or read from a
+local file.
+"""
+
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+
+from bench.errors import MetricError
+from bench.features.shared.weights import download, load_tensors, sha256_of
+
+log = logging.getLogger(__name__)
+
+DIMENSION = 2048
+INPUT_SIZE = FeatureExtractorInceptionV3.INPUT_IMAGE_SIZE
+STANDARD_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+
+
+def standard_path() -> Path:
+    """Where torch-fidelity keeps them too, so that one download serves both."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rpartition("/")[2]
+
+
+def identity(weights: str | None) -> dict[str, Any]:
+    return {
+        "dimension": DIMENSION,
+        "input_size": INPUT_SIZE,
+        "resize": "bilinear-tensorflow1",
+        "weights_sha256": STANDARD_SHA256 if weights is None else sha256_of(Path(weights)),
+        "version": 1,
+    }
+
+
+def prefetch(weights: str | None) -> Path:
+    """The weights' path, after downloading the standard ones where they are neither given nor there. Raises
+    `MetricError` when they cannot be had, or when what lies there is something else."""
+    if weights is not None:
+        return Path(weights)
+    path = standard_path()
+    if not path.is_file():
+        log.info("downloading the Inception weights (91 MB) to %s", path)
+        download(URL_INCEPTION_V3, path, STANDARD_SHA256)
+    if sha256_of(path) != STANDARD_SHA256:
+        raise MetricError(f"{path} has sha256 {sha256_of(path)}, expected {STANDARD_SHA256}: delete it and try again")
+    return path
+
+
+def load(weights: str | None) -> nn.Module:
+    path = prefetch(weights)
+    digest = sha256_of(path)
+    if digest != STANDARD_SHA256:
+        log.warning("inception_v3 with weights %s (sha256 %s…): not the standard FID weights", path, digest[:12])
+    return _Features(load_tensors(path), path)
+
+
+class _Features(nn.Module):
+    """uint8 (n, 3, H, H) to float32 (n, 2048)."""
+
+    dimension, input_size = DIMENSION, INPUT_SIZE
+
+    def __init__(self, state: dict[str, Tensor], path: Path) -> None:
+        super().__init__()
+        checked = io.BytesIO()  # torch-fidelity unpickles whatever file it is given: it gets these tensors alone
+        torch.save(state, checked)
+        checked.seek(0)
+        try:
+            self.extractor = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], checked)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[1].strip()[:300] if "\n" in str(error) else str(error)
+            raise MetricError(f"weights file {path} does not fit Inception-v3: {reason}") from error
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.extractor(images)[0]

@@ -1,0 +1,57 @@
+"""A feature space of your own: `metrics.feature_space=my_module:make_extractor`.
+
+`make_extractor(weights)` gets `metrics.weights` (a path or None) and returns a `torch.nn.Module` that maps uint8 (n, 3,
+H, H) to float (n, d) and has two integers: `dimension`, that d, and `input_size`, the resolution it works at. It is
+called on the run's device, in float32, in eval mode, 64 images at a time. What the module's file and the weights' file
+hold is part of every score's identity; files that the module imports are not, so raise its `VERSION` (1 if absent) with
+them.
+"""
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from bench.errors import ConfigError, MetricError
+from bench.features.shared.weights import sha256_of
+
+
+@dataclass(frozen=True)
+class CustomSpace:
+    """Offers what the modules of the built-in spaces offer. path: `module:function`."""
+
+    path: str
+
+    def identity(self, weights: str | None) -> dict[str, Any]:
+        module, _ = self._find()
+        source = getattr(module, "__file__", None)
+        return {
+            "source_sha256": sha256_of(Path(source)) if source else "",
+            "weights_sha256": sha256_of(Path(weights)) if weights else "",
+            "version": int(getattr(module, "VERSION", 1)),
+        }
+
+    def prefetch(self, weights: str | None) -> Path | None:
+        self._find()
+        return Path(weights) if weights else None
+
+    def load(self, weights: str | None) -> nn.Module:
+        network = self._find()[1](weights)
+        if not isinstance(network, nn.Module):
+            raise MetricError(f"{self.path} returned a {type(network).__name__}, expected a torch.nn.Module")
+        for name in ("dimension", "input_size"):
+            if not isinstance(getattr(network, name, None), int):
+                raise MetricError(f"the network of {self.path} has no integer attribute {name!r}")
+        return network
+
+    def _find(self) -> tuple[Any, Any]:
+        name, _, function = self.path.partition(":")
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            raise ConfigError("metrics.feature_space", self.path, f"cannot import {name}: {error}") from error
+        if not callable(getattr(module, function, None)):
+            raise ConfigError("metrics.feature_space", self.path, f"{name} has no function {function!r}")
+        return module, getattr(module, function)

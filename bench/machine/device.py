@@ -1,0 +1,106 @@
+"""Where the work runs: `RuntimeConfig` resolved against this machine, with every fallback said and recorded."""
+
+import logging
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.config import RuntimeConfig
+from bench.errors import ConfigError
+from bench.machine import distributed
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) as a stage advances; cheap enough to be called at every step."""
+
+
+def silent(done: int, total: int) -> None:
+    """The progress of whoever does not look."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """device; autocast: torch.bfloat16, or None for plain float32; compile: whether networks are compiled; cuda_graphs:
+    and then replayed as CUDA graphs."""
+
+    device: torch.device
+    autocast: torch.dtype | None
+    compile: bool
+    cuda_graphs: bool = False
+
+    @property
+    def precision(self) -> str:
+        return "bf16" if self.autocast is torch.bfloat16 else "fp32"
+
+    def facts(self) -> dict[str, Any]:
+        """What a ledger row says about the machine."""
+        cuda = self.device.type == "cuda"
+        return {
+            "device": torch.cuda.get_device_name(self.device) if cuda else "cpu",
+            "processor": platform.processor() or platform.machine(),
+            "num_threads": torch.get_num_threads(),
+            "precision": self.precision,
+            "compile": self.compile,
+            "cuda_graphs": self.cuda_graphs,
+        }
+
+
+def resolve(config: RuntimeConfig) -> Runtime:
+    """Picks device and precision. Raises `ConfigError` where the machine lacks what was asked for by name."""
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
+    has_cuda = torch.cuda.is_available()
+    if config.device == "auto":
+        device = torch.device("cuda" if has_cuda else "cpu")
+        log.info("runtime.device=auto: using %s", device)
+    elif config.device != "cpu" and not has_cuda:
+        raise ConfigError("runtime.device", config.device, "there is no CUDA device here: use cpu or auto")
+    else:
+        device = torch.device(config.device)
+    if device.type == "cuda" and device.index is None and distributed.world_size() > 1:
+        device = torch.device("cuda", distributed.local_index())
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+    autocast = torch.bfloat16 if config.precision == "bf16" else None
+    if config.precision == "auto" and has_bf16(device):
+        autocast = torch.bfloat16
+    compile_ = config.compile if config.compile is not None else device.type == "cuda"
+    if config.cuda_graphs and not (compile_ and device.type == "cuda"):
+        lacking = f"the device is {device}" if device.type != "cuda" else "runtime.compile is false"
+        raise ConfigError("runtime.cuda_graphs", True, f"needs compiled networks on CUDA, and {lacking}: must be false")
+    return Runtime(device, autocast, compile_, config.cuda_graphs)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be had on a device, those included that torch keeps for itself and does not use. On the CPU
+    those that can be had without swapping, as Linux estimates them; elsewhere all of the machine's."""
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
+    meminfo = Path("/proc/meminfo")
+    for line in meminfo.read_text().splitlines() if meminfo.exists() else []:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether bf16 arithmetic is in the hardware, where it pays, and not emulated."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    cpu = torch.backends.cpu.get_cpu_capability()
+    return cpu.startswith("AVX512") and "avx512_bf16" in _cpu_flags()
+
+
+def _cpu_flags() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return next((line for line in lines if line.startswith("flags")), "")

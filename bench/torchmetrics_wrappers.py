@@ -1,0 +1,186 @@
+"""Every score as a `torchmetrics.Metric`: update with batches, compute, reset, synchronised over processes.
+
+    fid = FrechetDistance(space)                 # or FrechetDistance(), and update with features
+    fid.update(generated, "subject")             # uint8 images (n, 3, H, H), or float features (n, d)
+    fid.update(real, "reference")
+    fid.compute()
+
+The features of all batches are kept, and gathered from all processes before `compute`, which calls the function that
+the score stage calls: same numbers, whatever the batches and however many processes shared them.
+"""
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from bench.errors import MetricError
+from bench.features.shared.extraction import FeatureSpace, extract
+from bench.metrics.estimators.class_survival import Classifier, tail_scores
+from bench.metrics.estimators.frechet_distance import frechet_distance, frechet_infinity
+from bench.metrics.estimators.kernel_distance import kernel_distance
+from bench.metrics.estimators.nearest_training import copying_scores
+from bench.metrics.estimators.precision_recall import manifold_scores
+from bench.metrics.estimators.variety import entropy_estimate, near_duplicate_rate, vendi_score
+
+Result = Tensor | dict[str, Tensor]
+
+
+class FeatureMetric(Metric):
+    """Collects features by role. roles: the sets that the score is made of; subclasses compute from them."""
+
+    is_differentiable = False
+    full_state_update = False
+    roles: ClassVar[tuple[str, ...]] = ("subject", "reference")
+
+    def __init__(self, space: FeatureSpace | None = None, **settings: Any) -> None:
+        """space: extracts features from images; without it only features are taken. settings: torchmetrics' own."""
+        super().__init__(**settings)
+        self.space = space
+        for role in self.roles:
+            self.add_state(role, default=[], dist_reduce_fx="cat")
+
+    def update(self, batch: Tensor, role: str = "subject") -> None:
+        """uint8 (n, 3, H, H) images or float (n, d) features of one side. Raises `MetricError` for anything else."""
+        if role not in self.roles:
+            raise MetricError(f"role {role!r}: {type(self).__name__} has {', '.join(self.roles)}")
+        if batch.dtype == torch.uint8:
+            if self.space is None:
+                raise MetricError(f"{type(self).__name__} got images but has no feature space: give it one")
+            features = torch.from_numpy(extract(self.space, batch.cpu().numpy(), shared=False))
+        elif batch.ndim == 2 and batch.is_floating_point():
+            features = batch.detach()
+        else:
+            raise MetricError(
+                f"a batch has dtype {batch.dtype} and shape {tuple(batch.shape)}, expected uint8 (n, 3, H, H) images "
+                "or float (n, d) features"
+            )
+        getattr(self, role).append(features.to(self.device))
+
+    def compute(self) -> Result:
+        sets = {}
+        for role in self.roles:
+            collected = getattr(self, role)
+            if len(collected) == 0:
+                raise MetricError(f"{type(self).__name__} has no {role} yet: update it first")
+            sets[role] = dim_zero_cat(collected).cpu().numpy()
+        return self.values(**sets)
+
+    def values(self, **sets: np.ndarray) -> Result:
+        raise NotImplementedError
+
+
+class FrechetDistance(FeatureMetric):
+    """See `bench.metrics.estimators.frechet_distance.frechet_distance`."""
+
+    higher_is_better = False
+
+    def values(self, **sets: np.ndarray) -> Result:
+        return _scalar(frechet_distance(sets["subject"], sets["reference"], self.device))
+
+
+class FrechetInfinity(FeatureMetric):
+    """See `bench.metrics.estimators.frechet_distance.frechet_infinity`."""
+
+    higher_is_better = False
+
+    def values(self, **sets: np.ndarray) -> Result:
+        return _scalar(frechet_infinity(sets["subject"], sets["reference"], device=self.device))
+
+
+class KernelDistance(FeatureMetric):
+    """mean and sd; see `bench.metrics.estimators.kernel_distance.kernel_distance`."""
+
+    higher_is_better = False
+
+    def __init__(
+        self, space: FeatureSpace | None = None, num_subsets: int = 100, subset_size: int = 1000, **settings: Any
+    ) -> None:
+        super().__init__(space, **settings)
+        self.num_subsets, self.subset_size = num_subsets, subset_size
+
+    def values(self, **sets: np.ndarray) -> Result:
+        result = kernel_distance(
+            sets["subject"], sets["reference"], self.num_subsets, self.subset_size, device=self.device
+        )
+        return {"mean": _scalar(result.mean), "sd": _scalar(result.sd)}
+
+
+class ManifoldScores(FeatureMetric):
+    """precision, recall, density and coverage; see `bench.metrics.estimators.precision_recall.manifold_scores`."""
+
+    higher_is_better = True
+
+    def __init__(self, space: FeatureSpace | None = None, k: int = 3, **settings: Any) -> None:
+        super().__init__(space, **settings)
+        self.k = k
+
+    def values(self, **sets: np.ndarray) -> Result:
+        return _scalars(manifold_scores(sets["subject"], sets["reference"], self.k, self.device))
+
+
+class VendiScore(FeatureMetric):
+    """See `bench.metrics.estimators.variety.vendi_score`."""
+
+    higher_is_better = True
+    roles = ("subject",)
+
+    def values(self, **sets: np.ndarray) -> Result:
+        return _scalar(vendi_score(sets["subject"], self.device))
+
+
+class EntropyEstimate(FeatureMetric):
+    """See `bench.metrics.estimators.variety.entropy_estimate`."""
+
+    higher_is_better = True
+    roles = ("subject",)
+
+    def __init__(self, space: FeatureSpace | None = None, k: int = 3, **settings: Any) -> None:
+        super().__init__(space, **settings)
+        self.k = k
+
+    def values(self, **sets: np.ndarray) -> Result:
+        return _scalar(entropy_estimate(sets["subject"], self.k, self.device))
+
+
+class NearDuplicateRate(FeatureMetric):
+    """See `bench.metrics.estimators.variety.near_duplicate_rate`."""
+
+    higher_is_better = False
+
+    def values(self, **sets: np.ndarray) -> Result:
+        return _scalar(near_duplicate_rate(sets["subject"], sets["reference"], device=self.device))
+
+
+class CopyingScores(FeatureMetric):
+    """Five scores, with held-out images as the reference; see `bench.metrics.estimators.nearest_training`."""
+
+    roles = ("subject", "reference", "training")
+
+    def values(self, **sets: np.ndarray) -> Result:
+        return _scalars(copying_scores(sets["subject"], sets["reference"], sets["training"], device=self.device))
+
+
+class TailScores(FeatureMetric):
+    """Survival of classes; see `bench.metrics.estimators.class_survival.tail_scores`."""
+
+    roles = ("subject",)
+
+    def __init__(self, classifier: Classifier, space: FeatureSpace | None = None, **settings: Any) -> None:
+        super().__init__(space, **settings)
+        self.classifier = classifier
+
+    def values(self, **sets: np.ndarray) -> Result:
+        return _scalars(tail_scores(self.classifier.predict(sets["subject"]), self.classifier))
+
+
+def _scalar(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def _scalars(result: Any) -> dict[str, Tensor]:
+    """The numbers of a result, by name."""
+    return {name: _scalar(value) for name, value in vars(result).items() if isinstance(value, float)}

@@ -1,0 +1,189 @@
+"""python -m bench.tracking.dashboard: a W&B workspace and report for a sweep, built in code.
+
+Curves by ratio with bands over seeds, the last generation against the ratio, the pictures by run and generation, and
+the columns that matter. Where there is an API key both are saved to W&B and their addresses printed; else their specs
+are written as JSON, and what is missing is said. Needs the package `wandb-workspaces`.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.config import MetricsConfig, TrackingConfig
+from bench.tracking import trackers
+
+log = logging.getLogger(__name__)
+
+RATIO = "mixing.synthetic_ratio"
+POLICY = "mixing.policy"
+
+
+def score_names(feature_space: str, k: int) -> dict[str, str]:
+    """Title -> W&B key, as `bench.tracking.trackers` logs them."""
+    names = {"FID ↓": "fid", **{f"{m} ↑": f"{m}_k{k}" for m in ("precision", "recall", "density", "coverage")}}
+    return {title: f"{feature_space}/{name}" for title, name in names.items()}
+
+
+def workspace(entity: str, project: str, feature_space: str, k: int) -> Any:
+    """A `wandb_workspaces.workspaces.Workspace`, not saved."""
+    import wandb_workspaces.workspaces as ws
+
+    scores = score_names(feature_space, k)
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=f"Collapse by ratio ({feature_space})",
+        sections=[
+            ws.Section(name="Scores by generation", panels=_curves(scores), is_open=True, pinned=True),
+            ws.Section(name="Last generation against ratio", panels=_final(scores), is_open=True),
+            ws.Section(name="Samples", panels=[_samples()], is_open=True),
+            ws.Section(name="Training sets and cost", panels=_costs(), is_open=False),
+        ],
+        settings=ws.WorkspaceSettings(x_axis="generation", max_runs=100, sort_panels_alphabetically=False),
+        runset_settings=ws.RunsetSettings(
+            groupby=[ws.Config(POLICY), ws.Config(RATIO)],
+            order=[ws.Ordering(ws.Config(RATIO), ascending=True)],
+            pinned_columns=[
+                "config:mixing.value.synthetic_ratio",
+                "config:seed.value",
+                *(f"summary:{key}" for key in list(scores.values())[:3]),
+            ],
+        ),
+    )
+
+
+def report(entity: str, project: str, feature_space: str, k: int) -> Any:
+    """A `wandb_workspaces.reports.v2.Report`, not saved."""
+    import wandb_workspaces.reports.v2 as wr
+
+    scores = score_names(feature_space, k)
+    # Without a project of its own, a run set is of the report's: naming it would ask the server for the project's id.
+    runs = wr.Runset(entity="", project="", name="All chains", groupby=[f"config.{POLICY}", f"config.{RATIO}"])
+
+    def panels(found: list[Any]) -> Any:
+        return wr.PanelGrid(runsets=[runs], panels=found)
+
+    return wr.Report(
+        entity=entity,
+        project=project,
+        title="Diffusion collapse by synthetic ratio",
+        description=f"Scores in {feature_space}, k = {k}; lines are means over seeds, bands their range.",
+        width="fluid",
+        blocks=[
+            wr.TableOfContents(),
+            wr.H1("Scores by generation"),
+            panels(_curves(scores)),
+            wr.H1("Last generation against the synthetic ratio"),
+            panels(_final(scores)),
+            wr.H1("The same noise, generation by generation"),
+            panels([_samples()]),
+            wr.H1("Training sets and cost"),
+            panels(_costs()),
+        ],
+    )
+
+
+def _curves(scores: dict[str, str]) -> list[Any]:
+    import wandb_workspaces.reports.v2 as wr
+
+    return [
+        wr.LinePlot(
+            title=title,
+            x="generation",
+            y=[key],
+            groupby=wr.Config(RATIO),
+            groupby_aggfunc="mean",
+            groupby_rangefunc="minmax",
+            title_x="generation",
+            smoothing_type="none",
+            max_runs_to_show=100,
+        )
+        for title, key in scores.items()
+    ]
+
+
+def _final(scores: dict[str, str]) -> list[Any]:
+    import wandb_workspaces.reports.v2 as wr
+
+    return [
+        wr.ScatterPlot(title=f"{title} at the last generation", x=wr.Config(RATIO), y=wr.SummaryMetric(key))
+        for title, key in list(scores.items())[:3]
+    ]
+
+
+def _samples() -> Any:
+    import wandb_workspaces.reports.v2 as wr
+
+    return wr.MediaBrowser(
+        title="The same seeds by run and generation",
+        media_keys=["probes"],
+        mode="grid",
+        grid_x_axis="step",
+        grid_y_axis="run",
+    )
+
+
+def _costs() -> list[Any]:
+    import wandb_workspaces.reports.v2 as wr
+
+    keys = {
+        "synthetic share of the training set": "composition/synthetic_ratio",
+        "images seen in training": "train/images_seen",
+        "seconds of a generation": "wall_seconds",
+    }
+    return [wr.LinePlot(title=title, x="generation", y=[key], groupby=wr.Config(RATIO)) for title, key in keys.items()]
+
+
+def specs(entity: str, project: str, feature_space: str, k: int) -> dict[str, dict[str, Any]]:
+    """File name -> what would be saved, as plain JSON."""
+    made = {
+        "workspace.json": workspace(entity, project, feature_space, k),
+        "report.json": report(entity, project, feature_space, k),
+    }
+    return {name: json.loads(item._to_model().model_dump_json(by_alias=True)) for name, item in made.items()}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 0 where it was saved or its spec written; 2 where a package is missing."""
+    defaults, metrics = TrackingConfig(), MetricsConfig()
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.tracking.dashboard", description="A W&B workspace and report."
+    )
+    parser.add_argument("--project", default=defaults.project, help=f"default: {defaults.project}")
+    parser.add_argument("--entity", default=None, help="default: the API key's own")
+    parser.add_argument("--feature-space", default=metrics.feature_space, help=f"default: {metrics.feature_space}")
+    parser.add_argument("--k", type=int, default=metrics.k, help=f"default: {metrics.k}")
+    parser.add_argument("--out", type=Path, default=Path("outputs/dashboard"), help="where specs are written")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        import wandb_workspaces  # noqa: F401
+    except ImportError:
+        print("error: this needs the package wandb-workspaces: pip install wandb-workspaces", file=sys.stderr)
+        return 2
+    space = (given.feature_space, given.k)
+    entity = given.entity
+    missing = "no W&B API key was found (`wandb login`, or WANDB_API_KEY)"
+    if trackers.online():
+        try:
+            entity = entity or trackers.default_entity()
+            for item in (workspace(entity, given.project, *space), report(entity, given.project, *space)):
+                item.save()
+                print(item.url)
+            return 0
+        except Exception as error:  # whatever the network or the server says: the spec can still be written
+            missing = f"W&B did not take it: {type(error).__name__}: {error}"
+    given.out.mkdir(parents=True, exist_ok=True)
+    for name, body in specs(entity or "ENTITY", given.project, *space).items():
+        path = given.out / name
+        path.write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        print(path)
+    print(f"Specs only: {missing}.", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

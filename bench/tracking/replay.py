@@ -1,0 +1,55 @@
+"""python -m bench.tracking.replay RUNS…: sends finished ledgers to W&B, e.g. of runs made without a network.
+
+Every chain becomes the W&B run that it would have become during the run: same id, group, axis and pictures. What W&B
+already has from this disk is not sent again, and W&B drops steps that it already has, so it may be run any number of
+times.
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from bench import ledger
+from bench.config import TrackingConfig
+from bench.errors import BenchError
+from bench.ledger import Chain
+from bench.tracking import trackers
+
+
+def replay(chain: Chain, settings: TrackingConfig) -> None:
+    """Sends every row of a chain that was not sent yet. W&B's failures are said, not raised."""
+    from bench.report.strip import load_probes  # Matplotlib only now: --help is answered at once
+
+    row = chain.rows[-1]
+    tracker = trackers.start(settings, chain_id=chain.id, sweep=row.sweep, config=row.config, directory=chain.directory)
+    for row in chain.rows:
+        tracker.log_generation(row, load_probes(chain, row))
+    tracker.finish("finished")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 2 for ledgers that cannot be read."""
+    defaults = TrackingConfig()
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.tracking.replay", description="Send finished ledgers to W&B."
+    )
+    parser.add_argument("runs", nargs="+", type=Path, help="directories of chains, of sweeps, or ledger files")
+    parser.add_argument("--project", default=defaults.project, help=f"default: {defaults.project}")
+    parser.add_argument("--entity", default=None, help="default: the API key's own")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    settings = TrackingConfig("wandb", project=given.project, entity=given.entity)
+    try:
+        chains = ledger.read_runs(given.runs)
+        for number, chain in enumerate(chains, start=1):
+            print(f"{number}/{len(chains)} {chain.id}: {len(chain.rows)} generations", file=sys.stderr)
+            replay(chain, settings)
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
