@@ -33,7 +33,7 @@ def app(tree: DictConfig) -> str:
     except interrupt.Interrupted:
         sys.exit(interrupt.EXIT_STATUS)
     except Exception as error:
-        return sweep.failed(error)
+        return sweep.report_failure(error)
 
 
 def main() -> None:

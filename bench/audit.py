@@ -15,17 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from bench import ledger
+from bench import ledger, registry
 from bench.composition import Composition, PoolRef
-from bench.config import SCHEMAS, config_hash
-from bench.errors import BenchError
+from bench.config import config_hash
+from bench.errors import BenchError, DataError
 from bench.ledger import Chain, Row
-from bench.mixing import History, compose, resolve
-from bench.pool import REAL, Pool
+from bench.mixing import compose, resolve
+from bench.mixing.shared.history import History
+from bench.pool import REAL, Pool, content_id
+from bench.registry import NONE
 
 
 def audit_chain(chain: Chain) -> list[str]:
-    """What is wrong with a chain, one sentence each; empty where every number can be recounted."""
+    """Return what is wrong with a chain, one sentence each; empty where every number can be recounted."""
     problems: list[str] = []
     synthetic: dict[str, Pool] = {}
     for row in chain.rows:
@@ -34,60 +36,106 @@ def audit_chain(chain: Chain) -> list[str]:
             problems += [f"{chain.id} generation {row.generation}: {p}" for p in audit_row(row, store, synthetic)]
             samples = Pool.load(store / row.artifacts["samples"])
             synthetic[samples.id] = samples
-        except (BenchError, KeyError, TypeError) as error:
+        except (BenchError, KeyError, TypeError, OSError, ValueError) as error:
             problems.append(f"{chain.id} generation {row.generation}: cannot be audited: {error}")
     return problems
 
 
 def audit_row(row: Row, store: Path, synthetic: dict[str, Pool]) -> list[str]:
-    """Problems of one generation. synthetic: the sample pools of the generations before it, by id."""
-    composition = Composition.load(store / row.artifacts["train"])
+    """Return the problems of one generation. synthetic: the sample pools of the generations before it, by id."""
     real_folder = store / row.artifacts["real"]
     train, heldout = Pool.load(real_folder / "train"), Pool.load(real_folder / "heldout")
     reserve = Pool.load(real_folder / "reserve") if (real_folder / "reserve").exists() else None
+    trained_on = Composition.load(store / row.artifacts["train"])
+    drawn, problems = audit_vetting(row, store, trained_on)
+    problems = audit_identity(row) + audit_selection(row, store) + problems
     real = {pool.id: pool for pool in (train, reserve) if pool}
-    problems = audit_identity(row)
     births: list[np.ndarray] = []
     forbidden = set(heldout.records.source_id.tolist())
-    for part in composition.parts:
+    for part in drawn.parts:
         pool = real.get(part.pool.id) or synthetic.get(part.pool.id)
         if pool is None:
             what = "the held-out pool" if part.pool.id == heldout.id else "a pool that this chain did not make"
-            problems.append(f"trained on {len(part.rows)} images of {what}")
+            problems.append(f"trained on {len(part.rows)} items of {what}")
             continue
         records = pool.records.take(part.rows)
         births.append(records.generation)
         leaked = forbidden.intersection(records.source_id[~records.is_synthetic].tolist())
         if leaked:
-            problems.append(f"trained on {len(leaked)} held-out images, among them {min(leaked)!r}")
-    if not births or len(births) < len(composition.parts):
+            problems.append(f"trained on {len(leaked)} held-out items, among them {min(leaked)!r}")
+    if not births or len(births) < len(drawn.parts):
         return problems
     generation = np.concatenate(births)
     if (generation >= row.generation).any():
-        problems.append("trained on images of its own or of a later generation")
-    counted = composition.counts(PoolRef.of(train, REAL), PoolRef.of(reserve, REAL) if reserve else None) | recount(
-        generation, len(train)
-    )
-    for name, value in counted.items():
-        if row.composition.get(name) != value:
-            problems.append(f"{name} is {row.composition.get(name)!r} in the ledger and {value!r} by recount")
-    if recompose(row, train, reserve, synthetic).id != composition.id:
+        problems.append("trained on items of its own or of a later generation")
+    counted = drawn.counts(PoolRef.of(train, REAL), PoolRef.of(reserve, REAL) if reserve else None)
+    problems += differences(row.composition, counted | recount(generation, len(train)))
+    if recompose(row, train, reserve, synthetic).id != drawn.id:
         problems.append(f"policy {row.policy} with seed {row.seed} composes another training set than the stored one")
     return problems
 
 
+def audit_vetting(row: Row, store: Path, trained_on: Composition) -> tuple[Composition, list[str]]:
+    """Return the composition before vetting, and whatever in the stored decision, the training set and the ledger does
+    not agree. Without vetting the training set is the composition."""
+    if "vet" not in row.artifacts:
+        asked = row.config.get("vetting", {}).get("name", NONE)
+        return trained_on, [f"vetting {asked} left no result"] if asked != NONE else []
+    folder = store / row.artifacts["vet"]
+    drawn, kept = Composition.load(folder / "drawn"), np.load(folder / "kept.npy", allow_pickle=False)
+    problems = []
+    if kept.shape != (len(drawn),) or drawn.kept(kept).id != trained_on.id:
+        problems.append("the training set is not what the stored vetting kept of the composition")
+    synthetic = np.concatenate([np.full(len(part.rows), part.pool.is_synthetic) for part in drawn.parts])
+    counted = {
+        "num_real_dropped": int((~kept & ~synthetic).sum()),
+        "num_synthetic_dropped": int((~kept & synthetic).sum()),
+        "num_kept": int(kept.sum()),
+        "effective_ratio": float((kept & synthetic).sum() / kept.sum()),
+    }
+    return drawn, problems + differences(row.vetting, counted)
+
+
+def audit_selection(row: Row, store: Path) -> list[str]:
+    """Return whatever in the stored selection, its candidates and the generation's pool does not agree."""
+    if "select" not in row.artifacts:
+        asked = row.config.get("selection", {}).get("name", NONE)
+        return [f"selection {asked} left no result"] if asked != NONE else []
+    rows = np.load(store / row.artifacts["select"] / "rows.npy", allow_pickle=False)
+    candidates = Pool.load(store / row.artifacts["sample"] / "pool")
+    samples = Pool.load(store / row.artifacts["samples"])
+    problems = differences(row.selection, {"num_candidates": len(candidates), "num_kept": len(samples)})
+    if (
+        len(np.unique(rows)) < len(rows)
+        or content_id(candidates.items[rows], candidates.records.take(rows)) != samples.id
+    ):
+        problems.append("the pool is not what the stored selection kept of the candidates")
+    return problems
+
+
+def differences(stated: dict[str, Any], counted: dict[str, Any]) -> list[str]:
+    """Return one sentence for every value of the ledger that the recount does not confirm."""
+    return [
+        f"{name} is {stated.get(name)!r} in the ledger and {value!r} by recount"
+        for name, value in counted.items()
+        if stated.get(name) != value
+    ]
+
+
 def audit_identity(row: Row) -> list[str]:
-    """Whether the fields that tables are grouped by are those of the recorded configuration, and that is unchanged."""
+    """Return every field that tables are grouped by and that is not that of the recorded configuration, or its hash."""
     config = row.config
-    said = {"seed": row.seed, "policy": row.policy, "config_hash": row.config_hash}
+    stated = {"seed": row.seed, "policy": row.policy, "config_hash": row.config_hash}
     meant = {"seed": config["seed"], "policy": config["mixing"]["policy"], "config_hash": config_hash(config)}
     return [
-        f"{k} is {said[k]!r} in the ledger and {meant[k]!r} by its configuration" for k in said if said[k] != meant[k]
+        f"{k} is {stated[k]!r} in the ledger and {meant[k]!r} by its configuration"
+        for k in stated
+        if stated[k] != meant[k]
     ]
 
 
 def recompose(row: Row, train: Pool, reserve: Pool | None, synthetic: dict[str, Pool]) -> Composition:
-    """What the recorded policy and seed compose for this generation, from the pools that the chain has made."""
+    """Return what the recorded policy and seed compose for this generation, from the pools that the chain has made."""
     history = History(
         generation=row.generation,
         real=PoolRef.of(train, REAL),
@@ -96,12 +144,14 @@ def recompose(row: Row, train: Pool, reserve: Pool | None, synthetic: dict[str, 
         budget=len(train),
         seed=row.config["seed"],
     )
-    schema = SCHEMAS["mixing", f"{row.config['mixing']['policy']}_schema"]
+    schema = registry.schema("mixing", row.config["mixing"]["policy"])
+    if schema is None:
+        raise DataError(f"mixing.policy={row.config['mixing']['policy']!r}: this version has no such policy")
     return compose(resolve(schema(**row.config["mixing"])), history)
 
 
 def recount(generation: np.ndarray, num_real_available: int) -> dict[str, Any]:
-    """Counts and ratios from the generation of birth of every training image, int (N,)."""
+    """Return counts and ratios from the generation of birth of every training item, int (N,)."""
     births, numbers = np.unique(generation, return_counts=True)
     num_real = int((generation == REAL).sum())
     num_synthetic = len(generation) - num_real
@@ -115,8 +165,15 @@ def recount(generation: np.ndarray, num_real_available: int) -> dict[str, Any]:
 
 
 def testify(chains: list[Chain], runs: list[Path], num_samples: int, max_steps: int) -> tuple[list[str], list[str]]:
-    """(mismatches, what could not be derived again), by the witness. Cards: those of these chains as a report would
-    make them now, and those in the report's folder."""
+    """Return mismatches and what could not be derived again, both by the witness.
+
+    Args:
+        chains: To derive again.
+        runs: Where they are. Results cards are those that a report would make of the chains now, and those in the
+            report's folder.
+        num_samples: Samples of each generation that are made again.
+        max_steps: Longer trainings are not replayed.
+    """
     from bench.analysis.study import studies
     from bench.report.__main__ import default_out
     from bench.report.card import card, load

@@ -1,4 +1,4 @@
-"""A composition: exactly which images of which pools one generation trains on.
+"""A composition: exactly which items of which pools one generation trains on.
 
 It is stored beside the model that was trained on it, as the list of (pool, row) pairs, and everything that papers call
 "the ratio" is derived from its counts.
@@ -19,13 +19,13 @@ from bench.pool import REAL, Gathered, Pool
 
 @dataclass(frozen=True)
 class PoolRef:
-    """A pool as a policy sees it: who it is and how large, without its pixels.
+    """A pool as a policy sees it: who it is and how large, without its items.
 
-    id: content hash; generation: of birth, `REAL` for real images.
+    id: content hash; generation: of birth, `REAL` for real items.
     """
 
     id: str
-    num_images: int
+    num_items: int
     generation: int
 
     @property
@@ -46,10 +46,10 @@ class Part:
 
     def __post_init__(self) -> None:
         rows = np.sort(np.asarray(self.rows, np.int64))
-        if len(rows) and not 0 <= rows[0] <= rows[-1] < self.pool.num_images:
+        if len(rows) and not 0 <= rows[0] <= rows[-1] < self.pool.num_items:
             raise DataError(
-                f"rows {rows[0]}…{rows[-1]} drawn from a pool of {self.pool.num_images} images: "
-                f"rows must lie in [0, {self.pool.num_images})"
+                f"rows {rows[0]}…{rows[-1]} drawn from a pool of {self.pool.num_items} items: "
+                f"rows must lie in [0, {self.pool.num_items})"
             )
         object.__setattr__(self, "rows", rows)
 
@@ -70,7 +70,7 @@ class Composition:
             if len(rows):
                 merged[part.pool.id] = Part(part.pool, rows)
         if not merged:
-            raise DataError("a composition without a single image cannot be trained on")
+            raise DataError("a composition without a single item cannot be trained on")
         ordered = sorted(merged.values(), key=lambda part: (part.pool.generation, part.pool.id))
         object.__setattr__(self, "parts", tuple(ordered))
 
@@ -79,21 +79,24 @@ class Composition:
 
     @property
     def num_real(self) -> int:
+        """Number of real items, with repetitions."""
         return sum(len(part.rows) for part in self.parts if not part.pool.is_synthetic)
 
     @property
     def num_synthetic(self) -> int:
+        """Number of samples, with repetitions."""
         return len(self) - self.num_real
 
     @property
     def id(self) -> str:
+        """Content hash: which rows of which pools."""
         digest = hashlib.sha256()
         for part in self.parts:
             digest.update(part.pool.id.encode() + b"\0" + part.rows.tobytes())
         return digest.hexdigest()
 
     def counts(self, real: PoolRef, reserve: PoolRef | None = None) -> dict[str, Any]:
-        """The ledger's `composition`: counts first, and derived from them the ratios that papers use.
+        """Return the ledger's `composition`: counts first, and derived from them the ratios that papers use.
 
         synthetic_ratio: n_synthetic / (n_real + n_synthetic); 1 − it is the share of real data that 2602.16601 calls α.
         synthetic_per_real: n_synthetic / size of the real pool: λ of Bertrand et al. 2310.00429.
@@ -112,16 +115,14 @@ class Composition:
             "num_distinct": sum(len(np.unique(part.rows)) for part in self.parts),
             "per_generation": per_generation,
             "synthetic_ratio": self.num_synthetic / len(self),
-            "synthetic_per_real": self.num_synthetic / real.num_images,
-            "real_retained": (self.num_real - fresh) / real.num_images,
+            "synthetic_per_real": self.num_synthetic / real.num_items,
+            "real_retained": (self.num_real - fresh) / real.num_items,
         }
 
     def save(self, directory: Path) -> None:
-        """composition.json names the pools; composition.npz holds `pool` int32 (n,) and `row` int64 (n,), one pair per
-        image trained on."""
-        pools = [
-            {"id": p.pool.id, "num_images": p.pool.num_images, "generation": p.pool.generation} for p in self.parts
-        ]
+        """Write composition.json, which names the pools, and composition.npz, which holds `pool` int32 (n,) and `row`
+        int64 (n,), one pair per item trained on."""
+        pools = [{"id": p.pool.id, "num_items": p.pool.num_items, "generation": p.pool.generation} for p in self.parts]
         (directory / "composition.json").write_text(json.dumps({"id": self.id, "pools": pools}, indent=2) + "\n")
         pool = np.concatenate([np.full(len(part.rows), i, np.int32) for i, part in enumerate(self.parts)])
         row = np.concatenate([part.rows for part in self.parts])
@@ -129,15 +130,24 @@ class Composition:
 
     @staticmethod
     def load(directory: Path) -> "Composition":
+        """Return a stored composition. Raises `DataError` where the files are missing or not what `save` wrote."""
         try:
             about = json.loads((directory / "composition.json").read_text())
             with np.load(directory / "composition.npz", allow_pickle=False) as pairs:
                 pool, row = pairs["pool"], pairs["row"]
         except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise DataError(f"{directory} holds no readable composition: {error}") from error
-        refs = [PoolRef(p["id"], p["num_images"], p["generation"]) for p in about["pools"]]
+        refs = [PoolRef(p["id"], p["num_items"], p["generation"]) for p in about["pools"]]
         return Composition(tuple(Part(ref, row[pool == i]) for i, ref in enumerate(refs)))
 
-    def images(self, pools: dict[str, Pool]) -> Gathered:
-        """uint8 (N, 3, H, W): the training images, read from `pools` (by id) when they are asked for."""
-        return Gathered([(pools[part.pool.id].images, part.rows) for part in self.parts])
+    def kept(self, keep: np.ndarray) -> "Composition":
+        """Return the part that a vetting keeps. keep: bool (N,), in the order of `items`."""
+        ends = np.cumsum([len(part.rows) for part in self.parts])
+        masks = np.split(keep, ends[:-1])
+        return Composition(
+            tuple(Part(part.pool, part.rows[mask]) for part, mask in zip(self.parts, masks, strict=True))
+        )
+
+    def items(self, pools: dict[str, Pool]) -> Gathered:
+        """Return the N training items, read from `pools` (by id) when they are asked for."""
+        return Gathered([(pools[part.pool.id].items, part.rows) for part in self.parts])

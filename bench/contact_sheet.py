@@ -1,5 +1,4 @@
-"""uint8 images laid out as one picture, small ones enlarged by whole factors so that every pixel is seen as
-it is."""
+"""Images in a grid. Small images are enlarged by whole factors, so that every pixel is shown as it is."""
 
 import math
 
@@ -8,15 +7,23 @@ from PIL import Image
 
 
 def enlarge(images: np.ndarray, min_side: int = 64) -> np.ndarray:
-    """uint8 (..., H, W) to at least `min_side` in height, by repeating pixels; unchanged where it already
-    is."""
+    """Repeat pixels until the height is at least `min_side`; images that are already large enough are unchanged.
+
+    images: uint8 (..., H, W).
+    """
     factor = max(1, math.ceil(min_side / images.shape[-2]))
     return images.repeat(factor, axis=-2).repeat(factor, axis=-1)
 
 
 def grid(images: np.ndarray, min_side: int = 64, num_columns: int | None = None, gap: int = 2) -> Image.Image:
-    """uint8 (N, 3, H, W) as one picture, by rows; near-square unless `num_columns` is given. gap: white
-    pixels between."""
+    """Lay out images row by row as one image.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        min_side: height to which smaller images are enlarged, in pixels.
+        num_columns: how many images a row has; None makes the grid nearly square.
+        gap: width of the white lines between images, in pixels.
+    """
     num_columns = num_columns or math.ceil(math.sqrt(len(images)))
     num_rows = math.ceil(len(images) / num_columns)
     large = enlarge(images, min_side)

@@ -1,7 +1,9 @@
-"""Every error a user can cause, as one small family of types.
+"""Every error that a user can cause, as one small family of types.
 
 A message names the offending value and what is allowed. `assert` is kept for what the code itself guarantees.
 """
+
+from typing import Any
 
 
 class BenchError(Exception):
@@ -15,9 +17,13 @@ class ConfigError(BenchError, ValueError):
         self.key, self.value, self.allowed = key, value, allowed
         super().__init__(f"{key}={value!r}: {allowed}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the three arguments: by default, an exception is rebuilt from its message alone, which fails."""
+        return type(self), (self.key, self.value, self.allowed), self.__dict__
+
 
 class DataError(BenchError, ValueError):
-    """A data set is missing, unreadable, of the wrong shape or dtype, or too small for what is asked of it."""
+    """A data set is missing, unreadable, of the wrong shape or dtype, or too small for its use."""
 
 
 class MetricError(BenchError, ValueError):
@@ -25,7 +31,7 @@ class MetricError(BenchError, ValueError):
 
 
 class TrainingError(BenchError, RuntimeError):
-    """A training stopped by itself, e.g. on a NaN loss. Names the step and the last good checkpoint."""
+    """Training stopped by itself, e.g. on a NaN loss. Names the step and the last good checkpoint."""
 
 
 class StoreError(BenchError, RuntimeError):

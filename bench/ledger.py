@@ -1,8 +1,8 @@
 """The ledger: one JSON line per scored generation, and the record of truth.
 
-Everything shown to a person is made from these lines. A line is written in one go and flushed to the disk, so
-a run that is killed leaves at most one line without its end; that line is never used: readers pass over it
-and the next `append` cuts it off, and both say so. Any other damage is an error with its file and line.
+Everything that a person sees is made from these lines. A line is written at once and flushed to the disk, so a run that
+is killed leaves at most one incomplete line. It is never used: readers skip it, the next `append` cuts it off, and both
+log this. Any other damage is an error that names the file and the line.
 """
 
 import json
@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 SCHEMA = 1
 FILENAME = "ledger.jsonl"
 
+OPTIONAL = frozenset({"vetting", "selection"})
+"""Fields that rows of older versions of this schema lack; they have the field's default."""
+
 _COMPOSITION_KEYS = ("num_real", "num_synthetic", "synthetic_ratio", "per_generation")
 _SCORE_KEYS = (
     *("metric", "feature_space", "reference", "subject", "num_subject", "num_reference"),
@@ -32,14 +35,15 @@ _SCORE_KEYS = (
 class Row:
     """One scored generation of one chain.
 
-    composition: `num_real`, `num_synthetic`, `synthetic_ratio` and `per_generation` (generation of birth, as
-        text, -> number of images).
+    composition: `num_real`, `num_synthetic`, `synthetic_ratio` and `per_generation` (the generation that produced the
+        images, as text, -> number of images).
     scores: dicts of metric, feature_space, reference, subject (`samples`, or `real_train` for the
         real-vs-real floor), num_subject, num_reference, parameters, value and direction (`up`: higher is
         better; `down`: lower is better).
-    train, sample, score: facts of each stage, `seconds` among them.
+    train, sample, score: facts of each stage, including `seconds`.
     artifacts: name -> path relative to `store_dir`.
-    Raises `LedgerError` where a field is of the wrong type or a value is not a finite number.
+    vetting, selection: facts of these stages, empty where the chain has none and in rows of older versions.
+    Raises `LedgerError` if a field has the wrong type or a value is not a finite number.
     """
 
     chain: str
@@ -62,6 +66,8 @@ class Row:
     environment: dict[str, Any]
     finished_at: str
     wall_seconds: float
+    vetting: dict[str, Any] = field(default_factory=dict)
+    selection: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -105,7 +111,7 @@ def _check_score(entry: Any) -> None:
 
 @dataclass(frozen=True)
 class Chain:
-    """The rows of one chain, by ascending generation. notes: what a reader should know about the file."""
+    """The rows of one chain, by ascending generation. notes: warnings about the file, for a reader of the results."""
 
     id: str
     directory: Path
@@ -114,9 +120,11 @@ class Chain:
 
 
 def score_key(entry: dict[str, Any]) -> str:
-    """The full name of a score, as W&B and the page use it: `efficientnet_lite0/precision_k3` for samples
-    against held-out images, `floor/efficientnet_lite0/fid` for real_train against them, else with both sides
-    named."""
+    """Return the full name of a score, as W&B and the page use it.
+
+    It is `efficientnet_lite0/precision_k3` for samples against held-out images, `floor/efficientnet_lite0/fid` for
+    real_train against held-out images, and otherwise names both sides.
+    """
     name = entry["metric"] + "".join(f"_{k}{v}" for k, v in sorted(entry["parameters"].items()))
     name = f"{entry['feature_space']}/{name}"
     if entry["reference"] != "heldout":
@@ -127,7 +135,7 @@ def score_key(entry: dict[str, Any]) -> str:
 
 
 def to_line(row: Row) -> str:
-    """The row as one line of JSON, keys in the schema's order. Raises `LedgerError` for what JSON cannot
+    """Return the row as one line of JSON, with keys in the schema's order. Raises `LedgerError` for what JSON cannot
     hold."""
     body = asdict(row)
     body = {"schema": body.pop("schema"), **body}
@@ -138,9 +146,10 @@ def to_line(row: Row) -> str:
 
 
 def append(path: Path, row: Row) -> None:
-    """Adds one line and waits until it is on the disk. Cuts off a half-written last line first, and says so.
+    """Append one line and wait until it is on the disk. A half-written last line is cut off first, and this is logged.
 
-    Raises `LedgerError` for a row of another chain or of a generation that is there: rows are never replaced.
+    Raises `LedgerError` for a row of another chain, and for a generation that is already there: rows are never
+    replaced.
     """
     line = to_line(row).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,10 +167,10 @@ def append(path: Path, row: Row) -> None:
 
 
 def read(path: Path) -> list[Row]:
-    """Every whole line, by ascending generation; [] for a file with none.
+    """Return the rows of all complete lines, by ascending generation.
 
-    Raises `LedgerError` with file and line number for a line that is not a row of this schema, for a
-    generation that is there twice and for a second chain in one file.
+    Raises `LedgerError` with file and line number for a line that is not a row of this schema, for a repeated
+    generation and for a second chain in one file.
     """
     return _read(path)[0]
 
@@ -200,11 +209,11 @@ def _parse(line: bytes) -> Row:
     if not isinstance(body, dict):
         raise LedgerError(f"not an object but {type(body).__name__}")
     names = {f.name for f in fields(Row)}
-    missing, unknown = sorted(names - body.keys()), sorted(body.keys() - names)
+    missing, unknown = sorted(names - OPTIONAL - body.keys()), sorted(body.keys() - names)
     if missing or unknown:
-        said = [f"lacks {', '.join(missing)}"] if missing else []
-        said += [f"has unknown {', '.join(unknown)}"] if unknown else []
-        raise LedgerError("; ".join(said))
+        problems = [f"lacks {', '.join(missing)}"] if missing else []
+        problems += [f"has unknown {', '.join(unknown)}"] if unknown else []
+        raise LedgerError("; ".join(problems))
     return Row(**body)
 
 
@@ -219,11 +228,13 @@ def _cut_half_line(path: Path) -> None:
 
 
 def read_runs(paths: Iterable[Path]) -> list[Chain]:
-    """The chains below each path: a ledger file, the directory of a chain, of a sweep, or of several sweeps.
+    """Return the chains below each path, sorted by id. A chain that is reached by two paths is returned once.
 
-    Sorted by id; a chain reached by two paths comes once. Raises `LedgerError` where a path is missing or
-    holds no ledger, where two files hold the same chain, and where no ledger has a whole line. Otherwise a
-    ledger without a whole line is left out, and said in the log.
+    A path is a ledger file, or the directory of a chain, of a sweep, or of several sweeps. A ledger without a complete
+    line is left out, with a warning in the log.
+
+    Raises `LedgerError` if a path is missing or holds no ledger, if two files hold the same chain, and if no ledger has
+    a complete line.
     """
     files: dict[Path, None] = {}
     for path in paths:
@@ -248,7 +259,7 @@ def _find(path: Path) -> list[Path]:
         return [path.resolve()]
     if not path.is_dir():
         raise LedgerError(f"{path}: there is no such file or directory")
-    found = [file for depth in ("", "*/", "*/*/") for file in sorted(path.glob(depth + FILENAME))]
-    if not found:
+    files = [file for depth in ("", "*/", "*/*/") for file in sorted(path.glob(depth + FILENAME))]
+    if not files:
         raise LedgerError(f"{path} holds no {FILENAME}: give the directory of a chain or of a sweep")
-    return [file.resolve() for file in found]
+    return [file.resolve() for file in files]

@@ -1,11 +1,11 @@
-"""The generation loop: composition → train → sample → score → ledger."""
+"""The generation loop: composition → vet → train → sample → select → score → ledger."""
 
 import time
 from pathlib import Path
 
 import numpy as np
 
-from bench import generators, mixing, stages
+from bench import generators, metrics, mixing, preflight, stages
 from bench.composition import PoolRef
 from bench.config import Config, TrackingConfig, chain_id, to_dict
 from bench.datasets import RealData
@@ -13,11 +13,11 @@ from bench.errors import ConfigError
 from bench.features.shared import extraction
 from bench.machine import distributed
 from bench.machine.console import Console
-from bench.machine.device import resolve
-from bench.mixing import History
+from bench.machine.device import resolve_runtime
+from bench.mixing.shared.history import History
 from bench.pool import REAL, Pool
 from bench.recording import make_row, record, summary
-from bench.stages import Workshop
+from bench.stages import StageContext
 from bench.store import Result
 from bench.store.group import open_store
 from bench.tracking import trackers
@@ -29,20 +29,19 @@ def run_chain(config: Config, console: Console) -> Path:
 
     Raises a `BenchError` for anything that a user can put right, before training where that can be known.
     """
+    preflight.check(config)
     chain = chain_id(config)
-    directory = Path(config.output_dir) / config.name / chain
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError("output_dir", config.output_dir, f"cannot be written to: {error.strerror}") from error
+    directory = make_directory(config, chain)
     console.where = chain
-    generators.check(config.generator, config.data.resolution)
-    extraction.prefetch(config.metrics.feature_space, config.metrics.weights)
+    if "features" in metrics.needs(config.metrics):
+        extraction.prefetch(config.metrics.feature_space, config.metrics.weights)
     policy = mixing.resolve(config.mixing)
-    shop = Workshop(open_store(Path(config.store_dir)), resolve(config.runtime), console)
-    real, real_result = stages.real_data(shop, config.data)
+    context = StageContext(open_store(Path(config.store_dir)), resolve_runtime(config.runtime), console)
+    real, real_result = stages.real_data(context, config.data)
+    check_items(config, real)
     history = begin(config, real)
     num_samples = config.num_samples or max(history.budget, config.metrics.num_images)
+    num_candidates = stages.num_candidates(config, num_samples)
     mixing.plan(policy, history, config.num_generations, num_samples)
 
     pools = {pool.id: pool for pool in (real.train, real.reserve) if pool}
@@ -52,31 +51,52 @@ def run_chain(config: Config, console: Console) -> Path:
         for generation in range(config.num_generations):
             started = time.monotonic()
             console.where = f"{chain} · generation {generation}"
-            composition = mixing.compose(policy, history)
-            model = stages.train(shop, config, generation, composition, pools, previous=model)
-            sampled = stages.sample(shop, config, generation, model, num_samples)
-            samples = Pool.load(sampled.path / "pool")
-            scored = stages.score(shop, config.metrics, samples, real, composition, pools)
+            drawn = mixing.compose(policy, history)
+            composition, vetted = stages.vet(context, config, generation, drawn, pools, real.train)
+            model = stages.train(context, config, generation, composition, pools, previous=model)
+            sampled = stages.sample(context, config, generation, model, num_candidates)
+            selected = stages.select(context, config, generation, sampled, num_samples, real.train)
+            samples = Pool.load(selected.path / "pool")
+            scored = stages.score(context, config, samples, real, composition, pools, model)
 
             results = {"real": real_result, "train": model, "sample": sampled, "score": scored}
-            counts = composition.counts(history.real, history.reserve)
-            row = make_row(config, shop, generation, counts, results, time.monotonic() - started)
+            results |= {"vet": vetted} if vetted else {}
+            results |= {"select": selected} if selected is not sampled else {}
+            counts = drawn.counts(history.real, history.reserve)
+            row = make_row(config, context, generation, counts, results, time.monotonic() - started)
             probes = np.load(sampled.path / "probes.npy", allow_pickle=False)
             if distributed.is_first():
                 record(directory, row, probes)
             tracker.log_generation(row, probes)
-            console.say(summary(row, reused=all(result.reused for result in results.values())))
+            console.print(summary(row, reused=all(result.reused for result in results.values())))
 
             pools[samples.id] = samples
             history = history.grown(PoolRef.of(samples, generation))
     return directory
 
 
+def make_directory(config: Config, chain: str) -> Path:
+    """Make the folder of a chain. Raises `ConfigError` where it cannot be written to."""
+    directory = Path(config.output_dir) / config.name / chain
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("output_dir", config.output_dir, f"cannot be written to: {error.strerror}") from error
+    return directory
+
+
+def check_items(config: Config, real: RealData) -> None:
+    """Raise `ConfigError` where the generator or the feature space cannot take the items that were read."""
+    generators.check(config.generator, real.train.kind.name, real.train.items.shape[1:])
+    if "features" in metrics.needs(config.metrics):
+        extraction.check_kind(config.metrics.feature_space, real.train.kind.name)
+
+
 def begin(config: Config, real: RealData) -> History:
-    """The history that generation 0 sees: real images and nothing else."""
+    """Return the history that generation 0 sees: real items and nothing else."""
     if len(real.train) < config.metrics.num_images:  # where data.num_train is null, known only now
         raise ConfigError(
-            "metrics.num_images", config.metrics.num_images, f"the floor needs as many real images: {len(real.train)}"
+            "metrics.num_images", config.metrics.num_images, f"the floor needs as many real items: {len(real.train)}"
         )
     return History(
         generation=0,

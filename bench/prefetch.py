@@ -8,13 +8,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bench.config import FEATURE_SPACES
+from bench import registry
 from bench.errors import BenchError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.prefetch", description="Downloads feature weights.")
-    parser.add_argument("spaces", nargs="+", choices=FEATURE_SPACES, metavar="SPACE", help=", ".join(FEATURE_SPACES))
+    names = registry.names(registry.FEATURES)
+    parser.add_argument("spaces", nargs="+", choices=names, metavar="SPACE", help=", ".join(names))
     parser.add_argument("--weights", help="check this local file instead of downloading; for one SPACE")
     options = parser.parse_args(arguments)
     if options.weights and len(options.spaces) > 1:

@@ -16,18 +16,18 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from bench.config import Config, from_hydra, identity, to_dict
+from bench.config import SCHEMA, Config, from_hydra, identity, to_dict
 from bench.errors import ConfigError
 from bench.flatten import flatten
 
 
 def compose_config(overrides: Sequence[str]) -> Config:
-    """The checked configuration of a command line."""
+    """Return the checked configuration of a command line."""
     return from_hydra(compose_tree(overrides))
 
 
 def compose_tree(overrides: Sequence[str]) -> DictConfig:
-    """What Hydra composes of a command line; also within a running Hydra app, which has a Hydra of its own."""
+    """Return what Hydra composes of a command line; also within a running Hydra app, which has a Hydra of its own."""
     running = GlobalHydra.instance().hydra
     GlobalHydra.instance().hydra = None
     try:
@@ -39,12 +39,12 @@ def compose_tree(overrides: Sequence[str]) -> DictConfig:
 
 @functools.cache
 def compose_protocol(file: str) -> Config:
-    """The configuration that `protocol=<file>` stands for, nothing overridden. Composed once; not to be changed."""
+    """Return the configuration of `protocol=<file>`, nothing overridden. Composed once; not to be changed."""
     return compose_config([f"protocol={file}"])
 
 
 def check(config: Config) -> None:
-    """Raises `ConfigError` naming the first key that departs from the protocol; with `protocol.strict=false`, fills in
+    """Raise `ConfigError` naming the first key that departs from the protocol; with `protocol.strict=false`, fills in
     `config.protocol.deviations` instead. Does nothing where no protocol is in force."""
     if config.protocol.name is None:
         return
@@ -79,13 +79,14 @@ def check(config: Config) -> None:
 
 
 def frozen_values(config: Config) -> dict[str, Any]:
-    """All that a protocol fixes: the chain's identity and its length."""
-    return {**identity(config), "num_generations": config.num_generations}
+    """Return all that a protocol fixes: the chain's identity and its length."""
+    return {**identity(config, with_defaults=True), "num_generations": config.num_generations}
 
 
 def fingerprint(config: Config) -> str:
-    """SHA-256 of everything a protocol fixes, its free keys and their allowed values included. Golden in the tests."""
-    values = frozen_values(config)
-    values["protocol"] = {**values["protocol"], "strict": None, "deviations": None}
+    """Return the SHA-256 of everything a protocol fixes, its free keys and their allowed values included, without the
+    values that are the default. Golden in the tests."""
+    values = {**identity(config), "num_generations": config.num_generations, "schema": SCHEMA}
+    values["protocol"] = {k: v for k, v in values["protocol"].items() if k not in ("strict", "deviations")}
     text = json.dumps(values, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -8,36 +8,49 @@ from typing import Any
 import numpy as np
 
 from bench import ledger
-from bench.config import Config, chain_id, config_hash, to_dict
-from bench.contact_sheet import grid
+from bench.config import Config, DataConfig, GeneratorConfig, chain_id, config_hash, to_dict
+from bench.kinds import kind_of
 from bench.ledger import Row
 from bench.machine import environment
-from bench.stages import Workshop, read_scores
+from bench.stages import StageContext, read_scores
 from bench.store import Result
 
 log = logging.getLogger(__name__)
 
 
+def name_of(component: DataConfig | GeneratorConfig) -> str:
+    """Return what a data set or generator is called in the ledger: its name, or the user's module."""
+    return getattr(component, "module", component.name)
+
+
 def make_row(
     config: Config,
-    shop: Workshop,
+    context: StageContext,
     generation: int,
     counts: dict[str, Any],
     results: dict[str, Result],
     wall_seconds: float,
 ) -> Row:
-    """Everything needed to cite the scores of one generation. counts: of its composition; results: by stage. The
-    stages' own seconds are those of whoever computed them; `wall_seconds` is what this run spent."""
+    """Return everything needed to cite the scores of one generation.
+
+    Args:
+        config: Of the chain.
+        context: The runtime and the store.
+        generation: Its number.
+        counts: Of its composition, as the mixing policy drew it.
+        results: By stage. Their own seconds are those of whoever computed them.
+        wall_seconds: What this run spent.
+    """
     train, sample, score = results["train"], results["sample"], results["score"]
-    paths = {name: result.path.relative_to(shop.store.root).as_posix() for name, result in results.items()}
+    paths = {name: result.path.relative_to(context.store.root).as_posix() for name, result in results.items()}
     return Row(
         chain=chain_id(config),
         sweep=config.name,
         generation=generation,
         seed=config.seed,
         policy=config.mixing.policy,
-        dataset=getattr(config.data, "kind", config.data.name),
-        generator=config.generator.name,
+        dataset=getattr(config.data, "kind", name_of(config.data)),
+        generator=name_of(config.generator),
         composition=counts,
         scores=read_scores(score),
         train=train.facts,
@@ -46,16 +59,18 @@ def make_row(
         artifacts={
             **paths,
             "model": f"{paths['train']}/model",
-            "samples": f"{paths['sample']}/pool",
+            "samples": f"{paths.get('select', paths['sample'])}/pool",
             "probes": f"{paths['sample']}/probes.npy",
         },
         store_dir=str(Path(config.store_dir).resolve()),
         config=to_dict(config),
         config_hash=config_hash(config),
         protocol={k: v for k, v in to_dict(config.protocol).items() if k in ("name", "version", "deviations")},
-        environment={**environment.describe(), "command": environment.command(), **shop.runtime.facts()},
+        environment={**environment.describe(), "command": environment.command(), **context.runtime.facts()},
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         wall_seconds=round(wall_seconds, 3),
+        vetting=results["vet"].facts if "vet" in results else {},
+        selection=results["select"].facts if "select" in results else {},
     )
 
 
@@ -79,7 +94,7 @@ def record(directory: Path, row: Row, probes: np.ndarray) -> None:
         ledger.append(path, row)
     picture = directory / "probes" / f"generation_{row.generation:04d}.png"
     picture.parent.mkdir(exist_ok=True)
-    grid(probes).save(picture)
+    kind_of(probes).preview(probes).save(picture)
 
 
 def _free_name(path: Path) -> Path:

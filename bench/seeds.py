@@ -1,17 +1,23 @@
-"""Every random draw of the benchmark comes from (run seed, generation, stage, index), through `derive_seed`.
+"""Seeds: every random draw of the benchmark follows from (run seed, generation, stage, index) by `derive_seed`.
 
-Deriving a seed by hashing, instead of drawing it from one long stream, is what makes a result independent of batch
-size, of device count and of interruptions: image 731 of generation 2 has the same noise whenever and wherever it is
-made.
+Seeds are hashes of these four values and not draws from one long stream. This makes a result independent of the batch
+size, the number of devices and interruptions: image 731 of generation 2 has the same noise whenever and wherever it is
+sampled.
 """
 
 import hashlib
 
 
 def derive_seed(run_seed: int, generation: int, stage: str, index: int = 0) -> int:
-    """A 63-bit seed for one draw. Equal arguments give equal seeds; any other argument gives an unrelated one.
+    """Return the seed of one draw. Equal arguments give equal seeds; any other argument gives an unrelated one.
 
-    63 bits, so that it fits a signed 64-bit integer column and `torch.Generator.manual_seed` alike.
+    A seed has 63 bits, so that it fits both a signed 64-bit integer column and `torch.Generator.manual_seed`.
+
+    Args:
+        run_seed: the seed of the chain.
+        generation: 0 for the generation that trains on real images only.
+        stage: what the draw is for, such as "train".
+        index: the number of the draw within the stage, such as that of an image.
     """
     text = f"{run_seed}/{generation}/{stage}/{index}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1

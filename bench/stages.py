@@ -6,44 +6,57 @@ all chains of a sweep with that seed, and two policies that compose the same tra
 """
 
 import json
-import math
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench import datasets, generators
+from bench import datasets, generators, metrics, selection, vetting
 from bench.composition import Composition
-from bench.config import Config, DataConfig, GeneratorConfig, MetricsConfig
+from bench.config import Config, DataConfig, MetricsConfig
 from bench.datasets import RealData
 from bench.features.shared import extraction
 from bench.machine.console import Console
 from bench.machine.device import Runtime
-from bench.metrics import scores
+from bench.metrics.shared import reference
+from bench.metrics.shared.class_survival import Attribute, fit_attributes
 from bench.pool import Pool, Records
 from bench.seeds import derive_seed
 from bench.store import Result, Store
 
-REAL_VERSION = 1
-SAMPLE_VERSION = 1
-SCORE_VERSION = 1
+if TYPE_CHECKING:
+    pass
+
+REAL_VERSION = 2
+SAMPLE_VERSION = 2
+SELECT_VERSION = 1
+VET_VERSION = 1
+SCORE_VERSION = 2
 """Raised with any change to a stage that moves its results: old results are then made again, never mixed with new ones.
-(Training and sampling code has versions of its own, in the generator's spec.)"""
+(The code of components has versions of its own.)"""
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """What every stage needs: the store, the device, and somewhere to say how it goes."""
+class StageContext:
+    """What every stage needs: the store, the device, and the console that shows its progress."""
 
     store: Store
     runtime: Runtime
     console: Console
 
+    @property
+    def arithmetic(self) -> dict[str, Any]:
+        """What of the runtime changes the bytes of a model or a sample: part of their keys."""
+        compiled = {"compile": True} if self.runtime.compile else {}
+        return {"device": self.runtime.device.type, "precision": self.runtime.precision, **compiled}
 
-def real_data(shop: Workshop, config: DataConfig) -> tuple[RealData, Result]:
-    """The real, held-out and reserve pools, memory-mapped from the store."""
+
+def real_data(context: StageContext, config: DataConfig) -> tuple[RealData, Result]:
+    """Return the real, held-out and reserve pools, memory-mapped from the store."""
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
         real = datasets.load_real(config)
@@ -53,39 +66,99 @@ def real_data(shop: Workshop, config: DataConfig) -> tuple[RealData, Result]:
             if pool is not None:
                 pool.save(out / name)
                 sizes[name] = len(pool)
-        return {"num_images": sizes, "notes": real.train.notes}
+        return {"num_items": sizes, "notes": real.train.notes}
 
-    spec = {"data": datasets.data_spec(config), "version": REAL_VERSION}
-    with shop.console.stage("real images"):
-        result = shop.store.make("real", spec, produce)
+    spec = {"source": datasets.data_spec(config), "version": REAL_VERSION}
+    with context.console.stage("real items"):
+        result = context.store.make("real", spec, produce)
     reserve = Pool.load(result.path / "reserve") if (result.path / "reserve").exists() else None
     return RealData(Pool.load(result.path / "train"), Pool.load(result.path / "heldout"), reserve), result
 
 
+def vet(
+    context: StageContext,
+    config: Config,
+    generation: int,
+    composition: Composition,
+    pools: Mapping[str, Pool],
+    real: Pool,
+) -> tuple[Composition, Result | None]:
+    """Drop what the vetting rule does not keep. Without a rule there is no result, and the composition stays.
+
+    Args:
+        context: Store, device, console.
+        config: Of the chain; its `vetting` names the rule.
+        generation: Whose composition it is.
+        composition: As the mixing policy drew it.
+        pools: The pools it was drawn from, by id.
+        real: The real pool that the chain may train on.
+
+    Returns:
+        The composition to train on, and the result: `drawn/` and `vetted/` compositions, and `kept.npy`, bool (N,).
+    """
+    rule = vetting.resolve(config.vetting)
+    if rule is None:
+        return composition, None
+    seed = derive_seed(config.seed, generation, "vet")
+
+    def produce(out: Path, work: Path) -> dict[str, Any]:
+        synthetic = [np.full(len(part.rows), part.pool.is_synthetic) for part in composition.parts]
+        truth = np.concatenate(synthetic) if rule.needs_truth else None
+        drawn = vetting.Drawn(composition.items(dict(pools)), real, np.random.default_rng(seed), truth)
+        with context.console.stage(f"vet {len(composition)} items"):
+            kept = vetting.keep(rule, drawn)
+        vetted = composition.kept(kept)
+        for name, part in (("drawn", composition), ("vetted", vetted)):
+            (out / name).mkdir()
+            part.save(out / name)
+        np.save(out / "kept.npy", kept, allow_pickle=False)
+        return vetting.facts(rule, composition, vetted)
+
+    spec = {
+        "composition": composition.id,
+        "rule": rule.name,
+        "parameters": rule.parameters,
+        "code": rule.version,
+        "seed": seed,
+        "version": VET_VERSION,
+    }
+    result = context.store.make("vet", spec, produce)
+    return Composition.load(result.path / "vetted"), result
+
+
 def train(
-    shop: Workshop,
+    context: StageContext,
     config: Config,
     generation: int,
     composition: Composition,
     pools: dict[str, Pool],
     previous: Result | None,
 ) -> Result:
-    """A model fitted to `composition`: from scratch, or where `warm_start` says so from the weights of `previous`."""
+    """Fit a model to a composition: from scratch, or with `warm_start` from the weights of the previous generation.
+
+    Args:
+        context: Store, device, console.
+        config: Of the chain.
+        generation: Decides the seed, and whether `retrain_epochs` applies.
+        composition: What to train on.
+        pools: The pools it was drawn from, by id.
+        previous: The training of the generation before.
+    """
     epochs = config.retrain_epochs if generation > 0 else None
-    generator = with_num_steps(config.generator, len(composition), epochs)
+    generator = generators.with_num_steps(config.generator, len(composition), epochs)
     seed = derive_seed(config.seed, generation, "train")
     start = previous if config.warm_start else None
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
         composition.save(out)
-        with shop.console.stage(f"train on {len(composition)} images", unit="steps") as progress:
+        with context.console.stage(f"train on {len(composition)} items", unit="steps") as progress:
             return generators.fit(
                 generator,
-                composition.images(pools),
+                composition.items(pools),
                 seed=seed,
                 out=out / "model",
                 work=work,
-                runtime=shop.runtime,
+                runtime=context.runtime,
                 progress=progress,
                 init=start.path / "model" if start else None,
             )
@@ -95,43 +168,41 @@ def train(
         "composition": composition.id,
         "seed": seed,
         "init": start.key if start else None,
-        "precision": shop.runtime.precision,
+        "arithmetic": context.arithmetic,
     }
-    return shop.store.make("train", spec, produce)
+    return context.store.make("train", spec, produce)
 
 
-def with_num_steps(config: GeneratorConfig, num_images: int, num_epochs: float | None = None) -> GeneratorConfig:
-    """The generator with `num_epochs` (or else its own, where it has that) counted out in steps over `num_images`."""
-    training = getattr(config, "training", None)
-    num_epochs = num_epochs or getattr(training, "num_epochs", None)
-    if training is None or num_epochs is None:
-        return config
-    num_steps = math.ceil(num_epochs * num_images / training.batch_size)
-    return replace(config, training=replace(training, num_steps=num_steps, num_epochs=None))  # type: ignore[call-arg]
+def sample(context: StageContext, config: Config, generation: int, model: Result, num_samples: int) -> Result:
+    """Draw a pool of `num_samples` samples, and beside it `probes.npy`: a few items from noise that is the same in
+    every generation, to be looked at and never trained on or scored.
 
-
-def sample(shop: Workshop, config: Config, generation: int, model: Result, num_samples: int) -> Result:
-    """A pool of `num_samples` samples, and beside it `probes.npy`: a few pictures from noise that is the same in every
-    generation, to be looked at and never trained on or scored."""
+    Args:
+        context: Store, device, console.
+        config: Of the chain.
+        generation: Of birth of the samples.
+        model: The training whose model is sampled.
+        num_samples: Size of the pool.
+    """
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
         seeds = [derive_seed(config.seed, generation, "sample", i) for i in range(num_samples)]
         probes = [derive_seed(config.seed, 0, "probe", i) for i in range(config.num_probes)]
         started = time.monotonic()
-        with shop.console.stage(f"sample {num_samples} images", unit="images") as progress:
-            images = generators.sample(
+        with context.console.stage(f"draw {num_samples} samples", unit="items") as progress:
+            items = generators.sample(
                 config.generator,
                 model.path / "model",
                 np.array(seeds + probes, np.int64),
                 work=work,
-                runtime=shop.runtime,
+                runtime=context.runtime,
                 progress=progress,
             )
         seconds = time.monotonic() - started
-        Pool(images[:num_samples], Records.synthetic(generation, np.array(seeds, np.int64))).save(out / "pool")
-        np.save(out / "probes.npy", images[num_samples:], allow_pickle=False)
-        rate = round(len(images) / seconds, 1)
-        return {"num_images": len(images), "seconds": round(seconds, 3), "images_per_second": rate}
+        Pool(items[:num_samples], Records.synthetic(generation, np.array(seeds, np.int64))).save(out / "pool")
+        np.save(out / "probes.npy", items[num_samples:], allow_pickle=False)
+        rate = round(len(items) / seconds, 1)
+        return {"num_images": len(items), "seconds": round(seconds, 3), "images_per_second": rate}
 
     spec = {
         "model": model.key,
@@ -140,140 +211,232 @@ def sample(shop: Workshop, config: Config, generation: int, model: Result, num_s
         "generation": generation,
         "num_samples": num_samples,
         "num_probes": config.num_probes,
-        "precision": shop.runtime.precision,
+        "arithmetic": context.arithmetic,
         "version": SAMPLE_VERSION,
     }
-    return shop.store.make("sample", spec, produce)
+    return context.store.make("sample", spec, produce)
 
 
-def extract_features(shop: Workshop, config: MetricsConfig, pool: Pool, what: str) -> np.ndarray:
-    """float32 (N, d) features of a whole pool, computed once and stored."""
+def select(
+    context: StageContext, config: Config, generation: int, sampled: Result, num_samples: int, real: Pool
+) -> Result:
+    """Keep `num_samples` of the samples. Without a rule the sampling itself is the result.
+
+    Args:
+        context: Store, device, console.
+        config: Of the chain; its `selection` names the rule.
+        generation: Of birth of the samples.
+        sampled: The candidates.
+        num_samples: How many to keep.
+        real: The real pool that the chain may train on.
+
+    Returns:
+        A result that holds `pool/`, and with a rule `rows.npy`, int64 (n,): which candidates it is.
+    """
+    rule = selection.resolve(config.selection, num_samples)
+    if rule is None:
+        return sampled
+    seed = derive_seed(config.seed, generation, "select")
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
-        space = extraction.load_feature_space(config.feature_space, shop.runtime, config.weights)
-        with shop.console.stage(f"features of {what}", unit="images") as progress:
-            values = extraction.extract(space, pool.images, progress)
+        pool = Pool.load(sampled.path / "pool")
+        candidates = selection.Candidates(pool, num_samples, real, np.random.default_rng(seed))
+        with context.console.stage(f"keep {num_samples} of {len(pool)} samples"):
+            rows = selection.keep(rule, candidates)
+        pool.take(rows).save(out / "pool")
+        np.save(out / "rows.npy", rows, allow_pickle=False)
+        return {"rule": rule.name, "num_candidates": len(pool), "num_kept": len(rows)}
+
+    spec = {
+        "sample": sampled.key,
+        "rule": rule.name,
+        "parameters": rule.parameters,
+        "code": rule.version,
+        "num_kept": num_samples,
+        "real": real.id,
+        "seed": seed,
+        "version": SELECT_VERSION,
+    }
+    return context.store.make("select", spec, produce)
+
+
+def num_candidates(config: Config, num_samples: int) -> int:
+    """Return how many samples are drawn so that `num_samples` can be kept."""
+    rule = selection.resolve(config.selection, num_samples)
+    return rule.num_candidates if rule else num_samples
+
+
+def extract_features(context: StageContext, config: MetricsConfig, pool: Pool, what: str) -> np.ndarray:
+    """Return float32 (N, d) features of a whole pool, computed once and stored. what: its name on the console."""
+
+    def produce(out: Path, work: Path) -> dict[str, Any]:
+        space = extraction.load_feature_space(config.feature_space, context.runtime, config.weights)
+        with context.console.stage(f"features of {what}", unit="items") as progress:
+            values = extraction.extract(space, pool.items, progress)
         np.save(out / "features.npy", values, allow_pickle=False)
         return {"num_images": len(values), "dimension": int(values.shape[1])}
 
-    spec = {"pool": pool.id, "space": extraction.feature_space_spec(config.feature_space, config.weights)}
-    result = shop.store.make("features", spec, produce)
+    spec = {"pool": pool.id, "space": _space(context, config)}
+    result = context.store.make("features", spec, produce)
     return np.load(result.path / "features.npy", mmap_mode="r", allow_pickle=False)
 
 
+def _space(context: StageContext, config: MetricsConfig) -> dict[str, Any]:
+    """What identifies features: the space, and the kind of device that computes them."""
+    space = extraction.feature_space_spec(config.feature_space, config.weights)
+    return {**space, "device": context.runtime.device.type}
+
+
 def score(
-    shop: Workshop,
-    config: MetricsConfig,
+    context: StageContext,
+    config: Config,
     samples: Pool,
     real: RealData,
     composition: Composition,
     pools: dict[str, Pool],
+    model: Result,
 ) -> Result:
-    """Score the samples against every reference, with two controls: real training images in place of the samples (the
-    floor), and samples and held-out images shuffled together.
+    """Score the samples against every reference, with two controls: real training items in place of the samples (the
+    floor), and samples and held-out items shuffled together. A family of scores gets what it needs, and what no family
+    needs is not computed.
 
-    `Result.path / "scores.json"` holds the rows, in the form of the ledger's `scores`.
+    Args:
+        context: Store, device, console.
+        config: Of the chain.
+        samples: The generation's pool.
+        real: Real, held-out and reserve pools.
+        composition: What the generation trained on.
+        pools: The pools it was drawn from, by id.
+        model: The training whose model drew the samples.
+
+    Returns:
+        A result whose `scores.json` holds the rows, in the form of the ledger's `scores`.
     """
-    device = shop.runtime.device
+    settings = config.metrics
+    needs = metrics.needs(settings)
+    n = settings.num_images
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
-        heldout = extract_features(shop, config, real.heldout, "held-out images")
-        real_train = extract_features(shop, config, real.train, "real images")
-        subject = extract_features(shop, config, samples, "samples")[: config.num_images]
-        reference = heldout[: config.num_images]
-        training = training_features(shop, config, composition, pools)
-        real_rows = read_scores(floor(shop, config, real))
-        known = reference_statistics(shop, config, real.heldout)
-        with shop.console.stage("score"):
-            attributes = fit_attributes(config, real, real_train, heldout, device)
+        given: dict[str, Any] = {"device": context.runtime.device}
+        features, others = None, {}
+        if "features" in needs:
+            heldout = extract_features(context, settings, real.heldout, "held-out items")
+            real_train = extract_features(context, settings, real.train, "real items")
+            features = (extract_features(context, settings, samples, "samples")[:n], heldout[:n])
+            training = training_features(context, settings, composition, pools)
             others = {"real_train": real_train, "training": training}
-            rows = scores.score_with_controls(
-                subject, reference, config, real_rows, training=training, attributes=attributes, known=known,
-                others=others, device=device,
-            )  # fmt: skip
+            given["known"] = reference_statistics(context, settings, real.heldout)
+            given["training"] = training
+            if "labels" in needs:
+                given["attributes"] = real_attributes(real, real_train, heldout, context.runtime.device)
+        if "items" in needs:
+            given["items"] = (samples.items[:n], real.heldout.items[:n])
+            given["training_items"] = composition.items(pools)
+        if "model" in needs:
+            given["model"] = partial(_risk, context, config, model)
+        real_rows = read_scores(floor(context, settings, real))
+        with context.console.stage("score"):
+            rows = metrics.score_with_controls(features, settings, real_rows, others=others, **given)
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
-        return {"num_scores": len(rows), "space": space}
+        return {"num_scores": len(rows), **({"space": space} if space else {})}
 
-    space = extraction.feature_space_spec(config.feature_space, config.weights)
+    space = _space(context, settings) if "features" in needs else None
     spec = {
         "samples": samples.id,
         "real_train": real.train.id,
         "heldout": real.heldout.id,
         "composition": composition.id,
+        "model": model.key if "model" in needs else None,
         "space": space,
-        "scores": scores.score_spec(config),
+        "device": context.runtime.device.type,
+        "scores": metrics.score_spec(settings),
         "version": SCORE_VERSION,
     }
-    return shop.store.make("score", spec, produce)
+    return context.store.make("score", spec, produce)
 
 
-def reference_statistics(shop: Workshop, config: MetricsConfig, pool: Pool) -> scores.ReferenceStatistics:
-    """Return the statistics of the first N images of `pool` as a reference: one result for all generations and
+def _risk(context: StageContext, config: Config, model: Result, items: Any) -> dict[str, np.ndarray]:
+    """The loss of a stored model on N items, each under noise of its own that is the same for every model."""
+    seeds = np.array([derive_seed(0, 0, "risk", i) for i in range(len(items))], np.int64)
+    with context.console.stage("risk", unit="items") as progress:
+        return generators.risk(
+            config.generator, model.path / "model", items, seeds, runtime=context.runtime, progress=progress
+        )
+
+
+def reference_statistics(
+    context: StageContext, config: MetricsConfig, pool: Pool
+) -> reference.ReferenceStatistics | None:
+    """Return the statistics of the first N items of `pool` as a reference: one result for all generations and
     chains."""
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
-        values = extract_features(shop, config, pool, "held-out images")[: config.num_images]
-        with shop.console.stage("statistics of the reference"):
-            statistics = scores.reference_statistics(values, config, shop.runtime.device)
+        values = extract_features(context, config, pool, "held-out items")[: config.num_images]
+        with context.console.stage("statistics of the reference"):
+            statistics = reference.reference_statistics(values, config.k, context.runtime.device)
         for name, array in statistics.arrays().items():
             np.save(out / f"{name}.npy", array, allow_pickle=False)
         return {"num_images": len(values)}
 
     spec = {
         "pool": pool.id,
-        "space": extraction.feature_space_spec(config.feature_space, config.weights),
+        "space": _space(context, config),
         "num_images": config.num_images,
         "k": config.k,
-        "version": scores.VERSION,
+        "version": reference.VERSION,
     }
-    result = shop.store.make("reference", spec, produce)
+    result = context.store.make("reference", spec, produce)
     arrays = {path.stem: np.load(path, allow_pickle=False) for path in result.path.glob("*.npy")}
-    return scores.ReferenceStatistics.of(arrays, min(config.num_images, len(pool)))
+    return reference.ReferenceStatistics.of(arrays, min(config.num_images, len(pool)))
 
 
-def floor(shop: Workshop, config: MetricsConfig, real: RealData) -> Result:
-    """Score real training images in place of samples: one result for all generations and chains."""
+def floor(context: StageContext, config: MetricsConfig, real: RealData) -> Result:
+    """Score real training items in place of samples: one result for all generations and chains."""
+    needs, n = metrics.needs(config), config.num_images
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
-        heldout = extract_features(shop, config, real.heldout, "held-out images")
-        real_train = extract_features(shop, config, real.train, "real images")
-        with shop.console.stage("score real images"):
-            attributes = fit_attributes(config, real, real_train, heldout, shop.runtime.device)
-            a, b = scores.same_size(real_train, heldout[: config.num_images])
-            known = reference_statistics(shop, config, real.heldout) if len(b) == config.num_images else None
-            rows = scores.score(
-                a, b, config, subject="real_train", attributes=attributes, known=known, device=shop.runtime.device
-            )
+        given: dict[str, Any] = {"device": context.runtime.device}
+        features = None
+        if "features" in needs:
+            heldout = extract_features(context, config, real.heldout, "held-out items")
+            real_train = extract_features(context, config, real.train, "real items")
+            features = metrics.same_size(real_train, heldout[:n])
+            if len(features[1]) == n:
+                given["known"] = reference_statistics(context, config, real.heldout)
+            if "labels" in needs:
+                given["attributes"] = real_attributes(real, real_train, heldout, context.runtime.device)
+        if "items" in needs:
+            given["items"] = (real.train.items[:n], real.heldout.items[:n])
+        with context.console.stage("score real items"):
+            rows = metrics.score(features, config, subject="real_train", **given)
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
         return {"num_scores": len(rows)}
 
     spec = {
         "real_train": real.train.id,
         "heldout": real.heldout.id,
-        "space": extraction.feature_space_spec(config.feature_space, config.weights),
-        "scores": scores.score_spec(config),
+        "space": _space(context, config) if "features" in needs else None,
+        "device": context.runtime.device.type,
+        "scores": metrics.score_spec(config),
         "version": SCORE_VERSION,
     }
-    return shop.store.make("floor", spec, produce)
+    return context.store.make("floor", spec, produce)
 
 
-def fit_attributes(
-    config: MetricsConfig, real: RealData, real_train: np.ndarray, heldout: np.ndarray, device: Any
-) -> dict[str, scores.Attribute] | None:
-    """A classifier for every labelled attribute of the real images; None where tails are not asked for."""
-    if "tails" not in config.scores:
-        return None
+def real_attributes(real: RealData, real_train: np.ndarray, heldout: np.ndarray, device: Any) -> dict[str, Attribute]:
+    """Return a classifier for every labelled attribute of the real items, from their features, float (N, d) each."""
     labels = real.train.records.labels, real.heldout.records.labels
-    return scores.fit_attributes(real_train, labels[0], heldout, labels[1], real.train.label_names, device)
+    return fit_attributes(real_train, labels[0], heldout, labels[1], real.train.label_names, device)
 
 
 def training_features(
-    shop: Workshop, config: MetricsConfig, composition: Composition, pools: dict[str, Pool]
+    context: StageContext, config: MetricsConfig, composition: Composition, pools: dict[str, Pool]
 ) -> np.ndarray:
-    """float32 (T, d) features of what a generation trained on, gathered from those of its pools, in a shuffled order:
-    its first N are a fair draw of it."""
+    """Return float32 (T, d) features of what a generation trained on, gathered from those of its pools, in a shuffled
+    order: its first N are a fair draw of it."""
     parts = [
-        extract_features(shop, config, pools[part.pool.id], "training images")[part.rows] for part in composition.parts
+        extract_features(context, config, pools[part.pool.id], "training items")[part.rows]
+        for part in composition.parts
     ]
     together = np.concatenate(parts)
     return together[np.random.default_rng(0).permutation(len(together))]

@@ -1,7 +1,7 @@
 """Checks the values of a sweep before it starts, and reports its failed chains when it ends.
 
-A chain that fails does not stop the others. Its job writes the error to a file in the sweep's folder, whichever process
-or machine it ran on; a Hydra callback reads these files when all jobs have ended, and sets the exit status.
+A chain that fails does not stop the others. Its job writes the error to a file in the sweep's folder, on whatever
+process or machine it ran. A Hydra callback reads these files when all jobs have ended, and sets the exit status.
 """
 
 import logging
@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 
 FAILED = 1
 WRONG_CONFIG = 2
-"""Exit statuses: a chain failed; the configuration, or the data that it names, cannot be used."""
+"""Exit statuses: a chain failed; the configuration or its data cannot be used."""
 
 
-def failed(error: Exception) -> str:
+def report_failure(error: Exception) -> str:
     """Report the error that ended a chain: exit a single run with its status; in a sweep write the error to a file and
     return, so that the next chain runs."""
     hydra = HydraConfig.get()
@@ -45,20 +45,19 @@ def failed(error: Exception) -> str:
 
 
 def check_values(overrides: Sequence[str]) -> list[BenchError]:
-    """Return what is wrong with the values of a sweep, before its first chain trains.
+    """Return the errors in the values of a sweep, before its first chain trains.
 
     Each value is composed and checked once, with the first value of every other key. Raises `HydraException` for a
     value that cannot be composed.
     """
-    from bench import generators, mixing  # NumPy only now: help and mistakes in a single run do not wait for it
+    from bench import preflight  # imports NumPy, which help and mistakes in a single run do not need
 
     errors: list[BenchError] = []
     for line in each_value_once(overrides):
         try:
             config = protocols.compose_config(line)
             protocols.check(config)
-            generators.check(config.generator, config.data.resolution)
-            mixing.resolve(config.mixing)
+            preflight.check(config)
         except BenchError as error:
             errors.append(error)
     return errors
@@ -82,6 +81,7 @@ class Failures(Callback):
     """Hydra callback: checks the values of a sweep before it starts, and reports the failed chains when it ends."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check all values, exit if one is wrong, and forget the failures of an earlier run."""
         errors = check_values(config.hydra.overrides.task)
         if errors:
             for error in errors:
@@ -90,6 +90,7 @@ class Failures(Callback):
         shutil.rmtree(Path(config.hydra.sweep.dir) / "failed", ignore_errors=True)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the failures, and exit with status 1 if there are any."""
         files = sorted((Path(config.hydra.sweep.dir) / "failed").glob("*.txt"), key=lambda file: int(file.stem))
         if not files:
             return

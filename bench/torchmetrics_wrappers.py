@@ -19,12 +19,12 @@ from torchmetrics.utilities import dim_zero_cat
 
 from bench.errors import MetricError
 from bench.features.shared.extraction import FeatureSpace, extract
-from bench.metrics.estimators.class_survival import Classifier, tail_scores
-from bench.metrics.estimators.frechet_distance import frechet_distance, frechet_infinity
-from bench.metrics.estimators.kernel_distance import kernel_distance
-from bench.metrics.estimators.nearest_training import copying_scores
-from bench.metrics.estimators.precision_recall import manifold_scores
-from bench.metrics.estimators.variety import entropy_estimate, near_duplicate_rate, vendi_score
+from bench.metrics.shared.class_survival import Classifier, tail_scores
+from bench.metrics.shared.frechet_distance import frechet_distance, frechet_infinity
+from bench.metrics.shared.kernel_distance import kernel_distance
+from bench.metrics.shared.nearest_training import copying_scores
+from bench.metrics.shared.precision_recall import manifold_scores
+from bench.metrics.shared.variety import entropy_estimate, near_duplicate_rate, vendi_score
 
 Result = Tensor | dict[str, Tensor]
 
@@ -74,7 +74,7 @@ class FeatureMetric(Metric):
 
 
 class FrechetDistance(FeatureMetric):
-    """See `bench.metrics.estimators.frechet_distance.frechet_distance`."""
+    """See `bench.metrics.shared.frechet_distance.frechet_distance`."""
 
     higher_is_better = False
 
@@ -83,7 +83,7 @@ class FrechetDistance(FeatureMetric):
 
 
 class FrechetInfinity(FeatureMetric):
-    """See `bench.metrics.estimators.frechet_distance.frechet_infinity`."""
+    """See `bench.metrics.shared.frechet_distance.frechet_infinity`."""
 
     higher_is_better = False
 
@@ -92,7 +92,7 @@ class FrechetInfinity(FeatureMetric):
 
 
 class KernelDistance(FeatureMetric):
-    """mean and sd; see `bench.metrics.estimators.kernel_distance.kernel_distance`."""
+    """mean and sd; see `bench.metrics.shared.kernel_distance.kernel_distance`."""
 
     higher_is_better = False
 
@@ -110,7 +110,7 @@ class KernelDistance(FeatureMetric):
 
 
 class ManifoldScores(FeatureMetric):
-    """precision, recall, density and coverage; see `bench.metrics.estimators.precision_recall.manifold_scores`."""
+    """precision, recall, density and coverage; see `bench.metrics.shared.precision_recall.manifold_scores`."""
 
     higher_is_better = True
 
@@ -123,7 +123,7 @@ class ManifoldScores(FeatureMetric):
 
 
 class VendiScore(FeatureMetric):
-    """See `bench.metrics.estimators.variety.vendi_score`."""
+    """See `bench.metrics.shared.variety.vendi_score`."""
 
     higher_is_better = True
     roles = ("subject",)
@@ -133,7 +133,7 @@ class VendiScore(FeatureMetric):
 
 
 class EntropyEstimate(FeatureMetric):
-    """See `bench.metrics.estimators.variety.entropy_estimate`."""
+    """See `bench.metrics.shared.variety.entropy_estimate`."""
 
     higher_is_better = True
     roles = ("subject",)
@@ -147,7 +147,7 @@ class EntropyEstimate(FeatureMetric):
 
 
 class NearDuplicateRate(FeatureMetric):
-    """See `bench.metrics.estimators.variety.near_duplicate_rate`."""
+    """See `bench.metrics.shared.variety.near_duplicate_rate`."""
 
     higher_is_better = False
 
@@ -156,7 +156,7 @@ class NearDuplicateRate(FeatureMetric):
 
 
 class CopyingScores(FeatureMetric):
-    """Five scores, with held-out images as the reference; see `bench.metrics.estimators.nearest_training`."""
+    """Five scores, with held-out images as the reference; see `bench.metrics.shared.nearest_training`."""
 
     roles = ("subject", "reference", "training")
 
@@ -165,7 +165,7 @@ class CopyingScores(FeatureMetric):
 
 
 class TailScores(FeatureMetric):
-    """Survival of classes; see `bench.metrics.estimators.class_survival.tail_scores`."""
+    """Survival of classes; see `bench.metrics.shared.class_survival.tail_scores`."""
 
     roles = ("subject",)
 

@@ -9,21 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
-from bench import generators
-from bench.config import (
+from configs import (
     BlendConfig,
-    Config,
     DDPMConfig,
-    MetricsConfig,
     NoiseConfig,
     ProceduralConfig,
-    RuntimeConfig,
     SamplingConfig,
     TrainingConfig,
     UNetConfig,
+    checked,
 )
+from torch import nn
+
+from bench import generators
+from bench.config import Config, MetricsConfig, RuntimeConfig
 from bench.machine.console import Console
 
 VERSION = 1
@@ -68,7 +67,7 @@ class Lines(Console):
         super().__init__(quiet=True)
         self.lines: list[str] = []
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         self.lines.append(text)
 
 
@@ -117,4 +116,4 @@ def small(out: Path, **changes: Any) -> Config:
         "metrics": MetricsConfig(feature_space="echo:pixels", num_images=N, scores=["frechet", "manifold"]),
         "runtime": RuntimeConfig(device="cpu", precision="fp32", num_threads=1),
     }
-    return Config(**{**settings, **changes})
+    return checked(Config(**{**settings, **changes}))

@@ -113,7 +113,7 @@ def test_critical_ratio_lies_where_the_lower_end_leaves_zero():
     result = critical_ratio(rates)
     half = rates[0.0].slope - rates[0.0].low
     assert result.ratio == pytest.approx((0.05 + half) / 0.4)
-    assert result.low < result.ratio < result.high and result.high - result.low < 0.2 and result.found > 0.99
+    assert result.low < result.ratio < result.high and result.high - result.low < 0.2 and result.crossing_share > 0.99
     assert not result.always
 
 
@@ -229,8 +229,8 @@ def test_neither_the_unit_nor_the_order_of_seeds_matters_and_time_reversed_is_re
     rate = log_slope(curves)
 
     def numbers(curves: np.ndarray, sign: int = 1) -> list[float]:
-        found = log_slope(curves)
-        return [sign * found.slope, *sorted([sign * found.low, sign * found.high]), found.degrees]
+        refitted = log_slope(curves)
+        return [sign * refitted.slope, *sorted([sign * refitted.low, sign * refitted.high]), refitted.degrees]
 
     expected = pytest.approx([rate.slope, rate.low, rate.high, rate.degrees], rel=1e-6, abs=1e-9)
     assert numbers(curves * rng.uniform(0.1, 10, (num_seeds, 1))) == expected
@@ -323,11 +323,11 @@ def test_the_interval_of_a_critical_ratio_is_students(degrees, other):
         return 0.2 + 0.5 * a / (a + b + error * t - half)
 
     smallest = (half - b) / error  # below it, collapse is not established at the upper ratio
-    found = stats.t.sf(smallest, degrees)
-    assert result.found == pytest.approx(found, abs=0.005)
+    share = stats.t.sf(smallest, degrees)
+    assert result.crossing_share == pytest.approx(share, abs=0.005)
     assert result.ratio == pytest.approx(crossing(0.0))
-    assert result.low == pytest.approx(crossing(stats.t.isf(0.025 * found, degrees)), abs=0.01)
-    assert result.high == pytest.approx(crossing(stats.t.isf(0.975 * found, degrees)), abs=0.01)
+    assert result.low == pytest.approx(crossing(stats.t.isf(0.025 * share, degrees)), abs=0.01)
+    assert result.high == pytest.approx(crossing(stats.t.isf(0.975 * share, degrees)), abs=0.01)
     assert not result.always
 
 
@@ -343,10 +343,10 @@ def test_a_critical_ratio_is_where_collapse_is_established_for_good():
 
 def test_a_critical_ratio_that_is_not_there_has_no_interval():
     unsure = critical_ratio({0.0: rate(0.0, 0.02), 1.0: rate(0.03, 0.02)})
-    assert unsure.found > 0.1  # some redraws cross, but what was observed does not
+    assert unsure.crossing_share > 0.1  # some redraws cross, but what was observed does not
     assert (unsure.ratio, unsure.low, unsure.high, unsure.always) == (None, None, None, False)
     ends_at_zero = critical_ratio({0.0: rate(0.1, 0.0), 1.0: rate(0.0, 0.0)}, num_redraws=10)
-    assert (ends_at_zero.ratio, ends_at_zero.always, ends_at_zero.found) == (None, False, 0.0)
+    assert (ends_at_zero.ratio, ends_at_zero.always, ends_at_zero.crossing_share) == (None, False, 0.0)
 
 
 def test_redraws_of_a_critical_ratio_are_seeded():

@@ -96,7 +96,7 @@ def test_rows_of_any_integer_type_are_the_same_rows():
 
 
 def test_nothing_and_rows_outside_a_pool_are_refused():
-    with pytest.raises(DataError, match="without a single image"):
+    with pytest.raises(DataError, match="without a single item"):
         Composition((part(REAL_POOL), part(FIRST)))
     for row in (-1, 40):
         with pytest.raises(DataError, match=r"must lie in \[0, 40\)"):
@@ -136,6 +136,6 @@ def test_its_images_are_read_from_the_pools_by_id():
     ref = PoolRef.of(samples, 0)
     assert ref == PoolRef(samples.id, 9, 0) and ref.is_synthetic and not PoolRef.of(real, REAL).is_synthetic
     composition = Composition((Part(ref, np.array([8, 3])), Part(PoolRef.of(real, REAL), np.array([2, 2, 0]))))
-    images = composition.images({p.id: p for p in (other, samples, real)})
-    expected = np.concatenate([real.images[[0, 2, 2]], samples.images[[3, 8]]])
+    images = composition.items({p.id: p for p in (other, samples, real)})
+    expected = np.concatenate([real.items[[0, 2, 2]], samples.items[[3, 8]]])
     np.testing.assert_array_equal(images[np.arange(5)], expected)

@@ -5,17 +5,17 @@ import subprocess
 import sys
 import time
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import configs as c
 import pytest
 from echo import small
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from shrunk import composed
 
-from bench import config as c
 from bench.config import Config, chain_id, config_hash, to_dict
 from bench.errors import ConfigError
 from bench.flatten import flatten
@@ -123,7 +123,7 @@ EDGES: list[tuple[type, str, str, list[Any], list[Any]]] = [
     (c.WindowConfig, "mixing.synthetic_ratio", "synthetic_ratio", [0, 1], [1.1]),
     (c.WindowConfig, "mixing.num_generations", "num_generations", [1], [0]),
     (c.FreshConfig, "mixing.synthetic_ratio", "synthetic_ratio", [0, 1], [1.1, []]),
-    (c.CustomConfig, "mixing.function", "function", ["a:b"], ["a", "a:b:c", ""]),
+    (c.CustomMixingConfig, "mixing.function", "function", ["a:b"], ["a", "a:b:c", ""]),
     (c.MetricsConfig, "metrics.feature_space", "feature_space", ["dinov2", "a:b"], ["resnet", "a:b:c"]),
     (c.MetricsConfig, "metrics.num_images", "num_images", [4], [1]),
     (c.MetricsConfig, "metrics.k", "k", [1, 1023], [0, 1024]),
@@ -135,8 +135,6 @@ EDGES: list[tuple[type, str, str, list[Any], list[Any]]] = [
         [["training", "heldout"]],
         [[], ["training"], ["heldout", "heldout"], ["heldout", "reserve"]],
     ),
-    (c.MetricsConfig, "metrics.kid_num_subsets", "kid_num_subsets", [2], [1]),
-    (c.MetricsConfig, "metrics.kid_subset_size", "kid_subset_size", [2], [1]),
     (c.MetricsConfig, "metrics.num_resamples", "num_resamples", [0, 2], [1, -1]),
     (c.TrackingConfig, "tracking.tracker", "tracker", ["none", "wandb"], ["mlflow"]),
     (c.RuntimeConfig, "runtime.device", "device", ["auto", "cpu", "cuda", "cuda:1"], ["cuda1", "mps"]),
@@ -152,19 +150,19 @@ EDGES: list[tuple[type, str, str, list[Any], list[Any]]] = [
 """Schema, key, field, what is allowed at its edges, what just beyond them."""
 
 
-def checked(schema: type, **values: Any) -> Any:
-    """The values as a checked instance of their schema."""
-    return small(Path("unused"), **values) if schema is Config else schema(**values)
+def checked(schema: type, key: str, **values: Any) -> Any:
+    """The values as a checked instance of their schema; key: of any of them."""
+    return small(Path("unused"), **values) if schema is Config else c.checked(schema(**values), key.rpartition(".")[0])
 
 
 @pytest.mark.parametrize(("schema", "key", "name", "allowed", "refused"), EDGES, ids=lambda value: str(value)[:40])
 def test_each_range_ends_where_it_says(schema, key, name, allowed, refused):
-    given = {"path": "x.npz"} if schema is c.NpzConfig else {"function": "a:b"} if schema is c.CustomConfig else {}
+    given = {c.NpzConfig: {"path": "x.npz"}, c.CustomMixingConfig: {"function": "a:b"}}.get(schema, {})
     for value in allowed:
-        assert getattr(checked(schema, **given | {name: value}), name) == value
+        assert getattr(checked(schema, key, **given | {name: value}), name) == value
     for value in refused:
         with pytest.raises(ConfigError, match=f"^{re.escape(key)}=") as error:
-            checked(schema, **given | {name: value})
+            checked(schema, key, **given | {name: value})
         assert error.value.key == key
 
 
@@ -173,7 +171,7 @@ def test_every_source_has_the_ranges_of_all():
         given = {"path": "x"} if schema in (c.NpzConfig, c.FolderConfig) else {}
         for name, value in (("resolution", 7), ("num_heldout", 1), ("num_train", 1)):
             with pytest.raises(ConfigError, match=rf"data\.{name}"):
-                schema(**given | {name: value})
+                c.checked(schema(**given | {name: value}), "data")
 
 
 @pytest.mark.parametrize(
@@ -197,16 +195,16 @@ def test_parts_that_just_fit_together_are_allowed():
     config = small(Path("unused"), data=data, num_samples=16, mixing=c.BlendConfig(synthetic_ratio=[0.5] * 3))
     assert config.metrics.num_images == 16
     assert small(Path("unused"), data=c.NpzConfig(path="x", num_train=None)).data.num_train is None
-    c.DDPMConfig(noise=c.NoiseConfig(num_timesteps=25))
+    c.checked(c.DDPMConfig(noise=c.NoiseConfig(num_timesteps=25)), "generator")
     with pytest.raises(ConfigError, match=r"generator\.sampling\.num_steps=25: at most 24"):
-        c.DDPMConfig(noise=c.NoiseConfig(num_timesteps=24))
-    assert c.SamplingConfig(sampler="ddim", eta=1.0).eta == 1.0
+        c.checked(c.DDPMConfig(noise=c.NoiseConfig(num_timesteps=24)), "generator")
+    assert c.checked(c.SamplingConfig(sampler="ddim", eta=1.0)).eta == 1.0
 
 
 @pytest.mark.parametrize(("name", "version"), [("mine", None), (None, 1)])
 def test_a_protocol_has_both_a_name_and_a_version(name, version):
     with pytest.raises(ConfigError, match=r"protocol\.version"):
-        c.ProtocolConfig(name=name, version=version)
+        c.checked(c.ProtocolConfig(name=name, version=version), "protocol")
 
 
 # -------------------------------------------------------------------------------------------------------- identity
@@ -235,9 +233,22 @@ POLICIES = [
     c.AugmentConfig(),
     c.WindowConfig(),
     c.FreshConfig(),
-    c.CustomConfig(function="a:b", parameters={"share": 0.5}),
+    c.CustomMixingConfig(function="a:b", parameters={"share": 0.5}),
 ]
 TREES = [small(Path("/o"), data=data) for data in SOURCES] + [small(Path("/o"), mixing=mixing) for mixing in POLICIES]
+
+
+def defaults(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Every value that a configuration has where nothing is given. The component itself has to be given."""
+    found: dict[str, Any] = {}
+    for f in fields(config):
+        value, key = getattr(config, f.name), f"{prefix}{f.name}"
+        default = f.default_factory() if f.default_factory is not MISSING else f.default
+        if is_dataclass(value):
+            found |= defaults(value, f"{key}.")
+        elif key not in ("data.name", "generator.name", "mixing.policy"):
+            found |= flatten({key: default}) if isinstance(default, dict) else {key: default}
+    return found
 
 
 @pytest.mark.parametrize("config", TREES, ids=lambda config: f"{config.data.name} {config.mixing.policy}")
@@ -254,8 +265,10 @@ def test_a_chain_is_known_by_everything_that_changes_its_numbers_and_by_nothing_
             node = node[group]
         node[leaf] = "another value"
         assert (config_hash(other) == config_hash(tree)) == (key in MAY_DIFFER), key
-        del node[leaf]  # of an older or a newer version
-        assert (config_hash(other) == config_hash(tree)) == (key in MAY_DIFFER), key
+        del node[leaf]  # of an older version, which did not have the option: then its default applies
+        assert (config_hash(other) == config_hash(tree)) == (
+            key in MAY_DIFFER or leaves[key] == defaults(config).get(key)
+        )
 
 
 def test_a_data_file_is_known_by_its_name_wherever_it_lies():

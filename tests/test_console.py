@@ -1,4 +1,4 @@
-"""The console: live on a terminal, plain lines in a pipe, nothing where it is to be quiet."""
+"""The console: live on a terminal, plain lines in a pipe, nothing if quiet."""
 
 import os
 import pty
@@ -16,7 +16,7 @@ from bench.machine import console
 console.PLAIN_EVERY = 0.05
 view = console.Console(quiet="quiet" in sys.argv)
 view.where = "blend-r0.50-seed0-3fa2b1c9 · generation 2"
-view.say("generation 1: fid 435 [not a style]")
+view.print("generation 1: fid 435 [not a style]")
 with view.stage("train on 1024 images", unit="steps") as report:
     for step in range(20):
         time.sleep(0.03)
@@ -25,23 +25,23 @@ print("the result")
 """
 
 
-def test_a_pipe_gets_plain_lines_and_stdout_nothing_of_it() -> None:
+def test_a_pipe_gets_plain_lines_and_stdout_none_of_them() -> None:
     done = subprocess.run([sys.executable, "-c", RUN], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "the result\n"
-    said, *lines = done.stderr.splitlines()
-    assert said == "generation 1: fid 435 [not a style]"
+    printed, *lines = done.stderr.splitlines()
+    assert printed == "generation 1: fid 435 [not a style]"
     assert 3 <= len(lines) <= 12  # not one for every step
     form = r"blend-r0\.50-seed0-3fa2b1c9 · generation 2 · train on 1024 images: \d+/40 steps, \d+ steps/s, \d+ s left"
     assert all(re.fullmatch(form, line) for line in lines), lines
     assert "\x1b" not in done.stderr
 
 
-def test_quiet_says_nothing() -> None:
+def test_a_quiet_console_prints_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", RUN, "quiet"], capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr == ""
 
 
-def test_a_terminal_gets_a_live_view_that_leaves_only_what_was_said() -> None:
+def test_a_terminal_gets_a_live_view_that_leaves_only_printed_lines() -> None:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30", "NO_COLOR": ""}
     process = subprocess.Popen([sys.executable, "-c", RUN], stdout=subprocess.DEVNULL, stderr=theirs, env=environment)
@@ -68,11 +68,11 @@ def test_a_resumed_stage_is_not_counted_as_fast(monkeypatch: pytest.MonkeyPatch)
     clock = iter([0.0, 10.0, 10.0, 20.0])
     monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
     pace = console._Pace()  # at 0 s
-    assert pace(500) == 0  # at 10 s: taken up at step 500
+    assert pace(500) == 0  # at 10 s: resumed at step 500
     assert pace(600) == 10  # at 20 s
 
 
-def test_a_plain_line_comes_now_and_then_with_what_is_left(
+def test_plain_lines_are_printed_at_intervals_with_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = [0.0]
@@ -89,7 +89,7 @@ def test_a_plain_line_comes_now_and_then_with_what_is_left(
     ]
 
 
-def test_a_stage_that_was_taken_up_again_tells_the_pace_of_this_run(
+def test_a_resumed_stage_shows_the_speed_of_this_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = [0.0]

@@ -46,7 +46,7 @@ def free_port() -> int:
 
 
 def fit_and_sample(rank: int, processes: int, port: int, folder: Path) -> None:
-    """What one of `processes` does; each with a work directory common to all and an output of its own."""
+    """Run in one of `processes`, which share a work directory; each has its own output."""
     torch.set_num_threads(1)
     about = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port, "MASTER_ADDR": "127.0.0.1"}
     os.environ.update({name: str(value) for name, value in about.items()})
@@ -81,33 +81,33 @@ def test_two_processes_fit_and_sample_the_bytes_of_one(tmp_path: Path) -> None:
 
 
 def speak(rank: int, processes: int, port: int, folder: Path) -> None:
-    """What one of `processes` hears, as JSON."""
+    """Run in one of `processes`, and write what the functions return there as JSON."""
     torch.set_num_threads(1)
     about = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port, "MASTER_ADDR": "127.0.0.1"}
     os.environ.update({name: str(value) for name, value in about.items()})
     distributed.PART = 2
-    heard: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     with distributed.group(), distributed.group():
-        heard["me"] = [distributed.rank(), distributed.world_size(), distributed.is_first(), distributed.local_index()]
-        heard["share"] = list(distributed.share(range(8)))
-        heard["any"] = [distributed.any_process(flag) for flag in (rank == processes - 1, rank == 0, False, True)]
-        heard["first"] = distributed.from_first({"said by": rank})
-        heard["total"] = distributed.total(torch.tensor([1.0, 10.0 * rank])).tolist()
+        results["me"] = [distributed.rank(), distributed.world_size(), distributed.is_first(), distributed.local_rank()]
+        results["share"] = list(distributed.shard(range(8)))
+        results["any"] = [distributed.any_process(flag) for flag in (rank == processes - 1, rank == 0, False, True)]
+        results["first"] = distributed.broadcast({"from rank": rank})
+        results["total"] = distributed.all_reduce_sum(torch.tensor([1.0, 10.0 * rank])).tolist()
         uneven = torch.tensor([(1e8, -1e8, 1.0)[rank]] * 3 + [float(rank)] * 2)  # five: two parts and a half
-        distributed.ordered_total(uneven)
-        heard["ordered"] = uneven.tolist()
+        distributed.all_reduce_in_rank_order(uneven)
+        results["ordered"] = uneven.tolist()
         blocks = np.full((7, 2), -1.0)
-        for start in distributed.share(range(0, 7, 2)):
+        for start in distributed.shard(range(0, 7, 2)):
             blocks[start : start + 2] = 10 * start + rank
-        distributed.fill(blocks, range(0, 7, 2), 2)
-        heard["filled"] = blocks[:, 0].tolist()
+        distributed.all_gather_blocks(blocks, range(0, 7, 2), 2)
+        results["filled"] = blocks[:, 0].tolist()
         if rank == 1:
             time.sleep(0.3)
             (folder / "late").touch()
         distributed.barrier()
-        heard["waited"] = (folder / "late").exists()
-    heard["after"] = distributed.world_size()
-    (folder / f"{rank}.json").write_text(json.dumps(heard))
+        results["waited"] = (folder / "late").exists()
+    results["after"] = distributed.world_size()
+    (folder / f"{rank}.json").write_text(json.dumps(results))
 
 
 def test_three_processes_hear_the_same(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_three_processes_hear_the_same(tmp_path: Path) -> None:
             "me": [rank, 3, rank == 0, rank],
             "share": [[0, 3, 6], [1, 4, 7], [2, 5]][rank],
             "any": [True, True, False, True],
-            "first": {"said by": 0},
+            "first": {"from rank": 0},
             "total": [3.0, 30.0],
             "ordered": [1.0] * 3 + [3.0] * 2,  # (1e8 - 1e8) + 1; in another order the 1 is lost
             "filled": [0.0, 0.0, 21.0, 21.0, 42.0, 42.0, 60.0],
@@ -135,9 +135,9 @@ def test_three_processes_hear_the_same(tmp_path: Path) -> None:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    del found["losses.json"]  # summed in another order, so equal to rounding only
-    return found
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    del files["losses.json"]  # summed in another order, so equal to rounding only
+    return files
 
 
 @pytest.mark.slow
@@ -146,14 +146,14 @@ def test_two_processes_make_the_bytes_of_one(tiny: list[str], tmp_path: Path) ->
     assert alone.returncode == 0, alone.stderr
     both = chain(tiny, tmp_path / "two", processes=PROCESSES)
     assert both.returncode == 0, both.stderr
-    expected, found = (outcome_of(tmp_path / name / "tiny", tmp_path / name / "store") for name in ("one", "two"))
-    for here, there in zip(expected, found, strict=True):
+    expected, together = (outcome_of(tmp_path / name / "tiny", tmp_path / name / "store") for name in ("one", "two"))
+    for here, there in zip(expected, together, strict=True):
         losses: Any = [pytest.approx(loss, rel=1e-6) for loss in here.pop("losses")]  # summed in another order
         assert there.pop("losses") == losses
         here["model"].pop("losses.json"), there["model"].pop("losses.json")
         assert here == there
-    said = [line for line in both.stderr.splitlines() if "generation 1" in line and "fid" in line]
-    assert len(said) == 1, "one process speaks for both"
+    lines = [line for line in both.stderr.splitlines() if "generation 1" in line and "fid" in line]
+    assert len(lines) == 1, "only one process prints"
 
 
 def test_micro_batches_must_be_as_many_as_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,6 +172,6 @@ def test_micro_batches_must_be_as_many_as_processes(tmp_path: Path, monkeypatch:
 
 def test_alone_everything_is_the_obvious_nothing() -> None:
     assert (distributed.rank(), distributed.world_size(), distributed.is_first()) == (0, 1, True)
-    assert list(distributed.share(range(5))) == [0, 1, 2, 3, 4]
+    assert list(distributed.shard(range(5))) == [0, 1, 2, 3, 4]
     assert distributed.any_process(True) and not distributed.any_process(False)
-    assert distributed.from_first("x") == "x"
+    assert distributed.broadcast("x") == "x"

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from configs import ReplaceConfig
 from tiny_chain import outcome, run, tiny
 
 from bench import generators, ledger
-from bench.config import Config, ReplaceConfig
+from bench.config import Config
 from bench.errors import TrainingError
 from bench.store import Store
 
@@ -64,13 +65,13 @@ def file_of(config: Config, artifact: str, generation: int) -> Path:
 def test_truncated_pool_is_sampled_again_and_nothing_else(
     copy: Config, finished: Path, made: list[str], caplog: Any
 ) -> None:
-    images = file_of(copy, "samples", 0) / "images.npy"
+    images = file_of(copy, "samples", 0) / "items.npy"
     with images.open("r+b") as file:
         file.truncate(images.stat().st_size // 2)
     run(copy)
     assert made == ["sample"]
     assert outcome(copy) == outcome(tiny(finished))
-    assert f"images.npy has {images.stat().st_size // 2} bytes" in caplog.text and "made again" in caplog.text
+    assert f"items.npy has {images.stat().st_size // 2} bytes" in caplog.text and "made again" in caplog.text
 
 
 def test_altered_model_is_trained_again(copy: Config, finished: Path, made: list[str]) -> None:
@@ -142,7 +143,7 @@ def test_training_goes_on_past_a_corrupted_checkpoint(
     newest.write_bytes(newest.read_bytes()[:1000])
     caplog.set_level(logging.INFO)
     run(config)
-    assert "not a readable checkpoint" in caplog.text and "going on from step 20 of 60" in caplog.text
+    assert "not a readable checkpoint" in caplog.text and "resuming from step 20 of 60" in caplog.text
     assert outcome(config) == outcome(tiny(finished))
 
 

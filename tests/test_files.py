@@ -1,4 +1,4 @@
-"""What a power cut leaves: nothing is relied on that has not reached the disk."""
+"""Files after a power cut: nothing is relied on before it has reached the disk."""
 
 import hashlib
 import os
@@ -19,8 +19,8 @@ Place = tuple[int, int]
 
 
 class Platter:
-    """What would be there after a power cut: of each file the bytes and of each directory the names that were flushed
-    last, before and after the `awaited` path came to be."""
+    """The disk after a power cut: the bytes of each file and the names in each directory as last flushed, before and
+    after the `awaited` path came into being."""
 
     def __init__(self, awaited: Path) -> None:
         self.awaited = awaited
@@ -32,13 +32,13 @@ class Platter:
         flushed[_place(os.fstat(handle))] = _content(Path(f"/proc/self/fd/{handle}").readlink())
 
     def was_whole_when_it_came_to_be(self) -> bool:
-        """Whether the bytes of every file at the awaited path, and the names of those in a directory, were flushed
-        before they could be found there."""
+        """Return whether the bytes of every file at the awaited path, and the names in every directory, were flushed
+        before the path came into being."""
         inside = [self.awaited, *self.awaited.rglob("*")] if self.awaited.is_dir() else [self.awaited]
         return all(self.before.get(_place(path.stat())) == _content(path) for path in inside)
 
     def would_be_found(self) -> bool:
-        """Whether the name at the awaited path was flushed once it was there."""
+        """Return whether the name of the awaited path was flushed after it came into being."""
         return self.awaited.name in self.after.get(_place(self.awaited.parent.stat()), [])
 
 
@@ -90,15 +90,15 @@ def test_older_checkpoints_go_when_the_newer_is_on_the_disk(
     for step in (1, 2):
         checkpoint.save(tmp_path, step, {"a": torch.ones(9)}, {"identity": "x"})
     platter.awaited = tmp_path / "step-00000003.safetensors"
-    unlink, found = Path.unlink, []
+    unlink, removed = Path.unlink, []
 
     def watched(path: Path, *arguments: Any) -> None:
-        found.append((path.name, platter.would_be_found()))
+        removed.append((path.name, platter.would_be_found()))
         unlink(path, *arguments)
 
     monkeypatch.setattr(Path, "unlink", watched)
     checkpoint.save(tmp_path, 3, {"a": torch.ones(9)}, {"identity": "x"})
-    assert found == [("step-00000001.safetensors", True)]
+    assert removed == [("step-00000001.safetensors", True)]
 
 
 def test_a_row_is_on_the_disk_when_append_returns(tmp_path: Path, platter: Platter) -> None:

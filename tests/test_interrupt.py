@@ -1,4 +1,4 @@
-"""SIGTERM: at once where nothing is lost, after saving where something would be."""
+"""SIGTERM stops a run at once, or after saving if progress would be lost."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ def test_second_sigterm_does_not_wait() -> None:
         pytest.fail("went on")
 
 
-def test_after_what_was_deferred_sigterm_acts_at_once_again() -> None:
+def test_sigterm_acts_at_once_after_deferred() -> None:
     with interrupt.on_sigterm():
         with interrupt.deferred(), interrupt.deferred():
             pass
@@ -68,8 +68,8 @@ def test_nothing_is_requested_that_was_not_sent() -> None:
         assert not interrupt.requested()
 
 
-def test_what_was_there_before_is_put_back() -> None:
-    """As a launcher's own handler, within which a run was started."""
+def test_the_previous_handler_is_restored() -> None:
+    """A launcher has set its own handler before it started the run."""
     outside = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         with interrupt.on_sigterm():

@@ -22,7 +22,7 @@ def sweep(overrides: list[str], out: Path, *more: str) -> subprocess.CompletedPr
 
 
 def ledgers(out: Path) -> dict[str, list[dict[str, Any]]]:
-    """Everything in the rows but times and places."""
+    """Return everything in the rows but times and paths."""
     return {
         chain.id: [
             {
@@ -39,7 +39,7 @@ def ledgers(out: Path) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.fixture(scope="module")
 def basic(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Filled by the first test that asks."""
+    """A cache, filled by the first test that uses it."""
     return {}
 
 

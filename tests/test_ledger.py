@@ -1,4 +1,4 @@
-"""The ledger: what is written is read back, and no damage passes unseen."""
+"""The ledger: rows are read back as they were written, and every damage is detected."""
 
 import dataclasses
 import json
@@ -75,7 +75,7 @@ def test_rows_are_sorted_by_generation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [1, 40, -1])
-def test_a_half_written_last_line_is_said_and_never_used(
+def test_a_half_written_last_line_is_reported_and_never_used(
     tmp_path: Path, keep: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "ledger.jsonl"
@@ -96,24 +96,24 @@ def test_a_half_written_last_line_is_said_and_never_used(
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ('{"schema": 1', "not JSON"),
         ("[1, 2]", "not an object"),
         ('{"schema": 1}', "lacks"),
     ],
 )
-def test_a_bad_line_is_named_with_file_and_number(tmp_path: Path, line: str, said: str) -> None:
+def test_a_bad_line_is_named_with_file_and_number(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "ledger.jsonl"
     ledger.append(path, make_row(0))
     path.write_text(path.read_text() + line + "\n")
-    with pytest.raises(LedgerError, match=said) as error:
+    with pytest.raises(LedgerError, match=message) as error:
         ledger.read(path)
     assert f"{path}, line 2" in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         ("schema", 2, "schema 2"),
         ("generation", -1, "generation is -1"),
@@ -132,13 +132,24 @@ def test_a_bad_line_is_named_with_file_and_number(tmp_path: Path, line: str, sai
         ("extra", 1, "unknown extra"),
     ],
 )
-def test_a_row_of_the_wrong_form_is_refused(tmp_path: Path, key: str, value: object, said: str) -> None:
+def test_a_row_of_the_wrong_form_is_refused(tmp_path: Path, key: str, value: object, message: str) -> None:
     body = json.loads(ledger.to_line(make_row()))
     body[key] = value
     path = tmp_path / "ledger.jsonl"
     path.write_text(json.dumps(body) + "\n")
-    with pytest.raises(LedgerError, match=said):
+    with pytest.raises(LedgerError, match=message):
         ledger.read(path)
+
+
+def test_rows_of_older_versions_lack_only_optional_fields(tmp_path: Path) -> None:
+    row, path = make_row(vetting={"seconds": 1.0}), tmp_path / "ledger.jsonl"
+    whole = json.loads(ledger.to_line(row))
+    path.write_text(json.dumps({key: value for key, value in whole.items() if key not in ledger.OPTIONAL}) + "\n")
+    assert ledger.read(path) == [make_row(vetting={}, selection={})]
+    for key in whole.keys() - ledger.OPTIONAL:
+        path.write_text(json.dumps({name: value for name, value in whole.items() if name != key}) + "\n")
+        with pytest.raises(LedgerError, match=f"line 1: lacks {key}$"):
+            ledger.read(path)
 
 
 @pytest.mark.parametrize("key", ["num_real", "num_synthetic", "synthetic_ratio", "per_generation"])
@@ -213,7 +224,7 @@ def test_a_ledger_has_one_chain(tmp_path: Path) -> None:
         ledger.read(path)
 
 
-def test_what_is_not_the_rows_own_fault_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+def test_a_row_that_cannot_be_appended_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     for generation in (0, 1):
         ledger.append(path, make_row(generation))
@@ -238,16 +249,16 @@ def test_chains_come_by_name_with_the_notes_of_their_own_file(tmp_path: Path) ->
         ledger.append(tmp_path / f"folder_of_{chain}" / "ledger.jsonl", make_row(chain=chain))
     with (tmp_path / "folder_of_c" / "ledger.jsonl").open("a") as file:
         file.write("{")
-    found = ledger.read_runs([tmp_path / f"folder_of_{chain}" for chain in "cab"])
-    assert [(chain.id, chain.directory.name, len(chain.notes)) for chain in found] == [
+    chains = ledger.read_runs([tmp_path / f"folder_of_{chain}" for chain in "cab"])
+    assert [(chain.id, chain.directory.name, len(chain.notes)) for chain in chains] == [
         ("a", "folder_of_a", 0),
         ("b", "folder_of_b", 0),
         ("c", "folder_of_c", 1),
     ]
-    assert [row.chain for chain in found for row in chain.rows] == ["a", "b", "c"]
+    assert [row.chain for chain in chains for row in chain.rows] == ["a", "b", "c"]
 
 
-def test_runs_are_found_at_every_depth_and_once(tmp_path: Path) -> None:
+def test_runs_are_read_at_every_depth_and_once(tmp_path: Path) -> None:
     for chain in ("a", "b"):
         ledger.append(tmp_path / "quick" / chain / "ledger.jsonl", make_row(chain=chain))
     sweep = tmp_path / "quick"
@@ -256,7 +267,7 @@ def test_runs_are_found_at_every_depth_and_once(tmp_path: Path) -> None:
     assert ledger.read_runs([sweep])[0].directory == (sweep / "a").resolve()
 
 
-def test_what_cannot_be_read_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_paths_that_cannot_be_read_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(LedgerError, match="no such file"):
         ledger.read_runs([tmp_path / "nowhere"])
     with pytest.raises(LedgerError, match="no path was given"):

@@ -11,14 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import configs as c
 import echo
 import numpy as np
 import pytest
+import scoring
 from echo import Echo, Lines, N, small
 from shrunk import TINY, composed
 
 from bench import audit, ledger, loop
-from bench import config as c
 from bench.composition import Composition, PoolRef
 from bench.config import Config, chain_id, to_dict
 from bench.datasets import RealData, load_real
@@ -27,8 +28,8 @@ from bench.ledger import Row
 from bench.loop import begin, run_chain
 from bench.machine import distributed
 from bench.machine.console import Console
-from bench.metrics import scores
-from bench.mixing import History, compose, resolve
+from bench.mixing import compose, resolve
+from bench.mixing.shared.history import History
 from bench.pool import REAL, Pool
 from bench.store import Store
 from bench.tracking import trackers
@@ -66,6 +67,9 @@ class Run:
         return [samples(row) for row in self.rows]
 
 
+COMPARISONS = ("frechet", "kernel", "manifold")
+
+
 @pytest.fixture
 def play(tmp_path, monkeypatch) -> Callable[..., Run]:
     def run_one(**changes: Any) -> Run:
@@ -95,8 +99,8 @@ def test_each_generation_trains_on_what_its_policy_says_and_the_ledger_counts_it
     run = play(mixing=POLICIES[name], data=WITH_RESERVE, num_samples=22)
     real = run.real
     assert real.reserve is not None
-    origin = {image.tobytes(): "train" for image in real.train.images}
-    origin |= {image.tobytes(): "reserve" for image in real.reserve.images}
+    origin = {image.tobytes(): "train" for image in real.train.items}
+    origin |= {image.tobytes(): "reserve" for image in real.reserve.items}
     refs: tuple[PoolRef, ...] = ()
     for generation, (row, given) in enumerate(zip(run.rows, run.echo.fits, strict=True)):
         counted = Counter(origin[image.tobytes()] for image in given.images)  # a KeyError: held out, or of the future
@@ -121,10 +125,10 @@ def test_each_generation_trains_on_what_its_policy_says_and_the_ledger_counts_it
         planned = compose(resolve(run.config.mixing), history)
         assert Composition.load(run.folder(generation, "train")).id == planned.id
         by_id = {pool.id: pool for pool in (real.train, real.reserve, *run.samples[:generation])}
-        np.testing.assert_array_equal(given.images, planned.images(by_id)[np.arange(len(planned))])
+        np.testing.assert_array_equal(given.images, planned.items(by_id)[np.arange(len(planned))])
         pool = run.samples[generation]
         refs = (*refs, PoolRef.of(pool, generation))
-        origin |= {image.tobytes(): str(generation) for image in pool.images}
+        origin |= {image.tobytes(): str(generation) for image in pool.items}
 
 
 def test_each_generation_is_sampled_from_its_own_model_with_noise_of_its_own(play):
@@ -134,7 +138,7 @@ def test_each_generation_is_sampled_from_its_own_model_with_noise_of_its_own(pla
     seeds: list[int] = []
     for generation, pool in enumerate(run.samples):
         assert set(pool.records.generation.tolist()) == {generation}
-        for image, seed in zip(pool.images, pool.records.seed, strict=True):
+        for image, seed in zip(pool.items, pool.records.seed, strict=True):
             np.testing.assert_array_equal(image, echo.picture(run.folder(generation, "model"), seed))
         seeds += pool.records.seed.tolist()
     assert len(set(seeds)) == 4 * 20
@@ -178,12 +182,12 @@ def test_samples_are_scored_against_held_out_images_and_what_they_were_trained_o
         references=["heldout", "real_train", "training"],
     )
     run = play(metrics=metrics, mixing=c.BlendConfig(synthetic_ratio=0.5), num_generations=3)
-    heldout, train = (echo.features(pool.images) for pool in (run.real.heldout, run.real.train))
+    heldout, train = (echo.features(pool.items) for pool in (run.real.heldout, run.real.train))
     for row, pool, given in zip(run.rows, run.samples, run.echo.fits, strict=True):
-        subject, training = echo.features(pool.images[:N]), echo.features(given.images)
-        expected = scores.score(subject, heldout[:N], metrics, training=training)
-        expected += scores.score(subject, train[:N], metrics, reference="real_train", families=scores.COMPARISONS)
-        expected += scores.score(train[:N], heldout[:N], metrics, subject="real_train")
+        subject, training = echo.features(pool.items[:N]), echo.features(given.images)
+        expected = scoring.score(subject, heldout[:N], metrics, training=training)
+        expected += scoring.score(subject, train[:N], metrics, reference="real_train", families=COMPARISONS)
+        expected += scoring.score(train[:N], heldout[:N], metrics, subject="real_train")
         got = {ledger.score_key(s): s for s in row.scores}
         assert len(got) == len(row.scores)
         for score in expected:
@@ -294,7 +298,7 @@ def test_only_the_first_of_several_processes_records_and_mirrors(first, tmp_path
             "generation 1 needs fresh real images 0…19, and the reserve has 0",
         ),
         ({"mixing": c.AugmentConfig(synthetic_per_real=[1.0, 1.0, 1.1])}, "generation 3 needs 22 images"),
-        ({"mixing": c.CustomConfig(function="nowhere:policy")}, r"mixing\.function"),
+        ({"mixing": c.CustomMixingConfig(function="nowhere:policy")}, r"mixing\.function"),
         ({"runtime": c.RuntimeConfig(device="cuda:99")}, r"runtime\.device"),
     ],
 )
@@ -328,7 +332,7 @@ def test_a_chain_begins_with_real_images_and_nothing_else(tmp_path):
     with_reserve = begin(config, RealData(pools[0], pools[1], reserve))
     assert with_reserve == History(0, PoolRef.of(pools[0], -1), PoolRef.of(reserve, -1), (), budget=N, seed=9)
     assert begin(config, RealData(pools[0], pools[1], None)).reserve is None
-    with pytest.raises(ConfigError, match=r"metrics\.num_images=16: the floor needs as many real images: 15"):
+    with pytest.raises(ConfigError, match=r"metrics\.num_images=16: the floor needs as many real items: 15"):
         begin(config, RealData(pools[1], pools[0], None))
 
 
@@ -371,11 +375,11 @@ def test_same_seed_gives_the_same_bytes_and_sampling_batch_size_changes_none(tin
     one = run(*tiny, "num_generations=2")
     two = run(*tiny, f"output_dir={tmp_path}/elsewhere", "num_generations=2", "generator.sampling.batch_size=5")
     for a, b in zip(one, two, strict=True):
-        np.testing.assert_array_equal(samples(a).images, samples(b).images)
+        np.testing.assert_array_equal(samples(a).items, samples(b).items)
         assert a.scores == b.scores
         assert a.artifacts == b.artifacts
     other = run(*tiny, "num_generations=1", "seed=1")
-    assert (samples(other[0]).images != samples(one[0]).images).any()
+    assert (samples(other[0]).items != samples(one[0]).items).any()
 
 
 def test_chains_share_what_is_equal(tiny):
@@ -461,7 +465,7 @@ def test_audit_counts_from_the_records_of_the_images(finished, capsys):
 def test_audit_notices_images_of_the_own_and_of_a_later_generation(finished, birth, capsys):
     directory, rows = finished
     change_records(samples_folder(rows[0]), generation=lambda births: np.full_like(births, birth))
-    assert "generation 1: trained on images of its own or of a later generation" in audited(directory, capsys)
+    assert "generation 1: trained on items of its own or of a later generation" in audited(directory, capsys)
 
 
 def test_audit_notices_held_out_images_under_their_names(finished, capsys):
@@ -470,7 +474,7 @@ def test_audit_notices_held_out_images_under_their_names(finished, capsys):
     trained = Pool.load(real / "train").records.source_id
     change_records(real / "heldout", source_id=lambda names: np.concatenate([trained[:1], names[1:]]))
     said = audited(directory, capsys)
-    assert f"generation 0: trained on 1 held-out images, among them {str(trained[0])!r}" in said
+    assert f"generation 0: trained on 1 held-out items, among them {str(trained[0])!r}" in said
 
 
 def test_audit_goes_on_after_a_generation_that_cannot_be_read(finished, capsys):
@@ -478,7 +482,7 @@ def test_audit_goes_on_after_a_generation_that_cannot_be_read(finished, capsys):
     (Path(rows[1].store_dir) / rows[1].artifacts["train"] / "composition.npz").unlink()
     said = audited(directory, capsys)
     assert "generation 1: cannot be audited" in said
-    assert "generation 2: trained on 10 images of a pool that this chain did not make" in said
+    assert "generation 2: trained on 10 items of a pool that this chain did not make" in said
 
 
 def samples_folder(row: Row) -> Path:
@@ -534,7 +538,7 @@ def test_audit_notices_held_out_images_in_a_training_set(finished, capsys):
     (folder / "composition.json").write_text(json.dumps(about))
     assert Composition.load(folder).id != composition.id
     assert audit.main([str(directory)]) == 1
-    assert "generation 2: trained on 10 images of the held-out pool" in capsys.readouterr().out
+    assert "generation 2: trained on 10 items of the held-out pool" in capsys.readouterr().out
 
 
 def test_a_wrong_value_of_a_sweep_is_named_before_the_first_chain(tmp_path):

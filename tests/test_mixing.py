@@ -4,15 +4,17 @@ import math
 from dataclasses import replace as changed
 from itertools import pairwise
 
+import configs as c
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import config as c
+from bench import registry
 from bench.composition import Composition, Part, PoolRef
 from bench.errors import ConfigError, DataError
-from bench.mixing import POLICIES, History, compose, plan, resolve
+from bench.mixing import compose, plan, resolve
+from bench.mixing.shared.history import History
 from bench.pool import REAL
 
 N = 40
@@ -76,10 +78,8 @@ GOLDEN: list[tuple[c.MixingConfig, list[dict[str, list[int]]]]] = [
 
 def test_every_policy_is_tried_here_and_has_a_schema():
     named = {config.policy for config in CONFIGS}
-    assert named == set(POLICIES)
-    assert {f"{name}_schema" for name in POLICIES} | {"custom_schema"} == {
-        name for group, name in c.SCHEMAS if group == "mixing"
-    }
+    assert named == set(registry.names("bench.mixing"))
+    assert all(registry.schema("mixing", name)().policy == name for name in named)
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ def test_a_plan_shows_each_generation_what_the_chain_will():
     assert [c.num_synthetic for c in compositions] == [0, 3, 3, 3]
     assert [past.generation for past in shown] == [1, 2, 3]
     for past in shown:
-        sizes = [(pool.num_images, pool.generation) for pool in past.synthetic]
+        sizes = [(pool.num_items, pool.generation) for pool in past.synthetic]
         assert sizes == [(11, g) for g in range(past.generation)]
         assert len({pool.id for pool in past.synthetic}) == past.generation
         assert (past.real, past.reserve, past.budget, past.seed) == (start.real, start.reserve, N, 3)
@@ -427,7 +427,7 @@ def test_plan_draws_the_rows_that_the_chain_will():
 
 def test_a_policy_of_ones_own(tmp_path, monkeypatch):
     (tmp_path / "their_policies.py").write_text(
-        "from bench.mixing import Composition\n"
+        "from bench.composition import Composition\n"
         "def first_and_last(history, share):\n"
         "    newest = round(share * history.budget)\n"
         "    return Composition((history.draw(history.synthetic[-1], newest),\n"
@@ -439,12 +439,12 @@ def test_a_policy_of_ones_own(tmp_path, monkeypatch):
         "    return 1 / 0\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    mine = c.CustomConfig(function="their_policies:first_and_last", parameters={"share": 0.25})
+    mine = c.CustomMixingConfig(function="their_policies:first_and_last", parameters={"share": 0.25})
     assert at(mine, 3).counts(PoolRef("real", N, REAL))["per_generation"] == {"0": 30, "2": 10}
     with pytest.raises(DataError, match="not shown"):
-        at(c.CustomConfig(function="their_policies:thief"), 1)
+        at(c.CustomMixingConfig(function="their_policies:thief"), 1)
     with pytest.raises(DataError, match="ZeroDivisionError"):
-        planned(c.CustomConfig(function="their_policies:broken"), 2)
+        planned(c.CustomMixingConfig(function="their_policies:broken"), 2)
     with pytest.raises(ConfigError, match=r"mixing\.parameters"):
         at(changed(mine, parameters={"shrae": 1}), 2)
     with pytest.raises(ConfigError, match=r"mixing\.function"):
@@ -454,4 +454,4 @@ def test_a_policy_of_ones_own(tmp_path, monkeypatch):
 @pytest.mark.parametrize("ratio", [-0.1, 1.1, "half", True, [], [0.5, 2.0]])
 def test_bad_ratios_are_named(ratio):
     with pytest.raises(ConfigError, match=r"mixing\.synthetic_ratio"):
-        c.BlendConfig(synthetic_ratio=ratio)
+        c.checked(c.BlendConfig(synthetic_ratio=ratio), "mixing")

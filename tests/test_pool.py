@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import DataError
-from bench.pool import REAL, Gathered, Pool, Records, check_images
+from bench.kinds import check_images
+from bench.pool import REAL, Gathered, Pool, Records
 from bench.seeds import derive_seed
 
 
@@ -23,9 +24,9 @@ def test_a_pool_survives_the_disk_and_is_mapped(tmp_path):
     before = pool()
     before.save(tmp_path)
     after = Pool.load(tmp_path)
-    assert isinstance(after.images, np.memmap)
+    assert isinstance(after.items, np.memmap)
     assert after.id == before.id
-    np.testing.assert_array_equal(after.images, before.images)
+    np.testing.assert_array_equal(after.items, before.items)
     for name, column in before.records.columns().items():
         np.testing.assert_array_equal(column, after.records.columns()[name])
     assert after.label_names == before.label_names
@@ -33,14 +34,14 @@ def test_a_pool_survives_the_disk_and_is_mapped(tmp_path):
 
 def test_the_id_sees_pixels_records_and_order():
     base, ids = pool(), set()
-    brighter = base.images.copy()
+    brighter = base.items.copy()
     brighter[3, 1, 2, 2] ^= 1
     renamed = Records.real(["x", *base.records.source_id[1:]], base.records.labels)
     for other in (
         base,
         Pool(brighter, base.records),
-        Pool(base.images, renamed),
-        Pool(base.images, Records.synthetic(0, np.arange(5))),
+        Pool(base.items, renamed),
+        Pool(base.items, Records.synthetic(0, np.arange(5))),
         base.take(slice(None, None, -1)),
         base.take(slice(0, 4)),
     ):
@@ -54,7 +55,7 @@ def test_the_id_sees_pixels_records_and_order():
         (np.zeros((2, 3, 8, 8), np.float32), "float32"),
         (np.zeros((2, 8, 8, 3), np.uint8), r"\(2, 8, 8, 3\)"),
         (np.zeros((2, 3, 8, 9), np.uint8), r"\(2, 3, 8, 9\)"),
-        (np.zeros((3, 3, 8, 8), np.uint8), "3 images but 2 records"),
+        (np.zeros((3, 3, 8, 8), np.uint8), "3 items but 2 records"),
     ],
 )
 def test_what_is_not_a_pool_is_refused_with_what_it_is(images, said):
@@ -84,21 +85,21 @@ def test_a_broken_pool_is_named(tmp_path):
 
 def test_nothing_on_disk_is_a_pickle(tmp_path):
     pool().save(tmp_path)
-    np.load(tmp_path / "images.npy", allow_pickle=False)
+    np.load(tmp_path / "items.npy", allow_pickle=False)
     with np.load(tmp_path / "records.npz", allow_pickle=False) as columns:
         assert set(columns) == {"generation", "seed", "source_id", "label:class"}
-    assert json.loads((tmp_path / "pool.json").read_text())["num_images"] == 5
+    assert json.loads((tmp_path / "pool.json").read_text())["num_items"] == 5
 
 
 def test_a_pool_keeps_its_notes_and_its_id_through_the_disk(tmp_path):
     plain = pool()
-    before = Pool(plain.images, plain.records, plain.label_names, {"num_enlarged": 2})
+    before = Pool(plain.items, plain.records, plain.label_names, {"num_enlarged": 2})
     before.save(tmp_path)
     after = Pool.load(tmp_path)
     assert after.notes == {"num_enlarged": 2}
-    assert Pool(np.array(after.images), after.records).id == before.id  # computed anew
+    assert Pool(np.array(after.items), after.records).id == before.id  # computed anew
     assert after.records.columns().keys() == before.records.columns().keys()
-    assert (after.resolution, len(after)) == (8, 5)
+    assert after.items.shape == (5, 3, 8, 8) and after.kind.name == "images"
     assert json.loads((tmp_path / "pool.json").read_text())["id"] == before.id
 
 
@@ -122,7 +123,7 @@ def test_records_say_what_they_are():
 def test_a_part_of_a_pool_has_the_images_records_and_labels_of_its_rows():
     whole = pool()
     part = whole.take(np.array([4, 0, 4]))
-    np.testing.assert_array_equal(part.images, whole.images[[4, 0, 4]])
+    np.testing.assert_array_equal(part.items, whole.items[[4, 0, 4]])
     assert part.records.source_id.tolist() == ["image_4.jpg", "image_0.jpg", "image_4.jpg"]
     assert part.records.labels["class"].tolist() == [4, 0, 4]
     assert part.records.seed.tolist() == [-1] * 3 and part.records.generation.tolist() == [REAL] * 3

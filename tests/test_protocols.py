@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import configs as c
 import pytest
 from echo import small
 from hydra.core.global_hydra import GlobalHydra
 from shrunk import TINY, composed
 
-from bench import config as c
 from bench import ledger, protocols
 from bench.config import Config, ProtocolConfig
 from bench.errors import ConfigError

@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 FILES = [f for top in ("bench", "conf", "data") for f in sorted((ROOT / top).rglob("*")) if "cache" not in f.parts]
 
 
@@ -106,7 +106,7 @@ def test_the_configuration_page_is_that_of_the_dataclasses():
     assert (ROOT / "docs" / "configuration.md").read_text() == page, "run: python docs/generate.py"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_what_it_links_to_exists_and_nothing_is_left_to_fill_in(page):
     text = page.read_text()
     links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
@@ -117,9 +117,17 @@ def test_what_it_links_to_exists_and_nothing_is_left_to_fill_in(page):
 
 def test_every_page_is_in_the_navigation_and_in_the_readme():
     navigation = (ROOT / "mkdocs.yml").read_text()
-    pages = [page.name for page in PAGES[1:]]
+    pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]]
     assert pages
-    assert not [name for name in pages if f" {name}\n" not in navigation or f"(docs/{name})" not in README.read_text()]
+    assert not [name for name in pages if f" {name}\n" not in navigation]
+    shown = [name for name in pages if "/" not in name or name.endswith("/index.md")]
+    assert not [name for name in shown if f"(docs/{name})" not in README.read_text()]
+
+
+def test_the_pages_of_a_folder_are_in_its_index():
+    for index in (ROOT / "docs").glob("*/index.md"):
+        pages = [page.name for page in index.parent.glob("*.md") if page != index]
+        assert not [name for name in pages if f"]({name})" not in index.read_text()]
 
 
 def test_make_targets_that_are_named_exist():
@@ -127,37 +135,6 @@ def test_make_targets_that_are_named_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert named
     assert named <= targets
-
-
-@pytest.fixture
-def example(tmp_path, monkeypatch):
-    """Writes the example modules of the page `extending` where Python finds them. Returns that folder."""
-    for code in blocks(ROOT / "docs" / "extending.md", "python"):
-        name, _, body = code.partition("\n")
-        assert len(body.splitlines()) <= 30
-        (tmp_path / name.removeprefix("# ")).write_text(body)
-    monkeypatch.syspath_prepend(tmp_path)
-    return tmp_path
-
-
-@pytest.mark.parametrize("module", ["my_policies", "my_space"])
-def test_the_examples_of_extending_run(module, example, tiny):
-    from shrunk import composed
-
-    from bench import ledger
-    from bench.loop import run_chain
-    from bench.machine.console import Console
-
-    assert (example / f"{module}.py").exists()
-    (command,) = (c for c in commands() if f"={module}:" in c)
-    directory = run_chain(composed(*tiny, *shlex.split(command)[3:], "num_generations=3"), Console())
-    rows = ledger.read(directory / "ledger.jsonl")
-    assert len(rows) == 3
-    config = rows[-1].config
-    assert module in {
-        config["mixing"].get("function", "").split(":")[0],
-        rows[-1].scores[0]["feature_space"].split(":")[0],
-    }
 
 
 def test_the_examples_of_python_use_run(tmp_path, monkeypatch, capsys):

@@ -50,10 +50,10 @@ def config(tmp_path: Path) -> Config:
 
 
 def row_of(config: Config, results: dict[str, Result], tmp_path: Path, wall_seconds: float = 12.34567) -> Row:
-    shop: Any = SimpleNamespace(
+    context: Any = SimpleNamespace(
         store=Store(tmp_path / "store"), runtime=SimpleNamespace(facts=lambda: RUNTIME_FACTS), console=None
     )
-    return recording.make_row(config, shop, 3, COUNTS, results, wall_seconds)
+    return recording.make_row(config, context, 3, COUNTS, results, wall_seconds)
 
 
 def test_every_field_of_a_row_holds_its_own_fact(

@@ -1,4 +1,4 @@
-"""What `resolve` sets for the process."""
+"""`resolve_runtime` chooses device and precision, and sets the threads and TF32 of the process."""
 
 import contextlib
 import os
@@ -12,12 +12,12 @@ import torch
 from bench.config import RuntimeConfig
 from bench.errors import ConfigError
 from bench.machine import distributed
-from bench.machine.device import Runtime, free_memory, has_bf16, resolve
+from bench.machine.device import Runtime, free_memory, has_bf16, resolve_runtime
 
 
 @contextlib.contextmanager
 def restored_tf32() -> Iterator[None]:
-    """`resolve` sets, for the process, what products and cuDNN may do on CUDA."""
+    """Restore the precision of matrix products and cuDNN on CUDA, which `resolve_runtime` sets for the process."""
     before = torch.get_float32_matmul_precision()
     with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled):
         yield
@@ -27,7 +27,7 @@ def restored_tf32() -> Iterator[None]:
 @pytest.mark.parametrize("compiled", [None, True])
 def test_graphs_are_refused_where_there_is_nothing_to_replay_them(compiled: bool | None):
     with pytest.raises(ConfigError, match=r"runtime\.cuda_graphs=True: .*the device is cpu"):
-        resolve(RuntimeConfig(device="cpu", compile=compiled, cuda_graphs=True))
+        resolve_runtime(RuntimeConfig(device="cpu", compile=compiled, cuda_graphs=True))
 
 
 def test_graphs_are_of_compiled_code(monkeypatch: pytest.MonkeyPatch):
@@ -35,13 +35,13 @@ def test_graphs_are_of_compiled_code(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     with restored_tf32():
         with pytest.raises(ConfigError, match=r"runtime\.cuda_graphs=True: .*runtime\.compile is false"):
-            resolve(RuntimeConfig(device="cuda", compile=False, cuda_graphs=True))
-        assert resolve(RuntimeConfig(device="cuda", cuda_graphs=True)).cuda_graphs
+            resolve_runtime(RuntimeConfig(device="cuda", compile=False, cuda_graphs=True))
+        assert resolve_runtime(RuntimeConfig(device="cuda", cuda_graphs=True)).cuda_graphs
 
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[tuple[int, int] | None], None]]:
-    """gpu(capability): a machine with such a CUDA device; None: with none."""
+    """gpu(capability): pretend that the machine has such a CUDA device, or none for None."""
 
     def pretend(capability: tuple[int, int] | None) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: capability is not None)
@@ -56,7 +56,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[tuple[int, int] |
 
 @pytest.fixture
 def system_file(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """system_file(path, text): what is read there."""
+    """system_file(path, text): pretend that a file has this text."""
     texts: dict[str, str] = {}
     real = Path.read_text
 
@@ -75,27 +75,27 @@ def cpu_of(monkeypatch: pytest.MonkeyPatch, system_file: Callable[[str, str], No
 def test_auto_takes_cuda_where_there_is_one_and_a_name_is_a_demand(gpu: Callable[..., None], caplog):
     caplog.set_level("INFO")
     gpu(None)
-    assert resolve(RuntimeConfig()).device == torch.device("cpu")
+    assert resolve_runtime(RuntimeConfig()).device == torch.device("cpu")
     assert "runtime.device=auto: using cpu" in caplog.text
     for name in ("cuda", "cuda:1"):
         with pytest.raises(ConfigError, match=rf"runtime\.device='{name}': there is no CUDA device"):
-            resolve(RuntimeConfig(device=name))
+            resolve_runtime(RuntimeConfig(device=name))
     gpu((8, 0))
-    assert resolve(RuntimeConfig()).device == torch.device("cuda")
-    assert resolve(RuntimeConfig(device="cpu")).device == torch.device("cpu")
-    assert resolve(RuntimeConfig(device="cuda:1")).device == torch.device("cuda:1")
+    assert resolve_runtime(RuntimeConfig()).device == torch.device("cuda")
+    assert resolve_runtime(RuntimeConfig(device="cpu")).device == torch.device("cpu")
+    assert resolve_runtime(RuntimeConfig(device="cuda:1")).device == torch.device("cuda:1")
 
 
 def test_each_process_of_a_node_takes_a_device_of_its_own(gpu: Callable[..., None], monkeypatch: pytest.MonkeyPatch):
     gpu((8, 0))
     monkeypatch.setenv("LOCAL_RANK", "3")
-    assert resolve(RuntimeConfig()).device.index is None, "a process that is alone takes the one that torch takes"
+    assert resolve_runtime(RuntimeConfig()).device.index is None, "a process that runs alone uses torch's default"
     monkeypatch.setattr(distributed, "world_size", lambda: 4)
     for name, index in (("auto", 3), ("cuda", 3), ("cuda:1", 1), ("cpu", None)):
-        assert resolve(RuntimeConfig(device=name)).device.index == index, name
+        assert resolve_runtime(RuntimeConfig(device=name)).device.index == index, name
 
 
-def test_compiled_is_what_runs_on_cuda_unless_said(gpu: Callable[..., None]):
+def test_networks_are_compiled_on_cuda_by_default(gpu: Callable[..., None]):
     gpu((8, 0))
     for device, asked, expected in (
         ("cpu", None, False),
@@ -103,7 +103,7 @@ def test_compiled_is_what_runs_on_cuda_unless_said(gpu: Callable[..., None]):
         ("cpu", True, True),
         ("cuda", False, False),
     ):
-        runtime = resolve(RuntimeConfig(device=device, compile=asked))
+        runtime = resolve_runtime(RuntimeConfig(device=device, compile=asked))
         assert (runtime.compile, runtime.cuda_graphs) == (expected, False)
 
 
@@ -112,49 +112,49 @@ def test_precision(gpu: Callable[..., None], system_file: Callable[[str, str], N
     machines = (("AVX512", "avx512_bf16"), ("AVX512", "avx512bf16x"), ("AVX2", "avx512_bf16"))
     for (capability, flags), expected in zip(machines, ("bf16", "fp32", "fp32"), strict=True):
         cpu_of(monkeypatch, system_file, capability, flags)
-        assert resolve(RuntimeConfig(device="cpu")).precision == expected
+        assert resolve_runtime(RuntimeConfig(device="cpu")).precision == expected
         for asked in ("fp32", "bf16"):
-            assert resolve(RuntimeConfig(device="cpu", precision=asked)).precision == asked
+            assert resolve_runtime(RuntimeConfig(device="cpu", precision=asked)).precision == asked
     for capability, expected in (((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "fp32")):
         gpu(capability)
-        assert resolve(RuntimeConfig(device="cuda")).precision == expected
+        assert resolve_runtime(RuntimeConfig(device="cuda")).precision == expected
         assert has_bf16(torch.device("cuda")) == (expected == "bf16")
-    assert resolve(RuntimeConfig(device="cuda", precision="fp32")).autocast is None
+    assert resolve_runtime(RuntimeConfig(device="cuda", precision="fp32")).autocast is None
 
 
 def test_fast_products_on_cuda(gpu: Callable[..., None]):
     gpu((8, 0))
     for device, expected in (("cpu", False), ("cuda", True)):
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = False
-        resolve(RuntimeConfig(device=device))
+        resolve_runtime(RuntimeConfig(device=device))
         flags = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
         assert flags == (expected,) * 3
 
 
 def test_facts_are_those_of_the_machine(gpu: Callable[..., None]):
     gpu((9, 0))
-    runtime = resolve(RuntimeConfig(device="cpu", precision="fp32", num_threads=1))
+    runtime = resolve_runtime(RuntimeConfig(device="cpu", precision="fp32", num_threads=1))
     facts = runtime.facts()
     assert (facts["device"], facts["precision"], facts["num_threads"]) == ("cpu", "fp32", 1)
     assert facts["processor"] in (platform.processor(), platform.machine()) and facts["processor"]
     assert (facts["compile"], facts["cuda_graphs"]) == (False, False)
-    resolve(RuntimeConfig(device="cpu", num_threads=2))
+    resolve_runtime(RuntimeConfig(device="cpu", num_threads=2))
     assert runtime.facts()["num_threads"] == 2
-    resolve(RuntimeConfig(device="cpu"))
+    resolve_runtime(RuntimeConfig(device="cpu"))
     assert runtime.facts()["num_threads"] == 2, "null leaves them as they are"
     there = Runtime(torch.device("cuda"), torch.bfloat16, True, True).facts()
     assert (there["device"], there["precision"]) == ("GPU cuda", "bf16")
     assert (there["compile"], there["cuda_graphs"]) == (True, True)
 
 
-def test_free_memory_of_a_cuda_device_counts_what_torch_keeps_unused(monkeypatch: pytest.MonkeyPatch):
+def test_free_memory_of_a_cuda_device_includes_memory_that_torch_reserves(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 5000))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 300)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 100)
     assert free_memory(torch.device("cuda")) == 1000 + 300 - 100
 
 
-def test_free_memory_of_the_cpu_is_what_linux_estimates(system_file: Callable[[str, str], None]):
+def test_free_memory_of_the_cpu_is_the_estimate_of_linux(system_file: Callable[[str, str], None]):
     system_file("/proc/meminfo", "MemTotal:  900 kB\nMemFree:  20 kB\nMemAvailable:  70 kB\nCached: 10 kB\n")
     assert free_memory(torch.device("cpu")) == 70 * 1024
     system_file("/proc/meminfo", "MemTotal:  900 kB\n")

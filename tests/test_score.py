@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import score
+from bench import metrics, score
 from bench.config import MetricsConfig
 from bench.errors import DataError
-from bench.metrics import scores
-from bench.metrics.estimators.frechet_distance import frechet_distance
-from bench.metrics.estimators.kernel_distance import kernel_distance
-from bench.metrics.estimators.nearest_training import copying_scores
-from bench.metrics.estimators.precision_recall import manifold_scores
-from bench.metrics.estimators.variety import entropy_estimate, vendi_score
+from bench.metrics.shared import class_survival
+from bench.metrics.shared.frechet_distance import frechet_distance
+from bench.metrics.shared.kernel_distance import kernel_distance
+from bench.metrics.shared.nearest_training import copying_scores
+from bench.metrics.shared.precision_recall import manifold_scores
+from bench.metrics.shared.variety import entropy_estimate, vendi_score
 from bench.pool import Pool, Records
 
 
@@ -179,13 +179,13 @@ def plain(tmp_path, monkeypatch) -> list[str]:
 def calls(monkeypatch) -> list[dict]:
     """What is scored, call by call: the two sides and all that goes with them."""
     seen: list[dict] = []
-    true_score = scores.score
+    true_score = metrics.score
 
-    def spied(subject_features, reference_features, config, **others):
-        seen.append({"a": subject_features, "b": reference_features, "config": config, **others})
-        return true_score(subject_features, reference_features, config, **others)
+    def spied(features, config, **others):
+        seen.append({"a": features[0], "b": features[1], "config": config, **others})
+        return true_score(features, config, **others)
 
-    monkeypatch.setattr(scores, "score", spied)
+    monkeypatch.setattr(metrics, "score", spied)
     return seen
 
 
@@ -243,8 +243,9 @@ def test_the_floor_is_real_and_disjoint_and_the_control_a_deal_of_both(tmp_path,
     assert rows_of(floor["b"]) == rows_of(main["b"])  # what the fakes are scored against
     assert rows_of(control["a"]) | rows_of(control["b"]) == rows_of(main["a"]) | rows_of(main["b"])
     assert rows_of(control["a"]) & fake and rows_of(control["b"]) & fake
-    assert set(floor["families"]) == {"frechet", "kernel", "manifold", "diversity"}
-    assert set(control["families"]) == {"frechet", "kernel", "manifold"}
+    assert "training" not in floor and "attributes" not in floor  # no copying, no tails
+    compared = {family.name for family in metrics.families(MetricsConfig()) if control["only"](family)}
+    assert compared == {"frechet", "kernel", "manifold"}
 
 
 def test_the_floor_is_of_halves_or_absent_where_real_images_are_few(tmp_path, plain, calls, capsys):
@@ -291,8 +292,8 @@ def test_classifiers_learn_from_one_half_of_all_real_images_and_are_held_to_the_
     real = (rng.integers(0, 60, (80, 3, 16, 16)) + 150 * bright[:, None, None, None]).astype(np.uint8)
     fake = rng.integers(150, 210, (20, 3, 16, 16)).astype(np.uint8)
     seen = []
-    true_fit = scores.fit_attributes
-    monkeypatch.setattr(scores, "fit_attributes", lambda *given: seen.append(given) or true_fit(*given))
+    true_fit = class_survival.fit_attributes
+    monkeypatch.setattr(class_survival, "fit_attributes", lambda *given: seen.append(given) or true_fit(*given))
     path = saved(tmp_path, "real", real, labels=bright.astype(np.int32), class_names=np.array(["dark", "bright"]))
     arguments = ["--real", path, "--fake", saved(tmp_path, "fake", fake), *plain, "--json", "--num-images", "10"]
     result = json.loads(run(capsys, *arguments)[1])

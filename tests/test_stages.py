@@ -8,22 +8,26 @@ from typing import Any
 import echo
 import numpy as np
 import pytest
+import scoring
 import torch
+from configs import ProceduralConfig
 from echo import Echo, N, small
 
-from bench import datasets, stages
+from bench import datasets, generators, stages
 from bench.composition import Composition, Part, PoolRef
-from bench.config import Config, GeneratorConfig, MetricsConfig, ProceduralConfig, to_dict
+from bench.config import Config, GeneratorConfig, MetricsConfig, to_dict
 from bench.datasets import RealData, procedural
 from bench.datasets.shared import resize
+from bench.errors import ConfigError
 from bench.flatten import flatten
-from bench.generators.ddpm import specs
+from bench.generators import ddpm
 from bench.machine.console import Console
 from bench.machine.device import Runtime
-from bench.metrics import scores
+from bench.metrics import frechet
+from bench.metrics.shared import reference
 from bench.pool import REAL, Pool, Records
 from bench.seeds import derive_seed
-from bench.stages import Workshop
+from bench.stages import StageContext
 from bench.store import Result, Store
 from bench.store.specs import spec_hash
 
@@ -63,6 +67,8 @@ class Keys(Store):
         return Result(key, self.root, {}, reused=True)
 
 
+COMPARISONS = ("frechet", "kernel", "manifold")
+MODEL = Result("train/of-this-generation", Path(), {}, True)
 REAL_IMAGES = RealData(random_pool(20, 2), random_pool(24, 3), None)
 OTHER = random_pool(20, 4)
 
@@ -86,16 +92,16 @@ class Inputs:
 
     def keys(self, folder: Path) -> dict[str, set[str]]:
         store = Keys(folder)
-        shop = Workshop(store, self.runtime, Console(quiet=True))
+        context = StageContext(store, self.runtime, Console(quiet=True))
         previous, model = (Result(key, folder, {}, True) for key in (self.previous, self.model))
         metrics = self.config.metrics
-        stages.real_data(shop, self.config.data)
-        stages.train(shop, self.config, self.generation, self.composition, {}, previous)
-        stages.sample(shop, self.config, self.generation, model, self.num_samples)
-        stages.extract_features(shop, metrics, self.samples, "samples")
-        stages.score(shop, metrics, self.samples, self.real, self.composition, {})
-        stages.reference_statistics(shop, metrics, self.real.heldout)
-        stages.floor(shop, metrics, self.real)
+        stages.real_data(context, self.config.data)
+        stages.train(context, self.config, self.generation, self.composition, {}, previous)
+        stages.sample(context, self.config, self.generation, model, self.num_samples)
+        stages.extract_features(context, metrics, self.samples, "samples")
+        stages.score(context, self.config, self.samples, self.real, self.composition, {}, model)
+        stages.reference_statistics(context, metrics, self.real.heldout)
+        stages.floor(context, metrics, self.real)
         return store.asked
 
     def changed(self, other: "Inputs", folder: Path) -> set[str]:
@@ -132,6 +138,7 @@ NEW_VALUES = {
     "metrics.scores": ["frechet"],
     "metrics.references": ["heldout", "training"],
     "metrics.num_resamples": 2,
+    "metrics.options": {"kernel": {"subset_size": 7}},
     "metrics.weights": __file__,  # known by what is in it
     "mixing.synthetic_ratio": 0.9,
     "mixing.real_part": "fixed",
@@ -160,6 +167,7 @@ CHANGES: dict[str, set[str]] = {
     "generator.sampling.batch_size": set(),
     "metrics": {"score", "floor"},
     "metrics.feature_space": {*SCORED, "features"},
+    "metrics.options": set(),  # of a family that is not computed here
     "metrics.weights": {*SCORED, "features"},
     "metrics.num_images": SCORED,
     "metrics.k": SCORED,
@@ -195,7 +203,7 @@ def test_each_option_is_in_the_keys_of_exactly_the_stages_that_it_changes(key, t
         ({"model": "train/another"}, {"sample"}),
         ({"num_samples": 21}, {"sample"}),
         ({"runtime": BF16}, {"train", "sample"}),
-        ({"runtime": replace(FP32, compile=True)}, set()),
+        ({"runtime": replace(FP32, compile=True)}, {"train", "sample"}),
         ({"previous": "train/another"}, set()),  # it trains from scratch
         ({"samples": random_pool(20, 9)}, {"features", "score"}),
         ({"real": replace(REAL_IMAGES, train=OTHER)}, {"score", "floor"}),
@@ -219,9 +227,10 @@ def test_a_warm_start_is_known_by_the_model_that_it_starts_from(tmp_path):
         (stages, "REAL_VERSION", {"real"}),
         (stages, "SAMPLE_VERSION", {"sample"}),
         (stages, "SCORE_VERSION", {"score", "floor"}),
-        (scores, "VERSION", {"score", "floor", "reference"}),
-        (specs, "TRAIN_VERSION", {"train"}),
-        (specs, "SAMPLE_VERSION", {"sample"}),
+        (frechet, "VERSION", {"score", "floor"}),
+        (reference, "VERSION", {"reference"}),
+        (ddpm, "train", {"train"}),
+        (ddpm, "sample", {"sample"}),
         (procedural, "VERSION", {"real"}),
         (resize, "VERSION", {"real"}),
         (echo, "VERSION", {"features", "score", "floor", "reference"}),
@@ -230,7 +239,10 @@ def test_a_warm_start_is_known_by_the_model_that_it_starts_from(tmp_path):
 def test_newer_code_never_meets_older_results(module, name, stages_changed, tmp_path, monkeypatch):
     base = Inputs(small(tmp_path))
     before = base.keys(tmp_path)
-    monkeypatch.setattr(module, name, getattr(module, name) + 1)
+    if module is ddpm:
+        monkeypatch.setitem(ddpm.VERSION, name, ddpm.VERSION[name] + 1)
+    else:
+        monkeypatch.setattr(module, name, getattr(module, name) + 1)
     after = base.keys(tmp_path)
     assert {stage for stage in before if before[stage] != after[stage]} == stages_changed
 
@@ -245,34 +257,34 @@ def test_training_is_known_by_its_steps_however_they_are_counted(tmp_path):
 
 
 @pytest.fixture
-def shop(tmp_path) -> Workshop:
-    return Workshop(Store(tmp_path / "store"), FP32, Console(quiet=True))
+def context(tmp_path) -> StageContext:
+    return StageContext(Store(tmp_path / "store"), FP32, Console(quiet=True))
 
 
-def test_real_images_come_back_from_the_store_as_they_were_loaded(shop):
+def test_real_images_come_back_from_the_store_as_they_were_loaded(context):
     config = ProceduralConfig(resolution=8, num_train=5, num_heldout=3, num_reserve=2)
     loaded = datasets.load_real(config)
-    real, result = stages.real_data(shop, config)
+    real, result = stages.real_data(context, config)
     assert real.reserve is not None and loaded.reserve is not None
     assert [real.train.id, real.heldout.id, real.reserve.id] == [
         loaded.train.id,
         loaded.heldout.id,
         loaded.reserve.id,
     ]
-    np.testing.assert_array_equal(real.heldout.images, loaded.heldout.images)
+    np.testing.assert_array_equal(real.heldout.items, loaded.heldout.items)
     assert real.heldout.notes == loaded.heldout.notes
-    assert result.facts == {"num_images": {"train": 5, "heldout": 3, "reserve": 2}, "notes": {}}
-    assert isinstance(real.train.images, np.memmap)
-    assert stages.real_data(shop, replace(config, num_reserve=0))[0].reserve is None
+    assert result.facts == {"num_items": {"train": 5, "heldout": 3, "reserve": 2}, "notes": {}}
+    assert isinstance(real.train.items, np.memmap)
+    assert stages.real_data(context, replace(config, num_reserve=0))[0].reserve is None
 
 
-def test_training_gets_the_composition_and_keeps_it_beside_the_model(shop, tmp_path, monkeypatch):
+def test_training_gets_the_composition_and_keeps_it_beside_the_model(context, tmp_path, monkeypatch):
     stand_in, config = Echo(monkeypatch), small(tmp_path)
     real, made = REAL_IMAGES.train, random_pool(20, 7, generation=0)
     composition = Composition((rows_of(made, [3, 1], 0), rows_of(real, [19, 0, 4], REAL)))
-    result = stages.train(shop, config, 1, composition, {made.id: made, real.id: real, OTHER.id: OTHER}, None)
+    result = stages.train(context, config, 1, composition, {made.id: made, real.id: real, OTHER.id: OTHER}, None)
     (given,) = stand_in.fits
-    np.testing.assert_array_equal(given.images, np.concatenate([real.images[[0, 4, 19]], made.images[[1, 3]]]))
+    np.testing.assert_array_equal(given.images, np.concatenate([real.items[[0, 4, 19]], made.items[[1, 3]]]))
     assert Composition.load(result.path).id == composition.id
     assert (given.config, given.init, given.runtime) == (config.generator, None, FP32)
     assert (result.path / "model" / "weights").is_file()
@@ -281,11 +293,11 @@ def test_training_gets_the_composition_and_keeps_it_beside_the_model(shop, tmp_p
 
 
 @pytest.mark.parametrize(("warm", "expected"), [(False, [None, None]), (True, [None, "first"])])
-def test_only_a_warm_start_begins_from_the_previous_model(warm, expected, shop, tmp_path, monkeypatch):
+def test_only_a_warm_start_begins_from_the_previous_model(warm, expected, context, tmp_path, monkeypatch):
     stand_in, config = Echo(monkeypatch), small(tmp_path, warm_start=warm)
     pools = {REAL_IMAGES.train.id: REAL_IMAGES.train}
-    first = stages.train(shop, config, 0, EVERY_REAL_IMAGE, pools, None)
-    stages.train(shop, config, 1, EVERY_REAL_IMAGE, pools, first)
+    first = stages.train(context, config, 0, EVERY_REAL_IMAGE, pools, None)
+    stages.train(context, config, 1, EVERY_REAL_IMAGE, pools, first)
     names = {None: None, first.path / "model": "first"}
     assert [names[given.init] for given in stand_in.fits] == expected
 
@@ -305,14 +317,14 @@ def test_only_a_warm_start_begins_from_the_previous_model(warm, expected, shop, 
     ],
 )
 def test_epochs_are_counted_out_in_steps(
-    generation, num_images, num_epochs, retrain_epochs, num_steps, shop, tmp_path, monkeypatch
+    generation, num_images, num_epochs, retrain_epochs, num_steps, context, tmp_path, monkeypatch
 ):
     stand_in = Echo(monkeypatch)
     config = with_leaf(
         small(tmp_path, retrain_epochs=retrain_epochs), ["generator", "training", "num_epochs"], num_epochs
     )
     composition = Composition((rows_of(REAL_IMAGES.train, range(num_images), REAL),))
-    stages.train(shop, config, generation, composition, {REAL_IMAGES.train.id: REAL_IMAGES.train}, None)
+    stages.train(context, config, generation, composition, {REAL_IMAGES.train.id: REAL_IMAGES.train}, None)
     (given,) = stand_in.fits
     assert (given.config.training.num_steps, given.config.training.num_epochs) == (num_steps, None)
     assert math.isclose(given.config.training.learning_rate, config.generator.training.learning_rate)
@@ -320,20 +332,22 @@ def test_epochs_are_counted_out_in_steps(
 
 def test_a_generator_without_steps_is_left_as_it_is():
     config = GeneratorConfig(name="closed-form")
-    assert stages.with_num_steps(config, 10, 2.0) is config
+    assert generators.with_num_steps(config, 10) is config
+    with pytest.raises(ConfigError, match=r"retrain_epochs=2\.0: generator closed-form does not train in epochs"):
+        generators.with_num_steps(config, 10, 2.0)
 
 
 # ---------------------------------------------------------------------------------------------------------- sample
 
 
 @pytest.fixture
-def sampled(shop, tmp_path, monkeypatch):
+def sampled(context, tmp_path, monkeypatch):
     """Two generations of one chain, the first of another, and what the generator was asked."""
     stand_in, config = Echo(monkeypatch), small(tmp_path)
     pools = {REAL_IMAGES.train.id: REAL_IMAGES.train}
-    model = stages.train(shop, config, 0, EVERY_REAL_IMAGE, pools, None)
+    model = stages.train(context, config, 0, EVERY_REAL_IMAGE, pools, None)
     other = replace(config, seed=6)
-    results = [stages.sample(shop, c, g, model, 7) for c, g in ((config, 0), (config, 1), (other, 0))]
+    results = [stages.sample(context, c, g, model, 7) for c, g in ((config, 0), (config, 1), (other, 0))]
     return stand_in, config, model, results
 
 
@@ -343,7 +357,7 @@ def test_each_picture_is_what_its_record_says(sampled):
         pool = Pool.load(result.path / "pool")
         assert len(pool) == 7
         assert set(pool.records.generation.tolist()) == {generation}
-        for image, seed in zip(pool.images, pool.records.seed, strict=True):
+        for image, seed in zip(pool.items, pool.records.seed, strict=True):
             np.testing.assert_array_equal(image, echo.picture(model.path / "model", seed))
 
 
@@ -389,18 +403,19 @@ METRICS = MetricsConfig(
     scores=["frechet", "manifold", "diversity", "copying", "tails"],
     references=["heldout", "real_train", "training"],
 )
+CHAIN = small(Path(), metrics=METRICS)
 
 
 @pytest.fixture
-def scored(shop):
+def scored(context):
     """Nine real images and seven samples of the generation before were trained on; there are more of each kind of
     image than are scored."""
     samples, before = random_pool(22, 11, generation=1), random_pool(20, 12, generation=0)
     parts = rows_of(REAL_IMAGES.train, range(3, 12), REAL), rows_of(before, range(13, 20), 0)
     composition = Composition(parts)
     pools = {REAL_IMAGES.train.id: REAL_IMAGES.train, before.id: before}
-    result = stages.score(shop, METRICS, samples, REAL_IMAGES, composition, pools)
-    training = np.concatenate([REAL_IMAGES.train.images[3:12], before.images[13:20]])
+    result = stages.score(context, CHAIN, samples, REAL_IMAGES, composition, pools, MODEL)
+    training = np.concatenate([REAL_IMAGES.train.items[3:12], before.items[13:20]])
     return stages.read_scores(result), samples, training
 
 
@@ -410,16 +425,16 @@ def values(rows: list[dict[str, Any]], subject: str, reference: str) -> dict[str
 
 
 def by_hand(subject: np.ndarray, reference: np.ndarray, families: Any = None, **given: Any) -> dict[str, float]:
-    rows = scores.score(echo.features(subject), echo.features(reference), METRICS, families=families, **given)
+    rows = scoring.score(echo.features(subject), echo.features(reference), METRICS, families=families, **given)
     return values(rows, "samples", "heldout")
 
 
-def attributes() -> dict[str, scores.Attribute]:
+def attributes() -> dict[str, scoring.Attribute]:
     train, heldout = REAL_IMAGES.train, REAL_IMAGES.heldout
-    return scores.fit_attributes(
-        echo.features(train.images),
+    return scoring.fit_attributes(
+        echo.features(train.items),
         train.records.labels,
-        echo.features(heldout.images),
+        echo.features(heldout.items),
         heldout.records.labels,
         train.label_names,
     )
@@ -428,8 +443,8 @@ def attributes() -> dict[str, scores.Attribute]:
 def test_samples_are_scored_against_the_held_out_images_and_all_that_was_trained_on(scored):
     rows, samples, training = scored
     expected = by_hand(
-        samples.images[:N],
-        REAL_IMAGES.heldout.images[:N],
+        samples.items[:N],
+        REAL_IMAGES.heldout.items[:N],
         training=echo.features(training),
         attributes=attributes(),
     )
@@ -440,22 +455,22 @@ def test_samples_are_scored_against_the_held_out_images_and_all_that_was_trained
 @pytest.mark.parametrize("reference", ["real_train", "training"])
 def test_the_other_references_are_what_they_are_called(scored, reference):
     rows, samples, training = scored
-    images = {"real_train": REAL_IMAGES.train.images[:N], "training": training}[reference]
-    expected = by_hand(samples.images[:N], images, scores.COMPARISONS)
+    images = {"real_train": REAL_IMAGES.train.items[:N], "training": training}[reference]
+    expected = by_hand(samples.items[:N], images, COMPARISONS)
     assert values(rows, "samples", reference) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_floor_is_real_training_images_in_place_of_the_samples(scored):
     rows, _, _ = scored
-    expected = by_hand(REAL_IMAGES.train.images[:N], REAL_IMAGES.heldout.images[:N], attributes=attributes())
+    expected = by_hand(REAL_IMAGES.train.items[:N], REAL_IMAGES.heldout.items[:N], attributes=attributes())
     assert "class_survival colour" in expected
     assert values(rows, "real_train", "heldout") == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_other_control_is_samples_and_held_out_images_thrown_together(scored):
     rows, samples, _ = scored
-    a, b = scores.shuffled(echo.features(samples.images[:N]), echo.features(REAL_IMAGES.heldout.images[:N]))
-    expected = values(scores.score(a, b, METRICS, families=scores.COMPARISONS), "samples", "heldout")
+    a, b = scoring.shuffled(echo.features(samples.items[:N]), echo.features(REAL_IMAGES.heldout.items[:N]))
+    expected = values(scoring.score(a, b, METRICS, families=COMPARISONS), "samples", "heldout")
     assert values(rows, "shuffled", "heldout") == pytest.approx(expected, rel=1e-6)
 
 
@@ -470,10 +485,10 @@ def test_each_row_occurs_once(scored):
     ("copied", "reference"),
     [(REAL_IMAGES.heldout, "heldout"), (REAL_IMAGES.train, "real_train"), (REAL_IMAGES.train, "training")],
 )
-def test_samples_that_copy_a_reference_are_at_no_distance_from_it_alone(copied, reference, shop):
-    samples = Pool(copied.images, Records.synthetic(0, np.arange(len(copied))))
+def test_samples_that_copy_a_reference_are_at_no_distance_from_it_alone(copied, reference, context):
+    samples = Pool(copied.items, Records.synthetic(0, np.arange(len(copied))))
     rest = Composition((rows_of(REAL_IMAGES.train, range(N), REAL),))
-    rows = stages.score(shop, METRICS, samples, REAL_IMAGES, rest, {REAL_IMAGES.train.id: REAL_IMAGES.train})
+    rows = stages.score(context, CHAIN, samples, REAL_IMAGES, rest, {REAL_IMAGES.train.id: REAL_IMAGES.train}, MODEL)
     read = stages.read_scores(rows)
     fid = {name: values(read, "samples", name)["fid "] for name in METRICS.references}
     assert fid[reference] == pytest.approx(0, abs=1e-3)
@@ -483,10 +498,12 @@ def test_samples_that_copy_a_reference_are_at_no_distance_from_it_alone(copied, 
     assert (values(read, "samples", "heldout")["near_copy_rate "] == 1) == (reference != "heldout")
 
 
-def test_without_tails_or_other_references_their_rows_are_left_out(shop):
+def test_without_tails_or_other_references_their_rows_are_left_out(context):
     config = replace(METRICS, scores=["manifold"], references=["heldout"])
     pools = {REAL_IMAGES.train.id: REAL_IMAGES.train}
-    rows = stages.read_scores(stages.score(shop, config, OTHER, REAL_IMAGES, EVERY_REAL_IMAGE, pools))
+    rows = stages.read_scores(
+        stages.score(context, small(Path(), metrics=config), OTHER, REAL_IMAGES, EVERY_REAL_IMAGE, pools, MODEL)
+    )
     assert {row["metric"] for row in rows} == {"precision", "recall", "density", "coverage"}
     assert {(row["subject"], row["reference"]) for row in rows} == {
         ("samples", "heldout"),
@@ -495,46 +512,46 @@ def test_without_tails_or_other_references_their_rows_are_left_out(shop):
     }
 
 
-def test_features_are_those_of_the_pool_in_its_order_and_computed_once(shop):
-    first = stages.extract_features(shop, METRICS, OTHER, "images")
+def test_features_are_those_of_the_pool_in_its_order_and_computed_once(context):
+    first = stages.extract_features(context, METRICS, OTHER, "images")
     assert first.dtype == np.float32
-    np.testing.assert_array_equal(first, echo.features(OTHER.images))
-    again = stages.extract_features(shop, METRICS, OTHER, "the same images")
+    np.testing.assert_array_equal(first, echo.features(OTHER.items))
+    again = stages.extract_features(context, METRICS, OTHER, "the same images")
     assert isinstance(again, np.memmap) and again.filename == first.filename
     np.testing.assert_array_equal(
-        stages.extract_features(shop, METRICS, REAL_IMAGES.train, "others"), echo.features(REAL_IMAGES.train.images)
+        stages.extract_features(context, METRICS, REAL_IMAGES.train, "others"), echo.features(REAL_IMAGES.train.items)
     )
 
 
-def test_features_are_those_of_the_weights_that_are_named(shop):
-    stages.extract_features(shop, replace(METRICS, weights=__file__), random_pool(3, 21), "images")
+def test_features_are_those_of_the_weights_that_are_named(context):
+    stages.extract_features(context, replace(METRICS, weights=__file__), random_pool(3, 21), "images")
     assert echo.WEIGHTS_GIVEN[-1] == __file__
 
 
-def test_the_floor_of_fewer_real_images_has_as_many_on_both_sides(shop):
+def test_the_floor_of_fewer_real_images_has_as_many_on_both_sides(context):
     few = replace(REAL_IMAGES, train=REAL_IMAGES.train.take(slice(0, 12)))
-    rows = stages.read_scores(stages.floor(shop, replace(METRICS, scores=["frechet", "manifold"]), few))
-    expected = by_hand(few.train.images, few.heldout.images[:12], ["frechet", "manifold"])
+    rows = stages.read_scores(stages.floor(context, replace(METRICS, scores=["frechet", "manifold"]), few))
+    expected = by_hand(few.train.items, few.heldout.items[:12], ["frechet", "manifold"])
     assert values(rows, "real_train", "heldout") == pytest.approx(expected, rel=1e-6)
 
 
-def test_what_is_known_of_the_reference_is_of_its_first_images(shop):
-    known = stages.reference_statistics(shop, METRICS, REAL_IMAGES.heldout)
-    expected = scores.reference_statistics(echo.features(REAL_IMAGES.heldout.images[:N]), METRICS)
+def test_what_is_known_of_the_reference_is_of_its_first_images(context):
+    known = stages.reference_statistics(context, METRICS, REAL_IMAGES.heldout)
+    expected = scoring.reference_statistics(echo.features(REAL_IMAGES.heldout.items[:N]), METRICS)
     assert known.moments.n == N
     for name, array in expected.arrays().items():
         np.testing.assert_allclose(known.arrays()[name], array, rtol=1e-9)
     few = REAL_IMAGES.heldout.take(slice(0, 10))
-    assert stages.reference_statistics(shop, METRICS, few).moments.n == 10
+    assert stages.reference_statistics(context, METRICS, few).moments.n == 10
 
 
-def test_features_of_the_training_set_are_all_of_it_shuffled(shop):
+def test_features_of_the_training_set_are_all_of_it_shuffled(context):
     before = random_pool(20, 12, generation=0)
     rows = [0, 0, *range(2, 20)]
     composition = Composition((rows_of(REAL_IMAGES.train, range(20), REAL), rows_of(before, rows, 0)))
     pools = {REAL_IMAGES.train.id: REAL_IMAGES.train, before.id: before, OTHER.id: OTHER}
-    got = stages.training_features(shop, METRICS, composition, pools)
-    real, made = echo.features(REAL_IMAGES.train.images), echo.features(before.images[rows])
+    got = stages.training_features(context, METRICS, composition, pools)
+    real, made = echo.features(REAL_IMAGES.train.items), echo.features(before.items[rows])
     everything = np.concatenate([real, made])
     np.testing.assert_array_equal(np.unique(got, axis=0), np.unique(everything, axis=0))
     assert len(got) == 40 and (got == made[0]).all(axis=1).sum() == 2
@@ -544,5 +561,5 @@ def test_features_of_the_training_set_are_all_of_it_shuffled(shop):
 
 def test_two_sets_are_cut_to_the_smaller_from_their_beginnings():
     a, b = np.arange(5), np.arange(10, 13)
-    for one, two in (scores.same_size(a, b), scores.same_size(b, a)[::-1]):
+    for one, two in (scoring.same_size(a, b), scoring.same_size(b, a)[::-1]):
         assert (one.tolist(), two.tolist()) == ([0, 1, 2], [10, 11, 12])

@@ -1,4 +1,4 @@
-"""The store: what is published, what is reused, what is noticed, and who waits for whom."""
+"""The store publishes whole results, reuses them, detects damage, and lets only one process produce each."""
 
 import errno
 import json
@@ -29,7 +29,7 @@ KEY = f"train/{spec_hash('train', SPEC)}"
 
 
 class Producer:
-    """Writes two files, one of them in a folder, and counts how often it was asked."""
+    """Writes two files, one of them in a folder, and counts its calls."""
 
     def __init__(self, text: str = "hello") -> None:
         self.calls, self.text = 0, text
@@ -48,7 +48,7 @@ def _nothing_verified_yet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def forget() -> None:
-    """As if a new process looked."""
+    """Forget all verified results, like a new process."""
     store_module._verified.clear()
 
 
@@ -67,7 +67,7 @@ def test_second_make_reuses_the_first(tmp_path: Path) -> None:
     assert store.find("train", {**SPEC, "pool": "abd"}) is None
 
 
-def test_nothing_is_left_beside_a_published_result(tmp_path: Path) -> None:
+def test_nothing_is_left_next_to_a_published_result(tmp_path: Path) -> None:
     Store(tmp_path).make("train", SPEC, Producer())
     left = [p for name in ("tmp", "work", "locks", "damaged") for p in (tmp_path / name).rglob("*") if not p.is_dir()]
     assert left == []
@@ -160,7 +160,7 @@ def test_producer_that_raises_gives_back_the_lease_and_its_space(
     assert not Store(tmp_path).make("train", SPEC, Producer()).reused
 
 
-def test_a_result_says_what_it_is_and_what_it_was_made_with(tmp_path: Path) -> None:
+def test_a_manifest_records_spec_facts_and_used_results(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
     def uses(*stages: str) -> Any:
@@ -175,12 +175,12 @@ def test_a_result_says_what_it_is_and_what_it_was_made_with(tmp_path: Path) -> N
     def manifest(stage: str, spec: dict[str, Any]) -> dict[str, Any]:
         path = store.path(f"{stage}/{spec_hash(stage, spec)}")
         assert json.loads((path / "spec.json").read_text()) == {"stage": stage, "spec": spec}
-        found: dict[str, Any] = json.loads((path / "manifest.json").read_text())
-        return found
+        manifest: dict[str, Any] = json.loads((path / "manifest.json").read_text())
+        return manifest
 
     floor, features = (f"{stage}/{spec_hash(stage, {})}" for stage in ("floor", "features"))
     store.make("score", {"n": 1}, uses("floor"))
-    store.make("score", {"n": 2}, uses("floor", "features", "floor"))  # finds them, which is a use, too
+    store.make("score", {"n": 2}, uses("floor", "features", "floor"))  # stored already; a use all the same
     store.make("score", {"n": 3}, uses())
     assert manifest("features", {})["uses"] == []
     assert manifest("floor", {})["uses"] == [features]
@@ -199,7 +199,7 @@ def test_a_result_says_what_it_is_and_what_it_was_made_with(tmp_path: Path) -> N
 
 
 def test_results_of_one_stage_are_made_side_by_side(tmp_path: Path) -> None:
-    """What one maker clears away is its own alone."""
+    """A process removes only its own scratch files."""
     store = Store(tmp_path)
 
     def outer(out: Path, work: Path) -> dict[str, Any]:
@@ -212,7 +212,7 @@ def test_results_of_one_stage_are_made_side_by_side(tmp_path: Path) -> None:
     assert (result.path / "first.txt").read_text() == "first" and result.facts == {"kept": "step 7"}
 
 
-def test_what_keeps_a_result_from_being_published_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_publishing_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trouble = OSError(errno.EIO, "I/O error", "x")
 
     def fails(path: Path, target: Path) -> Path:
@@ -225,7 +225,7 @@ def test_what_keeps_a_result_from_being_published_is_said(tmp_path: Path, monkey
     assert Store(tmp_path).find("train", SPEC) is None
 
 
-def test_what_a_failed_producer_used_is_forgotten(tmp_path: Path) -> None:
+def test_results_used_by_a_failed_producer_are_forgotten(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
     def fails(out: Path, work: Path) -> dict[str, Any]:
@@ -252,7 +252,7 @@ def test_the_stores_own_files_are_not_a_producers(tmp_path: Path, name: str) -> 
     assert Store(tmp_path).find("train", SPEC) is None
 
 
-def test_work_is_kept_apart_and_says_what_it_is_for(tmp_path: Path) -> None:
+def test_scratch_directories_are_separate_and_named_after_their_result(tmp_path: Path) -> None:
     store, seen = Store(tmp_path), []
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
@@ -277,7 +277,7 @@ FULL = [
 
 
 @pytest.mark.parametrize("trouble", FULL, ids=str)
-def test_a_full_disk_is_known_by_whatever_a_library_says_of_it(tmp_path: Path, trouble: Exception) -> None:
+def test_a_full_disk_is_recognised_in_the_errors_of_all_libraries(tmp_path: Path, trouble: Exception) -> None:
     def fails(out: Path, work: Path) -> dict[str, Any]:
         raise trouble
 
@@ -287,7 +287,7 @@ def test_a_full_disk_is_known_by_whatever_a_library_says_of_it(tmp_path: Path, t
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
-def test_a_store_that_cannot_be_written_is_told_from_other_files(tmp_path: Path, number: int) -> None:
+def test_a_store_that_cannot_be_written_is_distinguished_from_other_files(tmp_path: Path, number: int) -> None:
     store = Store(tmp_path / "store")
 
     def denied(path: Path | None) -> Any:
@@ -322,7 +322,7 @@ def truncate(path: Path) -> None:
 
 
 def truncate_and_keep_its_time(path: Path) -> None:
-    """What a copy that was cut off does, where it sets the times of what it copies."""
+    """Truncate a file but keep its time, like an interrupted copy that preserves times."""
     stat = (path / "model" / "weights.bin").stat()
     truncate(path)
     os.utime(path / "model" / "weights.bin", ns=(stat.st_atime_ns, stat.st_mtime_ns))
@@ -342,7 +342,7 @@ def flip_one_bit(path: Path) -> None:
 
 
 def flip_one_bit_and_keep_its_time(path: Path) -> None:
-    """What a failing disk does: no size, no time changes. Seen by the next process that reads the file."""
+    """Change bytes but neither size nor time, like a failing disk. The next process that reads the file detects it."""
     stat = (path / "model" / "weights.bin").stat()
     flip_one_bit(path)
     os.utime(path / "model" / "weights.bin", ns=(stat.st_atime_ns, stat.st_mtime_ns))
@@ -436,7 +436,7 @@ def _slow_make(root: Path, started: Any, seconds: float, name: str) -> None:
     assert (result.path / "x.bin").exists()
 
 
-def test_of_two_processes_one_computes_and_the_other_waits(tmp_path: Path, caplog: Any) -> None:
+def test_if_two_processes_need_a_result_one_computes_and_the_other_waits(tmp_path: Path, caplog: Any) -> None:
     caplog.set_level(logging.INFO, logger="bench")
     context = multiprocessing.get_context("spawn")
     started = context.Event()
@@ -489,7 +489,7 @@ def test_a_maker_that_takes_longer_than_its_lease_keeps_it(tmp_path: Path) -> No
 
 
 def _lock_of_another_machine(store: Store) -> Path:
-    """As process 4242 of node17 would have left it: a real one, with another name in it."""
+    """Create the lock file of process 4242 on node17: a real lock file with another owner in it."""
     lock = store.lock(KEY)
     lock.parent.mkdir(parents=True)
     lease = SoftFileLease(lock, lease_duration=store.lease_seconds, heartbeat_interval=store.lease_seconds / 8)
@@ -504,7 +504,7 @@ def _lock_of_another_machine(store: Store) -> Path:
 
 @pytest.mark.parametrize("ahead_hours", [-48, 0, 48])
 def test_holder_that_died_on_another_machine_is_outwaited(tmp_path: Path, ahead_hours: int, caplog: Any) -> None:
-    """However wrong that machine's clock was: only change is watched, never compared with the time here."""
+    """The clock of that machine may be wrong: only changes of the file count, not its time compared with ours."""
     caplog.set_level(logging.INFO, logger="bench")
     store = Store(tmp_path, lease_seconds=1.0)
     lock = _lock_of_another_machine(store)
@@ -540,7 +540,7 @@ def _beat_backwards(lock: Path, seconds: float) -> None:
 
 
 def test_robbed_holder_uses_what_was_published_meanwhile(tmp_path: Path, caplog: Any) -> None:
-    """A process that slept past its lease (a suspended laptop) finds its scratch gone and its successor's result."""
+    """A process that was suspended past its lease uses the result of its successor."""
     store = Store(tmp_path)
 
     def suspended(out: Path, work: Path) -> dict[str, Any]:
@@ -553,7 +553,7 @@ def test_robbed_holder_uses_what_was_published_meanwhile(tmp_path: Path, caplog:
     assert "published by another process" in caplog.text
 
 
-def test_of_two_that_publish_at_once_the_first_wins(tmp_path: Path, caplog: Any) -> None:
+def test_the_first_of_two_simultaneous_publishers_wins(tmp_path: Path, caplog: Any) -> None:
     store, elsewhere = Store(tmp_path / "a"), Store(tmp_path / "b")
 
     def slow(out: Path, work: Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def score(store: Store, pool: str) -> Result:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """One chain of one generation that a ledger refers to, and the leavings of another."""
+    """Create a store with one chain of one generation that a ledger refers to, and the unused results of another."""
     store = Store(tmp_path / "outputs" / "store")
     model = train(store, 0)
     samples = sample(store, model, 16)
@@ -51,7 +51,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def relative(result: Result, *inside: str) -> str:
-    """As a ledger names it: a path relative to the store."""
+    """Return the path of a result relative to the store, as ledgers name it."""
     return "/".join([*result.path.parts[-3:], *inside])
 
 
@@ -79,7 +79,7 @@ def test_list_names_every_result_with_its_size(store: Store, capsys: Any) -> Non
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
-def test_mistakes_are_said_in_one_line(store: Store, capsys: Any) -> None:
+def test_mistakes_are_reported_in_one_line(store: Store, capsys: Any) -> None:
     for args in (
         ["list", "/nowhere"],
         ["list", str(store.root), "--stage", "tran"],
@@ -132,7 +132,7 @@ def test_size_counts_stages_and_leavings(store: Store, capsys: Any) -> None:
     assert lines["(work)"] == ["1", "results", "1", "files", "1.0", "KiB"]
 
 
-def test_verify_finds_what_changed_behind_the_stores_back(store: Store, capsys: Any) -> None:
+def test_verify_detects_files_that_changed_in_the_store(store: Store, capsys: Any) -> None:
     assert main(["verify", str(store.root)]) == 0
     assert "8 of 8" in capsys.readouterr().out
     path = next(store.root.glob("features/*/*/x.bin"))
@@ -155,31 +155,31 @@ def test_verify_can_be_kept_to_one_stage_and_names_a_manifest_that_is_cut(store:
     assert "manifest.json" in damaged
 
 
-def test_list_says_what_a_result_says_of_itself(store: Store, capsys: Any) -> None:
+def test_list_shows_the_facts_of_a_result(store: Store, capsys: Any) -> None:
     assert main(["list", str(store.root), "--stage", "sample"]) == 0
     assert capsys.readouterr().out.count("num_images=7") == 2
 
 
-@pytest.mark.parametrize(("num_bytes", "said"), [(500, "KiB"), (3 << 20, "3.0 MiB"), (5 << 30, "5.0 GiB")])
-def test_sizes_are_binary(tmp_path: Path, capsys: Any, num_bytes: int, said: str) -> None:
+@pytest.mark.parametrize(("num_bytes", "text"), [(500, "KiB"), (3 << 20, "3.0 MiB"), (5 << 30, "5.0 GiB")])
+def test_sizes_are_binary(tmp_path: Path, capsys: Any, num_bytes: int, text: str) -> None:
     store = Store(tmp_path / "store")
     with (train(store, 0).path / "x.bin").open("r+b") as file:
-        file.truncate(num_bytes)  # a hole: takes no room
+        file.truncate(num_bytes)  # a sparse file, which needs no space
     for command in ("list", "size"):
         assert main([command, str(store.root)]) == 0
-        assert said in capsys.readouterr().out
+        assert text in capsys.readouterr().out
 
 
 def test_a_key_is_named_by_as_many_digits_as_tell_it_apart(store: Store) -> None:
     whole = next(key for key in keys(store) if key.startswith("train/"))
     assert inventory.find_key(store, whole) == inventory.find_key(store, whole[:12]) == whole
-    with pytest.raises(StoreError, match="fits 2"):
+    with pytest.raises(StoreError, match="matches 2"):
         inventory.find_key(store, "train/")
-    with pytest.raises(StoreError, match="names nothing"):
+    with pytest.raises(StoreError, match="matches nothing"):
         inventory.find_key(store, "train/nothing")
 
 
-def test_differences_name_what_one_side_lacks() -> None:
+def test_differences_include_fields_that_one_side_lacks() -> None:
     here, there = {"a": 1, "b": {"c": [1, 2]}, "same": None}, {"b": {"c": [1, 3, 4]}, "same": None, "d": {}}
     assert inventory.differences(here, there) == [
         ("a", 1, "(absent)"),
@@ -193,18 +193,18 @@ def test_the_nearest_result_is_whole_another_and_the_same_each_time(tmp_path: Pa
     store = Store(tmp_path / "store")
     made = {n: store.make("train", {"a": n, "b": n // 2, "c": 0}, write) for n in range(4)}
     asked = made[0]
-    found = inventory.nearest(store, asked.key)
-    assert found is not None and found[0].key == made[1].key and found[1] == [("a", 0, 1)]
+    nearest = inventory.nearest(store, asked.key)
+    assert nearest is not None and nearest[0].key == made[1].key and nearest[1] == [("a", 0, 1)]
     (made[1].path / "manifest.json").write_text("{}")
-    found = inventory.nearest(store, asked.key)
-    assert found is not None and found[0].key == min(made[2].key, made[3].key) and len(found[1]) == 2
+    nearest = inventory.nearest(store, asked.key)
+    assert nearest is not None and nearest[0].key == min(made[2].key, made[3].key) and len(nearest[1]) == 2
     for n in (2, 3):
         (made[n].path / "manifest.json").write_text("{}")
     assert inventory.nearest(store, asked.key) is None
 
 
 def test_explain_follows_no_field_that_names_a_result_on_one_side_only(store: Store, capsys: Any) -> None:
-    """As of a warm and a cold start."""
+    """The results of a warm and a cold start differ like this."""
     init = train(store, 0).key
     asked = store.make("train", {"init": init, "more": 1, "and": 2, "so": 3}, write)
     store.make("train", {"init": None, "more": 1, "and": 2, "so": 3}, write)
@@ -212,7 +212,7 @@ def test_explain_follows_no_field_that_names_a_result_on_one_side_only(store: St
     assert capsys.readouterr().out.splitlines()[1:] == [f"  init: {init!r} here, None there"]
 
 
-def test_explain_says_where_a_named_result_is_gone(store: Store, capsys: Any) -> None:
+def test_explain_reports_that_a_named_result_is_missing(store: Store, capsys: Any) -> None:
     before = {key for key in keys(store) if key.startswith("sample/")}
     gone = [f"train/{digit * 32}" for digit in "ab"]
     asked = store.make("sample", {"model": gone[0], "num_samples": 16, "more": 1, "and": 2}, write)
@@ -241,14 +241,14 @@ def test_the_only_result_of_a_stage_has_no_nearest(tmp_path: Path, capsys: Any) 
         (None, False),
     ],
 )
-def test_keys_are_told_from_other_values(value: Any, is_one: bool) -> None:
+def test_keys_are_distinguished_from_other_values(value: Any, is_one: bool) -> None:
     assert inventory.is_key(value) is is_one
 
 
 NOW = ["--min-age-hours", "0"]
 
 
-def test_prune_only_says_until_told(store: Store, capsys: Any) -> None:
+def test_prune_removes_nothing_without_yes(store: Store, capsys: Any) -> None:
     before = keys(store)
     assert main(["prune", str(store.root), *NOW]) == 0
     out = capsys.readouterr().out
@@ -256,7 +256,7 @@ def test_prune_only_says_until_told(store: Store, capsys: Any) -> None:
     assert keys(store) == before
 
 
-def test_prune_keeps_what_a_ledger_refers_to_and_all_it_was_made_from(store: Store, capsys: Any) -> None:
+def test_prune_keeps_results_in_a_ledger_and_everything_they_were_made_from(store: Store, capsys: Any) -> None:
     assert main(["prune", str(store.root), *NOW, "--yes"]) == 0
     left = keys(store)
     assert [key.split("/")[0] for key in left] == ["features", "sample", "score", "train"]
@@ -265,7 +265,7 @@ def test_prune_keeps_what_a_ledger_refers_to_and_all_it_was_made_from(store: Sto
     assert not train(store, 1, "c1").reused
 
 
-def test_prune_keeps_what_is_young(store: Store, capsys: Any) -> None:
+def test_prune_keeps_young_results(store: Store, capsys: Any) -> None:
     assert main(["prune", str(store.root), "--yes"]) == 0
     assert "8 results kept" in capsys.readouterr().out
     for key in keys(store):
@@ -276,7 +276,7 @@ def test_prune_keeps_what_is_young(store: Store, capsys: Any) -> None:
 
 
 def test_prune_keeps_the_whole_line_of_ancestors(tmp_path: Path, capsys: Any) -> None:
-    """As of a warm-started chain of which only the last generation is in a ledger."""
+    """A warm-started chain of which only the last generation is in a ledger is kept whole."""
     store, outputs = Store(tmp_path / "outputs" / "store"), tmp_path / "outputs"
     model = train(store, 0)
     line = [model]
@@ -288,8 +288,8 @@ def test_prune_keeps_the_whole_line_of_ancestors(tmp_path: Path, capsys: Any) ->
     assert keys(store) == sorted(result.key for result in line)
 
 
-def test_prune_looks_for_ledgers_where_it_is_told(store: Store, tmp_path: Path) -> None:
-    """Two sweeps that share a store: what either refers to is used, and only what is asked about counts."""
+def test_prune_looks_for_ledgers_below_outputs(store: Store, tmp_path: Path) -> None:
+    """Two sweeps share a store: a result of either is used, but only ledgers below --outputs count."""
     other = train(store, 1, "c1")
     row(tmp_path / "elsewhere" / "deep", {"model": relative(other, "model")})
     assert main(["prune", str(store.root), *NOW, "--yes", "--outputs", str(tmp_path)]) == 0
@@ -308,7 +308,7 @@ def test_age_is_counted_in_hours_and_a_day_by_default(store: Store, more: list[s
     assert before - set(keys(store)) == {old.key}
 
 
-def test_prune_frees_what_is_damaged_or_half_written(store: Store, capsys: Any) -> None:
+def test_prune_removes_damaged_and_half_written_results(store: Store, capsys: Any) -> None:
     path = train(store, 0).path
     (path / "x.bin").write_bytes(b"y" * 2048)
     train(store, 0)
@@ -319,7 +319,7 @@ def test_prune_frees_what_is_damaged_or_half_written(store: Store, capsys: Any) 
     assert main(["prune", str(store.root), "--yes"]) == 0
     assert damaged.exists() and half.exists(), "they are young"
     assert main(["prune", str(store.root), *NOW]) == 0
-    assert damaged.exists() and half.exists(), "nobody said yes"
+    assert damaged.exists() and half.exists(), "removed without --yes"
     with lease.hold(store.lock(f"train/{'a' * 32}"), "a test"):
         assert main(["prune", str(store.root), *NOW, "--yes"]) == 0
     assert not damaged.exists() and half.exists(), "somebody is writing it"
@@ -328,15 +328,15 @@ def test_prune_frees_what_is_damaged_or_half_written(store: Store, capsys: Any) 
     assert not [p for p in (store.root / "tmp").rglob("*") if p.is_file()]
 
 
-def test_prune_says_how_much(store: Store, capsys: Any) -> None:
+def test_prune_reports_how_much_it_frees(store: Store, capsys: Any) -> None:
     def num_bytes(size: str, unit: str) -> float:
         return float(size) * {"B": 1, "KiB": 1024}[unit]
 
-    for more, said in (([], "to be freed with --yes"), (["--yes"], "freed;")):
+    for more, text in (([], "to be freed with --yes"), (["--yes"], "freed;")):
         assert main(["prune", str(store.root), *NOW, *more]) == 0
         *lines, last = capsys.readouterr().out.splitlines()
         freed = sum(num_bytes(*line.split()[-2:]) for line in lines)
-        assert len(lines) == 4 and said in last
+        assert len(lines) == 4 and text in last
         assert num_bytes(*last.split()[:2]) == pytest.approx(freed, abs=300) and freed > 4096
 
 
@@ -365,15 +365,15 @@ def test_prune_refuses_where_a_ledger_cannot_be_read(store: Store, tmp_path: Pat
     assert len(keys(store)) == 8
 
 
-def test_prune_leaves_alone_what_somebody_is_making(store: Store, capsys: Any) -> None:
+def test_prune_keeps_results_that_are_being_produced(store: Store, capsys: Any) -> None:
     unused = train(store, 1, "c1")
     with lease.hold(store.lock(unused.key), "a test"):
         assert main(["prune", str(store.root), *NOW, "--yes"]) == 0
     assert unused.path.exists()
-    assert "a process is making it" in capsys.readouterr().out
+    assert "a process is producing it" in capsys.readouterr().out
 
 
-def test_prune_keeps_unfinished_work_unless_told(store: Store) -> None:
+def test_prune_keeps_unfinished_work_without_unfinished(store: Store) -> None:
     def fails(out: Path, work: Path) -> dict[str, Any]:
         (work / "checkpoint").write_bytes(b"x")
         raise RuntimeError

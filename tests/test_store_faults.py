@@ -54,7 +54,7 @@ def write_safetensors(path: Path, size: int) -> None:
 
 @pytest.mark.parametrize("write", [write_plain, write_numpy, write_safetensors], ids=lambda w: w.__name__)
 @pytest.mark.parametrize("into", ["out", "work"])
-def test_full_disk_is_said_and_nothing_is_published(small_disk: Path, write: Any, into: str) -> None:
+def test_full_disk_is_reported_and_nothing_is_published(small_disk: Path, write: Any, into: str) -> None:
     store = Store(small_disk / "store")
     before = store.make("real", {"n": 1}, small)
 
@@ -75,7 +75,7 @@ def test_full_disk_is_said_and_nothing_is_published(small_disk: Path, write: Any
 
 
 def test_disk_that_is_full_to_the_last_byte(small_disk: Path) -> None:
-    """Not even the lock file or the manifest has room then."""
+    """Then there is no space even for the lock file or the manifest."""
     store = Store(small_disk / "store")
     store.make("real", {"n": 1}, small)
     with pytest.raises(OSError), (small_disk / "other").open("wb", buffering=0) as file:
@@ -88,7 +88,7 @@ def test_disk_that_is_full_to_the_last_byte(small_disk: Path) -> None:
     assert not store.make("train", {"n": 1}, small).reused
 
 
-def test_read_only_store_serves_what_it_has(small_disk: Path) -> None:
+def test_read_only_store_returns_its_results(small_disk: Path) -> None:
     store = Store(small_disk / "store")
     store.make("real", {"n": 1}, small)
     assert _mount("-o", "remount,ro", str(small_disk))

@@ -1,4 +1,4 @@
-"""The store of several processes: all produce, the first one's files are published, and all end alike.
+"""The store of several processes: all produce, the first one's files are published, and all get the same result.
 
 The processes are threads here: what they say to each other goes through `bench.machine.distributed` alone.
 """
@@ -19,24 +19,24 @@ SIZE = 3
 
 
 class Group:
-    """`SIZE` threads; a broadcast meets all of them, or fails where one is missing."""
+    """`SIZE` threads; a broadcast waits for all of them, or fails if one is missing."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._me, self._meeting, self._said = threading.local(), threading.Barrier(SIZE, timeout=10), None
+        self._me, self._meeting, self._value = threading.local(), threading.Barrier(SIZE, timeout=10), None
         monkeypatch.setattr(distributed, "rank", lambda: self._me.rank)
         monkeypatch.setattr(distributed, "world_size", lambda: SIZE)
-        monkeypatch.setattr(distributed, "from_first", self._from_first)
+        monkeypatch.setattr(distributed, "broadcast", self._broadcast)
 
-    def _from_first(self, value: Any = None) -> Any:
+    def _broadcast(self, value: Any = None) -> Any:
         if self._me.rank == 0:
-            self._said = value
+            self._value = value
         self._meeting.wait()
-        said = self._said
+        shared = self._value
         self._meeting.wait()
-        return said
+        return shared
 
     def each(self, body: Callable[[int], Any]) -> list[Any]:
-        """What `body(rank)` returns or raises in each of them."""
+        """Return what `body(rank)` returns or raises in each thread."""
         ends: list[Any] = [None] * SIZE
 
         def run(rank: int) -> None:
@@ -99,7 +99,7 @@ def test_an_error_of_the_first_reaches_all(group: Group, tmp_path: Path) -> None
     first, *others = group.each(body)
     assert type(first) is DataError
     for other in others:
-        assert type(other) is StoreError and "could not make train: DataError: no such picture" in str(other)
+        assert type(other) is StoreError and "could not produce train: DataError: no such picture" in str(other)
     assert not any((tmp_path / "tmp" / "train").iterdir())
     assert group.each(lambda rank: GroupStore(tmp_path).make("train", {"n": 1}, lambda out, work: {"n": rank}))[
         SIZE - 1
@@ -107,7 +107,7 @@ def test_an_error_of_the_first_reaches_all(group: Group, tmp_path: Path) -> None
 
 
 def test_a_mistake_of_a_producer_is_not_swallowed(group: Group, tmp_path: Path) -> None:
-    """A follower's own fault must not look like success; the launcher ends the others then."""
+    """An error of another process than the first must not look like success; the launcher then ends the others."""
 
     def body(rank: int) -> Result:
         def produce(out: Path, work: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A sweep checks its values before its first chain runs, reports failed chains, and makes nothing again."""
+"""A sweep checks its values before its first chain runs, reports failed chains, and produces no result twice."""
 
 import logging
 import subprocess
@@ -99,7 +99,7 @@ def test_generator_policy_and_protocol_check_every_value_before_the_first_chain(
 
 
 class Job:
-    """The Hydra job that runs. multirun: in a sweep."""
+    """A fake of the running Hydra job."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sweep, self.job = SimpleNamespace(dir=str(folder)), SimpleNamespace(num=0)
@@ -122,14 +122,14 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
         (ZeroDivisionError("a mistake of ours"), 1),
     ],
 )
-def test_a_single_run_ends_with_a_status_that_says_whose_mistake_it_was(
+def test_the_exit_status_of_a_single_run_distinguishes_kinds_of_errors(
     job: Job, tmp_path: Path, error: Exception, status: int, caplog: pytest.LogCaptureFixture
 ):
     with caplog.at_level(logging.ERROR), pytest.raises(SystemExit) as ended:
         raise_and_report(error)
     assert ended.value.code == status
     assert str(error) in caplog.text and type(error).__name__ in caplog.text
-    assert ("raise_and_report" in caplog.text) is not isinstance(error, BenchError)  # a traceback where we are at fault
+    assert ("raise_and_report" in caplog.text) is not isinstance(error, BenchError)  # a traceback for a bug
     assert not (tmp_path / "sweep").exists()
 
 
@@ -137,7 +137,7 @@ def raise_and_report(error: Exception) -> str:
     try:
         raise error
     except Exception as caught:
-        return sweep.failed(caught)
+        return sweep.report_failure(caught)
 
 
 def test_failed_chains_of_a_sweep_are_reported_in_their_order_at_its_end(
@@ -153,9 +153,9 @@ def test_failed_chains_of_a_sweep_are_reported_in_their_order_at_its_end(
     with pytest.raises(SystemExit) as ended:
         sweep.Failures().on_multirun_end(config)
     assert ended.value.code == sweep.FAILED == 1
-    said = capsys.readouterr().err
-    assert "3 chain(s)" in said and "The same command again" in said
-    parts = said.split("\n- ")[1:]
+    printed = capsys.readouterr().err
+    assert "3 chain(s)" in printed and "The same command again" in printed
+    parts = printed.split("\n- ")[1:]
     assert [part.splitlines()[0] for part in parts] == [f"mixing=blend seed={number}" for number in (2, 9, 10)]
     for part, word in zip(parts, ("StoreError: first", "ZeroDivisionError: ", "DataError: the last"), strict=True):
         assert word in part
@@ -186,7 +186,7 @@ def test_wrong_values_end_a_sweep_before_anything_is_touched(
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output_dir of two chains that have run to their end."""
+    """Run two chains to their end and return their output_dir."""
     out = tmp_path_factory.mktemp("finished") / "outputs"
     for ratio in (0, 1):
         run_chain(composed(*COMMON, f"output_dir={out}", f"mixing.synthetic_ratio={ratio}"), Console(quiet=True))
@@ -194,12 +194,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def again(out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """The sweep as a command, in a process of its own."""
+    """Run the sweep as a command, in its own process."""
     command = [sys.executable, "-m", "bench", "-m", *COMMON, f"output_dir={out}", "mixing.synthetic_ratio=0,1", *more]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
-def test_a_finished_sweep_again_reports_every_generation_and_makes_nothing(finished: Path):
+def test_a_finished_sweep_reports_every_generation_again_and_produces_nothing(finished: Path):
     note = finished / "quick" / ".hydra" / "failed" / "0.txt"
     note.parent.mkdir(parents=True)
     note.write_text("a chain of an earlier run")
@@ -213,7 +213,7 @@ def test_a_finished_sweep_again_reports_every_generation_and_makes_nothing(finis
     assert snapshot(finished) == before
 
 
-def test_a_longer_sweep_makes_only_what_is_missing(finished: Path):
+def test_a_longer_sweep_produces_only_missing_results(finished: Path):
     before = snapshot(finished)
     ended = again(finished, "num_generations=3")
     assert ended.returncode == 0, ended.stderr

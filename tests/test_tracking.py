@@ -1,4 +1,4 @@
-"""Tracking: what W&B is told is read back from the run on disk; no failure of W&B reaches the run."""
+"""Tracking: logged values are read back from the W&B run on disk; no failure of W&B ends a chain."""
 
 import json
 import logging
@@ -20,8 +20,9 @@ from test_ledger import make_row
 from bench.config import TrackingConfig
 from bench.ledger import Row
 from bench.machine.interrupt import Interrupted
-from bench.tracking import trackers
-from bench.tracking.trackers import NullTracker, Tracker, WandbTracker
+from bench.tracking import logged_values, trackers, wandb_mode, wandb_tracker
+from bench.tracking.trackers import NullTracker, Tracker
+from bench.tracking.wandb_tracker import WandbTracker
 
 PROBES = np.random.default_rng(0).integers(0, 256, (4, 3, 16, 16)).astype(np.uint8)  # no two alike
 KEY = "5ec4e7" * 6 + "abcd"
@@ -36,12 +37,12 @@ CONFIG = {
 
 @pytest.fixture(autouse=True)
 def nobodys_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No key, no settings, and nothing of the person who runs the tests."""
+    """Remove all keys and settings of the person who runs the tests."""
     for name in [n for n in os.environ if n.startswith("WANDB_")] + ["NETRC"]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "home"))
-    monkeypatch.setattr(trackers, "_unreachable", set())
+    monkeypatch.setattr(wandb_tracker, "_unreachable", set())
     (tmp_path / "home").mkdir()
 
 
@@ -53,13 +54,13 @@ def begin(directory: Path) -> Tracker:
 
 
 def records(directory: Path) -> list[list[dict[str, Any]]]:
-    """Per offline run below `directory`, in the order they were made, the records that W&B's own reader finds."""
-    found = []
+    """Return the records of each offline run below `directory`, by age, as W&B's own reader reads them."""
+    runs = []
     for run in sorted(directory.glob("wandb/offline-run-*"), key=lambda run: run.stat().st_mtime):
         command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-        found.append([json.loads(line) for line in done.stdout.splitlines()])
-    return found
+        runs.append([json.loads(line) for line in done.stdout.splitlines()])
+    return runs
 
 
 def history(run: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -80,8 +81,8 @@ def test_an_offline_run_reads_back_with_scores_pictures_and_names(
 ) -> None:
     with caplog.at_level(logging.INFO, logger="bench"):
         tracker = begin(tmp_path)
-    said = [r.message for r in caplog.records if r.name.startswith("bench")]
-    assert said == ["W&B: offline (no API key; send it later with `wandb sync`)"]
+    messages = [r.message for r in caplog.records if r.name.startswith("bench")]
+    assert messages == ["W&B: offline (no API key; send it later with `wandb sync`)"]
     for generation in range(2):
         tracker.log_generation(make_row(generation), PROBES)
     tracker.finish("finished")
@@ -90,7 +91,7 @@ def test_an_offline_run_reads_back_with_scores_pictures_and_names(
     about = next(record["run"] for record in run if record["type"] == "run")
     assert about["display_name"] == make_row().chain
     assert about["run_group"] == "quick"
-    assert about["run_id"] == trackers.run_id("quick", make_row().chain)
+    assert about["run_id"] == wandb_tracker.run_id("quick", make_row().chain)
     assert set(about["tags"]) == {"blend", "birds", "ddpm", "efficientnet_lite0", "tiny v2"}
     assert about["config"]["update"]["mixing"] == CONFIG["mixing"]
     metrics = [record["metric"] for record in run if record["type"] == "metric"]
@@ -123,7 +124,7 @@ def test_a_resumed_chain_goes_on_in_the_same_run_and_sends_nothing_twice(tmp_pat
     assert ids[0] == ids[1]
     assert [line["generation"] for line in history(first)] == [0]
     assert [line["generation"] for line in history(second)] == [1]
-    assert history(second)[0]["_step"] == 1  # goes on counting where the first part ended
+    assert history(second)[0]["_step"] == 1  # continues the count of the first part
     assert first[-1]["exit"]["exit_code"] == 1
     before = set(tmp_path.rglob("*"))
     tracker = begin(tmp_path)  # everything is sent: no third, empty run
@@ -169,35 +170,35 @@ def test_without_artifacts_scores_go_on(
 
 
 def test_run_ids_follow_from_sweep_and_chain() -> None:
-    # By any version of this code: a chain that is taken up again after an update goes on in its own run.
-    assert trackers.run_id("quick", "blend-r0.50-seed0-3fa2b1c9") == "5f52f9563d4ea6ef"
-    assert trackers.run_id("a", "c") == trackers.run_id("a", "c")
-    assert len({trackers.run_id("a", "c"), trackers.run_id("b", "c"), trackers.run_id("a", "d")}) == 3
+    # The same in any version of this code, so that a chain resumed after an update continues its own run.
+    assert wandb_tracker.run_id("quick", "blend-r0.50-seed0-3fa2b1c9") == "5f52f9563d4ea6ef"
+    assert wandb_tracker.run_id("a", "c") == wandb_tracker.run_id("a", "c")
+    assert len({wandb_tracker.run_id("a", "c"), wandb_tracker.run_id("b", "c"), wandb_tracker.run_id("a", "d")}) == 3
 
 
 def test_mode_follows_the_environment_and_then_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert trackers._mode()[0] == "offline"
+    assert wandb_mode.choose()[0] == "offline"
     netrc = tmp_path / "netrc"
     monkeypatch.setenv("WANDB_BASE_URL", "https://api.wandb.ai")
     wandb.teardown()  # it reads the environment once
     netrc.write_text(f"machine api.wandb.ai\n  login user\n  password {KEY}\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    assert trackers._mode()[0] == "online"
+    assert wandb_mode.choose()[0] == "online"
     netrc.write_text(f"machine example.org\n  login user\n  password {KEY}\n")
-    assert trackers._mode()[0] == "offline"
+    assert wandb_mode.choose()[0] == "offline"
     monkeypatch.setenv("WANDB_API_KEY", "too short")
-    assert trackers._mode()[0] == "offline"
+    assert wandb_mode.choose()[0] == "offline"
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    assert trackers._mode()[0] == "online"
+    assert wandb_mode.choose()[0] == "online"
     monkeypatch.setenv("WANDB_MODE", "offline")
-    assert trackers._mode()[0] == "offline"
+    assert wandb_mode.choose()[0] == "offline"
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert isinstance(begin(tmp_path / "chain"), NullTracker)
     monkeypatch.delenv("WANDB_API_KEY")
     netrc.unlink()
     monkeypatch.setenv("WANDB_MODE", "online")
-    mode, why = trackers._mode()
+    mode, why = wandb_mode.choose()
     assert mode == "offline"  # online without a key would ask for one
     assert "no API key" in why
 
@@ -206,20 +207,20 @@ def test_mode_follows_the_environment_and_then_the_key(monkeypatch: pytest.Monke
     ("wish", "mode"), [("DISABLED", "disabled"), ("dryrun", "offline"), ("Offline", "offline"), ("", "online")]
 )
 def test_wandbs_own_words_for_the_mode_are_understood(wish: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trackers, "_has_credentials", lambda: True)
+    monkeypatch.setattr(wandb_mode, "has_credentials", lambda: True)
     monkeypatch.setenv("WANDB_MODE", wish)
-    assert trackers._mode()[0] == mode
-    assert trackers.online() is (mode == "online")
+    assert wandb_mode.choose()[0] == mode
+    assert wandb_mode.is_online() is (mode == "online")
 
 
-# --------------------------------------------------------------------------------------------- what W&B is told, spied
+# --------------------------------------------------------------------------------------------- a fake W&B
 
 
 class Run:
-    """In place of W&B's own. told: (step, values) of each finished step; ended: exit codes."""
+    """A fake W&B run. logged: (step, values) of each finished step; ended: exit codes."""
 
     def __init__(self, about: dict[str, Any]) -> None:
-        self.about, self.told, self.ended = about, list[tuple[int, dict[str, Any]]](), list[int]()
+        self.about, self.logged, self.ended = about, list[tuple[int, dict[str, Any]]](), list[int]()
 
     def define_metric(self, name: str, step_metric: str | None = None) -> None:
         pass
@@ -227,7 +228,7 @@ class Run:
     def log(self, values: dict[str, Any], step: int | None = None, commit: bool | None = None) -> None:
         assert step is not None
         assert commit, "with a step, W&B keeps back what is not committed: lost if the run is killed"
-        self.told.append((step, values))
+        self.logged.append((step, values))
 
     def log_artifact(self, artifact: Any, aliases: list[str]) -> None:
         pass
@@ -237,7 +238,7 @@ class Run:
 
 
 class Wandb:
-    """The runs that were started. unreachable: the server is not there."""
+    """A fake of the package: the runs that were started. unreachable: whether the server is down."""
 
     def __init__(self) -> None:
         self.runs: list[Run] = []
@@ -251,16 +252,16 @@ class Wandb:
         return self.runs[-1]
 
     def generations(self) -> list[list[int]]:
-        return [[step for step, _ in run.told] for run in self.runs]
+        return [[step for step, _ in run.logged] for run in self.runs]
 
 
 @pytest.fixture
 def spy(monkeypatch: pytest.MonkeyPatch) -> Wandb:
-    found = Wandb()
-    monkeypatch.setattr(wandb, "init", found.init)
+    fake = Wandb()
+    monkeypatch.setattr(wandb, "init", fake.init)
     monkeypatch.setattr(wandb, "teardown", lambda **how: None)
-    monkeypatch.setattr(trackers, "_mode", lambda: ("online", ""))
-    return found
+    monkeypatch.setattr(wandb_mode, "choose", lambda: ("online", ""))
+    return fake
 
 
 def go(directory: Path, *generations: int, project: str = "p", entity: str | None = None, chain: str = "c") -> None:
@@ -274,10 +275,10 @@ def go(directory: Path, *generations: int, project: str = "p", entity: str | Non
 def test_a_run_is_opened_under_the_chains_names(
     tmp_path: Path, spy: Wandb, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    monkeypatch.setattr(trackers, "_mode", lambda: (mode, ""))
+    monkeypatch.setattr(wandb_mode, "choose", lambda: (mode, ""))
     go(tmp_path / "chain", 0, project="of mine", entity="team", chain="blend-seed0")
     (run,) = spy.runs
-    assert run.about["id"] == trackers.run_id("s", "blend-seed0")
+    assert run.about["id"] == wandb_tracker.run_id("s", "blend-seed0")
     assert (run.about["name"], run.about["group"]) == ("blend-seed0", "s")
     assert (run.about["project"], run.about["entity"]) == ("of mine", "team")
     assert run.about["config"] == CONFIG and "blend" in run.about["tags"]
@@ -288,16 +289,16 @@ def test_a_run_is_opened_under_the_chains_names(
 def test_every_generation_is_a_step_of_its_own(tmp_path: Path, spy: Wandb) -> None:
     go(tmp_path, 0, 1, 5)
     (run,) = spy.runs
-    assert [(step, values["generation"], values["efficientnet_lite0/fid"]) for step, values in run.told] == [
+    assert [(step, values["generation"], values["efficientnet_lite0/fid"]) for step, values in run.logged] == [
         (0, 0, 12.5),
         (1, 1, 13.5),
         (5, 5, 17.5),
     ]
-    assert all("probes" in values for _, values in run.told)
+    assert all("probes" in values for _, values in run.logged)
     assert run.ended == [0]
 
 
-def test_lineage_begins_with_what_there_is(
+def test_lineage_starts_with_the_first_stage_of_the_row(
     tmp_path: Path, spy: Wandb, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     logged: list[Any] = []
@@ -314,7 +315,7 @@ def test_lineage_begins_with_what_there_is(
 def test_a_generation_without_probes_is_logged_without(tmp_path: Path, spy: Wandb) -> None:
     with trackers.mirror(TrackingConfig("wandb"), "c", "s", CONFIG, tmp_path) as tracker:
         tracker.log_generation(make_row(0), None)
-    assert "probes" not in spy.runs[0].told[0][1] and spy.runs[0].told[0][1]["wall_seconds"] == 2.25
+    assert "probes" not in spy.runs[0].logged[0][1] and spy.runs[0].logged[0][1]["wall_seconds"] == 2.25
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt, Interrupted, SystemExit])
@@ -328,7 +329,7 @@ def test_whatever_ends_a_chain_ends_its_run_as_failed(tmp_path: Path, spy: Wandb
     assert [run.ended for run in spy.runs] == [[1]]
 
 
-def test_a_chain_taken_up_again_sends_only_what_is_new(tmp_path: Path, spy: Wandb) -> None:
+def test_a_resumed_chain_sends_only_new_generations(tmp_path: Path, spy: Wandb) -> None:
     go(tmp_path, 0, 1)
     go(tmp_path, 0, 1, 2)
     go(tmp_path, 0, 1, 2)
@@ -338,11 +339,11 @@ def test_a_chain_taken_up_again_sends_only_what_is_new(tmp_path: Path, spy: Wand
 
 
 def test_each_target_gets_every_generation_once(tmp_path: Path, spy: Wandb, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another project, another team, online and offline: what one has says nothing of what the others have."""
+    """Another project, another team, online and offline: each has generations of its own."""
 
     def round_(*generations: int) -> None:
         for mode in ("online", "offline"):
-            monkeypatch.setattr(trackers, "_mode", lambda mode=mode: (mode, ""))
+            monkeypatch.setattr(wandb_mode, "choose", lambda mode=mode: (mode, ""))
             for project, entity in (("p", None), ("q", None), ("p", "team")):
                 go(tmp_path, *generations, project=project, entity=entity)
 
@@ -353,7 +354,7 @@ def test_each_target_gets_every_generation_once(tmp_path: Path, spy: Wandb, monk
     assert spy.generations() == [[0]] * 6 + [[1]] * 6
 
 
-def test_what_went_offline_for_want_of_a_server_is_not_taken_for_sent(
+def test_generations_written_offline_without_a_server_do_not_count_as_sent(
     tmp_path: Path, spy: Wandb, caplog: pytest.LogCaptureFixture
 ) -> None:
     go(tmp_path, 0)
@@ -366,16 +367,16 @@ def test_what_went_offline_for_want_of_a_server_is_not_taken_for_sent(
     go(tmp_path / "another chain", 0, project="elsewhere")
     assert spy.asked == 3
     spy.unreachable = False
-    trackers._unreachable.clear()  # the next process
+    wandb_tracker._unreachable.clear()  # the next process
     go(tmp_path, 0, 1)
     assert spy.runs[-1].about["mode"] == "online" and spy.generations()[-1] == [1]
 
 
-def test_what_is_written_offline_already_is_not_written_there_again(tmp_path: Path, spy: Wandb) -> None:
-    """Where the server is out of reach for the second time, known only once the run is opened."""
+def test_generations_written_offline_are_not_written_there_again(tmp_path: Path, spy: Wandb) -> None:
+    """The server is down for the second time, which is known only after the run is opened."""
     spy.unreachable = True
     go(tmp_path, 0)
-    trackers._unreachable.clear()  # the next process
+    wandb_tracker._unreachable.clear()  # the next process
     go(tmp_path, 0, 1)
     assert spy.generations() == [[0], [1]]
 
@@ -396,18 +397,18 @@ def test_a_step_that_was_not_taken_is_sent_again(tmp_path: Path, spy: Wandb, mon
 
 
 @pytest.mark.parametrize("content", ["{half", "[1]", ""])
-def test_a_note_of_what_was_sent_that_cannot_be_read_stops_nothing(tmp_path: Path, spy: Wandb, content: str) -> None:
-    (tmp_path / trackers.LOGGED_FILE).write_text(content)
+def test_an_unreadable_record_of_sent_generations_stops_nothing(tmp_path: Path, spy: Wandb, content: str) -> None:
+    (tmp_path / wandb_tracker.LOGGED_FILE).write_text(content)
     go(tmp_path, 0)
     go(tmp_path, 0)
     assert spy.generations() == [[0]]
 
 
-def test_tags_are_what_a_run_is_found_by() -> None:
-    assert trackers.tags(CONFIG) == ["blend", "birds", "ddpm", "efficientnet_lite0", "tiny v2"]
+def test_tags_name_policy_data_generator_space_and_protocol() -> None:
+    assert logged_values.tags(CONFIG) == ["blend", "birds", "ddpm", "efficientnet_lite0", "tiny v2"]
     bare = {**CONFIG, "data": {"name": "cub200"}, "protocol": {"name": None, "version": None}}
-    assert trackers.tags(bare) == ["blend", "cub200", "ddpm", "efficientnet_lite0"]
-    assert trackers.tags({"mixing": {"policy": "x" * 99}, "generator": {"name": "x" * 99}}) == ["x" * 64]
+    assert logged_values.tags(bare) == ["blend", "cub200", "ddpm", "efficientnet_lite0"]
+    assert logged_values.tags({"mixing": {"policy": "x" * 99}, "generator": {"name": "x" * 99}}) == ["x" * 64]
 
 
 class FailingRun:
@@ -425,7 +426,7 @@ def with_run(tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> Wandb
     return tracker
 
 
-def test_what_wandb_raises_is_said_once_and_goes_no_further(
+def test_an_error_of_wandb_is_logged_once_and_not_raised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tracker = with_run(tmp_path, FailingRun(), monkeypatch)
@@ -433,8 +434,8 @@ def test_what_wandb_raises_is_said_once_and_goes_no_further(
         tracker.log_generation(make_row(0), PROBES)
         tracker.log_generation(make_row(1), PROBES)
         tracker.finish("finished")
-    assert [r.message for r in caplog.records] == ["W&B failed and is left alone from here on: ConnectionError: gone"]
-    assert not (tmp_path / trackers.LOGGED_FILE).exists()  # so that the next try sends them
+    assert [r.message for r in caplog.records] == ["W&B failed and is not used any more: ConnectionError: gone"]
+    assert not (tmp_path / wandb_tracker.LOGGED_FILE).exists()  # so that the next try sends them
 
 
 def test_a_last_upload_that_does_not_end_is_not_waited_for(
@@ -446,7 +447,7 @@ def test_a_last_upload_that_does_not_end_is_not_waited_for(
         def finish(self, *args: Any) -> None:
             over.wait(60)
 
-    monkeypatch.setattr(trackers, "FINISH_SECONDS", 0.2)
+    monkeypatch.setattr(wandb_tracker, "FINISH_SECONDS", 0.2)
     tracker = with_run(tmp_path, HangingRun(), monkeypatch)
     started = time.monotonic()
     tracker.finish("finished")
@@ -459,8 +460,8 @@ RUN = """
 import logging, sys
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 from pathlib import Path
-from bench.tracking import trackers
-tracking.INIT_SECONDS = 3.0
+from bench.tracking import wandb_tracker
+wandb_tracker.INIT_SECONDS = 3.0
 from test_tracking import PROBES, begin
 from test_ledger import make_row
 for name in ("one", "two"):
@@ -475,7 +476,7 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parent), **extra}
 
 
-def test_an_unreachable_server_is_said_once_and_the_run_is_written_offline(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_logged_once_and_the_run_is_written_offline(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(tmp_path)],
         env=environment(WANDB_API_KEY=KEY, WANDB_BASE_URL="http://127.0.0.1:9"),
@@ -532,7 +533,7 @@ def test_scalars_hold_every_score_by_its_full_name() -> None:
         {**entry, "subject": "real_train", "value": 2.0},
         {**entry, "reference": "training_set", "value": 3.0},
     ]
-    got = trackers.scalars(make_row(scores=scores))
+    got = logged_values.scalars(make_row(scores=scores))
     assert got["efficientnet_lite0/fid"] == 12.5
     assert got["efficientnet_lite0/precision_k3"] == 0.5
     assert got["floor/efficientnet_lite0/fid"] == 2.0
@@ -541,7 +542,7 @@ def test_scalars_hold_every_score_by_its_full_name() -> None:
 
 def test_scalars_hold_the_numbers_of_every_stage_under_its_name() -> None:
     facts = {name: {"seconds": n, "note": "text", "done": True} for n, name in enumerate(("train", "sample", "score"))}
-    got = trackers.scalars(make_row(3, scores=[], wall_seconds=9.5, **facts))
+    got = logged_values.scalars(make_row(3, scores=[], wall_seconds=9.5, **facts))
     assert got == {
         "generation": 3,
         "composition/num_real": 32,

@@ -112,11 +112,11 @@ def test_pairs_without_spread_are_told_apart_or_not():
 
 def test_p_values_are_uniform_where_there_is_no_difference():
     rng = np.random.default_rng(4)
-    found = [
+    p_values = [
         compare_paired(dict(enumerate(rng.normal(0, 1, 4))), dict(enumerate(rng.normal(0, 1, 4)))).p_value
         for _ in range(1000)
     ]
-    assert stats.kstest(found, "uniform").pvalue > 0.01
+    assert stats.kstest(p_values, "uniform").pvalue > 0.01
 
 
 @settings(max_examples=50, deadline=None)

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from shrunk import TINY, composed
 
-from bench import audit, config, generators, ledger, loop, mixing, seeds, stages
+from bench import audit, generators, ledger, loop, seeds, stages
 from bench.analysis import uncertainty
 from bench.datasets import procedural
 from bench.generators.ddpm import sampling
 from bench.generators.ddpm import training as ddpm
 from bench.machine import interrupt
 from bench.machine.console import Console
-from bench.metrics import scores
-from bench.mixing import History
+from bench.metrics.shared import nearest_training
+from bench.mixing import blend, window
+from bench.mixing.shared.history import History
 from bench.report.build import write
 
 SMALL = [
@@ -77,7 +78,7 @@ def test_witness_agrees_with_every_kind_of_chain(kind: str, tmp_path_factory, ca
 
 def test_witness_agrees_with_a_chain_that_was_interrupted_in_training(tmp_path, capsys, monkeypatch):
     looks = iter([False, False, True])
-    monkeypatch.setattr(ddpm.interrupt, "requested", lambda: next(looks, False))
+    monkeypatch.setattr(interrupt, "requested", lambda: next(looks, False))
     with pytest.raises(interrupt.Interrupted):
         run(tmp_path, "generator.training.num_steps=8", "generator.training.checkpoint_every=2")
     directory = run(tmp_path, "generator.training.num_steps=8", "generator.training.checkpoint_every=2")
@@ -92,8 +93,8 @@ Lie = Callable[[pytest.MonkeyPatch], None]
 def score_training_images_as_held_out(patch: pytest.MonkeyPatch) -> None:
     honest = stages.score
 
-    def score(shop: Any, metrics: Any, samples: Any, real: Any, composition: Any, pools: Any) -> Any:
-        return honest(shop, metrics, samples, dataclasses.replace(real, heldout=real.train), composition, pools)
+    def score(context: Any, config: Any, samples: Any, real: Any, *rest: Any) -> Any:
+        return honest(context, config, samples, dataclasses.replace(real, heldout=real.train), *rest)
 
     patch.setattr(stages, "score", score)
 
@@ -126,17 +127,17 @@ def forget_to_start_from_a_model(patch: pytest.MonkeyPatch) -> None:
 
 
 def take_the_oldest_generations(patch: pytest.MonkeyPatch) -> None:
-    honest = mixing.POLICIES["window"]
+    honest = window.compose
 
-    def window(history: History, num_generations: int, **parameters: Any) -> Any:
+    def compose(history: History, num_generations: int, **parameters: Any) -> Any:
         oldest = dataclasses.replace(history, synthetic=history.synthetic[:num_generations])
         return honest(oldest, num_generations=num_generations, **parameters)
 
-    patch.setitem(mixing.POLICIES, "window", window)
+    patch.setattr(window, "compose", compose)
 
 
 def truncate_ratios(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(mixing, "round", math.floor, raising=False)
+    patch.setattr(blend, "round", math.floor, raising=False)
 
 
 def draw_the_same_rows_in_every_generation(patch: pytest.MonkeyPatch) -> None:
@@ -160,13 +161,13 @@ def use_the_initial_noise_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def swap_the_sides_of_copying(patch: pytest.MonkeyPatch) -> None:
-    honest = scores.copying_scores
+    honest = nearest_training.copying_scores
 
     def swapped(*a: Any, **k: Any) -> Any:
         true = honest(*a, **k)
         return dataclasses.replace(true, closer_to_training=1 - true.closer_to_training)
 
-    patch.setattr(scores, "copying_scores", swapped)
+    patch.setattr(nearest_training, "copying_scores", swapped)
 
 
 def record_facts_of_the_training_as_those_of_sampling(patch: pytest.MonkeyPatch) -> None:
@@ -180,13 +181,13 @@ def record_facts_of_the_training_as_those_of_sampling(patch: pytest.MonkeyPatch)
 
 
 def hold_out_images_that_are_trained_on(patch: pytest.MonkeyPatch) -> None:
-    honest = procedural.parts
+    honest = procedural.split
 
-    def parts(asked: config.ProceduralConfig) -> Any:
+    def split(asked: procedural.Config) -> Any:
         true = honest(asked)
         return dataclasses.replace(true, heldout=np.concatenate([true.heldout[:-1], true.train[:1]]))
 
-    patch.setattr(procedural, "parts", parts)
+    patch.setattr(procedural, "split", split)
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,19 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from bench import ledger
-from bench.config import (
+from configs import (
     BlendConfig,
-    Config,
     DDPMConfig,
-    MetricsConfig,
     NoiseConfig,
     ProceduralConfig,
-    RuntimeConfig,
     SamplingConfig,
     TrainingConfig,
     UNetConfig,
+    checked,
 )
+
+from bench import ledger
+from bench.config import Config, MetricsConfig, RuntimeConfig
 
 NUM_STEPS, CHECKPOINT_EVERY = 60, 10
 
@@ -46,7 +46,7 @@ def tiny(out: Path, **changes: Any) -> Config:
         "metrics": MetricsConfig(num_images=32),
         "runtime": RuntimeConfig(device="cpu", precision="fp32", num_threads=1),
     }
-    return Config(**{**settings, **changes})
+    return checked(Config(**{**settings, **changes}))
 
 
 def run(config: Config) -> Path:

@@ -8,7 +8,7 @@ from bench.analysis.uncertainty import compare_paired, summarise
 
 @dataclass(frozen=True)
 class Cell:
-    """Mean over n seeds; half_width: of the 95 % interval of the mean, None for a single seed."""
+    """Mean over n seeds. half_width: half of the mean's 95 % interval; None for a single seed."""
 
     mean: float
     half_width: float | None
@@ -16,7 +16,7 @@ class Cell:
 
 
 def cell(values: Collection[float]) -> Cell | None:
-    """Student's t interval over seeds (`bench.analysis.uncertainty.summarise`). None without values."""
+    """Return mean and Student's t interval over seeds (`bench.analysis.uncertainty.summarise`); None without values."""
     if not values:
         return None
     summary = summarise(list(values))
@@ -24,11 +24,15 @@ def cell(values: Collection[float]) -> Cell | None:
 
 
 def best(values: Mapping[str, Mapping[int, float]], direction: str) -> str | None:
-    """The condition that is better than every other one, where that is significant; else None.
+    """Return the condition that is significantly better than every other one; None where there is none.
 
-    values: condition -> seed -> score. Compared in pairs over common seeds: the 95 % interval of the mean difference to
-    each other condition must leave out zero, on the better side. Two common seeds at least; no correction for the
+    Conditions are compared in pairs over common seeds, of which there must be at least two: the 95 % interval of the
+    mean difference to each other condition must leave out zero, on the better side. There is no correction for the
     number of pairs, since all of them must hold at once.
+
+    Args:
+        values: condition -> seed -> score.
+        direction: `up` where higher is better, `down` where lower is better.
     """
     if len(values) < 2:
         return None
@@ -49,6 +53,6 @@ def _better(a: Mapping[int, float], b: Mapping[int, float], sign: float) -> bool
 
 
 def digits(values: Collection[float]) -> int:
-    """Decimals that show about three figures of the largest value: 2 below 10, 1 below 100, else none."""
+    """Return how many decimals show about three figures of the largest value: 2 below 10, 1 below 100, else 0."""
     largest = max((abs(v) for v in values), default=0.0)
     return 2 if largest < 10 else 1 if largest < 100 else 0

@@ -1,4 +1,4 @@
-"""Does a chain collapse, how fast, and from which synthetic ratio on?"""
+"""Statistics of collapse: whether a chain collapses, how fast, and from which synthetic ratio on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +10,18 @@ from bench.analysis.uncertainty import CONFIDENCE
 from bench.errors import MetricError
 
 MARGIN = float(np.log(1.05))
-"""Growth of log FID per generation that counts as none: 5 % a generation."""
+"""Growth of log FID below which a chain counts as stable: 5 % a generation."""
 
 COLLAPSED, STABLE, INCONCLUSIVE = "collapsed", "stable", "inconclusive"
 
 
 @dataclass(frozen=True)
 class Rate:
-    """A slope per generation with its 95 % interval. standard_error, degrees: what the interval is made of.
-    num_seeds, num_generations: what it is fitted to."""
+    """A slope per generation with its 95 % interval.
+
+    standard_error, degrees: the parameters of the t interval.
+    num_seeds, num_generations: the size of the data that the slope is fitted to.
+    """
 
     slope: float
     low: float
@@ -30,17 +33,23 @@ class Rate:
 
 
 def log_slope(curves: Sequence[Sequence[float]]) -> Rate:
-    """Rate of change per generation of log y, e.g. y = FID: exp(slope) is the factor per generation.
+    """Fit the rate of change per generation of log y, e.g. y = FID: exp(slope) is the factor per generation.
 
-    curves: one per seed, each y of generation 0, 1, …; all of one length, at least 3, y > 0. Least squares per seed;
-    the slope is the mean of the seeds' slopes. Its variance is estimated twice, from the residuals around the lines
-    (S (G - 2) degrees of freedom for S seeds of G generations) and from the spread of the slopes between seeds (S - 1);
-    the larger of the two makes the t interval, with its own degrees of freedom. So one seed gives an interval, and
-    seeds that disagree widen it. Assumes that the noise of one generation does not carry over to the next.
+    A line is fitted to each seed by least squares; the slope is the mean of the seeds' slopes. Its variance is
+    estimated twice: from the residuals around the lines (S (G - 2) degrees of freedom for S seeds of G generations) and
+    from the spread of the slopes between seeds (S - 1). The larger estimate gives the t interval, with its own degrees
+    of freedom. So a single seed has an interval, and seeds that disagree widen it. The fit assumes that the noise of
+    one generation does not carry over to the next.
+
+    Args:
+        curves: one per seed, the y of generation 0, 1, …; all of one length, at least 3, and y > 0.
+
+    Raises:
+        MetricError: the curves are too short, of unequal length, not finite or not positive.
     """
     y = _curves(curves)
     if (y <= 0).any():
-        raise MetricError(f"log_slope needs values above 0, the smallest is {y.min()}")
+        raise MetricError(f"log_slope needs values above 0, but the smallest is {y.min()}")
     num_seeds, num_generations = y.shape
     g = np.arange(num_generations) - (num_generations - 1) / 2
     spread = float((g**2).sum())
@@ -58,7 +67,7 @@ def log_slope(curves: Sequence[Sequence[float]]) -> Rate:
 
 
 def verdict(rate: Rate, margin: float = MARGIN) -> str:
-    """What a rate of log FID says, by this rule:
+    """Judge a rate of log FID by this rule:
 
     stable        the interval lies wholly below `margin`: growth of 5 % a generation or more is ruled out.
     collapsed     otherwise, and the interval lies wholly above 0: growth is established.
@@ -77,7 +86,7 @@ def verdict(rate: Rate, margin: float = MARGIN) -> str:
 
 @dataclass(frozen=True)
 class HalfLife:
-    """Generations until the score is half of what it was, with its interval; infinity: never."""
+    """Number of generations in which the score halves, with its interval. Infinity: it never does."""
 
     generations: float
     low: float
@@ -86,11 +95,16 @@ class HalfLife:
 
 
 def half_life(curves: Sequence[Sequence[float]], floor: float) -> HalfLife:
-    """ln 2 / (-slope of log y), e.g. y = recall, with the ends of the slope's interval for its own.
+    """Return ln 2 / (-slope of log y), e.g. y = recall; its interval comes from the ends of the slope's interval.
 
-    floor: the smallest value that can be told from 0, half an image for a share of N (0.5 / N); smaller ones, 0 among
-    them, are raised to it. Infinite where the slope is not negative: not even the sign of the decay is known where only
-    `high` is. Assumes exponential decay; a recall that falls and then holds is told better by its curve.
+    The half-life is infinite where the slope is not negative. Where only `high` is infinite, not even the sign of the
+    slope is established. Exponential decay is assumed; a recall that falls and then stays level is better described by
+    its curve.
+
+    Args:
+        curves: one per seed, as for `log_slope`.
+        floor: the smallest value that differs measurably from 0: half an image for a share of N images (0.5 / N).
+            Smaller values, 0 included, are raised to it.
     """
     rate = log_slope(np.maximum(_curves(curves), floor).tolist())
     halves = [np.log(2) / -s if s < 0 else np.inf for s in (rate.slope, rate.low, rate.high)]
@@ -99,26 +113,40 @@ def half_life(curves: Sequence[Sequence[float]], floor: float) -> HalfLife:
 
 @dataclass(frozen=True)
 class CriticalRatio:
-    """ratio: where the slope's interval leaves zero; low, high: its 95 % interval. None: it does not, within the
-    ratios that were run (with `always`: at all of them it is above zero). found: share of redraws with a ratio."""
+    """The synthetic ratio at which the interval of the slope leaves zero.
+
+    ratio: None where there is no such ratio among those that were run.
+    low, high: 95 % interval of the ratio.
+    always: whether the interval lies above zero at every ratio that was run.
+    crossing_share: share of the redraws that have such a ratio.
+    """
 
     ratio: float | None
     low: float | None
     high: float | None
     always: bool
-    found: float
+    crossing_share: float
 
 
 def critical_ratio(rates: Mapping[float, Rate], num_redraws: int = 2000, seed: int = 0) -> CriticalRatio:
-    """The synthetic ratio from which on collapse is established: where the lower end of the slope's 95 % interval
-    crosses zero for good, interpolated linearly between the ratios that were run.
+    """Estimate the synthetic ratio from which on collapse is established.
 
-    Its interval: every slope is redrawn from its t distribution (mean, standard error, degrees of freedom) and the
-    crossing found again; the central 95 % of those that cross. It depends on the number of seeds and generations by
-    definition, as less noise establishes slower collapse: compare at equal numbers. Needs two ratios.
+    It is the ratio at which the lower end of the slope's 95 % interval crosses zero for good, interpolated linearly
+    between the ratios that were run. For its own interval, every slope is redrawn from its t distribution (mean,
+    standard error, degrees of freedom) and the crossing is computed again; the central 95 % of the crossings are the
+    interval. By definition the ratio depends on the number of seeds and generations, as less noise establishes slower
+    collapse: compare critical ratios only at equal numbers.
+
+    Args:
+        rates: synthetic ratio -> rate; at least two.
+        num_redraws: how many times the slopes are redrawn.
+        seed: seed of the redraws.
+
+    Raises:
+        MetricError: fewer than two ratios are given.
     """
     if len(rates) < 2:
-        raise MetricError(f"a critical ratio needs two synthetic ratios or more, there are {sorted(rates)}")
+        raise MetricError(f"a critical ratio needs at least two synthetic ratios, but only {sorted(rates)} are given")
     ratios = np.array(sorted(rates))
     fitted = [rates[r] for r in ratios]
     slopes = np.array([rate.slope for rate in fitted])
@@ -135,12 +163,12 @@ def critical_ratio(rates: Mapping[float, Rate], num_redraws: int = 2000, seed: i
         None if low is None else float(low),
         None if high is None else float(high),
         always=bool((slopes - halves > 0).all()),
-        found=len(crossings) / num_redraws,
+        crossing_share=len(crossings) / num_redraws,
     )
 
 
 def _crossing(ratios: np.ndarray, lower: np.ndarray) -> float | None:
-    """Where `lower` becomes positive and stays so; None if it is positive everywhere or not at the last ratio."""
+    """Return where `lower` becomes positive for good; None if it is positive everywhere or not at the last ratio."""
     below = np.flatnonzero(lower <= 0)
     if len(below) == 0 or below[-1] == len(ratios) - 1:
         return None
@@ -151,7 +179,9 @@ def _crossing(ratios: np.ndarray, lower: np.ndarray) -> float | None:
 def _curves(curves: Sequence[Sequence[float]]) -> np.ndarray:
     lengths = {len(curve) for curve in curves}
     if len(lengths) != 1 or min(lengths) < 3:
-        raise MetricError(f"a rate needs curves of one length, at least 3 generations; lengths are {sorted(lengths)}")
+        raise MetricError(
+            f"a rate needs curves of equal length, at least 3 generations; the lengths are {sorted(lengths)}"
+        )
     y = np.array(curves, np.float64)
     if not np.isfinite(y).all():
         raise MetricError("a rate needs finite values")

@@ -1,6 +1,6 @@
-"""How sure a number is: over seeds, over images, and between two conditions that share their seeds.
+"""Uncertainty of a number: over seeds, over images, and between two conditions that share their seeds.
 
-NumPy and SciPy only, so that reports can use it.
+This module uses only NumPy and SciPy, so that reports can import it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Summary:
-    """Of n values: mean, standard deviation (n - 1), and the 95 % interval of the mean; None where n = 1."""
+    """Mean of n values, their standard deviation (n - 1), and the 95 % interval of the mean; None where n = 1."""
 
     n: int
     mean: float
@@ -25,10 +25,12 @@ class Summary:
 
 
 def summarise(values: Sequence[float] | np.ndarray) -> Summary:
-    """Mean ± t(n - 1) sd / √n (Student 1908), for values of independent seeds.
+    """Return mean ± t(n - 1) sd / √n (Student 1908), for values of independent seeds.
 
-    With two seeds the t quantile is 12.7: such an interval is wide because it should be. Raises `MetricError` for no
-    values or values that are not finite.
+    With two seeds the t quantile is 12.7: such an interval is wide because it should be.
+
+    Raises:
+        MetricError: there are no values, or some are not finite.
     """
     x = _finite(values, "summarise")
     mean = float(x.mean())
@@ -41,8 +43,13 @@ def summarise(values: Sequence[float] | np.ndarray) -> Summary:
 
 @dataclass(frozen=True)
 class Paired:
-    """difference: of the means, a - b, over the common seeds, with its 95 % interval. p_value: two-sided, of no
-    difference. seeds: the common ones, ascending. dropped: how many seeds only one side has."""
+    """The difference between two conditions, in pairs over their common seeds.
+
+    difference: the mean of a - b over the common seeds, with its 95 % interval.
+    p_value: two-sided, for the hypothesis that there is no difference; None for a single pair.
+    seeds: the common seeds, ascending.
+    dropped: how many seeds only one side has.
+    """
 
     difference: Summary
     p_value: float | None
@@ -51,14 +58,21 @@ class Paired:
 
 
 def compare_paired(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
-    """Condition a against b, each a score per seed: paired t interval over the seeds that both have.
+    """Compare condition a with b by the paired t interval over the seeds that both have.
 
-    Seeds share data order and noise, and generation 0 where the conditions agree on it, so that pairing removes
-    what they have in common. Raises `MetricError` where no seed is common to both.
+    Chains of one seed share data order and noise, and also generation 0 where the conditions agree on it. Pairing
+    removes what they have in common.
+
+    Args:
+        a: seed -> score of the first condition.
+        b: seed -> score of the second condition.
+
+    Raises:
+        MetricError: no seed is common to both.
     """
     seeds = tuple(sorted(a.keys() & b.keys()))
     if not seeds:
-        raise MetricError(f"no common seed: {sorted(a)} and {sorted(b)}")
+        raise MetricError(f"there is no common seed: {sorted(a)} and {sorted(b)}")
     differences = _finite([a[s] - b[s] for s in seeds], "compare_paired")
     summary = summarise(differences)
     p_value = None
@@ -80,17 +94,30 @@ def resample_images(
     num_resamples: int,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Standard deviation of each statistic of two feature sets over the choice of images, within one seed.
+    """Estimate the standard deviation of each statistic over the choice of images, within one seed.
 
-    A bootstrap without replacement: each statistic on `num_resamples` random halves of both sets. For halves the
-    standard deviation of the halves estimates that of the whole, as the factor (N - m) / m of Politis & Romano (1994)
-    is 1. With replacement, twins would empty the balls of every k-NN score and inflate FID. Only the spread is
-    used: scores at N / 2 are biased against those at N, so an interval is value ± 1.96 sd around the full score.
+    This is a bootstrap without replacement: each statistic is computed on random halves of both sets. The standard
+    deviation over halves estimates that of the whole, as the factor (N - m) / m of Politis & Romano (1994) is 1. With
+    replacement, twins would empty the balls of every k-NN score and inflate FID. Only the spread is used: scores at
+    N / 2 are biased compared with those at N, so an interval is value ± 1.96 sd around the full score.
+
+    Args:
+        statistic: maps features of subject and reference to named values.
+        subject: float (N, d), features of the images that are scored.
+        reference: float (M, d), features of the images that they are compared with.
+        num_resamples: how many pairs of halves are drawn, at least 2.
+        seed: seed of the draws.
+
+    Returns:
+        name -> standard deviation, for the values that every pair of halves has.
+
+    Raises:
+        MetricError: there are fewer than 2 resamples or fewer than 4 images on one side.
     """
     if num_resamples < 2 or min(len(subject), len(reference)) < 4:
         raise MetricError(
-            f"resampling needs 2 resamples and 4 images a side at least: {num_resamples} resamples of "
-            f"{len(subject)} and {len(reference)} images"
+            f"resampling needs at least 2 resamples and 4 images on each side, but there are {num_resamples} resamples "
+            f"of {len(subject)} and {len(reference)} images"
         )
     rng = np.random.default_rng(seed)
     drawn: list[Mapping[str, float]] = []
@@ -111,7 +138,7 @@ def _t(degrees: float) -> float:
 def _finite(values: Sequence[float] | np.ndarray, what: str) -> np.ndarray:
     x = np.asarray(values, np.float64)
     if x.ndim != 1 or len(x) == 0:
-        raise MetricError(f"{what} needs a list of at least one value, got shape {x.shape}")
+        raise MetricError(f"{what} needs a list of at least one value, but got shape {x.shape}")
     if not np.isfinite(x).all():
         raise MetricError(f"{what}: {int((~np.isfinite(x)).sum())} of {len(x)} values are not finite")
     return x

@@ -1,4 +1,4 @@
-"""What became of each condition, in words; the rule is that of `bench.analysis.collapse`."""
+"""Verdicts: what became of each condition, in words. `bench.analysis.collapse` defines the rule."""
 
 import math
 from dataclasses import dataclass
@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from bench.analysis import collapse
 from bench.analysis.cells import cell, digits
 from bench.analysis.collapse import CriticalRatio, Rate
-from bench.analysis.study import Condition, Measure, Study
+from bench.analysis.conditions import Condition
+from bench.analysis.measures import MAIN_METRICS, Measure
+from bench.analysis.study import Study
 
 RULE = (
     "Rule: a line is fitted to log FID over the generations of each seed. “stable”: the 95 % interval of its slope "
-    f"rules out growth of {math.exp(collapse.MARGIN) - 1:.0%} a generation or more. “collapsed”: it does not, and the "
-    "interval lies above zero. “inconclusive”: neither; more seeds or generations may tell. Three generations at least."
+    f"rules out growth of {100 * (math.exp(collapse.MARGIN) - 1):.0f} % per generation or more. “collapsed”: it does "
+    "not, and the interval lies above zero. “inconclusive”: neither; more seeds or generations may decide. At least "
+    "three generations are needed."
 )
 KINDS = {collapse.COLLAPSED: "worse", collapse.STABLE: "better", collapse.INCONCLUSIVE: "open"}
 SHORTEST = 3
@@ -19,7 +22,7 @@ SHORTEST = 3
 
 @dataclass(frozen=True)
 class Verdict:
-    """kind: worse, better or open; badge: a word or two; words: a sentence with the numbers."""
+    """kind: worse, better or open; badge: one or two words; words: the numbers behind the badge."""
 
     kind: str
     badge: str
@@ -27,7 +30,7 @@ class Verdict:
 
 
 def rate(study: Study, condition: Condition) -> Rate | None:
-    """Slope of log FID, from the generations that all seeds of the condition have; None where they are too few."""
+    """Return the slope of log FID over the generations that all seeds have; None where these are too few."""
     fid = study.primary("fid")
     if fid is None:
         return None
@@ -38,33 +41,34 @@ def rate(study: Study, condition: Condition) -> Rate | None:
 
 
 def _curves(study: Study, condition: Condition, measure: Measure) -> list[list[float]]:
-    """Per seed the values of generations 0, 1, … as far as all seeds have them."""
+    """Return for each seed the values of generations 0, 1, … up to the last one that all seeds have."""
     curves: list[dict[int, float]] = []
     for generation in study.generations:
         values = study.values(condition, generation, measure)
         if set(values) != set(study.chains[condition]) or generation != len(curves):
             break
         curves.append(values)
-    return [[at[seed] for at in curves] for seed in study.chains[condition]] if curves else []
+    return [[values[seed] for values in curves] for seed in study.chains[condition]] if curves else []
 
 
 def verdict(study: Study, condition: Condition) -> Verdict:
-    """By `RULE`, from the main feature space and reference of the study."""
-    found = rate(study, condition)
+    """Judge a condition by `RULE`, in the main feature space and reference of the study."""
+    fitted = rate(study, condition)
     last = study.last_of(condition)
-    moved = [_moved(study, condition, name, last) for name in ("fid", "precision", "recall")]
-    words = [word for word in moved if word]
-    if found is None:
+    changes = [_change(study, condition, metric, last) for metric in MAIN_METRICS]
+    words = [change for change in changes if change]
+    if fitted is None:
         return Verdict("open", "too short", "; ".join(words) or "no FID")
-    factors = [math.exp(v) for v in (found.slope, found.low, found.high)]
+    factors = [math.exp(v) for v in (fitted.slope, fitted.low, fitted.high)]
     words.insert(1, "×{:.2f} a generation ({:.2f} to {:.2f})".format(*factors))
-    if found.num_seeds == 1:
+    if fitted.num_seeds == 1:
         words.append("one seed")
-    word = collapse.verdict(found)
+    word = collapse.verdict(fitted)
     return Verdict(KINDS[word], word, "; ".join(words))
 
 
-def _moved(study: Study, condition: Condition, metric: str, last: int) -> str:
+def _change(study: Study, condition: Condition, metric: str, last: int) -> str:
+    """Return how a score changed up to generation `last`, e.g. `FID 120 → 480`; "" where it was not computed."""
     measure = study.primary(metric)
     if measure is None:
         return ""
@@ -79,32 +83,37 @@ def _moved(study: Study, condition: Condition, metric: str, last: int) -> str:
 
 
 def critical(study: Study) -> CriticalRatio | None:
-    """Where collapse begins to be established; None unless the conditions are ratios, two at least with a rate."""
+    """Return the ratio from which on collapse is established.
+
+    None unless the conditions are ratios and at least two of them have a rate.
+    """
     if not study.by_ratio:
         return None
-    rates = {c.ratio: found for c in study.conditions if (found := rate(study, c)) is not None and c.ratio is not None}
+    fitted = {c.ratio: rate(study, c) for c in study.conditions}
+    rates = {ratio: r for ratio, r in fitted.items() if r is not None and ratio is not None}
     return collapse.critical_ratio(rates) if len(rates) > 1 else None
 
 
-def critical_words(found: CriticalRatio | None) -> str:
-    """A sentence; "" where there is nothing to say."""
-    if found is None:
+def critical_words(critical_ratio: CriticalRatio | None) -> str:
+    """Return the critical ratio as a sentence; "" where there is none to report."""
+    if critical_ratio is None:
         return ""
-    if found.ratio is not None:
-        between = "" if found.low is None else f" (95 % interval {found.low:.2f} to {found.high:.2f})"
-        return f"Collapse is established from a synthetic ratio of {found.ratio:.2f} on{between}."
-    if found.always:
+    if critical_ratio.ratio is not None:
+        low, high = critical_ratio.low, critical_ratio.high
+        between = "" if low is None or high is None else f" (95 % interval {low:.2f} to {high:.2f})"
+        return f"Collapse is established from a synthetic ratio of {critical_ratio.ratio:.2f} on{between}."
+    if critical_ratio.always:
         return "Collapse is established at every ratio that was run."
-    return "No ratio was found from which on collapse is established."
+    return "Collapse is not established at the highest ratio that was run."
 
 
 def summary(study: Study) -> str:
-    """What was run and what came of it, in a few sentences."""
+    """Return what was run and what the verdicts are, in a few sentences."""
     verdicts = {c.label: verdict(study, c).badge for c in study.conditions}
-    row = study.rows()[0]
+    row = study.rows[0]
     size = row.config.get("data", {}).get("resolution")
-    noun = ("synthetic ratio", "synthetic ratios") if study.by_ratio else ("mixing policy", "mixing policies")
-    count = f"One {noun[0]}" if len(verdicts) == 1 else f"{len(verdicts)} {noun[1]}"
+    plural = "synthetic ratios" if study.by_ratio else "mixing policies"
+    count = f"One {study.axis}" if len(verdicts) == 1 else f"{len(verdicts)} {plural}"
     generations = f"{len(study.generations)} generation{'s' if len(study.generations) > 1 else ''}"
     seeds = f"{len(study.seeds)} seed{'s' if len(study.seeds) > 1 else ''}"
     text = f"{count}, {generations}, {seeds}: {row.generator} on {row.dataset}" + (f" at {size} px." if size else ".")
@@ -117,10 +126,3 @@ def summary(study: Study) -> str:
 
 def _listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def markdown(study: Study) -> str:
-    """Verdicts as lines for the printed report, with the critical ratio below."""
-    lines = [f"- **{c.label}** {v.badge}: {v.words}" for c in study.conditions for v in (verdict(study, c),)]
-    words = critical_words(critical(study))
-    return "\n".join(["", *lines, *(["", words] if words else []), ""])

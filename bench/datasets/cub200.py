@@ -1,36 +1,67 @@
 """Caltech-UCSD Birds-200-2011 (Wah et al. 2011): 11 788 photographs of 200 species, cropped to their bounding boxes.
 
 The crop follows Martínez et al. (arXiv 2306.06130), whose square is centred on the box and (1 + padding) times as long
-as the box's longer side, with padding 0.25. One difference: where the square reaches past the edge of the photograph,
-they cut each side down about the centre and stretch what is left; here the square is first moved inside, then, only
-where it is longer than the photograph's shorter side, made smaller. It stays a square of real pixels: no bars, no
-distortion.
+as the box's longer side, with padding 0.25. One difference: if the square extends past the edge of the photograph, the
+paper trims each side symmetrically about the centre and stretches the rest to a square. Here the square is first moved
+inside the photograph, and is made smaller only if it is longer than the photograph's shorter side. The crop is always
+a square of real pixels, without bars or distortion.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
-from bench.config import Cub200Config
+from bench.config import DataConfig
 from bench.datasets.shared import archive
 from bench.datasets.shared.manifest import shipped
 from bench.datasets.shared.pictures import Box, Crop, read_pictures
 from bench.datasets.shared.source import Source
 from bench.errors import DataError
+from bench.options import option
 
 VERSION = 1
+CITATION = """@techreport{wah2011cub,
+  title       = {The {Caltech-UCSD Birds-200-2011} Dataset},
+  author      = {Wah, Catherine and Branson, Steve and Welinder, Peter and Perona, Pietro and Belongie, Serge},
+  institution = {California Institute of Technology},
+  number      = {CNS-TR-2011-001},
+  year        = {2011},
+}"""
 FOLDER = "CUB_200_2011"
 FILE = "CUB_200_2011.tgz"
 
 
-def checksum(config: Cub200Config) -> str:
+@dataclass
+class Config(DataConfig):
+    """CUB-200-2011, cropped to its bounding boxes widened by `padding` times their longer side."""
+
+    name: str = "cub200"
+    root: str = option("data/cache", stage=None, local=True)
+    download: bool = option(True, stage=None, local=True)
+    subset: str | None = option(None, stage=None)
+    padding: float = option(0.25, at_least=0.0, at_most=2.0)
+
+
+def checksum(config: Config) -> str:
+    """Return the SHA-256 of the archive, from its manifest."""
     return shipped()["cub200"].checksums[FILE]
 
 
 def square_around(box: tuple[float, float, float, float], padding: float, width: int, height: int) -> Box:
-    """The square kept of a photograph of width x height for a bounding box (x, y, w, h), all in pixels."""
+    """Return the square crop of a photograph around a bounding box.
+
+    Args:
+        box: The bounding box (x, y, w, h), in pixels.
+        padding: Extra length of the square, as a share of the box's longer side.
+        width: Width of the photograph, in pixels.
+        height: Height of the photograph, in pixels.
+
+    Returns:
+        The square (left, top, right, bottom), in pixels, inside the photograph.
+    """
     x, y, w, h = box
     side = max(1, min(round((1 + padding) * max(w, h)), width, height))
     left = min(max(round(x + w / 2 - side / 2), 0), width - side)
@@ -38,8 +69,11 @@ def square_around(box: tuple[float, float, float, float], padding: float, width:
     return left, top, left + side, top + side
 
 
-def open_source(config: Cub200Config) -> Source:
-    """Downloads and unpacks where needed. Raises `DataError` for a wrong checksum, an unsafe archive, bad tables."""
+def open_source(config: Config) -> Source:
+    """Return the source, after downloading and unpacking the archive if needed.
+
+    Raises `DataError` for a failed download, a wrong checksum, an unsafe archive or inconsistent tables.
+    """
     folder = _folder(config)
     names = _table(folder / "images.txt")
     boxes = _table(folder / "bounding_boxes.txt")
@@ -72,7 +106,7 @@ def _crop(fields: list[str], padding: float) -> Crop:
 
 
 def _table(path: Path) -> dict[str, list[str]]:
-    """Lines "number field field ..." by number."""
+    """Return the lines "number field field ..." of a table, as a mapping from number to fields."""
     try:
         rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
@@ -80,7 +114,7 @@ def _table(path: Path) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows}
 
 
-def _folder(config: Cub200Config) -> Path:
+def _folder(config: Config) -> Path:
     root = Path(config.root).expanduser()
     folder, file = root / FOLDER, root / FILE
     if folder.is_dir():

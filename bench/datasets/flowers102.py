@@ -1,10 +1,11 @@
 """Oxford 102 Category Flowers (Nilsback & Zisserman 2008) through torchvision: 8189 photographs, 102 classes.
 
-The three official splits are joined, because what a benchmark of collapse needs is one pool and one held-out set of its
-own; both come from our split. Each picture is cropped to its largest centred square.
+The three official splits are joined, because a benchmark of collapse needs one training pool and one held-out set of
+its own; both come from the split of this package. Each picture is cropped to its largest centred square.
 """
 
 import tarfile
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,32 +13,52 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock
 
-from bench.config import Flowers102Config
+from bench.config import DataConfig
 from bench.datasets.shared.pictures import read_pictures
 from bench.datasets.shared.source import Source
 from bench.errors import DataError
+from bench.options import option
 
 if TYPE_CHECKING:
     from torchvision.datasets import Flowers102
 
 VERSION = 1
+CITATION = """@inproceedings{nilsback2008flowers,
+  title     = {Automated Flower Classification over a Large Number of Classes},
+  author    = {Nilsback, Maria-Elena and Zisserman, Andrew},
+  booktitle = {Indian Conference on Computer Vision, Graphics and Image Processing},
+  year      = {2008},
+}"""
 SPLITS = ("train", "val", "test")
 
 
+@dataclass
+class Config(DataConfig):
+    """Oxford 102 Flowers through torchvision. subset: a manifest in data/ (or a path to one); null: all classes."""
+
+    name: str = "flowers102"
+    root: str = option("data/cache", stage=None, local=True)
+    download: bool = option(True, stage=None, local=True)
+    subset: str | None = option(None, stage=None)
+
+
 def _torchvision() -> "type[Flowers102]":
-    """Imported when asked for: it takes a second, which every other source would pay as well."""
+    """Return torchvision's class. The import takes a second, so it is not at the top of the module."""
     from torchvision.datasets import Flowers102
 
     return Flowers102
 
 
-def checksum(config: Flowers102Config) -> str:
-    """The checksums that torchvision holds the three downloaded files to."""
+def checksum(config: Config) -> str:
+    """Return the MD5 checksums that torchvision requires of the three downloaded files."""
     return " ".join(f"{name}:{md5}" for name, md5 in sorted(_torchvision()._file_dict.values()))
 
 
-def open_source(config: Flowers102Config) -> Source:
-    """Downloads where the files are not there yet. Raises `DataError` saying what to do without network."""
+def open_source(config: Config) -> Source:
+    """Return the source, after downloading the files if they are absent.
+
+    Raises `DataError` if files are missing or damaged; the message explains what to do without a network.
+    """
     paths: list[Path] = []
     labels: list[int] = []
     for part in _splits(config):
@@ -59,11 +80,11 @@ def open_source(config: Flowers102Config) -> Source:
     return Source(names, read, {"class": np.asarray(labels, np.int64)}, {"class": list(_torchvision().classes)})
 
 
-def _folder(config: Flowers102Config) -> Path:
+def _folder(config: Config) -> Path:
     return Path(config.root).expanduser() / "flowers-102"
 
 
-def _splits(config: Flowers102Config) -> "list[Flowers102]":
+def _splits(config: Config) -> "list[Flowers102]":
     flowers = _torchvision()
     folder = _folder(config)
     root = folder.parent

@@ -1,43 +1,59 @@
-"""Real images from the pictures below a folder. The name of a picture's own folder is its class."""
+"""Real images from the picture files below a folder. The class of a picture is the name of its parent folder."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.config import FolderConfig
-from bench.datasets.shared.checksum import file_sha256
+from bench.config import DataConfig
 from bench.datasets.shared.pictures import read_pictures
 from bench.datasets.shared.source import Source
 from bench.errors import DataError
+from bench.machine.files import remembered_sha256
+from bench.options import option
 
 VERSION = 1
+CITATION = ""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
-def find_pictures(config: FolderConfig) -> tuple[Path, list[Path]]:
-    """The folder, and every picture at any depth below it, sorted by name; hidden files are left out."""
+@dataclass
+class Config(DataConfig):
+    """Every picture below a folder; the class of a picture is the name of its parent folder."""
+
+    name: str = "folder"
+    path: str = option(stage=None, file=True)
+    subset: str | None = option(None, stage=None)
+
+
+def find_pictures(config: Config) -> tuple[Path, list[Path]]:
+    """Return the folder and every picture at any depth below it, sorted by path, without hidden files.
+
+    Raises `DataError` for a missing folder and for one without pictures.
+    """
     root = Path(config.path).expanduser()
     if not root.is_dir():
         raise DataError(f"data.path={config.path!r}: there is no such folder (looked in {root.resolve().parent})")
-    found = [path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
-    if not found:
-        raise DataError(f"data.path={config.path!r}: no picture below it; known are {', '.join(SUFFIXES)}")
-    return root, sorted(found, key=lambda path: path.relative_to(root).as_posix())
+    paths = [path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    if not paths:
+        raise DataError(f"data.path={config.path!r}: no picture below it; accepted are {', '.join(SUFFIXES)}")
+    return root, sorted(paths, key=lambda path: path.relative_to(root).as_posix())
 
 
-def checksum(config: FolderConfig) -> str:
-    """sha256 over every picture's name and content: a renamed or retouched picture makes another data set."""
+def checksum(config: Config) -> str:
+    """Return the SHA-256 of all pictures' names and contents: renaming or editing a picture changes the data set."""
     root, paths = find_pictures(config)
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(f"{path.relative_to(root).as_posix()}\0{file_sha256(path)}\n".encode())
+        digest.update(f"{path.relative_to(root).as_posix()}\0{remembered_sha256(path)}\n".encode())
     return digest.hexdigest()
 
 
-def open_source(config: FolderConfig) -> Source:
-    """Raises `DataError` for a missing or empty folder; `read` does for an unreadable picture."""
+def open_source(config: Config) -> Source:
+    """Return the source. Raises `DataError` for a missing or empty folder; `Source.read` raises it for an unreadable
+    picture."""
     root, paths = find_pictures(config)
     folders = [path.parent.name or root.resolve().name for path in paths]
     classes = sorted(set(folders))

@@ -1,38 +1,54 @@
 """Real images from a NumPy archive.
 
-`images` uint8 (N, H, H, 3); optionally `labels` integers (N,), `class_names` (C,), `filenames` (N,), and further
-integer columns (N,) that a subset can select on, such as `padding_bar_px`. Read without pickles.
+The archive holds `images`, uint8 (N, H, H, 3), and optionally `labels`, integers (N,), `class_names` (C,), `filenames`
+(N,), and further integer columns (N,) that a subset can select on, such as `padding_bar_px`. It is read without
+pickles.
 """
 
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.config import NpzConfig
-from bench.datasets.shared.checksum import file_sha256
+from bench.config import DataConfig
 from bench.datasets.shared.resize import resize
 from bench.datasets.shared.source import Source
 from bench.errors import DataError
+from bench.machine.files import remembered_sha256
+from bench.options import option
 
 VERSION = 1
+CITATION = ""
 
 
-def checksum(config: NpzConfig) -> str:
-    return file_sha256(existing(config))
+@dataclass
+class Config(DataConfig):
+    """A NumPy archive with `images` uint8 (N, H, H, 3) and optionally `labels`, `class_names`, `filenames`."""
+
+    name: str = "npz"
+    path: str = option(stage=None, file=True)
+    subset: str | None = option(None, stage=None)
 
 
-def existing(config: NpzConfig) -> Path:
+def checksum(config: Config) -> str:
+    """Return the SHA-256 of the file."""
+    return remembered_sha256(existing(config))
+
+
+def existing(config: Config) -> Path:
+    """Return the path of the archive. Raises `DataError` if there is no such file."""
     path = Path(config.path).expanduser()
     if not path.is_file():
         raise DataError(f"data.path={config.path!r}: there is no such file (looked in {path.resolve().parent})")
     return path
 
 
-def open_source(config: NpzConfig) -> Source:
-    """Raises `DataError` for a missing file, another format, or an array of the wrong shape or dtype."""
+def open_source(config: Config) -> Source:
+    """Return the source. Raises `DataError` for a missing file, another format, or an array of the wrong shape or
+    dtype."""
     path = existing(config)
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path} is not a NumPy .npz archive")
@@ -49,15 +65,15 @@ def open_source(config: NpzConfig) -> Source:
     num = len(images)
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-        made = np.empty((len(rows), 3, config.resolution, config.resolution), np.uint8)
+        resized = np.empty((len(rows), 3, config.resolution, config.resolution), np.uint8)
         for at, row in enumerate(rows):
-            made[at] = resize(images[row], config.resolution).transpose(2, 0, 1)
+            resized[at] = resize(images[row], config.resolution).transpose(2, 0, 1)
         enlarged = len(rows) if images.shape[1] < config.resolution else 0
-        return made, {"num_enlarged": enlarged}
+        return resized, {"num_enlarged": enlarged}
 
     for name in ("labels", "filenames"):
         if name in arrays and arrays[name].shape != (num,):
-            raise DataError(f"{path}: {name} has shape {arrays[name].shape}, expected ({num},) as there are images")
+            raise DataError(f"{path}: {name} has shape {arrays[name].shape}, expected ({num},), one entry per image")
     names = arrays.pop("filenames", None)
     labels, label_names = _labels(path, arrays)
     facts = {

@@ -1,39 +1,76 @@
 """Real images that are drawn, not photographed: flowers or birds whose species, colour and pose are known exactly.
 
-Image i is a function of (kind, seed, i) alone, so the same pixels come out alone or in a batch, here or elsewhere.
-Species follow Zipf's law, P(rank k) proportional to 1/k; colours and poses have common and rare values: tails to lose.
+Image i is a function of (kind, seed, i) alone, so its pixels are the same alone or in a batch and on any machine.
+Species follow Zipf's law, P(rank k) proportional to 1/k; colours and poses have common and rare values. The rare values
+are the tails that a collapsing model loses.
 """
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from bench.config import ProceduralConfig
-from bench.datasets.drawings import birds, flowers
-from bench.datasets.drawings.canvas import Canvas
+from bench.config import DataConfig
+from bench.datasets.shared.drawings import birds, flowers
+from bench.datasets.shared.drawings.canvas import Canvas
 from bench.datasets.shared.source import Source
 from bench.datasets.shared.split import Split
+from bench.errors import ConfigError
+from bench.options import option
 from bench.pool import REAL
 from bench.seeds import derive_seed
 
 VERSION = 1
-"""Raised by any change that moves a pixel or a label."""
+"""Must be raised by any change that moves a pixel or a label."""
+CITATION = ""
 
 KINDS: dict[str, ModuleType] = {"flowers": flowers, "birds": birds}
 COLOUR_SHARES = (0.6, 0.3, 0.1)
 
 
+@dataclass
+class Config(DataConfig):
+    """Drawn pictures, deterministic by index, with species, colour and pose as labels. `num_reserve` is the number of
+    images beyond training and held-out images, for policies that use fresh real images. Endless data need no split:
+    `split_seed` selects the drawings."""
+
+    name: str = "procedural"
+    kind: str = option("flowers", one_of=("flowers", "birds"))
+    resolution: int = option(16, at_least=8, at_most=1024)
+    num_train: int | None = option(1024, at_least=2)
+    num_reserve: int = option(0, at_least=0)
+
+    def validate(self) -> None:
+        if self.num_train is None:
+            raise ConfigError("num_train", None, "procedural data is endless: give a number of images")
+
+
+def checksum(config: Config) -> str:
+    """Return the checksum of the content, which the configuration and the version of the code determine."""
+    return "drawn"
+
+
 def species_shares(kind: str) -> np.ndarray:
-    """float64 (num_species,): Zipf's law over the ranks, sums to 1."""
+    """Return the share of each species, float64 (num_species,): Zipf's law over the ranks, with sum 1."""
     shares = 1 / np.arange(1, len(KINDS[kind].SPECIES) + 1)
     return shares / shares.sum()
 
 
 def draw(kind: str, seed: int, index: int, resolution: int) -> np.ndarray:
-    """Image `index`: uint8 (3, resolution, resolution). What it shows does not depend on the resolution."""
+    """Return one drawn image. What it shows does not depend on the resolution.
+
+    Args:
+        kind: "flowers" or "birds".
+        seed: Seed of the data set (`data.split_seed`).
+        index: Number of the image.
+        resolution: Side of the image, in pixels.
+
+    Returns:
+        uint8 (3, resolution, resolution).
+    """
     room = KINDS[kind]
     species, colour, pose, random = _attributes(kind, seed, index)
     canvas = Canvas(resolution, factor=4 if resolution < 32 else 2)
@@ -42,42 +79,46 @@ def draw(kind: str, seed: int, index: int, resolution: int) -> np.ndarray:
 
 
 def choose(kind: str, seed: int, index: int) -> dict[str, int]:
-    """Attributes of image `index`: species, colour and pose, as indices into `label_names`."""
+    """Return the attributes of image `index`: species, colour and pose, as indices into `label_names`."""
     species, colour, pose, _ = _attributes(kind, seed, index)
     return {"species": species, "colour": list(KINDS[kind].COLOURS).index(colour), "pose": pose}
 
 
 def label_names(kind: str) -> dict[str, list[str]]:
+    """Return the names of all species, colours and poses, by attribute."""
     room = KINDS[kind]
     return {"species": list(room.SPECIES), "colour": list(room.COLOURS), "pose": list(room.POSES)}
 
 
-def open_source(config: ProceduralConfig) -> Source:
-    """As many images as the config asks for in all; `read` draws the rows it is given."""
+def open_source(config: Config) -> Source:
+    """Return a source of all images that the configuration asks for; they are drawn when they are read."""
     num = config.num_heldout + (config.num_train or 0) + config.num_reserve
     attributes = [choose(config.kind, config.split_seed, index) for index in range(num)]
     labels = {name: np.asarray([row[name] for row in attributes], np.int64) for name in label_names(config.kind)}
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-        made = np.empty((len(rows), 3, config.resolution, config.resolution), np.uint8)
+        images = np.empty((len(rows), 3, config.resolution, config.resolution), np.uint8)
         for at, row in enumerate(rows):
-            made[at] = draw(config.kind, config.split_seed, int(row), config.resolution)
-        return made, {}
+            images[at] = draw(config.kind, config.split_seed, int(row), config.resolution)
+        return images, {}
 
     source_ids = [f"{config.kind}-{index:08d}" for index in range(num)]
     return Source(source_ids, read, labels, label_names(config.kind))
 
 
-def parts(config: ProceduralConfig) -> Split:
-    """Drawings are endless and drawn independently, so that the parts are plain ranges of indices: held out, train,
-    reserve. More training images leave the held-out ones as they are; another `split_seed` draws other pictures."""
+def split(config: Config) -> Split:
+    """Return the parts as ranges of indices, in the order held out, train, reserve.
+
+    Drawings are endless and independent, so they need no hash. A larger training set leaves the held-out images as
+    they are; another `split_seed` draws other pictures.
+    """
     first, second = config.num_heldout, config.num_heldout + (config.num_train or 0)
     rows = np.arange(second + config.num_reserve, dtype=np.int64)
     return Split(rows[:first], rows[first:second], rows[second:])
 
 
 def _attributes(kind: str, seed: int, index: int) -> tuple[int, str, int, Iterator[float]]:
-    """Species, colour name, pose, and the numbers left for the small differences."""
+    """Return the species, the colour's name, the pose, and the random numbers left for the small differences."""
     room = KINDS[kind]
     random = _uniforms(derive_seed(seed, REAL, f"draw/{kind}", index))
     species = _choose(species_shares(kind), next(random))
@@ -86,10 +127,11 @@ def _attributes(kind: str, seed: int, index: int) -> tuple[int, str, int, Iterat
 
 
 def _uniforms(seed: int) -> Iterator[float]:
-    """64 numbers in [0, 1), from a hash: the same on every platform and in every version of NumPy."""
+    """Return 64 numbers in [0, 1) from a hash, the same on every platform and in every version of NumPy."""
     words = np.frombuffer(hashlib.shake_128(str(seed).encode()).digest(8 * 64), dtype="<u8")
     return iter(((words >> np.uint64(11)) * 2.0**-53).tolist())
 
 
 def _choose(shares: "np.ndarray | tuple[float, ...]", chance: float) -> int:
+    """Return the index that a uniform number in [0, 1) selects, with probabilities `shares`."""
     return min(int(np.searchsorted(np.cumsum(shares), chance, side="right")), len(shares) - 1)

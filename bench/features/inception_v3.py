@@ -20,28 +20,36 @@ from bench.features.shared.weights import download, load_tensors, sha256_of
 
 log = logging.getLogger(__name__)
 
+VERSION = 1
+CITATION = """@inproceedings{szegedy2016inception,
+  title     = {Rethinking the {Inception} Architecture for Computer Vision},
+  author    = {Szegedy, Christian and Vanhoucke, Vincent and Ioffe, Sergey and Shlens, Jon and Wojna, Zbigniew},
+  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
+  year      = {2016},
+}"""
 DIMENSION = 2048
 INPUT_SIZE = FeatureExtractorInceptionV3.INPUT_IMAGE_SIZE
 STANDARD_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
 def standard_path() -> Path:
-    """Where torch-fidelity keeps them too, so that one download serves both."""
+    """Return where torch-fidelity keeps them too, so that one download serves both."""
     return Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rpartition("/")[2]
 
 
 def identity(weights: str | None) -> dict[str, Any]:
+    """Return what identifies the features in store keys and ledger rows."""
     return {
         "dimension": DIMENSION,
         "input_size": INPUT_SIZE,
         "resize": "bilinear-tensorflow1",
         "weights_sha256": STANDARD_SHA256 if weights is None else sha256_of(Path(weights)),
-        "version": 1,
+        "version": VERSION,
     }
 
 
 def prefetch(weights: str | None) -> Path:
-    """The weights' path, after downloading the standard ones where they are neither given nor there. Raises
+    """Return the weights' path, after downloading the standard ones where they are neither given nor there. Raises
     `MetricError` when they cannot be had, or when what lies there is something else."""
     if weights is not None:
         return Path(weights)
@@ -55,6 +63,7 @@ def prefetch(weights: str | None) -> Path:
 
 
 def load(weights: str | None) -> nn.Module:
+    """Return the network, on the CPU."""
     path = prefetch(weights)
     digest = sha256_of(path)
     if digest != STANDARD_SHA256:

@@ -1,60 +1,114 @@
-"""Generators: `fit(images)` writes a model, `sample(seeds)` draws from it. `config.name` says which one runs.
+"""Generators: `fit` writes a model, `sample` draws from it, `risk` tells its loss on given items.
 
-Importing this package loads neither torch nor diffusers, so `check` answers at once.
+A generator is one file or folder. It offers `Config` (a `GeneratorConfig`), `VERSION`, `CITATION`, the kinds of items
+that it can learn (`KINDS`, images if absent), the verbs `fit` and `sample`, and where it can `risk` and
+`check(config, shape)`. What enters the spec of a training or a sampling follows from the fields of `Config`, whose
+metadata state the stage. Importing this package loads neither torch nor diffusers, so `check` answers at once.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.config import DDPMConfig, GeneratorConfig
-from bench.errors import ConfigError
+from bench import registry
+from bench.config import GeneratorConfig
+from bench.errors import ConfigError, DataError
+from bench.kinds import kind_of
+from bench.options import key
 
 if TYPE_CHECKING:
+    from bench.kinds import Items
     from bench.machine.device import Runtime
-    from bench.pool import Images
+
+VERBS = ("fit", "sample")
+Progress = Callable[[int, int], None]
 
 
 def train_spec(config: GeneratorConfig) -> dict[str, Any]:
-    """Everything in the configuration that changes a trained model, and the version of the training code.
-    JSON-able."""
-    return _specs(config).train_spec(config)
+    """Return everything in the configuration that changes a trained model, and the version of the training code."""
+    return _spec(config, "train")
 
 
 def sample_spec(config: GeneratorConfig) -> dict[str, Any]:
-    """Everything in the configuration that changes the pixels of a sample, given the model. JSON-able."""
-    return _specs(config).sample_spec(config)
+    """Return everything in the configuration that changes a sample, given the model, and the version of the code."""
+    return _spec(config, "sample")
 
 
-def check(config: GeneratorConfig, resolution: int) -> None:
-    """Raises `ConfigError` where this generator cannot be built for images of that many pixels a side."""
-    _specs(config).check(config, resolution)
+def _spec(config: GeneratorConfig, stage: str) -> dict[str, Any]:
+    module, own = registry.resolve("generator", config, VERBS)
+    version = registry.version(module, stage)
+    return {"generator": own.name, "version": version, "config": key(own, stage, "train")}
+
+
+def check(config: GeneratorConfig, kind: str, shape: tuple[int, ...]) -> None:
+    """Raise `ConfigError` where this generator cannot learn items of that kind and shape."""
+    module, own = registry.resolve("generator", config, VERBS)
+    kinds = getattr(module, "KINDS", ("images",))
+    if kind not in kinds:
+        raise ConfigError("generator.name", own.name, f"learns {', '.join(kinds)}, and the data are {kind}")
+    if hasattr(module, "check"):
+        module.check(own, shape)
+
+
+def with_num_steps(config: GeneratorConfig, num_items: int, num_epochs: float | None = None) -> GeneratorConfig:
+    """Return the generator with `num_epochs`, or else its own, counted out in steps over `num_items`.
+
+    Raises `ConfigError` where epochs are asked for of a generator that does not train in steps.
+    """
+    training = getattr(config, "training", None)
+    if training is None:
+        if num_epochs is not None:
+            raise ConfigError("retrain_epochs", num_epochs, f"generator {config.name} does not train in epochs")
+        return config
+    num_epochs = num_epochs or training.num_epochs
+    if num_epochs is None:
+        return config
+    num_steps = math.ceil(num_epochs * num_items / training.batch_size)
+    return replace(config, training=replace(training, num_steps=num_steps, num_epochs=None))  # type: ignore[call-arg]
 
 
 def fit(
     config: GeneratorConfig,
-    images: "Images",
+    items: "Items",
     *,
     seed: int,
     out: Path,
     work: Path,
     runtime: "Runtime",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     init: Path | None = None,
 ) -> dict[str, Any]:
-    """Trains on `images` and writes the model into the directory `out`.
+    """Train on `items` and write the model into the directory `out`.
 
-    images: uint8 (N, 3, H, H), possibly memory-mapped. work: a directory that outlives a killed process; the
-    same call again goes on from the checkpoint found there, and ends in the same bytes. init: the directory
-    of a model to start from, instead of seeded random weights. Returns facts for the ledger (steps, images
-    seen, losses, seconds, ...). Raises `ConfigError` or `DataError` before any training, `TrainingError` when
-    the loss is no longer a number.
+    Args:
+        config: Of any generator.
+        items: An array of one kind, such as uint8 (N, 3, H, H) images, possibly memory-mapped.
+        seed: Of everything that the training draws.
+        out: Directory of the model; tensors as safetensors, no pickles.
+        work: Directory that outlives a killed process; the same call again resumes from the checkpoint there, and ends
+            in the same bytes.
+        runtime: Device and precision.
+        progress: Called with (steps done, steps in all).
+        init: Directory of a model to start from, instead of seeded random weights.
+
+    Returns:
+        Facts for the ledger: steps, images seen, losses, seconds, …
+
+    Raises:
+        ConfigError, DataError: The items cannot be trained on; before any training.
+        TrainingError: The loss is no longer a number.
+        Interrupted: SIGTERM came; a checkpoint is saved.
     """
-    return _ddpm(config).fit(
-        config, images, seed=seed, out=out, work=work, runtime=runtime, progress=progress, init=init
+    if len(items) == 0:
+        raise DataError("there are no items to train on")
+    check(config, kind_of(items).name, tuple(items.shape[1:]))
+    module, own = registry.resolve("generator", config, VERBS)
+    return module.fit(
+        own, items, seed=seed, out=out, work=work, runtime=runtime, progress=progress or _silent, init=init
     )
 
 
@@ -65,34 +119,58 @@ def sample(
     *,
     work: Path,
     runtime: "Runtime",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> np.ndarray:
-    """Draws image i from the noise seed `seeds[i]` (int64). Returns uint8 (n, 3, H, H).
+    """Draw item i from the noise seed `seeds[i]`.
 
-    On one machine an image depends on the model and its own seed alone: not on n, its neighbours, or the
-    batch size (byte for byte on the CPU; up to the last bits of float arithmetic on CUDA). Finished blocks
-    are kept in `work`.
+    On one machine an item depends on the model and its own seed alone: not on n, its neighbours, or the batch size
+    (byte for byte on the CPU; up to the last bits of float arithmetic on CUDA).
+
+    Args:
+        config: Of the generator that the model is of.
+        model: Directory that `fit` wrote.
+        seeds: int64 (n,).
+        work: Directory that outlives a killed process; finished blocks are kept there.
+        runtime: Device and precision.
+        progress: Called with (items done, items in all).
+
+    Returns:
+        n items of the kind that the model was trained on.
     """
-    return _sampling(config).sample(config, model, seeds, work=work, runtime=runtime, progress=progress)
+    module, own = registry.resolve("generator", config, VERBS)
+    return module.sample(own, model, seeds, work=work, runtime=runtime, progress=progress or _silent)
 
 
-def _specs(config: GeneratorConfig) -> ModuleType:
-    if not isinstance(config, DDPMConfig):
-        raise ConfigError("generator.name", config.name, "must be one of ddpm")
-    from bench.generators.ddpm import specs
+def risk(
+    config: GeneratorConfig,
+    model: Path,
+    items: "Items",
+    seeds: np.ndarray,
+    *,
+    runtime: "Runtime",
+    progress: Progress | None = None,
+) -> dict[str, np.ndarray]:
+    """Compute the model's own loss on items that it may or may not have been trained on.
 
-    return specs
+    Args:
+        config: Of the generator that the model is of.
+        model: Directory that `fit` wrote.
+        items: N items of the kind that the model was trained on.
+        seeds: int64 (N,), of the noise of each item, where the loss needs one: the same for every model compared.
+        runtime: Device and precision.
+        progress: Called with (items done, items in all).
+
+    Returns:
+        "total" and whatever parts the family has (noise levels for diffusion): float64 (N,) each.
+
+    Raises:
+        ConfigError: The generator has no `risk`.
+    """
+    module, own = registry.resolve("generator", config, VERBS)
+    if not hasattr(module, "risk"):
+        raise ConfigError("generator.name", own.name, "offers no risk, which a score of metrics.scores needs")
+    return module.risk(own, model, items, seeds, runtime=runtime, progress=progress or _silent)
 
 
-def _ddpm(config: GeneratorConfig) -> ModuleType:
-    _specs(config)
-    from bench.generators.ddpm import training
-
-    return training
-
-
-def _sampling(config: GeneratorConfig) -> ModuleType:
-    _specs(config)
-    from bench.generators.ddpm import sampling
-
-    return sampling
+def _silent(done: int, total: int) -> None:
+    """Show no progress."""

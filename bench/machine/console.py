@@ -1,6 +1,6 @@
 """What a person sees on stderr during a run: a live view on a terminal, plain lines elsewhere.
 
-Lines that are said stay above the live view, so that the scores so far can be read while the next stage is at work.
+Printed lines stay above the live view, so that the scores so far can be read while the next stage runs.
 """
 
 import sys
@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from bench.machine.device import Progress as Report
+from bench.machine.device import Progress as ReportProgress
 from bench.machine.device import silent
 
 PLAIN_EVERY = 15.0
@@ -30,30 +30,33 @@ PLAIN_EVERY = 15.0
 
 
 class Console:
-    """Says which chain, generation and stage is at work, how far it is, how fast, and how long it will take.
-    quiet: says nothing, for all but the first of several processes that run one chain."""
+    """Shows which chain, generation and stage is running, how far it is, how fast, and how long it will take.
+
+    where: the chain and generation to show.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
+        """Create a console. quiet: print nothing, as all but the first process of a chain must."""
         self._rich = RichConsole(stderr=True, highlight=False, quiet=quiet)
         self.where = ""
 
-    def say(self, text: str) -> None:
-        """One line that stays."""
+    def print(self, text: str) -> None:
+        """Print one line that stays."""
         self._rich.print(text, soft_wrap=True, markup=False)
 
     @contextmanager
-    def stage(self, name: str, unit: str = "") -> Iterator[Report]:
-        """A stage at work; yields the `Progress` that it reports to."""
+    def stage(self, name: str, unit: str = "") -> Iterator[ReportProgress]:
+        """Show a running stage for the body of the `with`; yields the callback for its progress."""
         if self._rich.quiet:
             yield silent
-        elif self._rich.is_terminal and current_process().name == "MainProcess":  # one live view, not one a worker
+        elif self._rich.is_terminal and current_process().name == "MainProcess":  # one live view, not one per worker
             with self._live(name, unit) as report:
                 yield report
         else:
             yield _PlainLines(f"{self.where} · {name}" if self.where else name, unit)
 
     @contextmanager
-    def _live(self, name: str, unit: str) -> Iterator[Report]:
+    def _live(self, name: str, unit: str) -> Iterator[ReportProgress]:
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -77,7 +80,7 @@ class Console:
 
 
 class _Pace:
-    """Units per second since the first report: what an earlier, interrupted run had done does not count."""
+    """Computes units per second since the first report, which leaves out what an earlier, interrupted run had done."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -92,7 +95,7 @@ class _Pace:
 
 
 class _PlainLines:
-    """A line when a stage has got somewhere and some seconds have gone by: for logs and pipes."""
+    """Prints a line when a stage has advanced and some seconds have passed: for logs and pipes."""
 
     def __init__(self, title: str, unit: str) -> None:
         self._title, self._unit = title, unit

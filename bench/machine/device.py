@@ -1,4 +1,4 @@
-"""Where the work runs: `RuntimeConfig` resolved against this machine, with every fallback said and recorded."""
+"""Device and precision: `RuntimeConfig` resolved on this machine, with every fallback logged and recorded."""
 
 import logging
 import os
@@ -17,17 +17,20 @@ from bench.machine import distributed
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Called with (done, total) as a stage advances; cheap enough to be called at every step."""
+"""A callback for (done, total) as a stage advances, cheap enough to be called at every step."""
 
 
 def silent(done: int, total: int) -> None:
-    """The progress of whoever does not look."""
+    """Ignore progress: the callback of a caller that shows none."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """device; autocast: torch.bfloat16, or None for plain float32; compile: whether networks are compiled; cuda_graphs:
-    and then replayed as CUDA graphs."""
+    """Where networks run, and how.
+
+    autocast: torch.bfloat16, or None for plain float32. compile: whether networks are compiled. cuda_graphs: whether
+    compiled networks are replayed as CUDA graphs.
+    """
 
     device: torch.device
     autocast: torch.dtype | None
@@ -36,10 +39,11 @@ class Runtime:
 
     @property
     def precision(self) -> str:
+        """Return the name of the precision in ledgers: bf16 or fp32."""
         return "bf16" if self.autocast is torch.bfloat16 else "fp32"
 
     def facts(self) -> dict[str, Any]:
-        """What a ledger row says about the machine."""
+        """Return what a ledger row records about the machine."""
         cuda = self.device.type == "cuda"
         return {
             "device": torch.cuda.get_device_name(self.device) if cuda else "cpu",
@@ -51,8 +55,8 @@ class Runtime:
         }
 
 
-def resolve(config: RuntimeConfig) -> Runtime:
-    """Picks device and precision. Raises `ConfigError` where the machine lacks what was asked for by name."""
+def resolve_runtime(config: RuntimeConfig) -> Runtime:
+    """Choose device and precision. Raises `ConfigError` if the machine lacks what the configuration names."""
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     has_cuda = torch.cuda.is_available()
@@ -64,7 +68,7 @@ def resolve(config: RuntimeConfig) -> Runtime:
     else:
         device = torch.device(config.device)
     if device.type == "cuda" and device.index is None and distributed.world_size() > 1:
-        device = torch.device("cuda", distributed.local_index())
+        device = torch.device("cuda", distributed.local_rank())
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
@@ -74,14 +78,16 @@ def resolve(config: RuntimeConfig) -> Runtime:
         autocast = torch.bfloat16
     compile_ = config.compile if config.compile is not None else device.type == "cuda"
     if config.cuda_graphs and not (compile_ and device.type == "cuda"):
-        lacking = f"the device is {device}" if device.type != "cuda" else "runtime.compile is false"
-        raise ConfigError("runtime.cuda_graphs", True, f"needs compiled networks on CUDA, and {lacking}: must be false")
+        problem = f"the device is {device}" if device.type != "cuda" else "runtime.compile is false"
+        raise ConfigError("runtime.cuda_graphs", True, f"needs compiled networks on CUDA, but {problem}: must be false")
     return Runtime(device, autocast, compile_, config.cuda_graphs)
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can still be had on a device, those included that torch keeps for itself and does not use. On the CPU
-    those that can be had without swapping, as Linux estimates them; elsewhere all of the machine's."""
+    """Return how many bytes can still be allocated on a device, including those that torch has reserved and not used.
+
+    For the CPU, this is Linux's estimate of what is available without swapping; on other systems, all memory.
+    """
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept
@@ -93,7 +99,7 @@ def free_memory(device: torch.device) -> int:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether bf16 arithmetic is in the hardware, where it pays, and not emulated."""
+    """Return whether the hardware has bf16 arithmetic, so that it is fast and not emulated."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     cpu = torch.backends.cpu.get_cpu_capability()

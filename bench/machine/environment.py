@@ -25,7 +25,7 @@ PACKAGES = (
 
 @cache
 def describe() -> dict[str, Any]:
-    """JSON-able. Collected once per process."""
+    """Return versions and code revision as plain JSON values. They are collected once per process."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -35,7 +35,7 @@ def describe() -> dict[str, Any]:
 
 
 def command() -> str:
-    """The command that makes this chain alone, whether it ran by itself or in a sweep; ready for a shell."""
+    """Return the shell command that runs this chain alone, whether it ran by itself or in a sweep."""
     overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else sys.argv[1:]
     return shlex.join(["python", "-m", "bench", *overrides])
 
@@ -48,7 +48,7 @@ def _version(package: str) -> str | None:
 
 
 def code_revision() -> str | None:
-    """The git commit of the code that runs, with `+dirty` where files differ from it; None outside a checkout."""
+    """Return the git commit of the running code, with `+dirty` if files differ from it; None outside a checkout."""
     here = Path(__file__).resolve().parent
     try:
         head = _git(here, "rev-parse", "HEAD")

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 
@@ -35,3 +36,15 @@ def write_aside(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
         raise
     fsync(path.parent)
+
+
+def remembered_sha256(path: Path) -> str:
+    """Return `sha256_of(path)`, read again only when the file's size or time has changed: a sweep asks many times for
+    the same file."""
+    status = path.stat()
+    return _remembered(path.resolve(), status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=65536)
+def _remembered(path: Path, size: int, modified: int) -> str:
+    return sha256_of(path)

@@ -1,7 +1,7 @@
-"""SIGTERM, as a cluster sends it before it takes a machine away: save, and leave with an exit status of its own.
+"""SIGTERM, which a cluster sends before it takes a machine away: save, and exit with a status that means "try again".
 
-Everything on disk is safe against a kill at any moment, so most code simply stops where it is. A training would lose
-the steps since its last checkpoint; it runs `deferred`, asks `requested` after each step, and saves first.
+Files on the disk survive a kill at any moment, so most code simply stops. Training would lose the steps since its last
+checkpoint, so it runs within `deferred`, calls `requested` after each step, and saves before it stops.
 """
 
 import logging
@@ -14,11 +14,11 @@ from types import FrameType
 log = logging.getLogger(__name__)
 
 EXIT_STATUS = 75
-"""EX_TEMPFAIL of sysexits.h, "try again later": what was done is saved, and the same command goes on from there."""
+"""EX_TEMPFAIL of sysexits.h, "try again later": all progress is saved, and the same command resumes."""
 
 
 class Interrupted(BaseException):
-    """The process was asked to stop. Not an `Exception`: a sweep must not take it for a failed chain and go on."""
+    """The process was asked to stop. Not an `Exception`, which a sweep would treat as a failed chain and go on."""
 
 
 class _State:
@@ -28,7 +28,7 @@ class _State:
 
 @contextmanager
 def on_sigterm() -> Iterator[None]:
-    """Within the `with`, SIGTERM raises `Interrupted` in the main thread. Elsewhere than there, does nothing."""
+    """Raise `Interrupted` on SIGTERM within the `with`. Called from any thread but the main one, this does nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -42,7 +42,7 @@ def on_sigterm() -> Iterator[None]:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Within the `with`, a first SIGTERM only makes `requested` true; a second one does not wait."""
+    """Let a first SIGTERM within the `with` only make `requested` true; a second one stops at once."""
     _State.depth += 1
     try:
         yield
@@ -51,6 +51,7 @@ def deferred() -> Iterator[None]:
 
 
 def requested() -> bool:
+    """Return whether a SIGTERM arrived within `deferred`."""
     return _State.requested
 
 

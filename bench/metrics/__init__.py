@@ -1,0 +1,272 @@
+"""Scores: every score of one subject against one reference, as rows of one long table.
+
+A family of scores is one file. It offers `NEEDS` (features, items, labels, training, model: it gets that and nothing
+else), `COMPARISON` (whether it compares two sets and nothing else, so that it is also computed against every other
+reference and for the shuffled control), `VERSION`, `CITATION`, `score(inputs, config)`, which yields values, and where
+it has options a `Config`. A family of your own is `module:function` in `metrics.scores`, its options in
+`metrics.options` (docs/extending.md). Importing this package or a family does not load torch.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench import registry
+from bench.config import MetricsConfig
+from bench.errors import ConfigError
+from bench.metrics.shared.inputs import NEEDS, Inputs, Risk, Value
+from bench.options import check as check_options
+from bench.options import key
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.kinds import Items
+    from bench.metrics.shared.class_survival import Attribute
+    from bench.metrics.shared.reference import ReferenceStatistics
+
+__all__ = [
+    "Family",
+    "Inputs",
+    "Value",
+    "check",
+    "families",
+    "needs",
+    "same_size",
+    "score",
+    "score_spec",
+    "score_with_controls",
+    "shuffled",
+]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of scores, ready to be computed. options: an instance of its `Config`, or None where it has none."""
+
+    name: str
+    module: ModuleType
+    function: Callable[[Inputs, Any], Iterator[Value]]
+    options: Any
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What it computes from, of `NEEDS`."""
+        return tuple(self.module.NEEDS)
+
+    @property
+    def is_comparison(self) -> bool:
+        """Whether it compares two sets and nothing else."""
+        return getattr(self.module, "COMPARISON", False)
+
+
+def families(config: MetricsConfig) -> list[Family]:
+    """Return the families of `config.scores`. Raises `ConfigError` for one that cannot be imported, has needs that do
+    not exist, or does not take its options."""
+    return [_family(name, config.options.get(options_key(name), {})) for name in config.scores]
+
+
+def options_key(name: str) -> str:
+    """Return what a family is called in `metrics.options`: its name, or the module of `module:function`."""
+    return name.partition(":")[0]
+
+
+def _family(name: str, given: dict[str, Any]) -> Family:
+    module: ModuleType
+    if ":" in name:
+        module, function = registry.user_function(name, "metrics.scores")
+        for attribute in ("NEEDS", "VERSION"):
+            if not hasattr(module, attribute):
+                raise ConfigError("metrics.scores", name, f"the module of a score family must state {attribute}")
+    else:
+        module = registry.load(registry.SCORES, name, "metrics.scores")
+        function = module.score
+    unknown = [need for need in module.NEEDS if need not in NEEDS]
+    if unknown:
+        raise ConfigError("metrics.scores", name, f"needs {unknown[0]!r}; a score family may need {', '.join(NEEDS)}")
+    path = f"metrics.options.{options_key(name)}"
+    if not hasattr(module, "Config"):
+        if given:
+            raise ConfigError(path, given, "this score family has no options")
+        return Family(name, module, function, None)
+    try:
+        options = module.Config(**given)
+    except TypeError as error:
+        raise ConfigError(path, given, str(error)) from error
+    check_options(options, path)
+    return Family(name, module, function, options)
+
+
+def needs(config: MetricsConfig) -> set[str]:
+    """Return what the families of `config.scores` need together."""
+    return {need for family in families(config) for need in family.needs}
+
+
+def check(config: MetricsConfig) -> None:
+    """Raise `ConfigError` where a score family cannot be computed as configured, before any training."""
+    families(config)
+
+
+def score_spec(config: MetricsConfig) -> dict[str, Any]:
+    """Return the part of the configuration that changes scores, apart from the feature space, for store keys."""
+    about = {
+        family.name: {
+            "version": registry.version(family.module, "score"),
+            "options": key(family.options, "score", "score") if family.options else {},
+        }
+        for family in families(config)
+    }
+    common = {name: getattr(config, name) for name in ("num_images", "k", "references", "num_resamples")}
+    return {**common, "families": about}
+
+
+def score(
+    features: tuple[np.ndarray, np.ndarray] | None,
+    config: MetricsConfig,
+    *,
+    items: "tuple[Items, Items] | None" = None,
+    subject: str = "samples",
+    reference: str = "heldout",
+    only: Callable[[Family], bool] | None = None,
+    training: np.ndarray | None = None,
+    training_items: "Items | None" = None,
+    attributes: "Mapping[str, Attribute] | None" = None,
+    model: Risk | None = None,
+    known: "ReferenceStatistics | None" = None,
+    device: "str | torch.device" = "cpu",
+) -> list[dict[str, Any]]:
+    """Compute the scores of one subject against one reference and return one row for each:
+
+    {"metric": "precision", "feature_space": "efficientnet_lite0", "subject": "samples",
+     "reference": "heldout", "num_subject": 1024, "num_reference": 1024, "parameters": {"k": 3},
+     "value": 0.71, "direction": "up"}
+
+    Some rows have more columns: `subset_sd` (KID), `image_sd` (with config.num_resamples), `num_training` (copying:
+    training items compared with), `counts` (class survival: name -> [items, items expected]). The feature space of a
+    family that needs no features is what it needs instead: `items` or `model`.
+
+    Args:
+        features: float (N, d) of the subject and of the reference; None where no family needs them.
+        config: Families, k, options.
+        items: The two sets themselves, for families that need them.
+        subject: Name of the first set in the rows.
+        reference: Name of the second set in the rows.
+        only: Which families of `config.scores` to compute; None: all.
+        training: float (T, d), the training set of the subject's model. Families that need what is not given are left
+            out, as for the floor, where there is no model.
+        training_items: That training set itself.
+        attributes: By name, from `fit_attributes`, for families that need labels.
+        model: Risk of the subject's model.
+        known: `reference_statistics` of the reference, where they are already computed.
+        device: Where to compute.
+
+    Raises:
+        MetricError: The two sides differ in N or width, have NaN or constant features, or too few items for k. Raised
+            before anything is computed.
+    """
+    from bench.metrics.shared.checks import check_k, check_pair
+
+    chosen = [family for family in families(config) if only is None or only(family)]
+    inputs = Inputs(features, items, attributes, training, training_items, model, config.k, known, device)
+    if features is not None:
+        check_pair(*features)
+        check_k(config.k, len(features[0]))
+    n = len((features or items or ([],))[0])
+    rows: list[dict[str, Any]] = []
+    for family in (family for family in chosen if inputs.has(family.needs)):
+        for value in family.function(inputs.only(family.needs), family.options):
+            rows.append(
+                {
+                    "metric": value.metric,
+                    "feature_space": config.feature_space if "features" in family.needs else family.needs[0],
+                    "subject": subject,
+                    "reference": reference,
+                    "num_subject": n,
+                    "num_reference": n,
+                    "parameters": value.parameters,
+                    "value": float(value.value),
+                    "direction": value.direction,
+                    **value.extra,
+                }
+            )
+    if features is not None and config.num_resamples:
+        spread = _image_sd(inputs, chosen, config.num_resamples)
+        rows = [row | ({"image_sd": spread[row["metric"]]} if row["metric"] in spread else {}) for row in rows]
+    return rows
+
+
+def score_with_controls(
+    features: tuple[np.ndarray, np.ndarray] | None,
+    config: MetricsConfig,
+    floor: list[dict[str, Any]],
+    *,
+    others: Mapping[str, np.ndarray] = MappingProxyType({}),
+    **given: Any,
+) -> list[dict[str, Any]]:
+    """Return the rows of a subject together with all that they are read against, in this order: its scores against
+    the reference; its comparisons with the other references; the floor; and the comparisons of subject and reference
+    shuffled together.
+
+    Args:
+        features: float (N, d) of the subject and of the reference; None where no family needs them.
+        config: Families, references, k, options.
+        floor: Rows of real items in place of the subject.
+        others: float (M, d) by name; of each that `config.references` names, both sides are cut to the smaller N.
+        given: The other arguments of `score`.
+
+    Raises:
+        MetricError: As `score` does.
+    """
+    rows = score(features, config, **given)
+    if features is None:
+        return rows + floor
+    device = given.get("device", "cpu")
+    for name in (name for name in config.references if name in others):
+        pair = same_size(features[0], others[name])
+        about = {"subject": given.get("subject", "samples"), "reference": name}
+        rows += score(pair, config, only=compares_features, device=device, **about)
+    rows += floor
+    about = {"subject": "shuffled", "reference": given.get("reference", "heldout")}
+    return rows + score(shuffled(*features), config, only=compares_features, device=device, **about)
+
+
+def compares_features(family: Family) -> bool:
+    """Return whether a family compares two sets of features and nothing else."""
+    return family.is_comparison and family.needs == ("features",)
+
+
+def same_size(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return both, cut to the N of the smaller."""
+    n = min(len(a), len(b))
+    return a[:n], b[:n]
+
+
+def shuffled(subject: np.ndarray, reference: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return the control: both sets pooled and dealt out again at random, N each.
+
+    These two sets have one distribution, so their score is what "no difference" looks like. A score that exceeds this
+    value and the real-vs-real floor shows a difference between the sets.
+    """
+    from bench.metrics.shared.checks import canonical_order, check_pair
+
+    check_pair(subject, reference)
+    together = canonical_order(np.concatenate([subject, reference]))
+    order = np.random.default_rng(seed).permutation(len(together))
+    return together[order[: len(subject)]], together[order[len(subject) :]]
+
+
+def _image_sd(inputs: Inputs, chosen: Collection[Family], num_resamples: int) -> dict[str, float]:
+    """Return the standard deviation over the choice of items of every score that is of two sets of features and has no
+    standard deviation of its own."""
+    from bench.analysis.uncertainty import resample_images
+
+    counted = [f for f in chosen if f.needs == ("features",) and not getattr(f.module, "OWN_SPREAD", False)]
+
+    def values(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+        half = Inputs((a, b), k=inputs.k, device=inputs.device)
+        return {v.metric: v.value for family in counted for v in family.function(half, family.options)}
+
+    return resample_images(values, inputs.subject, inputs.reference, num_resamples)

@@ -18,7 +18,7 @@ from bench.perf.pairs import Comparison, table
 
 SHORT_SECTIONS = ["training", "sampling", "scores", "sweep"]
 SECTIONS = ["startup", *SHORT_SECTIONS, "growth"]
-SHORT_SHARE = 0.25  # of each target, which the short form asks for: far below what noise can do
+SHORT_SHARE = 0.25  # of each target, which the short form requires: noise cannot explain less
 PEERS = ("diffusers", "denoising-diffusion-pytorch", "torchmetrics", "torch-fidelity", "prdc", "clean-fid", "scipy")
 
 
@@ -33,12 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
     if missing:
         print(f"error: not installed: {', '.join(missing)}; run `make perf`", file=sys.stderr)
         return 2
-    os.environ.setdefault("OMP_NUM_THREADS", "2")  # as the targets say; also for the processes that are started
-    from bench.perf.machine import kinds, measured_machine
+    os.environ.setdefault("OMP_NUM_THREADS", "2")  # the targets assume it; also set for child processes
+    from bench.perf.machine_limits import device_types, measured_machine
 
-    found: dict[str, Any] = {"machine": [measured_machine(kind) for kind in kinds()]}
-    found["versions"] = {name: metadata.version(name) for name in PEERS}
-    print(json.dumps(found, indent=1), flush=True)
+    report: dict[str, Any] = {"machine": [measured_machine(kind) for kind in device_types()]}
+    report["versions"] = {name: metadata.version(name) for name in PEERS}
+    print(json.dumps(report, indent=1), flush=True)
     comparisons: list[Comparison] = []
     for section in [s for s in options.only if s in SHORT_SECTIONS or not options.short]:
         for what, value in measure(section, options.short):
@@ -46,28 +46,29 @@ def main(arguments: list[str] | None = None) -> int:
                 comparisons.append(value)
                 print(table([value])[2], flush=True)
             else:
-                found[what] = value
+                report[what] = value
                 print(f"{what}: {json.dumps(value, indent=1)}", flush=True)
-            save(options.out, found, comparisons)  # at once: what follows takes long, and may fail
+            save(options.out, report, comparisons)  # at once: the following sections take long, and may fail
     print("\n".join(["", *table(comparisons), "", f"{options.out}/results.json has the rest"]))
     return 1 if options.short and any(row.flaw or row.ratio.high < (row.target or 0) for row in comparisons) else 0
 
 
 def measure(section: str, short: bool) -> Iterator[tuple[str, Any]]:
-    """Yield (name, what was measured), as it is measured."""
-    module = import_module(f"bench.perf.{section}")
+    """Yield (name, measurement) of a section, as soon as each is measured."""
     if section == "growth":
-        yield "growth of training", module.training()
-        yield "growth of scores", module.scores()
+        growth = import_module("bench.perf.growth")
+        yield "growth of training", growth.training()
+        yield "growth of scores", growth.scores()
         return
+    module = import_module(f"bench.perf.compare_{section}")
     for row in module.rows(short):
         eased = short and row.target is not None
         yield section, replace(row, target=SHORT_SHARE * row.target) if eased else row
 
 
-def save(out: Path, found: dict[str, Any], comparisons: list[Comparison]) -> None:
+def save(out: Path, report: dict[str, Any], comparisons: list[Comparison]) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    everything = {**found, "rows": [row.as_json() for row in comparisons]}
+    everything = {**report, "rows": [row.as_json() for row in comparisons]}
     (out / "results.json").write_text(json.dumps(everything, indent=1, default=str) + "\n")
     (out / "table.md").write_text("\n".join(table(comparisons)) + "\n")
 

@@ -4,11 +4,11 @@ import ctypes
 from pathlib import Path
 from typing import Any
 
-from bench.perf import scores as pairs_of_scores
-from bench.perf.machine import kinds
+from bench.perf import compare_scores
+from bench.perf.compare_training import Case, our_turn
+from bench.perf.machine_limits import device_types
 from bench.perf.pairs import Spread, Turn, alternate
 from bench.perf.sides import Side
-from bench.perf.training import Case, our_turn
 
 
 def scores(sizes: tuple[int, ...] = (1_000, 5_000, 20_000, 50_000)) -> list[dict[str, Any]]:
@@ -24,12 +24,12 @@ def scores(sizes: tuple[int, ...] = (1_000, 5_000, 20_000, 50_000)) -> list[dict
 
 
 def turn_with_memory(work: str, n: int) -> Turn:
-    """A turn whose result is the MiB by which it raises the peak of resident memory, on Linux with glibc."""
-    pairs_of_scores.turn(work, 60)()  # loads libraries and starts threads
-    turn = pairs_of_scores.turn(work, n)
+    """Return a turn whose result is the MiB by which it raises the peak of resident memory, on Linux with glibc."""
+    compare_scores.turn(work, 60)()  # loads libraries and starts threads
+    turn = compare_scores.turn(work, n)
 
     def watched() -> tuple[float, float]:
-        ctypes.CDLL(None).malloc_trim(0)  # gives back freed memory, which the work would use again unseen
+        ctypes.CDLL(None).malloc_trim(0)  # returns freed memory, which the work would reuse without raising the peak
         Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
         before = _resident("VmRSS")
         seconds, _ = turn()
@@ -44,13 +44,13 @@ def _resident(field: str) -> float:
 
 
 def training() -> list[dict[str, Any]]:
-    """Return one entry per resolution and width, of batches of 16."""
+    """Return one entry per resolution and width, for batches of 16."""
     entries = []
     for resolution, width in ((16, 1), (32, 1), (64, 1), (32, 2), (32, 4)):
         channels = f"generator.unet.channels=[{32 * width},{64 * width},{64 * width}]"
         network = ("generator=ddpm_small", channels, "generator.unet.attention=[false,false,false]")
         case = Case(f"width x{width}", network, resolution, batch_size=16, turn=2)
-        with Side(our_turn, case, kinds()[-1]) as side:
+        with Side(our_turn, case, device_types()[-1]) as side:
             (seconds,), (parameters,) = alternate(side, num_pairs=4)
         about = {"resolution": resolution, "width": width, "parameters": parameters}
         images_per_second = case.turn * case.batch_size / Spread.of(seconds).median

@@ -1,4 +1,4 @@
-"""Several ways to do the same work, timed in turn: drift of the machine affects all of them, and their ratios stay."""
+"""Several ways to do the same work, timed in turn: drift of the machine affects all of them, but not their ratios."""
 
 import statistics
 import time
@@ -28,10 +28,10 @@ class Spread:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row of the table. ours, theirs: seconds per unit of work, one entry per pair, in the order of measurement.
+    """One row of the table.
 
-    target: the ratio to reach, None where there is none. notes: what else was measured, by name. flaw: what makes the
-    row a miss whatever the ratio.
+    ours, theirs: seconds per unit of work, one entry per pair, in the order of measurement. target: the ratio to reach,
+    or None. notes: other measurements, by name. flaw: a reason why the row misses its target at any ratio.
     """
 
     row: str
@@ -45,7 +45,7 @@ class Comparison:
 
     @property
     def ratio(self) -> Spread:
-        """How many times faster we are, pair by pair."""
+        """Return how many times faster ours is, pair by pair."""
         return Spread.of([b / a for a, b in zip(self.ours, self.theirs, strict=True)])
 
     @property
@@ -66,8 +66,7 @@ def alternate(*turns: Turn, num_pairs: int, warmup: bool = True) -> tuple[list[l
     seconds: list[list[float]] = [[] for _ in turns]
     results = [turn()[1] if warmup else None for turn in turns]
     for pair in range(num_pairs):
-        order = range(len(turns))
-        for which in order if pair % 2 == 0 else reversed(order):
+        for which in range(len(turns))[:: 1 if pair % 2 == 0 else -1]:
             spent, results[which] = turns[which]()
             seconds[which].append(spent)
     return seconds, results
@@ -92,7 +91,7 @@ def drain() -> None:
 
 def table(comparisons: Iterable[Comparison]) -> list[str]:
     """Return a Markdown table, one line per row. Times are medians; ratios are taken pair by pair."""
-    lines = ["| what | beside | ours | theirs | per | ratio min–median–max | target |  |", "|" + " --- |" * 8]
+    lines = ["| what | compared with | ours | theirs | per | ratio min–median–max | target |  |", "|" + " --- |" * 8]
     for row in comparisons:
         verdict = {None: "", True: "reached", False: "MISSED"}[row.reached] + (f": {row.flaw}" if row.flaw else "")
         target = "" if row.target is None else f"≥ {row.target:g}"

@@ -1,4 +1,4 @@
-"""FLOPs of a network, counted on tensors without contents, over what a machine can do at best.
+"""FLOPs of a network, counted on tensors without contents, divided by the peak rate of a machine.
 
 `python -m bench.perf.roofline` prints it for `experiment=flowers64`: on an H100, from its data sheet, and on this
 machine, from measured rates.
@@ -12,18 +12,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.config import register_schemas
 from bench.generators.ddpm.network import build_unet
-from bench.perf.machine import kinds, measured_machine
+from bench.perf.machine_limits import device_types, measured_machine
 from bench.protocols import compose_config
 
 H100 = 989e3  # GFLOP/s, dense bf16, from the data sheet of the SXM form
 
 
-def gflop(unet: Any, resolution: int, batch_size: int, training: bool) -> float:
-    """Count one evaluation of a network of that configuration or, if `training`, forward and backward; a multiply-add
-    as two."""
-    network = torch.nn.Module.to(build_unet(unet, resolution, seed=0), "meta")  # diffusers' own `to` warns
-    x = torch.empty(batch_size, 3, resolution, resolution, device="meta")
-    t = torch.empty(batch_size, device="meta", dtype=torch.int64)
+def gflop(unet: Any, shape: tuple[int, int, int, int], training: bool) -> float:
+    """Count the GFLOP of a forward pass on a batch (N, 3, H, H); if `training`, add the backward pass. A multiply-add
+    counts as two."""
+    network = torch.nn.Module.to(build_unet(unet, shape[-1], seed=0), "meta")  # diffusers' own `to` warns
+    x = torch.empty(shape, device="meta")
+    t = torch.empty(shape[0], device="meta", dtype=torch.int64)
     with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(training):
         output = network(x, t, return_dict=False)[0]
         if training:
@@ -38,15 +38,18 @@ def report(device: str, rate: float) -> Iterator[str]:
     generator: Any = config.generator
     num_parameters = build_unet(generator.unet, config.data.resolution, seed=0).num_parameters()
     trainings = 3 * (1 + 6 * (config.num_generations - 1))  # three seeds, six ratios; a seed's generation 0 is shared
-    step = gflop(generator.unet, config.data.resolution, generator.training.batch_size, training=True)
-    image = gflop(generator.unet, config.data.resolution, 1, training=False) * generator.sampling.num_steps
+    image = (3, config.data.resolution, config.data.resolution)
+    step = gflop(generator.unet, (generator.training.batch_size, *image), training=True)
+    sample = gflop(generator.unet, (1, *image), training=False) * generator.sampling.num_steps
     hours = step / rate * generator.training.num_steps / 3600
     yield f"flowers64, {num_parameters / 1e6:.1f} M parameters, on {device} of {rate / 1e3:.3g} TFLOP/s: no less than"
-    yield f"  {1e3 * step / rate:.1f} ms a step of {step / 1e3:.1f} TFLOP, {1e3 * image / rate:.2f} ms a sample"
+    yield f"  {1e3 * step / rate:.1f} ms a step of {step / 1e3:.1f} TFLOP, {1e3 * sample / rate:.2f} ms a sample"
     yield f"  {hours:.2f} h a training, {hours * trainings:.0f} h for the {trainings} trainings of collapse_v1"
 
 
 if __name__ == "__main__":
-    here = [(machine["device"], machine["matrix_rate"]["bfloat16"]) for machine in map(measured_machine, kinds())]
+    here = [
+        (machine["device"], machine["matrix_rate"]["bfloat16"]) for machine in map(measured_machine, device_types())
+    ]
     for device, rate in (("an H100 SXM, on paper", H100), *here):
         print("\n".join(report(device, rate)))

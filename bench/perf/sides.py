@@ -1,4 +1,4 @@
-"""The sides of a comparison, each in a process of its own: neither inherits threads or memory settings of the other."""
+"""The sides of a comparison, each in its own process, so that they do not share threads or memory settings."""
 
 import traceback
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _turn: Turn
 class Side(ProcessPoolExecutor):
     """A turn in another process, where make(*arguments) prepares it. Use in a `with`, which ends the process.
 
-    Raises `RuntimeError` with the traceback of what is raised there, `BrokenProcessPool` where the process was killed.
+    Raises `RuntimeError` with the traceback of an error there, and `BrokenProcessPool` if the process was killed.
     """
 
     def __init__(self, make: Callable[..., Turn], *arguments: Any) -> None:

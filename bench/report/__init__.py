@@ -1,5 +1,7 @@
-"""From the ledger to what a person looks at. Needs no GPU, no torch and no training code: `python -m
-bench.report RUNS…`."""
+"""From statements to what a person looks at: tables, figures, page and cards, by `python -m bench.report RUNS…`.
+
+Needs no GPU, no torch and no training code.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ __all__ = ["Report", "write"]
 
 
 def __getattr__(name: str) -> Any:
-    """`Report` and `write` on first use (PEP 562): Matplotlib and SciPy come with them, and --help does not wait."""
+    """Import `Report` and `write` on first use (PEP 562), so that --help does not wait for Matplotlib and SciPy."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from bench.report import build

@@ -9,8 +9,7 @@ from bench.errors import BenchError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the tables on stdout and the paths of all files on stderr. Exit status 2 for what cannot be
-    read."""
+    """Print the tables on stdout and the paths of all files on stderr. Exit status 2 where a ledger cannot be read."""
     parser = argparse.ArgumentParser(prog="python -m bench.report", description="Tables and figures from ledgers.")
     parser.add_argument("runs", nargs="+", type=Path, help="directories of chains, of sweeps, or ledger files")
     parser.add_argument("--out", type=Path, help="where to write (default: report/ in the first sweep's directory)")
@@ -18,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--mixed", action="store_true", help="allow different protocols or feature spaces, and mark them"
     )
     given = parser.parse_args(arguments)
-    from bench.report.build import write  # Matplotlib and SciPy only now: --help is answered at once
+    from bench.report.build import write  # Imported late: --help need not wait for Matplotlib
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     try:
@@ -32,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def default_out(run: Path) -> Path:
-    """report/ beside the chains: in the sweep's directory, also where one chain or its ledger is given."""
+    """Return report/ in the sweep's directory, also where a single chain or its ledger is given."""
     directory = run.parent if run.is_file() else run
     return (directory.parent if (directory / "ledger.jsonl").exists() else directory) / "report"
 

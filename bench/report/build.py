@@ -1,4 +1,4 @@
-"""Everything the report consists of, in one call."""
+"""Everything that a report consists of, in one call."""
 
 import json
 import re
@@ -7,60 +7,61 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import ledger
-from bench.analysis import verdicts
-from bench.analysis.study import Study, check_unmixed, studies
+from bench.analysis.results_card import card
+from bench.analysis.setting import check_unmixed
+from bench.analysis.study import Study, studies
 from bench.errors import ConfigError
-from bench.report import card, citing, figures, overview, page, strip, survival, tables
+from bench.report import citing, figures, tables
+from bench.report.card import to_markdown
+from bench.report.page import page
 
 
 @dataclass(frozen=True)
 class Report:
-    """paths: every file written; text: the tables as Markdown, with what is missing said below them."""
+    """paths: every file that was written; text: the tables and verdicts as Markdown, followed by what is missing."""
 
     paths: list[Path]
     text: str
 
 
 def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Report:
-    """The report of the chains below `run_dirs`, into `out`. What cannot be shown (pictures gone, chains cut short) is
-    named in the text and left out. mixed: whether different protocols or feature spaces may stand side by side.
+    """Write the report on the chains below `run_dirs` into `out`.
 
-    Raises `LedgerError` where there is no ledger, or a damaged one, or where runs are mixed and should not be, and
-    `ConfigError` where `out` cannot be written to.
+    What cannot be shown (samples that were deleted, chains that ended early) is left out and named in the text.
+
+    Args:
+        run_dirs: directories of chains or sweeps, or ledger files.
+        out: the directory to write to; it is created if needed.
+        mixed: whether the runs may have different protocols or feature spaces.
+
+    Raises:
+        LedgerError: there is no ledger, a ledger is damaged, or runs are mixed without permission.
+        ConfigError: `out` cannot be written to.
     """
     chains = ledger.read_runs(run_dirs)
     if not mixed:
         check_unmixed(chains)
-    found = studies(chains)
+    every = studies(chains)
     _make_writable(out)
     texts: list[str] = []
-    pictures: list[Path] = []
-    missing: list[str] = []
-    prefixes = {study.hash: "" if len(found) == 1 else f"{_slug(study)}_" for study in found}
-    for study in found:
-        prefix = prefixes[study.hash]
-        pictures += figures.curves(study, out, f"{prefix}scores")
-        pictures += overview.final_scores(study, out, f"{prefix}final")
-        pictures += overview.phase_diagram(study, out, f"{prefix}phase")
-        pictures += overview.trajectories(study, out, f"{prefix}trajectories")
-        pictures += survival.survival(study, out, f"{prefix}survival")
-        written, gone = strip.strip(study, out, f"{prefix}samples")
-        pictures += written
-        gone = _shortened(gone)
-        missing += gone
-        texts.append(tables.markdown(study) + verdicts.markdown(study) + "".join(f"\n> {line}\n" for line in gone))
+    cards: dict[str, str] = {}
+    drawn = []
+    for study in every:
+        prefix = "" if len(every) == 1 else f"{_slug(study)}_"
+        shown = figures.draw(study, out, prefix)
+        drawn.append((study, shown))
+        missing = "".join(f"\n> {line}\n" for line in shown.missing)
+        texts.append(tables.markdown(study) + tables.verdict_lines(study) + missing)
+        body = card(study)
+        cards[f"{prefix}card.json"] = json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        cards[f"{prefix}card.md"] = to_markdown(study, body)
     text = "\n".join(texts)
-    files = {"tables.md": text, "tables.csv": tables.to_csv(found), "tables.tex": tables.latex(found)}
-    for study in found:
-        prefix = prefixes[study.hash]
-        body = card.card(study)
-        files[f"{prefix}card.json"] = json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        files[f"{prefix}card.md"] = card.to_markdown(study, body)
-    files["citations.bib"] = citing.bibtex(found)
+    files = {"tables.md": text, "tables.csv": tables.to_csv(every), "tables.tex": tables.latex(every)}
+    files |= {**cards, "citations.bib": citing.bibtex(every)}
     for name, content in files.items():
         (out / name).write_text(content, encoding="utf-8")
-    html = page.page(found, files, missing, out)
-    return Report([html, *(out / name for name in files), *pictures], text)
+    html = page(drawn, files, out)
+    return Report([html, *(out / name for name in files), *(p for _, shown in drawn for p in shown.paths)], text)
 
 
 def _make_writable(out: Path) -> None:
@@ -71,11 +72,7 @@ def _make_writable(out: Path) -> None:
         raise ConfigError("out", str(out), f"must be a directory that can be written to ({error.strerror})") from error
 
 
-def _shortened(lines: list[str], most: int = 5) -> list[str]:
-    return lines if len(lines) <= most else [*lines[:most], f"… and {len(lines) - most} more"]
-
-
 def _slug(study: Study, most: int = 60) -> str:
-    """For names of files: short, and of one study only."""
+    """Return a prefix for file names that is short and different for every study."""
     words = re.sub(r"[^a-z0-9.]+", "-", study.title.lower())[: most - len(study.hash) - 1].strip("-.")
     return f"{words}-{study.hash}"

@@ -1,7 +1,6 @@
-"""BibTeX for what a report rests on: the benchmark, the data sets, the scores, the generator, the loops it repeats."""
+"""BibTeX for everything that a report uses: the benchmark, data sets, scores, generators and published loops."""
 
-from importlib.metadata import PackageNotFoundError, version
-
+from bench.analysis.provenance import package_version
 from bench.analysis.study import Study
 
 _ENTRIES = {
@@ -140,20 +139,12 @@ _BY_POLICY = {
 }
 
 
-def package_version() -> str:
-    """Of this benchmark; `unknown` in a tree that was never installed."""
-    try:
-        return version("diffusion-collapse-bench")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def bibtex(found: list[Study]) -> str:
-    """One entry for the benchmark, then one for every cited part that the rows name; each there once."""
+def bibtex(studies: list[Study]) -> str:
+    """Return one entry for the benchmark, then one for every cited part that the rows name, without repetition."""
     keys: dict[str, None] = {}
-    for row in (row for study in found for row in study.rows()):
+    for row in (row for study in studies for row in study.rows):
         sampler = row.config.get("generator", {}).get("sampling", {}).get("sampler")
-        wanted = [
+        cited = [
             _BY_DATA.get(row.config.get("data", {}).get("name", "")),
             _BY_GENERATOR.get(row.generator),
             _BY_SAMPLER.get(sampler or ""),
@@ -161,7 +152,7 @@ def bibtex(found: list[Study]) -> str:
             *(_BY_METRIC.get(s["metric"]) for s in row.scores),
             *(_BY_SPACE.get(s["feature_space"]) for s in row.scores),
         ]
-        keys.update(dict.fromkeys(key for key in wanted if key))
+        keys.update(dict.fromkeys(key for key in cited if key))
     number = package_version()
     ours = f"""@software{{diffusion_collapse_bench,
   title   = {{diffusion-collapse-bench: the reference benchmark for diffusion-model collapse}},

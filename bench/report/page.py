@@ -1,176 +1,187 @@
-"""One HTML page that holds everything: opens from the file system, asks nothing of any network."""
+"""One HTML page that holds everything: it opens from the file system and asks nothing of any network.
 
+The page is complete as written here: text, tables, and the figures' own SVG files. JavaScript shows the samples, and
+shows and hides parts of the page.
+"""
+
+import base64
 import html
 import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from matplotlib.colors import to_hex
-
+from bench.analysis.provenance import chain_facts, chain_seconds
 from bench.analysis.study import Study
 from bench.analysis.verdicts import RULE, summary, verdict
 from bench.ledger import Chain
 from bench.report import sheets
-from bench.report.tables import Table, metric_name, tables
+from bench.report.figures import Figures
+from bench.report.markup import Html, element, fill, join
+from bench.report.page_parts import figure, swatch
+from bench.report.page_samples import samples, samples_data
+from bench.report.page_scores import scores
+from bench.report.sheets import Sheets
 
 HERE = Path(__file__).parent
+SECTIONS = {
+    "summary": "Summary",
+    "scores": "Scores",
+    "samples": "Samples",
+    "training": "Training sets",
+    "provenance": "Provenance",
+}
 
 
-def page(found: list[Study], files: dict[str, str], missing: list[str], out: Path) -> Path:
-    """Writes `report.html` into `out`. files: name -> text, offered for download; missing: said among the notes."""
-    pictures: list[str] = []
+def page(drawn: list[tuple[Study, Figures]], files: dict[str, str], out: Path) -> Path:
+    """Write `report.html` into `out` and return its path.
+
+    Args:
+        drawn: every study with its figures.
+        files: name -> text of files that the page offers for download.
+        out: the directory to write to.
+    """
+    uris: list[str] = []
+    shown = [sheets.build(study, uris, sheets.BUDGET // len(drawn)) for study, _ in drawn]
     data = {
-        "studies": [_study(study, pictures, sheets.BUDGET // len(found), missing) for study in found],
-        "pictures": pictures,
-        "files": files,
-        "footer": _footer(found),
+        "uris": uris,
+        "studies": [samples_data(study, encoded) for (study, _), encoded in zip(drawn, shown, strict=True)],
     }
+    articles = [
+        _study(number, study, figures, encoded)
+        for number, ((study, figures), encoded) in enumerate(zip(drawn, shown, strict=True))
+    ]
+    studies = [study for study, _ in drawn]
     parts = {
-        "%TITLE%": html.escape(" · ".join(study.title for study in found)),
-        "%STYLE%": (HERE / "page.css").read_text(encoding="utf-8"),
-        "%SCRIPT%": (HERE / "page.js").read_text(encoding="utf-8"),
+        "TITLE": html.escape(" · ".join(study.title for study in studies)),
+        "STYLE": (HERE / "page.css").read_text(encoding="utf-8"),
+        "NAVIGATION": join([_navigation(number) for number in range(len(studies))]),
+        "CHOICE": _choice(studies),
+        "STUDIES": join(articles),
+        "FILES": _files(files),
+        "FOOTER": html.escape(_footer(studies)),
         # No "<" inside the data: a "</script>" in somebody's text would end it.
-        "%DATA%": json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
+        "DATA": json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
+        "SCRIPT": (HERE / "page.js").read_text(encoding="utf-8"),
     }
-    text = (HERE / "page.html").read_text(encoding="utf-8")
-    for mark, body in parts.items():
-        text = text.replace(mark, body, 1)
     path = out / "report.html"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(fill((HERE / "page.html").read_text(encoding="utf-8"), parts), encoding="utf-8")
     return path
 
 
-def _study(study: Study, pictures: list[str], budget: int, missing: list[str]) -> dict[str, Any]:
-    shown = sheets.build(study, pictures, budget)
-    all_tables = tables(study)
-    conditions = study.conditions
-    births = sorted({int(g) for row in study.rows() for g in row.composition["per_generation"]})
-    measures = [table.measure for table in all_tables]
-    plane = [study.primary(name) for name in ("precision", "recall")]
-    return {
-        "title": study.title,
-        "protocol": study.protocol,
-        "hash": study.hash,
-        "lead": summary(study),
-        "rule": RULE,
-        "notes": [*study.notes, *missing, *shown.notes],
-        "numChains": sum(len(seeds) for seeds in study.chains.values()),
-        "seedsText": "seeds " + ", ".join(map(str, study.seeds)),
-        "byRatio": study.by_ratio,
-        "head": "synthetic ratio" if study.by_ratio else "mixing policy",
-        "generations": study.generations,
-        "lastCommon": study.generations.index(study.last_common or study.generations[-1]),
-        "seeds": study.seeds,
-        "conditions": [
-            {
-                "label": c.label,
-                "policy": c.policy,
-                "ratio": c.ratio,
-                "seeds": list(study.chains[c]),
-                "verdict": vars(verdict(study, c)),
-                "light": _ramp("viridis", 0.8, 0.0, i, len(conditions)),
-                "dark": _ramp("viridis", 0.42, 0.98, i, len(conditions)),
-            }
-            for i, c in enumerate(conditions)
-        ],
-        "origins": [
-            {
-                "label": "real images" if birth < 0 else f"samples of generation {birth}",
-                "light": _ramp("YlOrBr", 0.3, 0.85, i, len(births)),
-                "dark": _ramp("YlOrBr", 0.35, 0.75, i, len(births)),
-            }
-            for i, birth in enumerate(births)
-        ],
-        "measures": [_measure(table) for table in all_tables],
-        "values": [_values(study, table) for table in all_tables],
-        "plane": [measures.index(m) if m else None for m in plane],
-        "compositions": [_compositions(study, c, births) for c in conditions],
-        "pictures": {
-            "count": shown.count,
-            "side": shown.side,
-            "sheets": shown.sheets,
-            "neighbours": shown.has_neighbours,
-        },
-        "chains": [_chain(chain) for seeds in study.chains.values() for chain in seeds.values()],
-    }
+def _navigation(number: int) -> Html:
+    links = [element("a", words, href=f"#{name}-{number}") for name, words in SECTIONS.items()]
+    files = element("a", "Files", href="#files")
+    return element("nav", *links, files, aria_label="Sections", data_study=number)
 
 
-def _ramp(name: str, start: float, end: float, i: int, n: int) -> str:
-    return to_hex(matplotlib.colormaps[name](start + (end - start) * i / max(1, n - 1)))
+def _choice(studies: list[Study]) -> Html:
+    if len(studies) < 2:
+        return Html("")
+    options = [element("option", study.title, value=i) for i, study in enumerate(studies)]
+    return element("p", element("label", "Study ", element("select", options, id="study"), class_="field"))
 
 
-def _measure(table: Table) -> dict[str, Any]:
-    m = table.measure
-    parameters = json.loads(m.parameters)
-    given = ", ".join(f"{k} = {v}" for k, v in parameters.items())
-    return {
-        "name": metric_name(m.metric),
-        "title": table.name + (f" ({given})" if given else ""),
-        "direction": m.direction,
-        "featureSpace": m.feature_space,
-        "reference": m.reference,
-        "num": f"N = {m.num_subject}",
-        "sizes": m.sizes,
-        "floor": table.study.floor(m),
-        "baselines": table.baselines,
-        "cells": [[[c.mean, c.half_width] if c else None for c in line.cells] for line in table.lines],
-        "best": [line.is_best for line in table.lines],
-    }
+def _study(number: int, study: Study, figures: Figures, encoded: Sheets) -> Html:
+    """Return everything about one study.
 
+    Args:
+        number: position of the study on the page.
+        study: its chains.
+        figures: its figures.
+        encoded: its sheets of samples.
+    """
 
-def _values(study: Study, table: Table) -> list[list[list[float | None]]]:
-    """[condition][seed][generation]"""
-    out = []
-    for condition, chains in study.chains.items():
-        at = [study.values(condition, g, table.measure) for g in study.generations]
-        out.append([[values.get(seed) for values in at] for seed in chains])
-    return out
+    def section(name: str, heading: str | None, *content: Any) -> Html:
+        title = element("h2", heading) if heading else None
+        return element("section", title, *content, id=f"{name}-{number}", class_=name)
 
-
-def _compositions(study: Study, condition: Any, births: list[int]) -> list[list[int] | None]:
-    """[generation][birth]: numbers of images in the training set of the longest chain."""
-    rows = {row.generation: row for row in study.longest(condition).rows}
-    counts = {g: {int(b): n for b, n in row.composition["per_generation"].items()} for g, row in rows.items()}
-    return [[counts[g].get(b, 0) for b in births] if g in counts else None for g in study.generations]
-
-
-def _chain(chain: Chain) -> dict[str, Any]:
-    first, last = chain.rows[0], chain.rows[-1]
-    about = last.environment
-    versions = {k: v for k, v in about.get("versions", {}).items() if v}
-    seconds = {
-        name: sum(getattr(row, name).get("seconds", 0) for row in chain.rows) for name in ("train", "sample", "score")
-    }
-    facts = {
-        "sweep": last.sweep,
-        "policy": last.policy,
-        "seed": last.seed,
-        "generations": f"generations {first.generation} to {last.generation}",
-        "configuration hash": last.config_hash,
-        "code revision": about.get("code_revision") or "not known",
-        "device": f"{about.get('device', 'not known')}, {about.get('precision', '')}".rstrip(", "),
-        "platform": about.get("platform", "not known"),
-        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()) or "not known",
-        "seconds": ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()),
-        "images seen in training": f"{sum(row.train.get('images_seen', 0) for row in chain.rows):,}",
-        "finished": last.finished_at,
-        "ledger": str(chain.directory / "ledger.jsonl"),
-        "store": last.store_dir,
-    }
-    if last.protocol.get("deviations"):
-        facts["deviations from the protocol"] = json.dumps(last.protocol["deviations"], ensure_ascii=False)
-    return {
-        "id": chain.id,
-        "brief": f"{facts['generations']} · {sum(seconds.values()) / 60:.0f} min of computing",
-        "command": about.get("command", "not known"),
-        "facts": facts,
-        "config": last.config,
-    }
-
-
-def _footer(found: list[Study]) -> str:
-    last = max(row.finished_at for study in found for row in study.rows())
-    return (
-        f"Made from ledgers only; the last row was written at {last}. Nothing in this page is fetched from elsewhere."
+    training = figure(figures.training_sets, f"training-{number}-", "training sets by generation of birth")
+    return element(
+        "article",
+        section("summary", None, _summary(study, [*figures.missing, *encoded.notes])),
+        section("scores", "Scores", scores(number, study, figures)),
+        section("samples", "Samples", samples(number, study, figures, encoded)),
+        section("survival", "Class survival", survival) if (survival := _survival(number, figures)) else None,
+        section("training", "What each generation was trained on", element("div", training, class_="figures")),
+        section("provenance", "Provenance", _provenance(study)),
+        class_="study",
+        data_study=number,
     )
+
+
+# ---------------------------------------------------------------------------------------------------------- summary
+
+
+def _summary(study: Study, notes: list[str]) -> Html:
+    num_chains = sum(len(by_seed) for by_seed in study.chains.values())
+    seeds = "seeds " + ", ".join(map(str, study.seeds))
+    facts = [study.protocol, f"setting {study.hash}", f"{num_chains} chains", seeds]
+    lines = []
+    for condition in study.conditions:
+        judged = verdict(study, condition)
+        lines.append(
+            element(
+                "div",
+                swatch(study, condition),
+                element("span", condition.label, class_="name"),
+                element("span", judged.badge, class_=f"badge {judged.kind}"),
+                element("span", judged.words, class_="words"),
+                class_="verdict",
+            )
+        )
+    return join(
+        element("p", " · ".join(facts), class_="eyebrow"),
+        element("h1", study.title),
+        element("p", summary(study), class_="lead"),
+        element("div", lines, class_="verdicts"),
+        element("p", RULE, class_="hint"),
+        element("ul", [element("li", line) for line in [*study.notes, *notes]], class_="notes"),
+    )
+
+
+def _survival(number: int, figures: Figures) -> Html | None:
+    drawings = [path for path in figures.survival if path.suffix == ".svg"]
+    shown = [figure([path], f"survival-{number}-{i}-", "class survival") for i, path in enumerate(drawings)]
+    return element("div", shown, class_="figures") if shown else None
+
+
+# ------------------------------------------------------------------------------------------------ provenance, files
+
+
+def _provenance(study: Study) -> Html:
+    hint = element("p", "One entry per chain: its command, hardware, versions and configuration.", class_="hint")
+    return join(hint, [_chain(chain) for by_seed in study.chains.values() for chain in by_seed.values()])
+
+
+def _chain(chain: Chain) -> Html:
+    facts = chain_facts(chain)
+    minutes = sum(chain_seconds(chain).values()) / 60
+    command = chain.rows[-1].environment.get("command", "not known")
+    config = json.dumps(chain.rows[-1].config, indent=2, ensure_ascii=False)
+    return element(
+        "details",
+        element("summary", chain.id, element("small", f"{facts['generations']} · {minutes:.0f} min of computing")),
+        element(
+            "div", element("pre", command), element("button", "Copy", type="button", class_="copy"), class_="command"
+        ),
+        element("dl", [(element("dt", name), element("dd", value)) for name, value in facts.items()], class_="facts"),
+        element("details", element("summary", "Configuration"), element("pre", config, tabindex=0)),
+        class_="chain",
+    )
+
+
+def _files(files: dict[str, str]) -> Html:
+    links = []
+    for name, body in files.items():
+        address = f"data:text/plain;charset=utf-8;base64,{base64.b64encode(body.encode()).decode()}"
+        links.append(element("a", f"Download {name}", download=name, href=address, class_="button"))
+    tables_text = element("pre", files["tables.md"], id="markdown", tabindex=0)
+    return join(
+        element("div", links, class_="controls"),
+        element("details", element("summary", "Show the main tables as text"), tables_text),
+    )
+
+
+def _footer(studies: list[Study]) -> str:
+    last = max(row.finished_at for study in studies for row in study.rows)
+    return f"Made from ledgers and stored images; the last row was written at {last}. This page loads nothing else."

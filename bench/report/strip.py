@@ -1,43 +1,28 @@
-"""The picture strip: the same noise seeds down the generations, one row per condition."""
+"""The sample strip: the same noise seeds through the generations, one row per condition."""
 
-import logging
 import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from bench.analysis.study import Study, probes_path
-from bench.contact_sheet import enlarge
-from bench.errors import DataError
-from bench.ledger import Chain, Row
+from bench.analysis.artifacts import load_probes
+from bench.analysis.study import Study
+from bench.contact_sheet import enlarge, grid
+from bench.kinds import IMAGES, kind_of
 from bench.report.style import PAGE, save, styled
-
-log = logging.getLogger(__name__)
-
-
-def load_probes(chain: Chain, row: Row) -> np.ndarray | None:
-    """uint8 (P, 3, H, W), or None where the file is gone. Raises `DataError` for a file of another form."""
-    path = probes_path(chain, row)
-    if path is None:
-        return None
-    try:
-        probes = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not a readable array: {error}") from error
-    if probes.dtype != np.uint8 or probes.ndim != 4 or probes.shape[1] != 3:
-        raise DataError(f"{path} holds {probes.dtype} {probes.shape}, expected uint8 (P, 3, H, W)")
-    return probes
 
 
 def strip(study: Study, out: Path, name: str) -> tuple[list[Path], list[str]]:
-    """Writes PNG, SVG and PDF; returns the paths and what is missing. No picture at all: no file, and that is
-    said.
+    """Draw the first probes of every generation; no file is written where there are none at all.
 
-    Every cell shows the first probes of the lowest complete seed of its condition (16 of them, or fewer where there are
-    many generations): the same noise along a row and, where the conditions share that seed, down a column.
+    Every cell shows the first probes of the condition's longest chain (16 of them, or fewer where there are many
+    generations). The noise is the same along a row and, where the conditions share that seed, down a column.
+
+    Returns:
+        The paths, and which probes are missing.
     """
-    num_rows, num_columns = len(study.conditions), len(study.generations)
+    num_columns = len(study.generations)
     per_row = 4 if num_columns <= 4 else 3 if num_columns <= 6 else 2
     cells: dict[tuple[int, int], np.ndarray] = {}
     missing: list[str] = []
@@ -46,11 +31,22 @@ def strip(study: Study, out: Path, name: str) -> tuple[list[Path], list[str]]:
         for row in chain.rows:
             probes = load_probes(chain, row)
             if probes is None:
-                missing.append(f"pictures of {chain.id}, generation {row.generation}, are not in its store")
+                missing.append(f"samples of {chain.id}, generation {row.generation}, are not in its store")
             else:
                 cells[i, study.generations.index(row.generation)] = _block(probes, per_row)
-    if not cells:
-        return [], missing
+    return (_figure(study, cells, out, name) if cells else []), missing
+
+
+def _figure(study: Study, cells: dict[tuple[int, int], np.ndarray], out: Path, name: str) -> list[Path]:
+    """Draw the cells.
+
+    Args:
+        study: where labels come from.
+        cells: (condition, generation), both as positions -> uint8 (H, W, 3).
+        out: the directory to write to.
+        name: name of the files, without suffix.
+    """
+    num_rows, num_columns = len(study.conditions), len(study.generations)
     side = min(1.9, (PAGE - 1.0) / num_columns)
     with styled():
         figure, axes = plt.subplots(
@@ -82,17 +78,18 @@ def strip(study: Study, out: Path, name: str) -> tuple[list[Path], list[str]]:
                 size=7,
                 color="#555555",
             )
-        return save(figure, out, name), missing
+        return save(figure, out, name)
 
 
 def _block(probes: np.ndarray, per_row: int) -> np.ndarray:
-    """uint8 (H, W, 3): up to per_row² probes in a square, with a white line between, whole pixels enlarged."""
+    """Return probes as one picture, uint8 (H, W, 3).
+
+    Up to per_row² images form a grid, enlarged by whole pixels with white lines between. Other kinds of items are
+    drawn as their kind does it.
+    """
+    kind = kind_of(probes)
+    if kind is not IMAGES:
+        return np.asarray(kind.preview(probes))
     per_row = min(per_row, math.ceil(math.sqrt(len(probes))))
     large = enlarge(probes[: per_row**2], min_side=128)
-    side = large.shape[-1]
-    gap = side // 32
-    canvas = np.full((per_row * (side + gap) - gap, per_row * (side + gap) - gap, 3), 255, np.uint8)
-    for k, picture in enumerate(large):
-        top, left = (k // per_row) * (side + gap), (k % per_row) * (side + gap)
-        canvas[top : top + side, left : left + side] = picture.transpose(1, 2, 0)
-    return canvas
+    return np.asarray(grid(large, min_side=1, num_columns=per_row, gap=large.shape[-1] // 32))

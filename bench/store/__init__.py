@@ -1,10 +1,10 @@
-"""Where stage results live: each under the hash of its spec, published whole or not at all, checked on use.
+"""The store of stage results: each under the hash of its spec, published whole or not at all, checked on use.
 
     <root>/<stage>/<hash[:2]>/<hash>/     the files of one finished result, with spec.json and manifest.json
-    <root>/work/<stage>/<hash>/           checkpoints of a stage that was begun and is not finished
-    <root>/locks/<stage>/<hash>.lock      who is making it now
+    <root>/work/<stage>/<hash>/           checkpoints of a stage that was started and is not finished
+    <root>/locks/<stage>/<hash>.lock      the process that is producing it now
     <root>/tmp/<stage>/<hash>.<token>/    results being written
-    <root>/damaged/<stage>/<hash>.<token> results that failed their checksums, kept for a look until pruned
+    <root>/damaged/<stage>/<hash>.<token> results that failed their checksums, kept for inspection until pruned
 
 `python -m bench.store --help` lists, explains, sizes, verifies and prunes.
 """

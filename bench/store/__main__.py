@@ -1,7 +1,7 @@
 """The store's commands: python -m bench.store list | explain | size | verify | prune, each with the store's directory.
 
-Results go to stdout, one line each; what went wrong to stderr. Exit status: 0; 1 where `verify` finds damage; 2 for a
-mistake in the command.
+Results go to stdout, one line each; errors go to stderr. Exit status: 0; 1 if `verify` detects damage; 2 for a mistake
+in the command.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from bench.store.store import Store
 
 
 def list_results(store: Store, args: argparse.Namespace) -> int:
-    """Every finished result: key, size, when it was made, and what it says about itself."""
+    """List every finished result: key, size, time of creation, and the facts that its stage recorded."""
     for entry in inventory.entries(store, args.stage):
         size, _ = result_files.size_of(entry.path)
         about = entry.damage or " ".join(f"{k}={v}" for k, v in entry.facts.items() if isinstance(v, int | str))
@@ -26,24 +26,24 @@ def list_results(store: Store, args: argparse.Namespace) -> int:
 
 
 def explain(store: Store, args: argparse.Namespace) -> int:
-    """Why a result was made anew: the stored result with the nearest spec, and the fields that differ."""
+    """Explain why a result was computed: show the stored result with the nearest spec, and the differing fields."""
     key = inventory.find_key(store, args.key)
-    found = inventory.nearest(store, key)
-    if found is None:
+    nearest = inventory.nearest(store, key)
+    if nearest is None:
         print(f"{key} is the only result of its stage in {store.root}")
         return 0
-    entry, differing = found
+    entry, differing = nearest
     print(f"{key} differs from the nearest stored result, {entry.key}, in {len(differing)} of its fields:")
-    for line in inventory.why(store, key, entry.key):
+    for line in inventory.explain_differences(store, key, entry.key):
         print(f"  {line}")
     return 0
 
 
 def size(store: Store, args: argparse.Namespace) -> int:
-    """Results, files and bytes of each stage; then what is unfinished, half-written or set aside."""
-    found = inventory.entries(store)
-    for stage in sorted({entry.stage for entry in found}):
-        paths = [entry.path for entry in found if entry.stage == stage]
+    """Count results, files and bytes of each stage; then those that are unfinished, half-written or set aside."""
+    results = inventory.entries(store)
+    for stage in sorted({entry.stage for entry in results}):
+        paths = [entry.path for entry in results if entry.stage == stage]
         print(_size_line(stage, len(paths), paths))
     for name in ("work", "tmp", "damaged"):
         paths = [path for path in (store.root / name).glob("*/*") if path.is_dir()]
@@ -53,30 +53,30 @@ def size(store: Store, args: argparse.Namespace) -> int:
 
 
 def verify(store: Store, args: argparse.Namespace) -> int:
-    """Compares every file of every result with its checksum. Damaged results are made again when next needed."""
-    found = inventory.entries(store, args.stage)
-    bad = 0
-    for entry in found:
+    """Compare every file of every result with its checksum. Damaged results are computed again when next needed."""
+    results = inventory.entries(store, args.stage)
+    num_damaged = 0
+    for entry in results:
         try:
             result_files.verify(entry.path, result_files.read_manifest(entry.path))
         except (result_files.Damaged, OSError) as damage:
-            bad += 1
+            num_damaged += 1
             print(f"{entry.key}: {damage}")
-    print(f"{len(found) - bad} of {len(found)} results are as they were written")
-    return 1 if bad else 0
+    print(f"{len(results) - num_damaged} of {len(results)} results are as they were written")
+    return 1 if num_damaged else 0
 
 
 def prune(store: Store, args: argparse.Namespace) -> int:
-    """Lists, and with --yes removes, results that no ledger refers to."""
+    """List, and with --yes remove, results that no ledger refers to."""
     outputs = args.outputs or store.root.parent
-    found = inventory.entries(store)
+    results = inventory.entries(store)
     used, num_ledgers = inventory.used_keys(store, outputs)
     if not num_ledgers and not args.also_used:
         raise StoreError(
             f"no ledger below {outputs}, so nothing would be kept: name the directory of your runs with --outputs, "
-            f"or say --also-used"
+            f"or pass --also-used"
         )
-    chosen = found if args.stage is None else inventory.entries(store, args.stage)
+    chosen = results if args.stage is None else inventory.entries(store, args.stage)
     doomed = [e for e in chosen if (args.also_used or e.key not in used) and _is_old(e.path, args.min_age_hours)]
     folders = [(entry.key, entry.path) for entry in doomed]
     for name in ("tmp", "damaged", "work") if args.unfinished else ("tmp", "damaged"):
@@ -87,11 +87,11 @@ def prune(store: Store, args: argparse.Namespace) -> int:
     for key, path in folders:
         freed, _ = result_files.size_of(path)
         if args.yes and not _remove(store, key, path):
-            print(f"kept     {path.relative_to(store.root)}: a process is making it")
+            print(f"kept     {path.relative_to(store.root)}: a process is producing it")
             continue
         total += freed
         print(f"{'removed' if args.yes else 'would remove'}  {path.relative_to(store.root)}  {_bytes(freed)}")
-    kept = len(found) - len(doomed)
+    kept = len(results) - len(doomed)
     print(
         f"{_bytes(total)} {'freed' if args.yes else 'to be freed with --yes'}; {kept} results kept "
         f"({num_ledgers} ledgers below {outputs})"
@@ -100,13 +100,16 @@ def prune(store: Store, args: argparse.Namespace) -> int:
 
 
 def _remove(store: Store, key: str, path: Path) -> bool:
-    """Removes a directory of the store, at once for whoever looks, unless somebody is making that result."""
+    """Remove a directory of the store and return True, or return False if a process is producing that result.
+
+    The directory is renamed first, so that no other process ever sees half of it.
+    """
     try:
         with lease.hold(store.lock(key), key, store.lease_seconds, wait=False):
             doomed = result_files.make_directory(store.root / "tmp" / "pruned") / f"{path.name}.{time.monotonic_ns()}"
             path.rename(doomed)
             result_files.remove(doomed)
-            path.with_suffix(".json").unlink(missing_ok=True)  # the spec beside a scratch directory
+            path.with_suffix(".json").unlink(missing_ok=True)  # the spec next to a scratch directory
             return True
     except Timeout:
         return False
@@ -131,7 +134,8 @@ def _bytes(count: float) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m bench.store", description="What is in a store of stage results.")
+    """Return the parser of the command line; each command's help is its function's docstring."""
+    top = argparse.ArgumentParser(prog="python -m bench.store", description="Inspect and prune a store of results.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     runners = {"list": list_results, "explain": explain, "size": size, "verify": verify, "prune": prune}
     made = {}
@@ -142,17 +146,27 @@ def parser() -> argparse.ArgumentParser:
         made[name].set_defaults(run=run)
     for name in ("list", "verify", "prune"):
         made[name].add_argument("--stage", help="only results of this stage")
-    made["explain"].add_argument("key", help="<stage>/<first digits of the hash>, finished or at work")
+    made["explain"].add_argument("key", help="<stage>/<first digits of the hash>, of a finished or unfinished result")
     add = made["prune"].add_argument
-    add("--outputs", type=Path, help="where the ledgers are; default: the directory that the store is in")
-    add("--yes", action="store_true", help="do it; without, only say what would be done")
-    add("--also-used", action="store_true", help="also remove what a ledger refers to")
-    add("--unfinished", action="store_true", help="also remove checkpoints of what was begun and not finished")
-    add("--min-age-hours", type=float, default=24.0, help="keep what is younger: it may belong to a run (24)")
+    add("--outputs", type=Path, help="where the ledgers are; default: the directory that contains the store")
+    add("--yes", action="store_true", help="remove; without it, only list what would be removed")
+    add("--also-used", action="store_true", help="also remove results that a ledger refers to")
+    add(
+        "--unfinished",
+        action="store_true",
+        help="also remove checkpoints of results that were started and not finished",
+    )
+    add(
+        "--min-age-hours",
+        type=float,
+        default=24.0,
+        help="keep younger results, which may belong to a current run; default: 24",
+    )
     return top
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit status."""
     args = parser().parse_args(argv)
     try:
         return int(args.run(Store(args.store), args))

@@ -1,4 +1,4 @@
-"""The store of a chain that runs in several processes: the first one asks the store, all of them produce."""
+"""The store of a chain that runs in several processes: the first one uses the store, and all of them produce."""
 
 from pathlib import Path
 from typing import Any
@@ -10,43 +10,47 @@ from bench.store.store import Produce, Result, Store
 
 
 def open_store(root: Path) -> Store:
-    """The store under `root`, for this process alone or together with those that it was started with."""
+    """Return the store under `root`, for a process that runs alone or for one of several that run a chain together."""
     return GroupStore(root) if distributed.world_size() > 1 else Store(root)
 
 
 class GroupStore(Store):
-    """`make` must be called by every process with the same spec. The files that are published are the first's; the
-    others write theirs into a directory that is thrown away. `work` is common to all."""
+    """A store for several processes that run one chain.
+
+    Every process must call `make` with the same spec. Only the files of the first process are published; the others
+    write theirs into a directory that is removed afterwards. All share one `work` directory.
+    """
 
     def make(self, stage: str, spec: dict[str, Any], produce: Produce) -> Result:
+        """Return the result of a spec, as `Store.make` does; the same result in every process."""
         return self._lead(stage, spec, produce) if distributed.is_first() else self._follow(stage, produce)
 
     def _lead(self, stage: str, spec: dict[str, Any], produce: Produce) -> Result:
-        def together(out: Path, work: Path) -> dict[str, Any]:
-            distributed.from_first(("produce", (out, work)))
+        def produce_together(out: Path, work: Path) -> dict[str, Any]:
+            distributed.broadcast(("produce", (out, work)))
             return produce(out, work)
 
         try:
-            result = super().make(stage, spec, together)
+            result = super().make(stage, spec, produce_together)
         except Exception as error:
-            distributed.from_first(("failed", f"{type(error).__name__}: {error}"))
+            distributed.broadcast(("failed", f"{type(error).__name__}: {error}"))
             raise
-        distributed.from_first(("done", result))
+        distributed.broadcast(("done", result))
         return result
 
     def _follow(self, stage: str, produce: Produce) -> Result:
-        said, value = distributed.from_first()
-        if said == "produce":
+        message, value = distributed.broadcast()
+        if message == "produce":
             out, work = value
             scratch = result_files.make_directory(out.with_name(f"{out.name}-{distributed.rank()}"))
             try:
                 produce(scratch, work)
             except BenchError:
-                pass  # the first process meets the same error, and says so
+                pass  # the first process raises the same error and reports it
             finally:
                 result_files.remove(scratch)
-            said, value = distributed.from_first()
-        if said == "failed":
-            raise StoreError(f"the first process could not make {stage}: {value}")
+            message, value = distributed.broadcast()
+        if message == "failed":
+            raise StoreError(f"the first process could not produce {stage}: {value}")
         result: Result = value
         return result

@@ -1,4 +1,4 @@
-"""What is in a store, who refers to it, and how two specs differ: what the store's commands are made of."""
+"""Queries behind the store's commands: which results there are, what refers to them, and how two specs differ."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,8 +15,11 @@ from bench.store.store import Store
 
 @dataclass(frozen=True)
 class Entry:
-    """One finished result. refers: keys of the results that it was made from. damage: why its manifest cannot be
-    used; None where it can (the files themselves are compared by `verify` only)."""
+    """One finished result.
+
+    refers: keys of the results that it was made from. damage: why its manifest cannot be used, or None. Only the
+    manifest is checked here; `verify` compares the files.
+    """
 
     key: str
     path: Path
@@ -28,11 +31,15 @@ class Entry:
 
     @property
     def stage(self) -> str:
+        """Return the first part of the key."""
         return self.key.split("/")[0]
 
 
 def entries(store: Store, stage: str | None = None) -> list[Entry]:
-    """Every finished result, by key. Raises `StoreError` where there is no store."""
+    """Return every finished result, sorted by key; only those of one stage if given.
+
+    Raises `StoreError` if there is no store, or no such stage in it.
+    """
     if not store.root.is_dir():
         raise StoreError(f"{store.root}: there is no such directory")
     folders = [f for f in sorted(store.root.iterdir()) if f.is_dir() and f.name not in RESERVED]
@@ -55,7 +62,7 @@ def _entry(key: str, path: Path) -> Entry:
 
 
 def is_key(value: Any) -> bool:
-    """Whether a leaf of a spec names another result."""
+    """Return whether a leaf of a spec is the key of another result."""
     if not isinstance(value, str) or value.count("/") != 1:
         return False
     digest = value.split("/")[1]
@@ -63,19 +70,22 @@ def is_key(value: Any) -> bool:
 
 
 def find_key(store: Store, text: str) -> str:
-    """The one key, finished or begun, that starts with `text` ("train/3fa2"). Raises `StoreError`."""
+    """Return the one key, of a finished or unfinished result, that starts with `text` ("train/3fa2").
+
+    Raises `StoreError` if there is none or more than one.
+    """
     stage, _, prefix = text.partition("/")
     finished = [f"{stage}/{path.name}" for path in (store.root / stage).glob(f"??/{prefix}*")]
-    begun = [f"{stage}/{path.stem}" for path in (store.root / "work" / stage).glob(f"{prefix}*.json")]
-    found = sorted({*finished, *begun})
-    if len(found) != 1:
-        some = f"fits {len(found)}: {', '.join(found[:5])}" if found else f"names nothing in {store.root}"
-        raise StoreError(f"key={text!r} {some}")
-    return found[0]
+    unfinished = [f"{stage}/{path.stem}" for path in (store.root / "work" / stage).glob(f"{prefix}*.json")]
+    keys = sorted({*finished, *unfinished})
+    if len(keys) != 1:
+        problem = f"matches {len(keys)}: {', '.join(keys[:5])}" if keys else f"matches nothing in {store.root}"
+        raise StoreError(f"key={text!r} {problem}")
+    return keys[0]
 
 
 def spec_of(store: Store, key: str) -> dict[str, Any]:
-    """The spec of a result that is finished or begun. Raises `StoreError` where neither can be read."""
+    """Return the spec of a finished or unfinished result. Raises `StoreError` if it cannot be read."""
     for path in (store.path(key) / result_files.SPEC, store.work(key).with_suffix(".json")):
         if path.exists():
             try:
@@ -86,40 +96,50 @@ def spec_of(store: Store, key: str) -> dict[str, Any]:
 
 
 Difference = tuple[str, Any, Any]
-"""(dotted field, value here, value there); `ABSENT` where one side lacks the field."""
+"""(dotted field, value here, value there); `ABSENT` if one side lacks the field."""
 
 ABSENT = "(absent)"
 
 
 def differences(here: dict[str, Any], there: dict[str, Any]) -> list[Difference]:
+    """Return the fields in which two specs differ."""
     a, b = flatten(here, lists=True), flatten(there, lists=True)
     names = sorted({*a, *b})
     return [(n, a.get(n, ABSENT), b.get(n, ABSENT)) for n in names if a.get(n, ABSENT) != b.get(n, ABSENT)]
 
 
 def nearest(store: Store, key: str) -> tuple[Entry, list[Difference]] | None:
-    """The other finished result of the same stage whose spec differs in the fewest fields, and in which."""
+    """Return the other finished result of the same stage whose spec differs in the fewest fields, and these fields."""
     spec, stage = spec_of(store, key), key.split("/")[0]
     others = [e for e in entries(store) if e.stage == stage and e.key != key and e.damage is None]
     compared = [(e, differences(spec, e.spec)) for e in others]
     return min(compared, key=lambda pair: (len(pair[1]), pair[0].key), default=None)
 
 
-def why(store: Store, here: str, there: str, depth: int = 0) -> Iterator[str]:
-    """Lines that say how two results' specs differ; a field that names other results is followed into theirs."""
+def explain_differences(store: Store, here: str, there: str, depth: int = 0) -> Iterator[str]:
+    """Yield one line for each field in which the specs of two results differ. A field that names other results is
+    followed by the differences of their specs.
+
+    Args:
+        store: the store of both results.
+        here: the key of one result.
+        there: the key of the other result.
+        depth: how far to indent the lines.
+    """
     for name, a, b in differences(spec_of(store, here), spec_of(store, there)):
         yield f"{'  ' * depth}{name}: {a!r} here, {b!r} there"
         if is_key(a) and is_key(b):
             try:
-                yield from why(store, a, b, depth + 1)
+                yield from explain_differences(store, a, b, depth + 1)
             except StoreError as error:
                 yield f"{'  ' * (depth + 1)}({error})"
 
 
 def used_keys(store: Store, outputs: Path) -> tuple[set[str], int]:
-    """Keys that a ledger below `outputs` refers to, with all that those were made from; and the number of ledgers.
+    """Return the keys that a ledger below `outputs` refers to, with everything that these results were made from; and
+    the number of ledgers.
 
-    Raises `LedgerError` for a ledger that cannot be read: what it refers to would be unknown.
+    Raises `LedgerError` for a ledger that cannot be read, because what it refers to is unknown.
     """
     ledgers = sorted(outputs.glob(f"**/{ledger.FILENAME}"))
     paths = {value for path in ledgers for row in ledger.read(path) for value in row.artifacts.values()}
@@ -127,19 +147,19 @@ def used_keys(store: Store, outputs: Path) -> tuple[set[str], int]:
 
 
 def _key_of(artifact: str) -> str:
-    """The key of the result that a path relative to the store ("<stage>/<hash[:2]>/<hash>/...") lies in."""
+    """Return the key of the result that contains a path relative to the store ("<stage>/<hash[:2]>/<hash>/...")."""
     stage, _, digest = artifact.split("/")[:3]
     key = f"{stage}/{digest}"
-    assert is_key(key), f"{artifact} lies in no result"
+    assert is_key(key), f"{artifact} is not in a result"
     return key
 
 
 def closure(known: Iterable[Entry], keys: set[str]) -> set[str]:
-    """The keys, and those of everything that their results were made from."""
+    """Return the keys, and those of everything that their results were made from, directly or indirectly."""
     refers = {entry.key: entry.refers for entry in known}
-    found, todo = set(keys), list(keys)
+    reached, todo = set(keys), list(keys)
     while todo:
-        fresh = set(refers.get(todo.pop(), ())) - found
-        found |= fresh
+        fresh = set(refers.get(todo.pop(), ())) - reached
+        reached |= fresh
         todo += fresh
-    return found
+    return reached

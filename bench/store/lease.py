@@ -1,10 +1,11 @@
-"""One maker per result, over processes and machines: a lock file that its holder keeps fresh.
+"""Leases: at most one process, on any machine, produces a result. Its holder keeps a lock file fresh.
 
-`filelock.SoftFileLease` needs no lock service, only a file system on which exclusive creation is atomic. A holder
-that died on this machine is noticed at once (its pid is gone); one that died elsewhere, when its file has not changed
-for `LEASE_SECONDS` of the waiter's own monotonic clock, so neither skewed clocks nor one that goes backwards can
-expire a live holder. A holder that was suspended past its lease may go on beside its successor: both make the same
-bytes, and publishing is atomic, so the first one done wins and nothing is harmed but time.
+`filelock.SoftFileLease` needs no lock service, only a file system on which exclusive creation is atomic. A holder that
+died on this machine is noticed at once, because its pid is gone. A holder that died on another machine is noticed when
+its file has not changed for `LEASE_SECONDS` on the waiting process's own monotonic clock, so clocks that are skewed or
+go backwards cannot expire the lease of a live holder. A holder that was suspended for longer than its lease may
+continue at the same time as its successor. That only costs time: both produce the same bytes, publishing is atomic, and
+the first one to finish wins.
 """
 
 import logging
@@ -24,10 +25,17 @@ HEARTBEATS_PER_LEASE = 8
 
 @contextmanager
 def hold(lock: Path, what: str, lease_seconds: float = LEASE_SECONDS, wait: bool = True) -> Iterator[None]:
-    """Holds `lock` for the body of the `with`; waits for whoever has it, and says once for whom.
+    """Hold a lock for the body of the `with`. If another process holds it, wait, and log once which process that is.
 
-    Raises `OSError` where the lock file cannot be written, and `filelock.Timeout` where somebody has it and
-    `wait` is false.
+    Args:
+        lock: the lock file.
+        what: the result that is locked, as it is named in the log.
+        lease_seconds: how long the lock file may stay unchanged before its holder counts as dead.
+        wait: whether to wait for another holder.
+
+    Raises:
+        OSError: the lock file cannot be written.
+        filelock.Timeout: another process holds the lock, and `wait` is false.
     """
     make_directory(lock.parent)
     lease = SoftFileLease(

@@ -1,4 +1,4 @@
-"""What makes a directory a result: a manifest with size and SHA-256 of every file, itself sealed by a checksum."""
+"""The files of a result: a spec, and a manifest with size and SHA-256 of every file, sealed by its own checksum."""
 
 import contextlib
 import hashlib
@@ -15,19 +15,20 @@ from bench.store.specs import canonical
 SPEC, MANIFEST = "spec.json", "manifest.json"
 
 Stamp = tuple[tuple[str, int, int], ...]
-"""(name, size, mtime in ns) of every file: equal stamps mean that nobody wrote in between."""
+"""(name, size, mtime in ns) of every file: equal stamps mean that nothing was written in between."""
 
 
 class Damaged(Exception):
-    """A stored result is not what its manifest says; the message names the file and how it differs."""
+    """A stored result does not match its manifest; the message names the file and the difference."""
 
 
 def write_spec(path: Path, stage: str, spec: dict[str, Any]) -> None:
+    """Write the name and the spec of a stage as JSON."""
     path.write_text(json.dumps({"stage": stage, "spec": spec}, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_spec(path: Path) -> dict[str, Any]:
-    """What `write_spec` wrote. Raises `Damaged`."""
+    """Read the spec that `write_spec` wrote. Raises `Damaged` if the file is missing or is not such a file."""
     try:
         spec: dict[str, Any] = json.loads(path.read_text())["spec"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -36,16 +37,26 @@ def read_spec(path: Path) -> dict[str, Any]:
 
 
 def seal(directory: Path, key: str, spec: dict[str, Any], facts: dict[str, Any], uses: list[str]) -> None:
-    """Writes spec.json and manifest.json beside the files of a finished stage and flushes all to the disk.
-    uses: keys of the results that were asked for while this one was made."""
+    """Turn the files of a finished stage into a result: add spec.json and manifest.json, and flush all to the disk.
+
+    Args:
+        directory: where the stage has written its files.
+        key: "<stage>/<hash>" of the result.
+        spec: every input of the stage, as plain JSON.
+        facts: what the stage returned, as plain JSON.
+        uses: keys of the results that were requested while this one was produced.
+
+    Raises:
+        StoreError: the facts are not plain JSON.
+    """
     taken = [name for name in (SPEC, MANIFEST) if (directory / name).exists()]
-    assert not taken, f"{key} wrote {taken[0]}, which is the store's own"
+    assert not taken, f"{key} wrote {taken[0]}, a name that the store reserves"
     stage = key.split("/")[0]
     write_spec(directory / SPEC, stage, spec)
     manifest: dict[str, Any] = {
         "key": key,
-        "files": {name: _describe(directory / name) for name in names(directory)},
-        "facts": json.loads(canonical(facts, f"what stage {stage!r} returned")),
+        "files": {name: _describe(directory / name) for name in file_names(directory)},
+        "facts": json.loads(canonical(facts, f"the value that stage {stage!r} returned")),
         "uses": uses,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": platform.node(),
@@ -58,7 +69,7 @@ def seal(directory: Path, key: str, spec: dict[str, Any], facts: dict[str, Any],
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest, its own checksum verified. Raises `Damaged`."""
+    """Read the manifest and verify its own checksum. Raises `Damaged` if it does not match."""
     try:
         manifest = json.loads((directory / MANIFEST).read_text())
     except (OSError, ValueError) as error:
@@ -69,33 +80,34 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 
 def verify(directory: Path, manifest: dict[str, Any]) -> None:
-    """Compares every file of a result with the manifest. Raises `Damaged` at the first difference."""
+    """Compare every file of a result with the manifest. Raises `Damaged` at the first difference."""
     files = manifest["files"]
-    strange = sorted(set(files) ^ set(names(directory)))
-    if strange:
-        raise Damaged(f"{strange[0]} is {'missing' if strange[0] in files else 'not in the manifest'}")
+    differing = sorted(set(files) ^ set(file_names(directory)))
+    if differing:
+        raise Damaged(f"{differing[0]} is {'missing' if differing[0] in files else 'not in the manifest'}")
     for name, expected in sorted(files.items()):
         size = (directory / name).stat().st_size
         if size != expected["size"]:
-            raise Damaged(f"{name} has {size} bytes, {expected['size']} were written")
+            raise Damaged(f"{name} has {size} bytes, expected {expected['size']}")
     for name, expected in sorted(files.items()):
         if sha256_of(directory / name) != expected["sha256"]:
             raise Damaged(f"{name} does not match its checksum")
 
 
-def names(directory: Path) -> list[str]:
-    """Relative names of the files of a result, the manifest left out."""
-    found = (path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
-    return sorted(name for name in found if name != MANIFEST)
+def file_names(directory: Path) -> list[str]:
+    """Return the relative names of a result's files, without the manifest."""
+    names = (path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
+    return sorted(name for name in names if name != MANIFEST)
 
 
 def stamp(directory: Path) -> Stamp:
-    stats = [(name, (directory / name).stat()) for name in [*names(directory), MANIFEST]]
+    """Return size and modification time of every file of a result, the manifest included."""
+    stats = [(name, (directory / name).stat()) for name in [*file_names(directory), MANIFEST]]
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
 def size_of(directory: Path) -> tuple[int, int]:
-    """(bytes, files) below a directory; files that vanish while counting are left out."""
+    """Return (bytes, files) below a directory; files that vanish while counting are left out."""
     total = count = 0
     for path in directory.rglob("*"):
         with contextlib.suppress(OSError):
@@ -105,11 +117,12 @@ def size_of(directory: Path) -> tuple[int, int]:
 
 
 def remove(path: Path) -> None:
-    """Removes a directory tree, or what can be removed of it: it is scratch, and the next run tries again."""
+    """Remove a scratch directory as far as possible; the next run tries again."""
     shutil.rmtree(path, ignore_errors=True)
 
 
 def make_directory(path: Path) -> Path:
+    """Create a directory and its parents if they do not exist, and return it."""
     path.mkdir(parents=True, exist_ok=True)
     return path
 

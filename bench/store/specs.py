@@ -9,13 +9,16 @@ from bench.errors import StoreError
 from bench.flatten import flatten
 
 RESERVED = ("work", "locks", "tmp", "damaged")
-"""Folders of the store beside the stages'."""
+"""Folders of the store that are not stages."""
 
 _STAGE = re.compile(r"[a-z][a-z0-9_-]*")
 
 
 def canonical(value: Any, what: str) -> str:
-    """One text for equal values: JSON with sorted keys. Raises `StoreError` on NaN and on what is not JSON."""
+    """Return the same text for equal values: JSON with sorted keys.
+
+    Raises `StoreError`, with `what` as the name of the value, for NaN and for what JSON cannot hold.
+    """
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError) as error:
@@ -24,9 +27,11 @@ def canonical(value: Any, what: str) -> str:
 
 
 def spec_hash(stage: str, spec: dict[str, Any]) -> str:
-    """32 hex digits (128 bits) of the SHA-256 of the stage's name and the canonical spec."""
+    """Return 32 hex digits (128 bits) of the SHA-256 of the stage and its canonical spec. Raises `StoreError`."""
     if not _STAGE.fullmatch(stage) or stage in RESERVED:
-        raise StoreError(f"stage={stage!r}: must be lower-case letters, and none of {', '.join(RESERVED)}")
+        raise StoreError(
+            f"stage={stage!r}: must be lower-case letters, digits, - and _, and none of {', '.join(RESERVED)}"
+        )
     text = canonical({"stage": stage, "spec": spec}, f"the spec of stage {stage!r}")
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

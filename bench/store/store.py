@@ -1,4 +1,4 @@
-"""The store: `make` returns a finished result, producing it first if it is not there yet."""
+"""The store: `make` returns a finished result, and produces it first if it is not stored yet."""
 
 import errno
 import logging
@@ -23,16 +23,19 @@ Produce = Callable[[Path, Path], dict[str, Any]]
 """produce(out, work) -> facts. See `Store.make`."""
 
 _uses: ContextVar[list[str] | None] = ContextVar("_uses", default=None)
-"""Keys that the result being produced has asked for so far; None outside `produce`."""
+"""Keys of the results that were requested so far while the current one is produced; None outside `produce`."""
 
 _verified: dict[Path, result_files.Stamp] = {}
-"""Results whose checksums this process has compared, as they were then: each is read in full once."""
+"""Results whose checksums this process has verified, with their stamps at that time: each is read in full once."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """key: "<stage>/<hash>"; path: the directory with the stage's files; facts: what the producer returned;
-    reused: whether it was already there."""
+    """A finished result.
+
+    key: "<stage>/<hash>". path: the directory with the stage's files. facts: what the producer returned. reused:
+    whether the result was already stored.
+    """
 
     key: str
     path: Path
@@ -48,16 +51,16 @@ class Store:
         self.lease_seconds = lease_seconds
 
     def path(self, key: str) -> Path:
-        """Where the result of a key ("<stage>/<hash>") is, or would be."""
+        """Return the path that the result of a key ("<stage>/<hash>") has or would have."""
         stage, digest = key.split("/")
         return self.root / stage / digest[:2] / digest
 
     def work(self, key: str) -> Path:
-        """The scratch directory of a result that is begun and not finished; beside it, as .json, its spec."""
+        """Return the scratch directory of an unfinished result. Its spec is next to it, with the suffix .json."""
         return self.root / "work" / key
 
     def find(self, stage: str, spec: dict[str, Any]) -> Result | None:
-        """The finished result of a spec, its checksums compared; None where there is none or a damaged one."""
+        """Return the finished result of a spec, with its checksums verified; None if there is none or it is damaged."""
         key = f"{stage}/{spec_hash(stage, spec)}"
         try:
             return self._load(key)
@@ -66,14 +69,14 @@ class Store:
             return None
 
     def make(self, stage: str, spec: dict[str, Any], produce: Produce) -> Result:
-        """The result of a spec: the stored one, or else what `produce(out, work)` makes now.
+        """Return the stored result of a spec, or let `produce(out, work)` produce it first.
 
-        `produce` writes the result's files into `out`, an empty temporary directory, and returns facts (plain
-        JSON). `work` is the spec's own scratch directory: what it keeps there survives a kill and is given again,
-        until the result is published. Of several processes that ask at once, one produces and the others wait.
+        `produce` writes the files of the result into `out`, an empty temporary directory, and returns facts as plain
+        JSON. `work` is the spec's own scratch directory: files there survive a kill and are passed to the next attempt,
+        until the result is published. If several processes call this at once, one produces and the others wait.
 
-        Raises `StoreError` where the store can be read but not written and has no such result, and where the disk
-        is full. Whatever else `produce` raises goes through; nothing is published then.
+        Raises `StoreError` if the disk is full, and if there is no such result in a store that cannot be written. Any
+        other error of `produce` is passed on, and nothing is published.
         """
         result = self._make(stage, spec, produce)
         outer = _uses.get()
@@ -83,20 +86,20 @@ class Store:
 
     def _make(self, stage: str, spec: dict[str, Any], produce: Produce) -> Result:
         key = f"{stage}/{spec_hash(stage, spec)}"
-        with suppress(result_files.Damaged):  # judged again, and said, under the lease
-            found = self._load(key)
-            if found is not None:
+        with suppress(result_files.Damaged):  # checked again, and logged, under the lease
+            stored = self._load(key)
+            if stored is not None:
                 with suppress(OSError):
-                    os.utime(found.path)  # last use, which pruning looks at; a read-only store keeps none
-                return found
-        log.debug("%s is not in %s yet", key, self.root)
+                    os.utime(stored.path)  # the time of last use, for pruning; a read-only store keeps none
+                return stored
+        log.debug("%s is not stored in %s yet", key, self.root)
         digest = key.split("/")[1]
         with self._explaining(key), lease.hold(self.lock(key), key, self.lease_seconds):
-            found = self._load_or_set_aside(key)  # published while this process waited for the lease
-            if found is not None:
-                return found
+            stored = self._load_or_set_aside(key)  # published while this process waited for the lease
+            if stored is not None:
+                return stored
             scratch = self.root / "tmp" / stage
-            for stale in scratch.glob(f"{digest}.*"):  # of a maker that was killed; nobody else holds the lease
+            for stale in scratch.glob(f"{digest}.*"):  # left by a process that was killed: this one holds the lease
                 result_files.remove(stale)
             out = result_files.make_directory(scratch / f"{digest}.{secrets.token_hex(4)}")
             work = result_files.make_directory(self.work(key))
@@ -106,11 +109,11 @@ class Store:
                 facts = produce(out, work)
                 self._publish(out, key, spec, facts)
             except Exception as error:
-                found = self._load(key)  # there only if this process lost its lease to a successor that is done
-                if found is None:
+                stored = self._load(key)  # stored only if a successor, who took over the lease, has finished
+                if stored is None:
                     raise
-                log.warning("%s was published by another process meanwhile: using that (%s)", key, error)
-                return found
+                log.warning("%s was published by another process meanwhile: using its result (%s)", key, error)
+                return stored
             finally:
                 _uses.reset(inside)
                 result_files.remove(out)
@@ -121,11 +124,14 @@ class Store:
         return Result(result.key, result.path, result.facts, reused=False)
 
     def lock(self, key: str) -> Path:
-        """The lock file of whoever is making a result."""
+        """Return the lock file that is held while a result is produced."""
         return self.root / "locks" / f"{key}.lock"
 
     def _load(self, key: str) -> Result | None:
-        """The result as stored, checksums compared on this process's first use. Raises `result_files.Damaged`."""
+        """Return the stored result, or None; its checksums are verified on this process's first use.
+
+        Raises `result_files.Damaged` if they do not match.
+        """
         path = self.path(key)
         if not path.is_dir():
             return None
@@ -140,7 +146,7 @@ class Store:
         return Result(key, path, manifest["facts"], reused=True)
 
     def _load_or_set_aside(self, key: str) -> Result | None:
-        """As `_load`, but moves a damaged result out of the way. Only for the holder of the key's lease."""
+        """Load a result as `_load` does, but move a damaged one aside. Only for the holder of the key's lease."""
         try:
             return self._load(key)
         except result_files.Damaged as damage:
@@ -159,14 +165,14 @@ class Store:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            log.warning("%s was published by another process meanwhile: using that", final)
+            log.warning("%s was published by another process meanwhile: using its result", final)
         else:
             _verified[final] = result_files.stamp(final)  # its bytes were hashed a moment ago
         fsync(final.parent)
 
     @contextmanager
     def _explaining(self, key: str) -> Iterator[None]:
-        """Turns what a full or read-only file system says into a `StoreError` that says what to do."""
+        """Turn the errors of a full or read-only file system into a `StoreError` that explains what to do."""
         try:
             yield
         except StoreError:
@@ -174,21 +180,21 @@ class Store:
         except Exception as error:
             if _is_full(error):
                 raise StoreError(
-                    f"the disk of {self.root} is full: {key} was not published; what was finished before is kept. "
+                    f"the disk of {self.root} is full: {key} was not published; finished results are kept. "
                     f"Free some space (python -m bench.store prune {self.root}) or set store_dir to another disk, "
-                    f"then run the same command again: it goes on from the last checkpoint"
+                    f"then run the same command again: it resumes from the last checkpoint"
                 ) from error
             if _is_read_only(error, self.root):
                 raise StoreError(
-                    f"{self.root} cannot be written ({error}) and has no {key}: finished results can be used from "
-                    f"there, new ones need a store_dir that can be written"
+                    f"{self.root} cannot be written ({error}) and has no {key}: finished results can be read from "
+                    f"there, but new ones need a store_dir that can be written"
                 ) from error
             raise
 
 
 def _is_full(error: Exception) -> bool:
-    """Whether an error means a full disk. Libraries that write for us drop the errno: safetensors keeps the words,
-    NumPy's tofile only says how much it wrote."""
+    """Return whether an error means a full disk. Some libraries drop the errno: safetensors keeps the message, and
+    NumPy's tofile only reports how much it wrote."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     short = isinstance(error, OSError) and re.search(r"\d+ requested and \d+ written", str(error))
@@ -196,7 +202,7 @@ def _is_full(error: Exception) -> bool:
 
 
 def _is_read_only(error: Exception, root: Path) -> bool:
-    """Whether an error means that a file of the store, not one of the producer's own, cannot be written."""
+    """Return whether an error means that a file of the store, not another file of the producer, cannot be written."""
     if not isinstance(error, OSError) or error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
         return False
     return error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(root)

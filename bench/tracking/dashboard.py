@@ -1,8 +1,8 @@
 """python -m bench.tracking.dashboard: a W&B workspace and report for a sweep, built in code.
 
-Curves by ratio with bands over seeds, the last generation against the ratio, the pictures by run and generation, and
-the columns that matter. Where there is an API key both are saved to W&B and their addresses printed; else their specs
-are written as JSON, and what is missing is said. Needs the package `wandb-workspaces`.
+They show curves by ratio with bands over seeds, the last generation against the ratio, the images by run and
+generation, and the most important columns. With an API key, both are saved to W&B and their addresses are printed;
+otherwise their specs are written as JSON, with the reason on stderr. Needs the package `wandb-workspaces`.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import MetricsConfig, TrackingConfig
-from bench.tracking import trackers
+from bench.tracking import wandb_mode
 
 log = logging.getLogger(__name__)
 
@@ -22,13 +22,20 @@ POLICY = "mixing.policy"
 
 
 def score_names(feature_space: str, k: int) -> dict[str, str]:
-    """Title -> W&B key, as `bench.tracking.trackers` logs them."""
+    """Return title -> W&B key, with the keys that `bench.tracking.logged_values` logs."""
     names = {"FID ↓": "fid", **{f"{m} ↑": f"{m}_k{k}" for m in ("precision", "recall", "density", "coverage")}}
     return {title: f"{feature_space}/{name}" for title, name in names.items()}
 
 
 def workspace(entity: str, project: str, feature_space: str, k: int) -> Any:
-    """A `wandb_workspaces.workspaces.Workspace`, not saved."""
+    """Build a `wandb_workspaces.workspaces.Workspace` without saving it.
+
+    Args:
+        entity: the W&B user or team.
+        project: the W&B project.
+        feature_space: the feature space of the scores to show.
+        k: the number of neighbours of precision, recall, density and coverage.
+    """
     import wandb_workspaces.workspaces as ws
 
     scores = score_names(feature_space, k)
@@ -56,15 +63,15 @@ def workspace(entity: str, project: str, feature_space: str, k: int) -> Any:
 
 
 def report(entity: str, project: str, feature_space: str, k: int) -> Any:
-    """A `wandb_workspaces.reports.v2.Report`, not saved."""
+    """Build a `wandb_workspaces.reports.v2.Report` without saving it. Args: those of `workspace`."""
     import wandb_workspaces.reports.v2 as wr
 
     scores = score_names(feature_space, k)
-    # Without a project of its own, a run set is of the report's: naming it would ask the server for the project's id.
+    # A run set without a project uses the report's. Naming it here would ask the server for the project's id.
     runs = wr.Runset(entity="", project="", name="All chains", groupby=[f"config.{POLICY}", f"config.{RATIO}"])
 
-    def panels(found: list[Any]) -> Any:
-        return wr.PanelGrid(runsets=[runs], panels=found)
+    def grid(panels: list[Any]) -> Any:
+        return wr.PanelGrid(runsets=[runs], panels=panels)
 
     return wr.Report(
         entity=entity,
@@ -75,13 +82,13 @@ def report(entity: str, project: str, feature_space: str, k: int) -> Any:
         blocks=[
             wr.TableOfContents(),
             wr.H1("Scores by generation"),
-            panels(_curves(scores)),
+            grid(_curves(scores)),
             wr.H1("Last generation against the synthetic ratio"),
-            panels(_final(scores)),
+            grid(_final(scores)),
             wr.H1("The same noise, generation by generation"),
-            panels([_samples()]),
+            grid([_samples()]),
             wr.H1("Training sets and cost"),
-            panels(_costs()),
+            grid(_costs()),
         ],
     )
 
@@ -138,22 +145,22 @@ def _costs() -> list[Any]:
 
 
 def specs(entity: str, project: str, feature_space: str, k: int) -> dict[str, dict[str, Any]]:
-    """File name -> what would be saved, as plain JSON."""
-    made = {
+    """Return file name -> the spec of workspace and report as plain JSON. Args: those of `workspace`."""
+    items = {
         "workspace.json": workspace(entity, project, feature_space, k),
         "report.json": report(entity, project, feature_space, k),
     }
-    return {name: json.loads(item._to_model().model_dump_json(by_alias=True)) for name, item in made.items()}
+    return {name: json.loads(item._to_model().model_dump_json(by_alias=True)) for name, item in items.items()}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status 0 where it was saved or its spec written; 2 where a package is missing."""
+    """Run the command. Returns 0 if both were saved or their specs were written, 2 if a package is missing."""
     defaults, metrics = TrackingConfig(), MetricsConfig()
     parser = argparse.ArgumentParser(
-        prog="python -m bench.tracking.dashboard", description="A W&B workspace and report."
+        prog="python -m bench.tracking.dashboard", description="Build a W&B workspace and report."
     )
     parser.add_argument("--project", default=defaults.project, help=f"default: {defaults.project}")
-    parser.add_argument("--entity", default=None, help="default: the API key's own")
+    parser.add_argument("--entity", default=None, help="default: the entity of the API key")
     parser.add_argument("--feature-space", default=metrics.feature_space, help=f"default: {metrics.feature_space}")
     parser.add_argument("--k", type=int, default=metrics.k, help=f"default: {metrics.k}")
     parser.add_argument("--out", type=Path, default=Path("outputs/dashboard"), help="where specs are written")
@@ -166,22 +173,22 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     space = (given.feature_space, given.k)
     entity = given.entity
-    missing = "no W&B API key was found (`wandb login`, or WANDB_API_KEY)"
-    if trackers.online():
+    reason = "there is no W&B API key (use `wandb login` or WANDB_API_KEY)"
+    if wandb_mode.is_online():
         try:
-            entity = entity or trackers.default_entity()
+            entity = entity or wandb_mode.default_entity()
             for item in (workspace(entity, given.project, *space), report(entity, given.project, *space)):
                 item.save()
                 print(item.url)
             return 0
-        except Exception as error:  # whatever the network or the server says: the spec can still be written
-            missing = f"W&B did not take it: {type(error).__name__}: {error}"
+        except Exception as error:  # of the network or the server: the specs can still be written
+            reason = f"W&B refused them: {type(error).__name__}: {error}"
     given.out.mkdir(parents=True, exist_ok=True)
     for name, body in specs(entity or "ENTITY", given.project, *space).items():
         path = given.out / name
         path.write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(path)
-    print(f"Specs only: {missing}.", file=sys.stderr)
+    print(f"Only the specs were written: {reason}.", file=sys.stderr)
     return 0
 
 

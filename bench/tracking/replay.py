@@ -1,8 +1,8 @@
-"""python -m bench.tracking.replay RUNS…: sends finished ledgers to W&B, e.g. of runs made without a network.
+"""python -m bench.tracking.replay RUNS…: sends finished ledgers to W&B, e.g. those of runs without a network.
 
-Every chain becomes the W&B run that it would have become during the run: same id, group, axis and pictures. What W&B
-already has from this disk is not sent again, and W&B drops steps that it already has, so it may be run any number of
-times.
+Every chain becomes the same W&B run that tracking would have created: same id, group, axis and images. The command may
+be repeated any number of times: generations that were sent from this disk are not sent again, and W&B drops steps that
+it already has.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from bench.tracking import trackers
 
 
 def replay(chain: Chain, settings: TrackingConfig) -> None:
-    """Sends every row of a chain that was not sent yet. W&B's failures are said, not raised."""
-    from bench.report.strip import load_probes  # Matplotlib only now: --help is answered at once
+    """Send every row of a chain that was not sent yet. Failures of W&B are logged, not raised."""
+    from bench.report.strip import load_probes  # imports Matplotlib, which --help does not need
 
     row = chain.rows[-1]
     tracker = trackers.start(settings, chain_id=chain.id, sweep=row.sweep, config=row.config, directory=chain.directory)
@@ -29,14 +29,14 @@ def replay(chain: Chain, settings: TrackingConfig) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status 2 for ledgers that cannot be read."""
+    """Run the command. Returns 2 if a ledger cannot be read."""
     defaults = TrackingConfig()
     parser = argparse.ArgumentParser(
         prog="python -m bench.tracking.replay", description="Send finished ledgers to W&B."
     )
     parser.add_argument("runs", nargs="+", type=Path, help="directories of chains, of sweeps, or ledger files")
     parser.add_argument("--project", default=defaults.project, help=f"default: {defaults.project}")
-    parser.add_argument("--entity", default=None, help="default: the API key's own")
+    parser.add_argument("--entity", default=None, help="default: the entity of the API key")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     settings = TrackingConfig("wandb", project=given.project, entity=given.entity)

@@ -1,4 +1,4 @@
-"""Follows one chain: what was trained on what, from which model, sampled with which seeds, and scored how."""
+"""Checks of one chain: what was trained on what, from which model, sampled with which seeds, and scored how."""
 
 import json
 import math
@@ -12,35 +12,40 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from bench.composition import Composition
 from bench.ledger import Row
 from bench.pool import Pool
-from bench.witness import replay, scores, stored_results
+from bench.witness import diffusion, independent_scores, stored_results
+from bench.witness.diffusion import derive
 from bench.witness.policies import compose
-from bench.witness.replay import derive
 
 GREY_LEVELS = {"fp32": 0.25, "bf16": 1.5}
-"""How far a sample made again may be off, in grey levels on average over its pixels."""
+"""Tolerated difference of a recomputed sample, in grey levels averaged over its pixels."""
 MOVED = 0.05
-"""How far replayed weights may be off, as a share of how far the training has moved them."""
+"""Tolerated difference of retrained weights, as a share of how far training has moved them."""
 
 
 class Witness:
-    """Examines the rows of one chain, in order. problems: what differs; unchecked: what was not derived again; one
-    sentence each."""
+    """Examines the rows of one chain, in order.
+
+    problems: the differences, one sentence each. unchecked: what was not derived again, one sentence each.
+    """
 
     def __init__(self, num_samples: int = 3, max_steps: int = 200) -> None:
-        """num_samples: samples made again of each generation. max_steps: longer trainings are not replayed."""
+        """Prepare to follow a chain. num_samples: how many samples of each generation to recompute. max_steps: longer
+        training is not repeated."""
         self.num_samples, self.max_steps = num_samples, max_steps
         self.problems: list[str] = []
         self.unchecked: list[str] = []
         self.pools: dict[Any, Pool] = {}  # "heldout", "train", "reserve", and the samples of each generation
-        self.compared: set[str] = set()  # pools whose stored features were compared with their images
-        self.fitted: dict[str, Any] = {}  # classifiers of the real images, by attribute
-        self.models: list[tuple[str, replay.Weights]] = []  # of each generation: its key in the store, its weights
+        self.compared: set[str] = set()  # ids of pools whose stored features were compared with their images
+        self.fitted: dict[str, Any] = {}  # classifiers trained on real images, by attribute
+        self.models: list[tuple[str, diffusion.Weights]] = []  # key in the store and weights, by generation
 
     def expect(self, true: Any, problem: str) -> None:
+        """Record a problem unless a condition holds."""
         if not bool(true):
             self.problems.append(f"{self.row.chain} generation {self.g}: {problem}")
 
     def examine(self, row: Row) -> None:
+        """Check one generation."""
         self.row, self.config, self.g, self.seed = row, row.config, row.generation, row.config["seed"]
         self.folder = {name: Path(row.store_dir) / path for name, path in row.artifacts.items()}
         self.warm = bool(self.config["warm_start"] and self.g)
@@ -51,7 +56,7 @@ class Witness:
             self.expect(False, f"cannot be derived again: {type(error).__name__}: {error}")
 
     def links(self) -> None:
-        """Which result was made from which, and the ledger's facts against theirs."""
+        """Check which result was made from which, and compare the ledger's facts with theirs."""
         manifest, spec = {}, {}
         for stage in ("real", "train", "sample", "score"):
             manifest[stage], spec[stage] = stored_results.read_result(self.folder[stage])
@@ -72,7 +77,7 @@ class Witness:
         self.uses, self.key = manifest["score"]["uses"], manifest["train"]["key"]
 
     def split(self) -> None:
-        """Real pools: disjoint by name and by pixels, and divided in the order of the documented hash."""
+        """Check that real pools are disjoint by name and by pixels, and divided in the order of the documented hash."""
         names = [name for name in ("heldout", "train", "reserve") if (self.folder["real"] / name).exists()]
         parts = [self.pools.setdefault(name, Pool.load(self.folder["real"] / name)) for name in names]
         ids = [name for part in parts for name in part.records.source_id.tolist()]
@@ -87,24 +92,26 @@ class Witness:
         )
         sizes = [len(part) for part in parts[:2]]
         self.expect(sizes == [data["num_heldout"], data["num_train"] or sizes[1]], f"{sizes} held-out and real images")
-        pixels = [{image.tobytes() for image in part.images} for part in parts]
-        twins = sum(image.tobytes() in pixels[1] for image in parts[0].images)
+        pixels = [{image.tobytes() for image in part.items} for part in parts]
+        twins = sum(image.tobytes() in pixels[1] for image in parts[0].items)
         noted = parts[0].notes["num_identical_to_training"]
         self.expect(twins == noted, f"{twins} held-out images are training images by their pixels, {noted} noted")
         self.expect(not any(pixels[0] & other for other in pixels[2:]), "held-out images are in the reserve")
 
     def composition(self) -> None:
-        """The training set from the configuration alone, and the counts of the ledger."""
+        """Derive the training set from the configuration alone, and check the counts in the ledger."""
         stored = Composition.load(self.folder["train"])
         named = {pool.id: name for name, pool in self.pools.items()}
         parts = {named.get(part.pool.id): part.rows for part in stored.parts}
         self.expect(None not in parts and "heldout" not in parts, "it trained on held-out images or a foreign pool")
         sizes = {name: len(pool) for name, pool in self.pools.items()}
-        meant = compose(self.config["mixing"], self.g, self.seed, sizes)
-        if meant is None:
+        expected = compose(self.config["mixing"], self.g, self.seed, sizes)
+        if expected is None:
             self.unchecked.append("training sets of mixing=custom: bench.audit composes them again by its own code")
         else:
-            same = meant.keys() == parts.keys() and all(np.array_equal(meant[name], parts[name]) for name in meant)
+            same = expected.keys() == parts.keys() and all(
+                np.array_equal(expected[name], parts[name]) for name in expected
+            )
             self.expect(same, "it trained on other images than policy and seed compose")
         retained, fresh = (len(parts.get(name, ())) for name in ("train", "reserve"))
         num_synthetic = sum(len(rows) for name, rows in parts.items() if isinstance(name, int))
@@ -124,9 +131,9 @@ class Witness:
         self.parts = [(self.pools[name], rows) for name, rows in parts.items()]
 
     def training(self) -> None:
-        """Number of steps, and the averaged weights from a plain loop over the documented draws."""
+        """Check the number of steps, and derive the averaged weights by a plain loop over the documented draws."""
         generator, about = self.config["generator"], self.config["generator"]["training"]
-        images = np.concatenate([pool.images[rows] for pool, rows in self.parts])
+        images = np.concatenate([pool.items[rows] for pool, rows in self.parts])
         epochs = (self.config["retrain_epochs"] if self.g else None) or about["num_epochs"]
         steps = math.ceil(epochs * len(images) / about["batch_size"]) if epochs else about["num_steps"]
         facts = self.row.train
@@ -144,7 +151,7 @@ class Witness:
             self.unchecked.append(f"weights of trainings of over {self.max_steps} steps, in bf16, or compiled")
             return
         seed = derive(self.seed, self.g, "train")
-        replayed = replay.train(unet.config, generator, images, steps, seed, start)
+        replayed = diffusion.train(unet.config, generator, images, steps, seed, start)
         first, made, stored = (
             torch.cat([value.flatten() for value in weights.values()]) for weights in (*replayed, unet.state_dict())
         )
@@ -152,7 +159,7 @@ class Witness:
         self.expect(off < MOVED, f"its weights are off replayed ones by {off:.2f} of the way that training moved them")
 
     def samples(self) -> None:
-        """The seeds of all samples; a few samples and a probe made again from the stored model."""
+        """Check the seeds of all samples, and recompute a few samples and a probe from the stored model."""
         pool = self.pools[self.g] = Pool.load(self.folder["samples"])
         seeds = [derive(self.seed, self.g, "sample", i) for i in range(len(pool))]
         self.expect(
@@ -164,15 +171,15 @@ class Witness:
         rows = np.unique(np.linspace(0, len(seeds) - 1, self.num_samples).round().astype(int)).tolist()
         keys = [*(seeds[i] for i in rows), derive(self.seed, 0, "probe", len(probes) - 1)]
         precision = self.row.environment["precision"]
-        made = replay.sample(self.folder["model"] / "unet", self.config["generator"], keys, precision == "bf16")
-        stored = np.concatenate([pool.images[rows], probes[-1:]]).astype(float)
+        made = diffusion.sample(self.folder["model"] / "unet", self.config["generator"], keys, precision == "bf16")
+        stored = np.concatenate([pool.items[rows], probes[-1:]]).astype(float)
         for name, off in zip([*rows, "(probe)"], np.abs(stored - made).mean((1, 2, 3)), strict=True):
             self.expect(
                 off <= GREY_LEVELS[precision], f"sample {name} is off what its seed gives by {off:.1f} grey levels"
             )
 
     def scores(self) -> None:
-        """Stored features from stored images; every score from those features."""
+        """Compute features from stored images, and every score from the stored features."""
         about, heldout, train, samples = self.config["metrics"], *(self.pools[p] for p in ("heldout", "train", self.g))
         features = {
             pool.id: self.features(pool) for pool in (heldout, train, samples, *(pool for pool, _ in self.parts))
@@ -181,7 +188,7 @@ class Witness:
         training = np.concatenate([features[pool.id][rows] for pool, rows in self.parts])
         sides = {"samples": features[samples.id][:n], "heldout": features[heldout.id][:n]}
         order = np.random.default_rng(0).permutation(2 * n)
-        shuffled = scores.canonical(np.concatenate([sides["samples"], sides["heldout"]]))[order]
+        shuffled = independent_scores.canonical(np.concatenate([sides["samples"], sides["heldout"]]))[order]
         training = training[np.random.default_rng(0).permutation(len(training))]
         sides |= {"real_train": features[train.id], "training": training, "shuffled": shuffled[:n]}
         real = [(features[pool.id], pool.records.labels) for pool in (train, heldout)]
@@ -194,7 +201,7 @@ class Witness:
                 (entry["num_subject"], entry["num_reference"]) == (size, size), f"{name} has another N than {size}"
             )
             try:
-                value, slack = scores.score(entry, x[:size], y[:size], training, real, self.fitted)
+                value, slack = independent_scores.score(entry, x[:size], y[:size], training, real, self.fitted)
             except ImportError as error:
                 self.unchecked.append(
                     f"{entry['metric']}: {error.name} is missing, pip install 'diffusion-collapse-bench[audit]'"
@@ -205,13 +212,13 @@ class Witness:
             )
 
     def features(self, pool: Pool) -> np.ndarray:
-        """float32 (N, d): as stored, and compared with those of the stored images."""
+        """Return the stored features of a pool, float32 (N, d), after comparing them with its images' features."""
         stored = stored_results.find_features(Path(self.row.store_dir), self.uses, pool.id)
         if pool.id in self.compared:  # one result for all generations
             return stored
         self.compared.add(pool.id)
         about = self.config["metrics"]
-        made = scores.extract(pool.images, about["feature_space"], about["weights"])
+        made = independent_scores.extract(pool.items, about["feature_space"], about["weights"])
         if made is None:
             self.unchecked.append(f"features of {about['feature_space']}")
         else:

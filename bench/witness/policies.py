@@ -1,17 +1,24 @@
-"""The mixing policies a second time: rows of each pool from configuration, seed and sizes alone."""
+"""The mixing policies, implemented a second time: rows of each pool from configuration, seed and sizes alone."""
 
 from typing import Any
 
 import numpy as np
 
-from bench.witness.replay import derive
+from bench.witness.diffusion import derive
 
 Rows = dict[Any, np.ndarray]
-"""Pool ("train", "reserve" or a generation) -> its rows, ascending; pools without any are left out."""
+"""Pool ("train", "reserve" or a generation) -> its rows, ascending; pools without rows are left out."""
 
 
 def compose(mixing: dict[str, Any], g: int, seed: int, sizes: dict[Any, int]) -> Rows | None:
-    """What generation g trains on; None for a policy of the user's own. sizes: images of each pool."""
+    """Return the training set of a generation, or None for a policy that a user has written.
+
+    Args:
+        mixing: the configuration of the policy.
+        g: the generation.
+        seed: the seed of the chain.
+        sizes: the number of images in each pool.
+    """
     policy, budget = mixing["policy"], sizes["train"]
 
     def order(pool: Any, fixed: bool) -> np.ndarray:
@@ -22,14 +29,14 @@ def compose(mixing: dict[str, Any], g: int, seed: int, sizes: dict[Any, int]) ->
         return {pool: np.sort(order(pool, fixed)[:number])} if number else {}
 
     def subsample(pools: list[Any], number: int) -> Rows:
-        """Of `budget` fixed images of each pool together."""
+        """Draw from the union of `budget` fixed images of each pool."""
         universe = [(pool, row) for pool in pools for row in take(pool, budget, fixed=True)[pool]]
         chosen = np.random.default_rng(derive(seed, g, "mix/subsample")).permutation(len(universe))[:number]
         picked = [universe[i] for i in sorted(chosen)]
         return {pool: np.array([row for p, row in picked if p == pool]) for pool in dict.fromkeys(p for p, _ in picked)}
 
     def share(name: str, generation: int) -> int:
-        """Images of a ratio, or of a schedule's entry: the first entry is generation 1's."""
+        """Return how many images a ratio means; the first entry of a schedule belongs to generation 1."""
         value = mixing[name]
         return round((value[generation - 1] if isinstance(value, list) else value) * budget)
 

@@ -1,4 +1,4 @@
-"""What a results card says, from the ledgers alone: values, means, intervals, and growth per generation."""
+"""The statements of a results card, derived from the ledgers alone: values, means, intervals, growth per generation."""
 
 import math
 import re
@@ -14,7 +14,7 @@ MEASURE = ("metric", "feature_space", "reference", "num_subject", "num_reference
 
 
 def examine(card: dict[str, Any], chains: Sequence[Chain]) -> list[str]:
-    """What of a card (`card.json` of a report) does not follow from these chains, one sentence each."""
+    """Return what in a card (`card.json` of a report) does not follow from these chains, one sentence each."""
     return list(_differences(card, {chain.id: chain for chain in chains}))
 
 
@@ -34,48 +34,50 @@ def _differences(card: dict[str, Any], chains: dict[str, Chain]) -> Iterator[str
                 condition["parameters"],
             ):
                 yield f"{label}: chain {chain.id} is of another policy, or not of seed {seed}"
-    said = set()
+    on_card = set()
     for score in card["scores"]:
         label, generation = score["condition"], score["generation"]
         values = {s: v for s, c in members[label].items() if (v := _value(c, generation, score, "samples")) is not None}
         name = f"{label}, generation {generation}, {score['metric']} against {score['reference']}"
-        said.add((label, generation, _key(score)))
+        on_card.add((label, generation, _key(score)))
         if values != score["values"] or score["num_seeds"] != len(values):
             yield f"{name}: the card has {score['values']}, the ledgers have {values}"
             continue
         mean, half = _interval(list(values.values()))
         if not math.isclose(mean, score["mean"], rel_tol=1e-9) or not _close(half, score["half_width_95"]):
             yield f"{name}: {score['mean']} ± {score['half_width_95']} in the card, {mean} ± {half} by the ledgers"
-    for label, found in members.items():
-        rows = [row for chain in found.values() for row in chain.rows]
-        there = {(label, r.generation, _key(e)) for r in rows for e in r.scores if e["subject"] == "samples"}
-        if there - said:
-            yield f"{label}: {len(there - said)} scores of the ledgers are not in the card"
-    rows = [row for found in members.values() for chain in found.values() for row in chain.rows]
+    for label, by_seed in members.items():
+        rows = [row for chain in by_seed.values() for row in chain.rows]
+        in_ledgers = {(label, r.generation, _key(e)) for r in rows for e in r.scores if e["subject"] == "samples"}
+        if in_ledgers - on_card:
+            yield f"{label}: {len(in_ledgers - on_card)} scores of the ledgers are not in the card"
+    rows = [row for by_seed in members.values() for chain in by_seed.values() for row in chain.rows]
     for base in card["baselines"]:
-        of = [e["value"] for r in rows for e in r.scores if e["subject"] == base["subject"] and _key(e) == _key(base)]
-        if not of or not math.isclose(np.mean(of), base["value"], rel_tol=1e-9, abs_tol=1e-12):
-            yield f"{base['subject']}: {base['metric']} is {base['value']} in the card, {set(of)} in the ledgers"
+        matching = [
+            e["value"] for r in rows for e in r.scores if e["subject"] == base["subject"] and _key(e) == _key(base)
+        ]
+        if not matching or not math.isclose(np.mean(matching), base["value"], rel_tol=1e-9, abs_tol=1e-12):
+            yield f"{base['subject']}: {base['metric']} is {base['value']} in the card, {set(matching)} in the ledgers"
     for condition in card["conditions"]:
         yield from _growth(card, condition, members[condition["label"]])
 
 
-def _growth(card: dict[str, Any], condition: dict[str, Any], found: dict[str, Chain]) -> Iterator[str]:
-    """The factor of FID per generation in a verdict's words, with its interval: least squares on log FID per seed."""
+def _growth(card: dict[str, Any], condition: dict[str, Any], by_seed: dict[str, Chain]) -> Iterator[str]:
+    """Check the factor of FID per generation in a verdict, with its interval, by least squares on log FID per seed."""
     words = re.search(r"×([\d.]+) a generation \(([\d.]+) to ([\d.]+)\)", condition["verdict"]["words"])
     score = next((s for s in card["scores"] if s["metric"] == "fid" and s["reference"] == "heldout"), None)
-    if words is None or score is None or not found:
+    if words is None or score is None or not by_seed:
         return
-    length = min(len(chain.rows) for chain in found.values())
-    logs = [[math.log(_value(c, g, score, "samples") or math.nan) for g in range(length)] for c in found.values()]
+    length = min(len(chain.rows) for chain in by_seed.values())
+    logs = [[math.log(_value(c, g, score, "samples") or math.nan) for g in range(length)] for c in by_seed.values()]
     fits = [stats.linregress(range(length), y) for y in logs]
     slope, inside = np.mean([fit.slope for fit in fits]), np.mean([fit.stderr**2 for fit in fits])
     between = np.var([fit.slope for fit in fits], ddof=1) if len(fits) > 1 else 0.0
     degrees = len(fits) - 1 if between > inside else len(fits) * (length - 2)
     half = stats.t.ppf(0.975, degrees) * math.sqrt(max(between, inside) / len(fits))
-    meant = [f"{math.exp(v):.2f}" for v in (slope, slope - half, slope + half)]
-    if list(words.groups()) != meant:
-        yield f"{condition['label']}: growth {words.groups()} a generation in the card, {meant} by the ledgers"
+    derived = [f"{math.exp(v):.2f}" for v in (slope, slope - half, slope + half)]
+    if list(words.groups()) != derived:
+        yield f"{condition['label']}: growth {words.groups()} a generation in the card, {derived} by the ledgers"
 
 
 def _value(chain: Chain, generation: int, score: dict[str, Any], subject: str) -> float | None:

@@ -1,4 +1,4 @@
-"""Results in the store, read without the store."""
+"""Results in the store, read without the code of the store."""
 
 import hashlib
 import json
@@ -9,11 +9,12 @@ import numpy as np
 
 
 def sha256(body: bytes) -> str:
+    """Return the SHA-256 of some bytes as hex digits."""
     return hashlib.sha256(body).hexdigest()
 
 
 def read_result(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(manifest, spec) of a result. Raises `ValueError` where a file differs from the manifest's checksum."""
+    """Return (manifest, spec) of a result. Raises `ValueError` if a file differs from the manifest's checksum."""
     manifest = json.loads((folder / "manifest.json").read_text())
     for name, about in manifest["files"].items():
         if sha256((folder / name).read_bytes()) != about["sha256"]:
@@ -22,7 +23,10 @@ def read_result(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def find_features(store: Path, keys: list[str], pool_id: str) -> np.ndarray:
-    """float32 (N, d) of a pool, among the results that a score was made from. Raises `ValueError` where none is."""
+    """Return the features of a pool, float32 (N, d), from the results that a score was made from.
+
+    Raises `ValueError` if there are none.
+    """
     for stage, digest in (key.split("/") for key in keys):
         folder = store / stage / digest[:2] / digest
         if stage == "features" and read_result(folder)[1]["pool"] == pool_id:

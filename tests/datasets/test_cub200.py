@@ -6,11 +6,12 @@ from http.client import IncompleteRead
 
 import numpy as np
 import pytest
+from configs import Cub200Config, checked
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bench.config import ConfigError, Cub200Config
+from bench.config import ConfigError
 from bench.datasets import cub200, data_spec, load_real
 from bench.datasets.cub200 import square_around
 from bench.datasets.shared.manifest import shipped
@@ -75,7 +76,7 @@ def test_from_the_archive_to_pools(publish, tmp_path):
     assert (len(real.train), len(real.heldout), real.reserve) == (6, 4, None)
     for pool in (real.train, real.heldout):
         assert pool.label_names == {"class": list(CLASSES)}
-        for image, name, label in zip(pool.images, pool.records.source_id, pool.records.labels["class"], strict=True):
+        for image, name, label in zip(pool.items, pool.records.source_id, pool.records.labels["class"], strict=True):
             assert name.startswith(CLASSES[label])
             share = (image[0] > image[2]).mean()  # the box is 20 x 12 in a square of 25
             assert 0.3 < share < 0.5, f"{name}: the bird fills {share:.2f} of the crop"
@@ -100,7 +101,7 @@ def test_an_archive_put_there_by_hand_is_used_without_network(publish, tmp_path)
 
 def test_a_wrong_checksum_after_the_download(publish, tmp_path):
     publish(sha256="0" * 64)
-    with pytest.raises(DataError, match=f"expected {'0' * 64}: not used"):
+    with pytest.raises(DataError, match=f"expected {'0' * 64}: the download is not used"):
         load_real(config(tmp_path))
     left = [path.name for path in (tmp_path / "cache").iterdir() if not path.name.endswith(".lock")]
     assert left == [], "the wrong file is gone, and nothing of it was unpacked"
@@ -202,7 +203,7 @@ def test_rows_belong_together_by_their_numbers_whatever_the_order(publish, tmp_p
     again = load_real(config(tmp_path))
     assert again.train.label_names == {"class": list(CLASSES)[::-1]}
     assert np.array_equal(again.train.records.labels["class"], 1 - first.train.records.labels["class"])
-    assert np.array_equal(again.train.images, first.train.images)
+    assert np.array_equal(again.train.items, first.train.items)
 
 
 def test_each_crop_is_the_square_around_its_own_box(publish, tmp_path):
@@ -246,4 +247,4 @@ def test_the_spec_follows_the_padding_and_not_the_place(tmp_path):
 
 def test_padding_out_of_range_names_its_key():
     with pytest.raises(ConfigError, match=r"data\.padding=-0\.1"):
-        Cub200Config(padding=-0.1)
+        checked(Cub200Config(padding=-0.1), "data")

@@ -3,13 +3,14 @@
 from dataclasses import fields
 from pathlib import Path
 
+import configs as schemas
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench import config as schemas
+from bench.config import register_schemas
 from bench.errors import ConfigError
 
 NAMES = {
@@ -22,9 +23,9 @@ NAMES = {
 
 
 def composed(name, *overrides):
-    schemas.register_schemas()
+    register_schemas()
     with initialize_config_module("bench.conf", version_base="1.3"):
-        return OmegaConf.to_object(compose(overrides=[f"+data={name}", *overrides]).data)
+        return schemas.checked(OmegaConf.to_object(compose(overrides=[f"+data={name}", *overrides]).data), "data")
 
 
 @pytest.mark.parametrize("name", NAMES)

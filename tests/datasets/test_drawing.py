@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.datasets.drawings.canvas import Canvas, disc, ellipse, fold, lens, line, mix, rgb, triangle, turn
+from bench.datasets.shared.drawings.canvas import Canvas, disc, ellipse, fold, lens, line, mix, rgb, triangle, turn
 
 
 def at(shape, *points, **how):

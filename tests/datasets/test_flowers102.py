@@ -7,11 +7,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from configs import Flowers102Config
 from PIL import Image
 from scipy.io import savemat
 from torchvision.datasets import Flowers102
 
-from bench.config import Flowers102Config
 from bench.datasets import data_spec, load_real
 from bench.errors import DataError
 
@@ -62,7 +62,7 @@ def test_the_three_splits_are_joined_and_split_anew(server, tmp_path):
     seen = set()
     for pool in (real.train, real.heldout):
         assert pool.label_names["class"] == Flowers102.classes
-        for image, name, label in zip(pool.images, pool.records.source_id, pool.records.labels["class"], strict=True):
+        for image, name, label in zip(pool.items, pool.records.source_id, pool.records.labels["class"], strict=True):
             number = int(name.removeprefix("image_").removesuffix(".jpg"))
             seen.add(number)
             assert label == LABELS[number - 1] - 1

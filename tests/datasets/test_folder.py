@@ -3,9 +3,9 @@ import shutil
 
 import numpy as np
 import pytest
+from configs import FolderConfig
 from PIL import Image
 
-from bench.config import FolderConfig
 from bench.datasets import data_spec, folder, load_real
 from bench.datasets.shared.resize import resize
 from bench.errors import DataError
@@ -33,7 +33,7 @@ def test_pictures_names_and_classes(garden):
     assert real.train.label_names == {"class": ["lily", "rose"]}
     assert real.train.notes == {}
     for pool in (real.train, real.heldout):
-        for image, name, label in zip(pool.images, pool.records.source_id, pool.records.labels["class"], strict=True):
+        for image, name, label in zip(pool.items, pool.records.source_id, pool.records.labels["class"], strict=True):
             bed, file = name.split("/")
             assert pool.label_names["class"][label] == bed
             assert np.all(image == int(file[:2]) * 20)
@@ -58,7 +58,7 @@ def test_the_middle_of_a_wide_picture_is_kept(tmp_path):
     for number in range(4):
         Image.fromarray(stripes + np.uint8(number)).save(tmp_path / f"{number}.png")
     real = load_real(config(tmp_path, num_heldout=2))
-    assert real.train.images.min() >= 200
+    assert real.train.items.min() >= 200
     assert real.train.label_names == {"class": [tmp_path.name]}
 
 
@@ -74,7 +74,7 @@ def test_other_modes_are_converted_and_counted(garden, caplog):
         real = load_real(config(garden))
     assert real.train.notes.get("num_converted", 0) + real.heldout.notes.get("num_converted", 0) == 5
     assert "num_converted" in caplog.text
-    images = np.concatenate([real.train.images, real.heldout.images])
+    images = np.concatenate([real.train.items, real.heldout.items])
     names = np.concatenate([real.train.records.source_id, real.heldout.records.source_id]).tolist()
     assert np.all(images[names.index("rose/grey.png")] == 90)
     assert np.all(images[names.index("rose/glass.png")] == 255), "what is transparent is laid on white"
@@ -91,7 +91,7 @@ def test_a_picture_is_turned_upright_first(tmp_path):
     orientation[0x0112] = 6  # rotate clockwise by 90 degrees to see it upright
     for number in range(4):
         Image.fromarray(half).save(tmp_path / f"{number}.png", exif=orientation)
-    image = load_real(config(tmp_path, num_heldout=2, resolution=20)).train.images[0]
+    image = load_real(config(tmp_path, num_heldout=2, resolution=20)).train.items[0]
     assert image[0, :, 12:].min() == 255 and image[0, :, :8].max() == 0
 
 
@@ -107,7 +107,7 @@ def test_a_picture_is_cropped_then_resized_by_the_resize_of_all(tmp_path):
     photograph = np.random.default_rng(0).integers(0, 256, (31, 60, 3), dtype=np.uint8)
     for number in range(4):
         Image.fromarray(photograph).save(tmp_path / f"{number}.png")
-    image = load_real(config(tmp_path, num_heldout=2)).train.images[0]
+    image = load_real(config(tmp_path, num_heldout=2)).train.items[0]
     assert np.array_equal(image.transpose(1, 2, 0), resize(photograph[:, 14:45], 16))
 
 
@@ -139,7 +139,7 @@ def test_an_empty_and_a_missing_folder(tmp_path, garden):
 
 
 def test_too_few_pictures(garden):
-    with pytest.raises(DataError, match=r"12 images are too few for data\.num_heldout=11"):
+    with pytest.raises(DataError, match=r"12 items are too few for data\.num_heldout=11"):
         load_real(config(garden, num_heldout=11))
 
 

@@ -3,8 +3,8 @@ import re
 
 import numpy as np
 import pytest
+from configs import NpzConfig
 
-from bench.config import NpzConfig
 from bench.datasets import data_spec, load_real, npz
 from bench.datasets.shared.manifest import Manifest, Subset, find_subset, parse, select, shipped
 from bench.datasets.shared.source import Source
@@ -93,11 +93,11 @@ def test_the_choice_does_not_depend_on_the_order_of_the_files(source):
 
 
 def test_what_does_not_fit_is_said(source):
-    with pytest.raises(DataError, match="asks for 200 images and 100 fit"):
+    with pytest.raises(DataError, match="asks for 200 images, but only 100 match"):
         select(source, Subset(num_images=200))
     with pytest.raises(DataError, match=r"colour=1.*padding_bar_px"):
         select(source, Subset(where={"colour": 1}))
-    with pytest.raises(DataError, match="no image fits"):
+    with pytest.raises(DataError, match="no image matches"):
         select(source, Subset(where={"padding_bar_px": 9}))
     bare = Source(source.source_ids, source.read)
     for rule in (Subset(classes=["a"]), Subset(max_per_class=2)):

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from configs import FolderConfig, NpzConfig
 from PIL import Image
 
-from bench.config import FolderConfig, NpzConfig
 from bench.datasets import data_spec, load_real, npz
 from bench.datasets.shared.resize import resize
 from bench.errors import DataError
@@ -36,10 +36,10 @@ def test_images_labels_and_names_stay_together(archive):
     real = load_real(NpzConfig(path=path, resolution=12, num_train=20, num_heldout=10))
     assert (len(real.train), len(real.heldout), len(real.reserve)) == (20, 10, 10)
     for pool in (real.train, real.heldout, real.reserve):
-        assert pool.images.dtype == np.uint8 and pool.images.shape[1:] == (3, 12, 12)
+        assert pool.items.dtype == np.uint8 and pool.items.shape[1:] == (3, 12, 12)
         assert pool.label_names == {"class": ["ash", "beech", "cedar", "dogwood"]}
         assert np.all(pool.records.generation == REAL)
-        for image, name, label in zip(pool.images, pool.records.source_id, pool.records.labels["class"], strict=True):
+        for image, name, label in zip(pool.items, pool.records.source_id, pool.records.labels["class"], strict=True):
             row = list(names).index(name)
             assert np.all(image == row * 6) and label == row % 4
 
@@ -49,7 +49,7 @@ def test_without_file_names_the_ids_are_indices_and_without_labels_there_are_non
     np.savez(tmp_path / "bare.npz", images=images)
     real = load_real(NpzConfig(path=str(tmp_path / "bare.npz"), resolution=8, num_heldout=2))
     assert real.train.records.labels == {} and real.train.label_names == {}
-    for image, name in zip(real.train.images, real.train.records.source_id, strict=True):
+    for image, name in zip(real.train.items, real.train.records.source_id, strict=True):
         assert np.array_equal(image.transpose(1, 2, 0), images[int(name)])
     assert real.reserve is None
 
@@ -62,7 +62,7 @@ def test_a_smaller_resolution_goes_through_the_resize_and_a_larger_one_is_noted(
     path = archive()
     for resolution in (8, 12):  # 12 is their own
         real = load_real(NpzConfig(path=path, resolution=resolution, num_heldout=4))
-        assert real.train.resolution == resolution and real.train.notes == {}
+        assert real.train.items.shape[-1] == resolution and real.train.notes == {}
     with caplog.at_level(logging.WARNING):
         real = load_real(NpzConfig(path=path, resolution=16, num_heldout=4))
     assert real.train.notes == {"num_enlarged": 36}
@@ -110,10 +110,10 @@ def test_twins_on_both_sides_are_counted_and_said(tmp_path, caplog):
     np.savez(tmp_path / "twins.npz", images=images)
     with caplog.at_level(logging.WARNING):
         real = load_real(NpzConfig(path=str(tmp_path / "twins.npz"), resolution=8, num_heldout=8))
-    black = int(np.sum(real.heldout.images.max(axis=(1, 2, 3)) == 0))
+    black = int(np.sum(real.heldout.items.max(axis=(1, 2, 3)) == 0))
     assert black > 0, "the fixture must put a black picture on each side"
     assert real.heldout.notes["num_identical_to_training"] == black
-    assert f"{black} of 8 held-out images have an identical twin" in caplog.text
+    assert f"{black} of 8 held-out items have an identical twin" in caplog.text
     assert len(real.train) + len(real.heldout) == 20, "nothing is dropped"
 
 
@@ -191,7 +191,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_too_few_images_names_the_numbers(archive):
-    with pytest.raises(DataError, match="40 images are too few"):
+    with pytest.raises(DataError, match="40 items are too few"):
         load_real(NpzConfig(path=archive(), resolution=12, num_train=35, num_heldout=10))
 
 

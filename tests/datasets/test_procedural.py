@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from configs import ProceduralConfig, checked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.config import ProceduralConfig
 from bench.datasets import load_real, procedural
 from bench.errors import ConfigError
 
@@ -127,8 +127,8 @@ def test_species_look_different_from_each_other(kind):
 def test_parts_are_ranges_so_that_more_training_images_leave_the_held_out_ones_alone():
     small = load_real(ProceduralConfig(num_train=8, num_heldout=4))
     large = load_real(ProceduralConfig(num_train=12, num_heldout=4, num_reserve=5))
-    assert np.array_equal(small.heldout.images, large.heldout.images)
-    assert np.array_equal(small.train.images, large.train.images[:8])
+    assert np.array_equal(small.heldout.items, large.heldout.items)
+    assert np.array_equal(small.train.items, large.train.items[:8])
     assert small.reserve is None and large.reserve is not None and len(large.reserve) == 5
     rows = {"heldout": range(4), "train": range(4, 16), "reserve": range(16, 21)}
     for part, indices in rows.items():
@@ -139,7 +139,7 @@ def test_parts_are_ranges_so_that_more_training_images_leave_the_held_out_ones_a
 
 def test_another_split_seed_draws_other_pictures():
     first, second = (load_real(ProceduralConfig(num_train=4, num_heldout=2, split_seed=s)) for s in (0, 1))
-    assert not np.array_equal(first.train.images, second.train.images)
+    assert not np.array_equal(first.train.items, second.train.items)
 
 
 def test_labels_are_named():
@@ -160,4 +160,4 @@ def test_labels_are_named():
 )
 def test_values_out_of_range_name_their_key(values, key):
     with pytest.raises(ConfigError, match=key):
-        ProceduralConfig(**values)
+        checked(ProceduralConfig(**values), "data")

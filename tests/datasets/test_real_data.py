@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from configs import NpzConfig, ProceduralConfig
 
-from bench.config import NpzConfig, ProceduralConfig
 from bench.datasets import data_spec, load_real, npz, procedural
 from bench.datasets.shared import resize
 from bench.datasets.shared.split import hash_order
@@ -26,7 +26,7 @@ def thirty(tmp_path) -> NpzConfig:
 
 
 def greys(pool: Pool) -> list[int]:
-    return pool.images[:, 0, 0, 0].tolist()
+    return pool.items[:, 0, 0, 0].tolist()
 
 
 @pytest.mark.parametrize("subset", [False, True])
@@ -63,7 +63,7 @@ def test_twins_are_those_held_out_images_that_are_trained_on(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         real = load_real(NpzConfig(path=str(tmp_path / "twins.npz"), resolution=8, num_heldout=4, num_train=6))
     assert real.heldout.notes == {"num_identical_to_training": 1} and real.train.notes == {}
-    assert "1 of 4 held-out images have an identical twin among the training images" in caplog.text
+    assert "1 of 4 held-out items have an identical twin among the training items" in caplog.text
 
 
 CHANGED = {"resolution": 16, "num_train": 8, "num_heldout": 6, "split_seed": 4}
@@ -98,4 +98,4 @@ def test_the_spec_of_drawings_sees_every_option(monkeypatch):
     specs.append(data_spec(base))
     assert {field.name for field in fields(base)} == {"name", *other}
     assert len({json.dumps(spec, sort_keys=True) for spec in specs}) == 8
-    assert {spec["name"] for spec in specs} == {"procedural"}
+    assert {spec["data"] for spec in specs} == {"procedural"}

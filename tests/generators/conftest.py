@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from configs import DDPMConfig, NoiseConfig, SamplingConfig, TrainingConfig, UNetConfig
 
-from bench.config import DDPMConfig, NoiseConfig, SamplingConfig, TrainingConfig, UNetConfig
 from bench.machine.device import Runtime
 
 

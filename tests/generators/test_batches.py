@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from configs import DDPMConfig, TrainingConfig
 
 from bench import generators
 from bench.composition import Composition, Part, PoolRef
-from bench.config import DDPMConfig, TrainingConfig
-from bench.generators.ddpm import batches
-from bench.generators.ddpm.batches import RESIDENT_SHARE, Batches, OnDevice
+from bench.generators.ddpm.batches import NoisyBatches
+from bench.generators.shared import batches
+from bench.generators.shared.batches import RESIDENT_SHARE, OnDevice
+from bench.kinds import Items
 from bench.machine.device import Runtime, free_memory
-from bench.pool import Gathered, Images, Pool, Records
+from bench.pool import Gathered, Pool, Records
 
 Make = Callable[..., DDPMConfig]
 
@@ -38,14 +40,14 @@ def full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "free_memory", lambda device: 0)
 
 
-def drawn(images: Images, training: TrainingConfig, steps: range, device: str = "cpu") -> list[bytes]:
-    """Images, noise and timesteps of each step."""
-    source = Batches(images, training, 5, torch.device(device))
+def drawn(images: Items, training: TrainingConfig, steps: range, device: str = "cpu") -> list[bytes]:
+    """Items, noise and timesteps of each step."""
+    source = NoisyBatches(images, training, 5, torch.device(device))
     return [b"".join(part.cpu().numpy().tobytes() for part in source.draw(step, 100)) for step in steps]
 
 
 @pytest.fixture
-def forms(images: np.ndarray, tmp_path: Path) -> dict[str, Images]:
+def forms(images: np.ndarray, tmp_path: Path) -> dict[str, Items]:
     """The same 20 images in memory, on disk, and as rows of two pools on disk."""
     np.save(tmp_path / "whole.npy", images)
     order = np.random.default_rng(3).permutation(20)
@@ -74,7 +76,7 @@ def test_scaled_and_flipped(images: np.ndarray) -> None:
     scaled = torch.from_numpy(images).float() / 127.5 - 1
     for flip in (False, True):
         training = TrainingConfig(batch_size=64, horizontal_flip=flip)
-        x0, eps, t = Batches(images, training, 0, CPU).draw(3, 100)
+        x0, eps, t = NoisyBatches(images, training, 0, CPU).draw(3, 100)
         plain = scaled[batches.Order(20, training, 0, CPU).rows(3)]
         is_plain = (x0 == plain).flatten(1).all(1)
         is_flipped = (x0 == plain.flip(-1)).flatten(1).all(1)
@@ -88,7 +90,7 @@ def test_scaled_and_flipped(images: np.ndarray) -> None:
 def test_timesteps_are_spread_over_all_and_never_beyond(
     images: np.ndarray, monkeypatch: pytest.MonkeyPatch, batch_size: int, num_timesteps: int
 ) -> None:
-    source = Batches(images, TrainingConfig(batch_size=batch_size, horizontal_flip=False), 0, CPU)
+    source = NoisyBatches(images, TrainingConfig(batch_size=batch_size, horizontal_flip=False), 0, CPU)
     drawn = torch.stack([source.draw(step, num_timesteps)[2] for step in range(200)])
     assert drawn.dtype == torch.int64
     if batch_size == 48:
@@ -110,7 +112,7 @@ def test_timesteps_are_spread_over_all_and_never_beyond(
 @pytest.mark.parametrize("form", ["memory", "mapped", "gathered"])
 @pytest.mark.parametrize("batch_size", [8, 48])  # batches that straddle two epochs, and three
 def test_streamed_draws_are_the_resident_ones(
-    forms: dict[str, Images], form: str, batch_size: int, device: str, request: pytest.FixtureRequest
+    forms: dict[str, Items], form: str, batch_size: int, device: str, request: pytest.FixtureRequest
 ) -> None:
     training = TrainingConfig(batch_size=batch_size, num_steps=12, horizontal_flip=True)
     resident = drawn(forms["memory"], training, range(12), device)
@@ -121,18 +123,18 @@ def test_streamed_draws_are_the_resident_ones(
     assert drawn(forms[form], training, range(7, 12), device) == resident[7:]  # a resumed training
 
 
-def test_images_copied_to_a_device_are_the_same(forms: dict[str, Images], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_copied_to_a_device_are_the_same(forms: dict[str, Items], monkeypatch: pytest.MonkeyPatch) -> None:
     """What CUDA does, on the CPU: in blocks that do not divide the number of images."""
     monkeypatch.setattr(batches, "_BLOCK", 7)
     training = TrainingConfig(batch_size=8)
     copied = OnDevice(forms["gathered"], training, 5, CPU)
     in_place = batches.OnHost(forms["memory"], training, 5, CPU)
     for step in (0, 4, 2):
-        assert torch.equal(copied.pixels(step), in_place.pixels(step))
+        assert torch.equal(copied.of_step(step), in_place.of_step(step))
 
 
 def test_a_whole_training_streamed(
-    tiny: Make, cpu: Runtime, forms: dict[str, Images], tmp_path: Path, request: pytest.FixtureRequest
+    tiny: Make, cpu: Runtime, forms: dict[str, Items], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     class Cut(Exception):
         pass
@@ -141,7 +143,7 @@ def test_a_whole_training_streamed(
         if done == 6:
             raise Cut
 
-    def fit(name: str, images: Images, progress: Any = None) -> dict[str, Any]:
+    def fit(name: str, images: Items, progress: Any = None) -> dict[str, Any]:
         at = {"out": tmp_path / name, "work": tmp_path / f"{name}-work"}
         return generators.fit(tiny(), images, seed=3, runtime=cpu, progress=progress, **at)
 
@@ -163,7 +165,7 @@ def test_the_choice_is_by_free_memory_and_said(
     caplog.set_level(logging.INFO)
     for spare, expected in ((0, "resident"), (-1, "streamed")):
         monkeypatch.setattr(batches, "free_memory", lambda device, n=spare: math.ceil(images.size / RESIDENT_SHARE) + n)
-        assert Batches(images, TrainingConfig(), 0, CPU).data == expected
+        assert NoisyBatches(images, TrainingConfig(), 0, CPU).batches.data == expected
         assert caplog.messages[-1].endswith(f"free on cpu: {expected}")
 
 
@@ -181,16 +183,16 @@ def test_a_composition_larger_than_the_machine(tmp_path: Path) -> None:
         pools[pool.id] = pool
         refs.append(PoolRef.of(pool, generation))
     parts = tuple(Part(ref, np.arange(num_images)) for ref in refs)
-    source = Batches(Composition(parts).images(pools), TrainingConfig(batch_size=8, num_steps=2), 0, CPU)
-    assert source.data == "streamed"
-    last = {generation: source.source.images[np.array([(1 + generation) * num_images - 1])] for generation in (0, 1)}
+    source = NoisyBatches(Composition(parts).items(pools), TrainingConfig(batch_size=8, num_steps=2), 0, CPU)
+    assert source.batches.data == "streamed"
+    last = {generation: source.batches.items[np.array([(1 + generation) * num_images - 1])] for generation in (0, 1)}
     assert [int(last[generation].min()) for generation in (0, 1)] == [100, 101]
     x0, _, _ = source.draw(0, 100)
     assert x0.shape == (8, 3, 256, 256)
 
 
 class Watched:
-    """Images that count how many are being asked for, and fail from the n-th time on."""
+    """Items that count how many are being asked for, and fail from the n-th time on."""
 
     def __init__(self, images: np.ndarray, good: int) -> None:
         self.images, self.good, self.asked = images, good, 0
@@ -236,8 +238,8 @@ def strict() -> Iterator[Callable[[], None]]:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_no_draw_of_resident_images_waits_for_the_device(images: np.ndarray, strict: Callable[[], None]) -> None:
     training = TrainingConfig(batch_size=8, num_steps=40, horizontal_flip=True)
-    source = Batches(images, training, 0, torch.device("cuda"))
-    assert source.data == "resident"
+    source = NoisyBatches(images, training, 0, torch.device("cuda"))
+    assert source.batches.data == "resident"
     source.draw(0, 100)
     strict()
     total = sum(source.draw(step, 100)[0].sum() for step in range(1, 40))  # 16 epochs

@@ -99,6 +99,6 @@ def test_tensors_under_other_names_are_noticed(tmp_path: Path, names: tuple[str,
 
 def test_a_half_written_one_is_no_checkpoint(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, 1, tensors(1), MINE)
-    (tmp_path / "step-00000002.partial").write_bytes(b"half")
+    (tmp_path / "step-00000002.safetensors.partial").write_bytes(b"half")
     found = checkpoint.load(tmp_path, "mine")
     assert found is not None and found[1]["step"] == 1

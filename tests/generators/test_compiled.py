@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from configs import DDPMConfig, UNetConfig
 
 from bench import generators
-from bench.config import DDPMConfig, UNetConfig
 from bench.generators.ddpm.network import build_unet, place
 from bench.machine.device import Runtime
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from configs import DDPMConfig, TrainingConfig
 from diffusers import DDPMPipeline
 
 from bench import generators
-from bench.config import DDPMConfig, TrainingConfig
 from bench.errors import ConfigError, DataError, TrainingError
 from bench.generators.ddpm import batches
 from bench.generators.ddpm.network import Process
@@ -271,7 +271,7 @@ def test_ema_warms_up() -> None:
     [
         (np.zeros((4, 3, 8, 8), np.float32), "float32"),
         (np.zeros((4, 8, 8, 3), np.uint8), "shape"),
-        (np.zeros((0, 3, 8, 8), np.uint8), "no images"),
+        (np.zeros((0, 3, 8, 8), np.uint8), "no items"),
     ],
 )
 def test_wrong_images(tiny: Make, cpu: Runtime, tmp_path: Path, wrong: np.ndarray, message: str) -> None:
@@ -285,9 +285,9 @@ def test_a_network_that_does_not_fit_is_refused_before_any_step(tiny: Make, cpu:
 
 
 def test_memory_mapped_images(tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path) -> None:
-    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "items.npy", images)
     fit(tiny(), images, tmp_path / "a", cpu)
-    fit(tiny(), np.load(tmp_path / "images.npy", mmap_mode="r"), tmp_path / "b", cpu)
+    fit(tiny(), np.load(tmp_path / "items.npy", mmap_mode="r"), tmp_path / "b", cpu)
     assert digests(tmp_path / "a" / "model") == digests(tmp_path / "b" / "model")
 
 

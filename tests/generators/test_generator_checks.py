@@ -8,44 +8,45 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+from configs import DDPMConfig
 
 from bench import generators
-from bench.config import DDPMConfig, GeneratorConfig
+from bench.config import GeneratorConfig
 from bench.errors import ConfigError
-from bench.generators.ddpm import specs
+from bench.generators import ddpm
 
 Make = Callable[..., DDPMConfig]
 
 
 def test_a_resolution_that_does_not_halve(tiny: Make) -> None:
-    generators.check(tiny(), 10)
+    generators.check(tiny(), "images", (3, 10, 10))
     with pytest.raises(ConfigError, match=r"data\.resolution must be a multiple of 2, and it is 9") as error:
-        generators.check(tiny(), 9)
+        generators.check(tiny(), "images", (3, 9, 9))
     assert error.value.key == "generator.unet.channels"
     with pytest.raises(ConfigError, match="multiple of 16"):
-        generators.check(tiny(unet={"channels": [8] * 5, "attention": [False] * 5}), 24)
+        generators.check(tiny(unet={"channels": [8] * 5, "attention": [False] * 5}), "images", (3, 24, 24))
 
 
 def test_heads_that_do_not_divide_the_width(tiny: Make) -> None:
     with pytest.raises(ConfigError, match=r"attention_head_dim=32.*\[16\]"):
-        generators.check(tiny(unet={"attention_head_dim": 32}), 8)
-    generators.check(tiny(unet={"attention_head_dim": 32, "attention": [False, False]}), 8)
+        generators.check(tiny(unet={"attention_head_dim": 32}), "images", (3, 8, 8))
+    generators.check(tiny(unet={"attention_head_dim": 32, "attention": [False, False]}), "images", (3, 8, 8))
     three = {"channels": [8, 16, 24], "attention": [False, True, False]}
     with pytest.raises(ConfigError, match=r"attention_head_dim=16.*\[16, 24\]"):  # the last level's middle block
-        generators.check(tiny(unet={**three, "attention_head_dim": 16}), 8)
-    generators.check(tiny(unet={**three, "attention_head_dim": 8}), 8)
+        generators.check(tiny(unet={**three, "attention_head_dim": 16}), "images", (3, 8, 8))
+    generators.check(tiny(unet={**three, "attention_head_dim": 8}), "images", (3, 8, 8))
 
 
 def test_a_warm_up_longer_than_the_training_is_said(tiny: Make, caplog: pytest.LogCaptureFixture) -> None:
-    generators.check(tiny(training={"warmup_steps": 11}), 8)
+    generators.check(tiny(training={"warmup_steps": 11}), "images", (3, 8, 8))
     assert not caplog.text
-    generators.check(tiny(training={"warmup_steps": 12}), 8)
+    generators.check(tiny(training={"warmup_steps": 12}), "images", (3, 8, 8))
     assert "never reaches 0.002 within 12 steps" in caplog.text
 
 
 def test_an_unknown_generator() -> None:
     with pytest.raises(ConfigError, match=r"generator\.name='gan'"):
-        generators.check(GeneratorConfig(name="gan"), 8)
+        generators.check(GeneratorConfig(name="gan"), "images", (3, 8, 8))
 
 
 OTHER: dict[str, dict[str, Any]] = {  # for each field a value that is not the one of `tiny`
@@ -109,21 +110,21 @@ def test_specs_are_json_of_the_versions_and_do_not_touch_the_config(
     tiny: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for spec, version in (
-        (generators.train_spec, "TRAIN_VERSION"),
-        (generators.sample_spec, "SAMPLE_VERSION"),
+        (generators.train_spec, "train"),
+        (generators.sample_spec, "sample"),
     ):
         config = tiny()
         before = spec(config)
         assert json.loads(json.dumps(before)) == before and before["generator"] == "ddpm"
         assert spec(config) == before and config == tiny()
-        monkeypatch.setattr(specs, version, getattr(specs, version) + 1)
+        monkeypatch.setitem(ddpm.VERSION, version, ddpm.VERSION[version] + 1)
         assert spec(config) != before, "another version of the code is another result"
 
 
 def test_checks_load_neither_torch_nor_diffusers() -> None:
     code = (
-        "import sys; from bench import generators; from bench.config import DDPMConfig; c = DDPMConfig(); "
-        "generators.check(c, 64); generators.train_spec(c); generators.sample_spec(c); "
+        "import sys; from bench import generators; from bench.generators.ddpm import Config; c = Config(); "
+        "generators.check(c, 'images', (3, 64, 64)); generators.train_spec(c); generators.sample_spec(c); "
         "assert not {'torch', 'diffusers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from configs import DDPMConfig
 from safetensors.numpy import load_file
 
 from bench import generators
-from bench.config import DDPMConfig
 from bench.errors import TrainingError
+from bench.generators.ddpm import network
 from bench.generators.ddpm import training as ddpm
-from bench.generators.ddpm.network import build_process
+from bench.generators.ddpm.batches import NoisyBatches
 from bench.machine import interrupt
 from bench.machine.device import Runtime
 
@@ -59,7 +60,7 @@ def test_sigterm_saves_the_step_and_the_rest_is_the_same(tiny: Make, fit: Any, t
 def out_of_memory(monkeypatch: pytest.MonkeyPatch, limit: int, from_step: int = 0) -> list[int]:
     """A device with room for `limit` images at once, from a given call on. Returns the sizes asked for."""
     sizes: list[int] = []
-    loss = ddpm.Process.loss
+    loss = network.Process.loss
 
     def limited(self: Any, network: Any, x0: torch.Tensor, *rest: Any) -> torch.Tensor:
         sizes.append(len(x0))
@@ -67,7 +68,7 @@ def out_of_memory(monkeypatch: pytest.MonkeyPatch, limit: int, from_step: int = 
             raise torch.OutOfMemoryError("CUDA out of memory (pretended)")
         return loss(self, network, x0, *rest)
 
-    monkeypatch.setattr(ddpm.Process, "loss", limited)
+    monkeypatch.setattr(network.Process, "loss", limited)
     return sizes
 
 
@@ -94,7 +95,7 @@ def test_out_of_memory_for_a_single_image_is_an_error(tiny: Make, fit: Any, monk
     assert sizes == [8, 4, 2, 1]
 
 
-def gradient(train: ddpm.Training) -> torch.Tensor:
+def gradient(train: ddpm.DDPMTraining) -> torch.Tensor:
     return torch.cat([weight.grad.flatten() for weight in train.unet.parameters() if weight.grad is not None])
 
 
@@ -102,9 +103,9 @@ def test_micro_batches_give_the_gradient_of_the_batch(tiny: Make, images: np.nda
     found = []
     for passes in (1, 3, 8):
         config = tiny(training={"num_micro_batches": passes})
-        train = ddpm.Training(config, images.shape[-1], 0, cpu, None)
-        batch = ddpm.Batches(images, config.training, 0, cpu.device).draw(0, config.noise.num_timesteps)
-        loss = train.gradient(build_process(config.noise, cpu.device), batch, 0)
+        train = ddpm.DDPMTraining(config, images, 0, cpu, None)
+        batch = NoisyBatches(images, config.training, 0, cpu.device).draw(0, config.noise.num_timesteps)
+        loss = train.gradient(batch, 0)
         found.append([loss.item(), gradient(train).numpy()])
     for other in found[1:]:
         for a, b in zip(found[0], other, strict=True):
@@ -115,19 +116,18 @@ def test_out_of_memory_in_a_later_pass_forgets_the_earlier_ones(
     tiny: Make, images: np.ndarray, cpu: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny(training={"num_micro_batches": 2})
-    process = build_process(config.noise, cpu.device)
-    batch = ddpm.Batches(images, config.training, 0, cpu.device).draw(0, config.noise.num_timesteps)
-    undisturbed, disturbed = (ddpm.Training(config, images.shape[-1], 0, cpu, None) for _ in range(2))
-    undisturbed.gradient(process, batch, 0)
-    loss, calls = ddpm.Process.loss, iter(range(100))
+    batch = NoisyBatches(images, config.training, 0, cpu.device).draw(0, config.noise.num_timesteps)
+    undisturbed, disturbed = (ddpm.DDPMTraining(config, images, 0, cpu, None) for _ in range(2))
+    undisturbed.gradient(batch, 0)
+    loss, calls = network.Process.loss, iter(range(100))
 
     def fails_once(*arguments: Any) -> torch.Tensor:
         if next(calls) == 1:
             raise torch.OutOfMemoryError
         return loss(*arguments)
 
-    monkeypatch.setattr(ddpm.Process, "loss", fails_once)
-    disturbed.gradient(process, batch, 0)
+    monkeypatch.setattr(network.Process, "loss", fails_once)
+    disturbed.gradient(batch, 0)
     assert disturbed.num_micro_batches == 4 and next(calls) == 2 + 4
     torch.testing.assert_close(gradient(disturbed), gradient(undisturbed), rtol=1e-3, atol=1e-5)
 
@@ -153,12 +153,12 @@ def test_resumed_training_keeps_its_micro_batches(
 def test_a_loss_that_is_no_number_names_its_step(
     tiny: Make, fit: Any, monkeypatch: pytest.MonkeyPatch, bad: int
 ) -> None:
-    gradient = ddpm.Training.gradient
+    gradient = ddpm.DDPMTraining.gradient
 
-    def poisoned(self: ddpm.Training, process: Any, batch: Any, step: int) -> torch.Tensor:
-        loss = gradient(self, process, batch, step)
+    def poisoned(self: ddpm.DDPMTraining, batch: Any, step: int) -> torch.Tensor:
+        loss = gradient(self, batch, step)
         return loss * float("nan") if step + 1 == bad else loss
 
-    monkeypatch.setattr(ddpm.Training, "gradient", poisoned)
+    monkeypatch.setattr(ddpm.DDPMTraining, "gradient", poisoned)
     with pytest.raises(TrainingError, match=rf"became nan at step {bad} of 12 .*last good checkpoint"):
         fit(tiny(), "poisoned")

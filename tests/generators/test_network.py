@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from configs import DDPMConfig, NoiseConfig, UNetConfig
 from diffusers import DDPMScheduler
 from diffusers.models.attention_processor import Attention
 
-from bench.config import DDPMConfig, NoiseConfig, UNetConfig
 from bench.generators.ddpm.network import build_process, build_unet
 
 CPU = torch.device("cpu")

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from configs import DDPMConfig
 from diffusers import UNet2DModel
 
 from bench import generators
-from bench.config import DDPMConfig
 from bench.generators.ddpm import sampling
 from bench.machine.device import Runtime
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from configs import DDPMConfig
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
 from diffusers.schedulers import scheduling_ddpm
 
 from bench import generators
-from bench.config import DDPMConfig
 from bench.machine.device import Runtime
 
 Make = Callable[..., DDPMConfig]

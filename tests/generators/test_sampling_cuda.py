@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from configs import DDPMConfig
 
-from bench.config import DDPMConfig
 from bench.generators.ddpm.network import build_process, build_unet, place
 from bench.generators.ddpm.sampling import quantise, trajectory
 from bench.machine.device import Runtime

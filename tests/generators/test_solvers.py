@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from configs import DDPMConfig, NoiseConfig, SamplingConfig
 from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.schedulers import scheduling_ddpm
 
-from bench.config import DDPMConfig, NoiseConfig, SamplingConfig
 from bench.generators.ddpm.network import build_process
 from bench.generators.ddpm.sampling import trajectory
 from bench.generators.ddpm.solvers import Posterior, build_solver, quadratic

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from configs import DDPMConfig
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file
 
 from bench import generators
-from bench.config import DDPMConfig
 from bench.machine.device import Runtime
 
 Make = Callable[..., DDPMConfig]

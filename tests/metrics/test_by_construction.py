@@ -7,14 +7,14 @@ times the spread that real images show; `same`: within that spread (times STILL)
 
 import numpy as np
 import pytest
+from scoring import fit_attributes, score
 
 from bench.config import MetricsConfig
-from bench.metrics.scores import fit_attributes, score
 
 N, D = 800, 12
 SHARES = np.array([0.22, 0.22, 0.22, 0.22, 0.03, 0.03, 0.03, 0.03])
 CENTRES = np.random.default_rng(99).standard_normal((8, D)) * 3
-CONFIG = MetricsConfig(num_images=N, k=3, kid_num_subsets=20, kid_subset_size=200)
+CONFIG = MetricsConfig(num_images=N, k=3, options={"kernel": {"num_subsets": 20, "subset_size": 200}})
 CLEARLY, STILL = 4.0, 4.0
 NUM_REAL = 6
 

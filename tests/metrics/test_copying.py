@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bench.errors import MetricError
-from bench.metrics.estimators.nearest_training import copying_scores
+from bench.metrics.shared.nearest_training import copying_scores
 
 
 def sets(n: int = 500, d: int = 6):

@@ -2,11 +2,12 @@ import hashlib
 
 import numpy as np
 import pytest
+from configs import checked
 
 from bench.config import MetricsConfig, RuntimeConfig
 from bench.errors import ConfigError, MetricError
 from bench.features.shared.extraction import extract, feature_space_spec, load_feature_space, prefetch
-from bench.machine.device import resolve
+from bench.machine.device import resolve_runtime
 
 MODULE = """
 import torch
@@ -50,7 +51,7 @@ def module(tmp_path, monkeypatch):
 
 def test_a_module_of_ones_own_is_a_feature_space(module, tmp_path):
     name = MetricsConfig(feature_space=f"{module}:make_extractor").feature_space
-    space = load_feature_space(name, resolve(RuntimeConfig(device="cpu")))
+    space = load_feature_space(name, resolve_runtime(RuntimeConfig(device="cpu")))
     images = np.random.default_rng(0).integers(0, 256, (5, 3, 8, 8), dtype=np.uint8)
     result = extract(space, images)
     np.testing.assert_allclose(result, images.mean((2, 3)), rtol=1e-6)
@@ -65,10 +66,10 @@ def test_a_module_of_ones_own_is_a_feature_space(module, tmp_path):
 
 
 def test_what_is_no_feature_space_is_refused(module):
-    runtime = resolve(RuntimeConfig(device="cpu"))
-    with pytest.raises(ConfigError, match="cannot import"):
+    runtime = resolve_runtime(RuntimeConfig(device="cpu"))
+    with pytest.raises(ConfigError, match="cannot be imported"):
         feature_space_spec("no_such_module_here:f")
-    with pytest.raises(ConfigError, match="cannot import"):
+    with pytest.raises(ConfigError, match="cannot be imported"):
         prefetch("no_such_module_here:f")  # before long work
     with pytest.raises(ConfigError, match="no function 'absent'"):
         feature_space_spec(f"{module}:absent")
@@ -77,20 +78,20 @@ def test_what_is_no_feature_space_is_refused(module):
     with pytest.raises(MetricError, match="'dimension'"):
         load_feature_space(f"{module}:unsized", runtime)
     with pytest.raises(ConfigError, match="vgg"):
-        MetricsConfig(feature_space="vgg")
+        checked(MetricsConfig(feature_space="vgg"), "metrics")
 
 
 def test_a_space_of_ones_own_is_told_its_weights_and_runs_as_it_was_trained_to(module, tmp_path):
     """In eval mode, without gradients: dropout drops nothing."""
     path = tmp_path / "w.bin"
     path.write_bytes(b"abc")
-    space = load_feature_space(f"{module}:told", resolve(RuntimeConfig(device="cpu")), str(path))
+    space = load_feature_space(f"{module}:told", resolve_runtime(RuntimeConfig(device="cpu")), str(path))
     assert space.network.told == str(path) and prefetch(f"{module}:told", str(path)) == path
     assert (space.name, space.dimension, space.input_size) == (f"{module}:told", 3, 16)
     assert space.weights_sha256 == hashlib.sha256(b"abc").hexdigest() and space.version == 1
     images = np.random.default_rng(0).integers(0, 256, (5, 3, 8, 8), dtype=np.uint8)
     np.testing.assert_allclose(extract(space, images), images.mean((2, 3)), rtol=1e-6)
-    assert load_feature_space(f"{module}:told", resolve(RuntimeConfig(device="cpu"))).network.told is None
+    assert load_feature_space(f"{module}:told", resolve_runtime(RuntimeConfig(device="cpu"))).network.told is None
     with pytest.raises(MetricError, match="absent"):
         prefetch(f"{module}:told", str(tmp_path / "absent"))
 
@@ -101,4 +102,4 @@ def test_the_version_of_ones_own_space_is_part_of_its_identity(tmp_path, monkeyp
     monkeypatch.syspath_prepend(tmp_path)
     spec = feature_space_spec(f"{name}:make_extractor")
     assert (spec["name"], spec["version"]) == (f"{name}:make_extractor", 7)
-    assert load_feature_space(f"{name}:make_extractor", resolve(RuntimeConfig(device="cpu"))).version == 7
+    assert load_feature_space(f"{name}:make_extractor", resolve_runtime(RuntimeConfig(device="cpu"))).version == 7

@@ -10,7 +10,7 @@ from bench.features import dinov2
 from bench.features.shared import extraction
 from bench.features.shared.extraction import extract, feature_space_spec, load_feature_space
 from bench.features.shared.weights import sha256_of
-from bench.machine.device import resolve
+from bench.machine.device import resolve_runtime
 
 timm = pytest.importorskip("timm", reason="the extra dinov2 is not installed")
 
@@ -34,7 +34,7 @@ def pictures(n: int, size: int = 32) -> np.ndarray:
 
 
 def load(path):
-    return load_feature_space("dinov2", resolve(RuntimeConfig(device="cpu")), str(path))
+    return load_feature_space("dinov2", resolve_runtime(RuntimeConfig(device="cpu")), str(path))
 
 
 def test_features_are_the_class_token_of_the_normalised_picture(tmp_path):

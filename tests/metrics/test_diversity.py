@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bench.errors import MetricError
-from bench.metrics.estimators.variety import entropy_estimate, near_duplicate_rate, vendi_score
+from bench.metrics.shared.variety import entropy_estimate, near_duplicate_rate, vendi_score
 
 
 @pytest.mark.parametrize(("n", "d"), [(50, 20), (20, 50)])

@@ -17,13 +17,13 @@ from bench.features import inception_v3 as inception
 from bench.features.shared import extraction as features_module
 from bench.features.shared.extraction import FeatureSpace, extract, feature_space_spec, load_feature_space, prefetch
 from bench.features.shared.weights import download, fill, load_tensors, sha256_of
-from bench.machine.device import Runtime, resolve
-from bench.metrics.estimators.frechet_distance import frechet_distance
+from bench.machine.device import Runtime, resolve_runtime
+from bench.metrics.shared.frechet_distance import frechet_distance
 
 
 @pytest.fixture(scope="module")
 def runtime() -> Runtime:
-    return resolve(RuntimeConfig(device="cpu", precision="bf16"))  # features must not care
+    return resolve_runtime(RuntimeConfig(device="cpu", precision="bf16"))  # features must not care
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +87,8 @@ def test_larger_pictures_are_made_smaller_as_torchvision_does(lite):
 
 def test_memory_mapped_images_and_progress(lite, tmp_path):
     images = pictures(66)
-    np.save(tmp_path / "images.npy", images)
-    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    np.save(tmp_path / "items.npy", images)
+    mapped = np.load(tmp_path / "items.npy", mmap_mode="r")
     calls: list[tuple[int, int]] = []
     np.testing.assert_array_equal(
         extract(lite, mapped, lambda done, total: calls.append((done, total))), extract(lite, images)
@@ -169,13 +169,13 @@ def test_features_that_are_not_finite_are_refused_by_the_image_they_are_of():
 def test_processes_divide_the_work_only_where_they_share_the_images(monkeypatch):
     """Here the second of two, which has the second of three tiles; what the others computed is filled in."""
     images, filled = pictures(130, 8), []
-    monkeypatch.setattr(features_module.distributed, "share", lambda items: items[1::2])
+    monkeypatch.setattr(features_module.distributed, "shard", lambda items: items[1::2])
 
     def fill(array: np.ndarray, starts: range, size: int) -> None:
         filled.append((array, list(starts), size))
         array[:64] = array[128:] = 5  # what the first process has sent
 
-    monkeypatch.setattr(features_module.distributed, "fill", fill)
+    monkeypatch.setattr(features_module.distributed, "all_gather_blocks", fill)
     network = Watched()
     part = extract(space_of(network), images)
     np.testing.assert_allclose(part[64:128], images[64:128].mean((2, 3)), rtol=1e-6)

@@ -5,8 +5,8 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torchmetrics.image.fid import _compute_fid
 
 from bench.errors import MetricError
-from bench.metrics.estimators import frechet_distance as frechet
-from bench.metrics.estimators.frechet_distance import Statistics, frechet_distance, frechet_infinity
+from bench.metrics.shared import frechet_distance as frechet
+from bench.metrics.shared.frechet_distance import Statistics, frechet_distance, frechet_infinity
 
 
 def torch_fidelity(a: np.ndarray, b: np.ndarray) -> float:

@@ -5,9 +5,9 @@ from torch_fidelity.metric_kid import kernel_mmd
 from torchmetrics.image.kid import poly_mmd
 
 from bench.errors import MetricError
-from bench.metrics.estimators import kernel_distance as kernel
-from bench.metrics.estimators.checks import canonical_order
-from bench.metrics.estimators.kernel_distance import kernel_distance
+from bench.metrics.shared import kernel_distance as kernel
+from bench.metrics.shared.checks import canonical_order
+from bench.metrics.shared.kernel_distance import kernel_distance
 
 
 def two_sets(n: int = 200, d: int = 12, shift: float = 0.3) -> tuple[np.ndarray, np.ndarray]:

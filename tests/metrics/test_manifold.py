@@ -8,9 +8,9 @@ from prdc import compute_prdc
 from torch_fidelity.metric_prc import calculate_precision_recall_full
 
 from bench.errors import MetricError
-from bench.metrics.estimators import neighbours
-from bench.metrics.estimators.neighbours import Points, nearest
-from bench.metrics.estimators.precision_recall import manifold_scores
+from bench.metrics.shared import neighbours
+from bench.metrics.shared.neighbours import Points, nearest
+from bench.metrics.shared.precision_recall import manifold_scores
 
 
 def two_sets(n: int = 400, d: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -13,11 +13,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
-from bench.metrics.estimators.frechet_distance import Statistics, frechet_distance, frechet_infinity
-from bench.metrics.estimators.kernel_distance import kernel_distance
-from bench.metrics.estimators.nearest_training import copying_scores
-from bench.metrics.estimators.precision_recall import manifold_scores
-from bench.metrics.estimators.variety import entropy_estimate, near_duplicate_rate, vendi_score
+from bench.metrics.shared.frechet_distance import Statistics, frechet_distance, frechet_infinity
+from bench.metrics.shared.kernel_distance import kernel_distance
+from bench.metrics.shared.nearest_training import copying_scores
+from bench.metrics.shared.precision_recall import manifold_scores
+from bench.metrics.shared.variety import entropy_estimate, near_duplicate_rate, vendi_score
 
 SHARES = (
     "precision", "recall", "density", "coverage", "near_duplicate_rate", "closer_to_training", "authenticity",

@@ -2,20 +2,21 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as processes
+from scoring import fit_attributes, score
 from torchmetrics import MetricCollection
 
 from bench import torchmetrics_wrappers as modular
 from bench.config import MetricsConfig, RuntimeConfig
 from bench.errors import MetricError
 from bench.features.shared.extraction import FeatureSpace, extract, load_feature_space
-from bench.machine.device import resolve
-from bench.metrics.estimators.class_survival import fit_classifier, tail_scores
-from bench.metrics.estimators.frechet_distance import frechet_distance, frechet_infinity
-from bench.metrics.estimators.kernel_distance import kernel_distance
-from bench.metrics.estimators.nearest_training import copying_scores
-from bench.metrics.estimators.precision_recall import manifold_scores
-from bench.metrics.estimators.variety import entropy_estimate, near_duplicate_rate, vendi_score
-from bench.metrics.scores import fit_attributes, score
+from bench.machine.device import resolve_runtime
+from bench.metrics.kernel import Config as KernelConfig
+from bench.metrics.shared.class_survival import fit_classifier, tail_scores
+from bench.metrics.shared.frechet_distance import frechet_distance, frechet_infinity
+from bench.metrics.shared.kernel_distance import kernel_distance
+from bench.metrics.shared.nearest_training import copying_scores
+from bench.metrics.shared.precision_recall import manifold_scores
+from bench.metrics.shared.variety import entropy_estimate, near_duplicate_rate, vendi_score
 
 
 def sets(n: int = 64, d: int = 8) -> dict[str, np.ndarray]:
@@ -141,7 +142,7 @@ def test_two_processes_compute_what_one_does(tmp_path):
 
 
 def test_images_go_through_the_feature_space():
-    space = load_feature_space("efficientnet_lite0", resolve(RuntimeConfig(device="cpu")))
+    space = load_feature_space("efficientnet_lite0", resolve_runtime(RuntimeConfig(device="cpu")))
     images = np.random.default_rng(1).integers(0, 256, (12, 3, 16, 16), dtype=np.uint8)
     metric = modular.VendiScore(space)
     for part in torch.from_numpy(images).split(5):
@@ -194,7 +195,7 @@ def test_which_way_is_better_is_what_the_rows_say():
 
 
 def test_settings_left_out_are_those_of_the_ledger():
-    config = MetricsConfig()
+    config, options = MetricsConfig(), KernelConfig()
     assert modular.ManifoldScores().k == modular.EntropyEstimate().k == config.k
     kernel = modular.KernelDistance()
-    assert (kernel.num_subsets, kernel.subset_size) == (config.kid_num_subsets, config.kid_subset_size)
+    assert (kernel.num_subsets, kernel.subset_size) == (options.num_subsets, options.subset_size)

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.machine.device import has_bf16
-from bench.metrics.estimators import neighbours
-from bench.metrics.estimators import precision_recall as manifold
-from bench.metrics.estimators.neighbours import Bounds, Points, nearest, own_distances, pair_distances, squared_norms
-from bench.metrics.estimators.precision_recall import manifold_scores
+from bench.metrics.shared import neighbours
+from bench.metrics.shared import precision_recall as manifold
+from bench.metrics.shared.neighbours import Bounds, Points, nearest, own_distances, pair_distances, squared_norms
+from bench.metrics.shared.precision_recall import manifold_scores
 
 
 def squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:

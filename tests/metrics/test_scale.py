@@ -6,14 +6,14 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scoring import score
 
 from bench.config import MetricsConfig
-from bench.metrics.scores import score
 
 MEASURE = """
 import resource, sys
 import numpy as np
-from bench.metrics.estimators.precision_recall import manifold_scores
+from bench.metrics.shared.precision_recall import manifold_scores
 
 n, d = int(sys.argv[1]), 2048
 rng = np.random.default_rng(0)
@@ -43,7 +43,7 @@ def test_manifold_scores_need_less_than_1_gib_beyond_their_inputs():
 def test_cuda_agrees_with_the_cpu():
     rng = np.random.default_rng(0)
     a, b = (rng.gamma(2, s, (700, 96)).astype(np.float32) for s in (1, 1.1))
-    config = MetricsConfig(num_images=700, kid_num_subsets=10, kid_subset_size=100)
+    config = MetricsConfig(num_images=700, options={"kernel": {"num_subsets": 10, "subset_size": 100}})
     on_cpu, on_cuda = (score(a, b, config, training=b[:300], device=device) for device in ("cpu", "cuda"))
     assert [row["metric"] for row in on_cpu] == [row["metric"] for row in on_cuda]
     for x, y in zip(on_cpu, on_cuda, strict=True):

@@ -1,20 +1,10 @@
 import dataclasses
 import json
+from importlib import import_module
 
 import numpy as np
 import pytest
-
-from bench.analysis.uncertainty import resample_images
-from bench.config import MetricsConfig
-from bench.errors import MetricError
-from bench.metrics import scores
-from bench.metrics.estimators.class_survival import fit_classifier, tail_scores
-from bench.metrics.estimators.frechet_distance import frechet_distance, frechet_infinity
-from bench.metrics.estimators.kernel_distance import kernel_distance
-from bench.metrics.estimators.nearest_training import copying_scores
-from bench.metrics.estimators.precision_recall import manifold_scores
-from bench.metrics.estimators.variety import entropy_estimate, near_duplicate_rate, vendi_score
-from bench.metrics.scores import (
+from scoring import (
     ReferenceStatistics,
     fit_attributes,
     reference_statistics,
@@ -23,6 +13,17 @@ from bench.metrics.scores import (
     score_with_controls,
     shuffled,
 )
+
+from bench import metrics
+from bench.analysis.uncertainty import resample_images
+from bench.config import MetricsConfig
+from bench.errors import MetricError
+from bench.metrics.shared.class_survival import fit_classifier, tail_scores
+from bench.metrics.shared.frechet_distance import frechet_distance, frechet_infinity
+from bench.metrics.shared.kernel_distance import kernel_distance
+from bench.metrics.shared.nearest_training import copying_scores
+from bench.metrics.shared.precision_recall import manifold_scores
+from bench.metrics.shared.variety import entropy_estimate, near_duplicate_rate, vendi_score
 
 CONFIG = MetricsConfig(num_images=60, k=3)
 
@@ -105,8 +106,8 @@ def test_same_input_same_rows():
         {"k": 4},
         {"scores": ["frechet"]},
         {"references": ["heldout", "training"]},
-        {"kid_num_subsets": 99},
-        {"kid_subset_size": 999},
+        {"options": {"kernel": {"num_subsets": 99}}},
+        {"options": {"kernel": {"subset_size": 999}}},
         {"num_resamples": 2},
     ],
     ids=lambda change: next(iter(change)),
@@ -119,8 +120,11 @@ def test_spec_tells_configs_apart(change):
 
 def test_spec_tells_versions_of_the_scores_apart(monkeypatch):
     before = score_spec(CONFIG)
-    monkeypatch.setattr(scores, "VERSION", scores.VERSION + 1)
-    assert score_spec(CONFIG) != before
+    for family in CONFIG.scores:
+        module = import_module(f"bench.metrics.{family}")
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "VERSION", module.VERSION + 1)
+            assert score_spec(CONFIG) != before
 
 
 def test_bad_input_is_refused_before_work():
@@ -166,7 +170,7 @@ def test_every_row_holds_what_its_own_function_finds_of_the_right_sides():
         {"side": (reference[:, 0] > 2).astype(int), "size": size},
         {"side": ["left", "right"], "size": ["s", "m", "l"]},
     )
-    config = MetricsConfig(num_images=48, k=2, kid_num_subsets=7, kid_subset_size=11)
+    config = MetricsConfig(num_images=48, k=2, options={"kernel": {"num_subsets": 7, "subset_size": 11}})
     rows = score(subject, reference, config, training=training, attributes=attributes)
 
     kid = kernel_distance(subject, reference, 7, 11)
@@ -251,10 +255,10 @@ def test_families_that_are_not_wanted_or_cannot_be_had_are_left_out():
                     "near_copy_rate"},
         "tails": {"class_survival", "tail_survival", "head_survival", "class_divergence", "classifier_accuracy"},
     }  # fmt: skip
-    for family, metrics in of.items():
+    for family, names in of.items():
         config = MetricsConfig(num_images=48, scores=[family])
         found = score(subject, reference, config, training=training, attributes=attributes)
-        assert {row["metric"] for row in found} == metrics
+        assert {row["metric"] for row in found} == names
         by_argument = score(
             subject,
             reference,
@@ -267,7 +271,8 @@ def test_families_that_are_not_wanted_or_cannot_be_had_are_left_out():
         others = [name for name in of if name != family]
         assert score(subject, reference, config, families=others, training=training, attributes=attributes) == []
     assert score(subject, reference, MetricsConfig(num_images=48, scores=["copying", "tails"])) == []
-    assert set(scores.COMPARISONS) == {"frechet", "kernel", "manifold"}
+    comparisons = {family.name for family in metrics.families(CONFIG) if family.is_comparison}
+    assert comparisons == {"frechet", "kernel", "manifold"}
 
 
 def test_fid_is_extrapolated_from_one_and_a_half_images_per_feature_on():
@@ -279,7 +284,7 @@ def test_fid_is_extrapolated_from_one_and_a_half_images_per_feature_on():
 
 @pytest.mark.parametrize(("n", "asked", "got"), [(60, 1000, 30), (60, 30, 30), (60, 12, 12), (5, 9, 2), (4, 3, 2)])
 def test_kid_takes_subsets_of_at_most_half_of_the_images(n, asked, got):
-    config = MetricsConfig(num_images=60, kid_subset_size=asked)
+    config = MetricsConfig(num_images=60, options={"kernel": {"subset_size": asked}})
     (row,) = score(*two_sets(n), config, families=("kernel",))
     assert row["parameters"]["subset_size"] == got
 

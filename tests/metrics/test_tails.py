@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bench.errors import MetricError
-from bench.metrics.estimators.class_survival import (
+from bench.metrics.shared.class_survival import (
     PENALTY,
     Classifier,
     fit_classifier,

@@ -1,4 +1,4 @@
-"""What the performance table says, and that what it times is the same work on both sides."""
+"""The performance table shows the measured ratios, and both sides of a row do the same work."""
 
 import json
 from dataclasses import replace
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.perf import __main__ as command
-from bench.perf import growth, scores, startup
+from bench.perf import compare_scores, compare_startup, growth
 from bench.perf.pairs import Comparison, Spread, alternate, table
 from bench.perf.peers.scores import clean_fid_runs
 
@@ -40,20 +40,20 @@ def test_a_row_is_readable():
 
 
 def values(name: str, sets: tuple[np.ndarray, np.ndarray]):
-    return scores.WORK[name](*sets)()
+    return compare_scores.WORK[name](*sets)()
 
 
-@pytest.mark.parametrize("theirs", scores.TARGETS["frechet"])
+@pytest.mark.parametrize("theirs", compare_scores.TARGETS["frechet"])
 def test_frechet_distances_agree_with_the_peers(theirs):
     if theirs == "clean_fid" and not clean_fid_runs():
         pytest.skip("clean-fid calls sqrtm in a way that this scipy no longer has")
-    sets = scores.features(300, 24)
+    sets = compare_scores.features(300, 24)
     assert values("frechet", sets) == pytest.approx(values(theirs, sets), rel=1e-5)
 
 
-@pytest.mark.parametrize("theirs", scores.TARGETS["manifold"])
+@pytest.mark.parametrize("theirs", compare_scores.TARGETS["manifold"])
 def test_manifold_scores_agree_with_the_peers(theirs):
-    sets = scores.features(300, 24)
+    sets = compare_scores.features(300, 24)
     mine, other = values("manifold", sets), values(theirs, sets)
     shared = mine.keys() & other.keys()
     assert {"precision", "recall"} <= shared
@@ -62,20 +62,20 @@ def test_manifold_scores_agree_with_the_peers(theirs):
 
 def test_kernel_distances_agree_with_the_peer_over_subsets():
     """Each draws subsets of its own, 100 of half of the images."""
-    sets = scores.features(1000, 24)
+    sets = compare_scores.features(1000, 24)
     assert values("kernel", sets) == pytest.approx(values("torchmetrics_kid", sets), rel=0.1)
 
 
 def test_peak_memory_is_that_of_the_work_alone(monkeypatch):
-    """80 MB that come and go are seen; the features given to the work are not."""
+    """A temporary 80 MB are counted; the features are not."""
     import torch
 
-    monkeypatch.setitem(scores.WORK, "manifold", lambda x, y: lambda: torch.ones(len(x) * 10_000).sum())
+    monkeypatch.setitem(compare_scores.WORK, "manifold", lambda x, y: lambda: torch.ones(len(x) * 10_000).sum())
     seconds, extra_mib = growth.turn_with_memory("manifold", 2000)()
     assert 70 < extra_mib < 120 and seconds > 0
 
 
-def test_what_has_been_measured_is_kept_where_a_later_row_fails(monkeypatch, tmp_path):
+def test_measured_rows_are_kept_if_a_later_row_fails(monkeypatch, tmp_path):
     row = Comparison("row", "peer", "image", ours=[1.0], theirs=[2.0])
 
     def measure(section, short):
@@ -97,19 +97,19 @@ def test_missing_peers_are_named(monkeypatch, capsys):
 
 def test_the_short_form_fails_where_no_pair_reaches_a_quarter(monkeypatch, tmp_path, capsys):
     slow = Comparison("row", "peer", "image", ours=[1.0], theirs=[1.1], target=6.0)
-    monkeypatch.setattr(scores, "rows", lambda short: iter([slow]))
+    monkeypatch.setattr(compare_scores, "rows", lambda short: iter([slow]))
     options = ["--only", "scores", "growth", "--out", str(tmp_path)]
     assert command.main([*options, "--short"]) == 1
     assert "MISSED" in capsys.readouterr().out
     assert json.loads((tmp_path / "results.json").read_text())["rows"][0]["reached"] is False
     once_disturbed = replace(slow, ours=[1.0, 9.0, 9.0], theirs=[1.6, 1.6, 1.6])
-    monkeypatch.setattr(scores, "rows", lambda short: iter([once_disturbed]))
+    monkeypatch.setattr(compare_scores, "rows", lambda short: iter([once_disturbed]))
     assert command.main([*options, "--short"]) == 0
     assert command.main(["--only", "scores", "--out", str(tmp_path)]) == 0, "a full run reports; it does not judge"
     assert "MISSED" in capsys.readouterr().out
 
 
 def test_the_short_form_has_no_absolute_times(monkeypatch):
-    monkeypatch.setattr(startup, "rows", lambda short: pytest.fail("start-up is compared with seconds"))
+    monkeypatch.setattr(compare_startup, "rows", lambda short: pytest.fail("start-up is compared with seconds"))
     assert set(command.SECTIONS) - set(command.SHORT_SECTIONS) == {"startup", "growth"}
     assert command.main(["--short", "--only", "startup"]) == 0

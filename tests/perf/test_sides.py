@@ -1,4 +1,4 @@
-"""A side works in a process of its own, one turn at a time, ends with its use, and reports what went wrong there."""
+"""A side works in its own process, one turn at a time, ends with its use, and reports errors from there."""
 
 import os
 from concurrent.futures.process import BrokenProcessPool
@@ -19,7 +19,7 @@ def test_results_come_from_another_process_which_ends_with_its_use():
         os.kill(there, 0)
 
 
-def test_what_fails_there_is_raised_here():
+def test_errors_of_the_other_process_are_raised_here():
     with Side(partial, int, "twelve") as side, pytest.raises(RuntimeError, match=r"(?s)ValueError.*twelve"):
         side()
     with pytest.raises(RuntimeError, match="TypeError"):

@@ -5,15 +5,16 @@ import copy
 import numpy as np
 import pytest
 import torch
+from configs import NoiseConfig, UNetConfig
 
-from bench.config import NoiseConfig, RuntimeConfig, UNetConfig
+from bench.config import RuntimeConfig
 from bench.generators.ddpm.network import build_process, build_unet
-from bench.machine.device import resolve
-from bench.perf import training
+from bench.machine.device import resolve_runtime
+from bench.perf import compare_training
 from bench.perf.peers.diffusers_loop import DiffusersLoop
 
 NETWORK = ("generator.unet.channels=[8,16]", "generator.unet.attention=[false,true]")
-CASE = training.Case("smallest", (*NETWORK, "generator.unet.attention_head_dim=16"), 8, 8, 2)
+CASE = compare_training.Case("smallest", (*NETWORK, "generator.unet.attention_head_dim=16"), 8, 8, 2)
 CPU = torch.device("cpu")
 
 
@@ -60,10 +61,10 @@ def test_stock_loop_trains(images: np.ndarray):
 
 
 def test_our_turn_is_fit_timed_after_its_first_steps(monkeypatch: pytest.MonkeyPatch):
-    """Of `WARM` + 2 steps, as the whole of `fit` reports them, the last two are timed."""
+    """Only the last two of `WARM` + 2 steps are timed."""
     clock = iter(range(100))
     seen: list[int] = []
-    fit = training.generators.fit
+    fit = compare_training.generators.fit
 
     def watched(*arguments, progress, **named):
         def both(done, total):
@@ -72,23 +73,23 @@ def test_our_turn_is_fit_timed_after_its_first_steps(monkeypatch: pytest.MonkeyP
 
         return fit(*arguments, progress=both, **named)
 
-    monkeypatch.setattr(training.generators, "fit", watched)
-    monkeypatch.setattr(training.time, "perf_counter", lambda: (next(clock), seen[-1])[1])
-    seconds, num_parameters = training.our_turn(CASE, "cpu")()
+    monkeypatch.setattr(compare_training.generators, "fit", watched)
+    monkeypatch.setattr(compare_training.time, "perf_counter", lambda: (next(clock), seen[-1])[1])
+    seconds, num_parameters = compare_training.our_turn(CASE, "cpu")()
     assert seen == [1, 2, 3, 4]
-    assert seconds == 4 - training.WARM == CASE.turn
-    assert num_parameters == training.peer_turn(training.STOCK, CASE, "cpu")()[1]
+    assert seconds == 4 - compare_training.WARM == CASE.turn
+    assert num_parameters == compare_training.peer_turn(compare_training.STOCK, CASE, "cpu")()[1]
 
 
 def test_a_row():
-    (row,) = training.compare(CASE, "cpu", 2, training.STOCK)
+    (row,) = compare_training.compare(CASE, "cpu", 2, compare_training.STOCK)
     assert len(row.ours) == len(row.theirs) == 2 and min(row.ours) > 0 and row.target == 2.0
     assert row.notes["parameters"] == row.notes["their_parameters"] and row.notes["gflop_per_second"] > 0
 
 
 def test_denoising_diffusion_trains_at_near_equal_parameters(images: np.ndarray):
     pytest.importorskip("denoising_diffusion_pytorch")
-    if resolve(RuntimeConfig()).device.type != "cpu":
+    if resolve_runtime(RuntimeConfig()).device.type != "cpu":
         pytest.skip("its trainer takes the CUDA device")
     from bench.perf.peers.denoising_diffusion import DenoisingDiffusion, count, nearest_unet
 

@@ -1,7 +1,7 @@
-"""A made-up sweep in which no two numbers are alike, so that a number in the wrong place is seen to be there.
+"""A made-up sweep in which no two numbers are equal, so that tests detect a number in the wrong place.
 
 Three synthetic ratios; their seeds and lengths differ, the furthest chain is not the one of the lowest seed, and the
-scores of a row stand in an order in which taking the first is wrong. `value` says what every score was.
+scores of a row are in an order in which taking the first is wrong. `value` returns what every score was.
 """
 
 import dataclasses
@@ -92,9 +92,9 @@ def entry(score: Score, subject: str, number: float) -> dict[str, Any]:
 
 
 def counts(ratio: float, generation: int, seed: int) -> dict[str, list[float]]:
-    """Images found of the classes of the attribute `iris`, and how many were expected."""
-    found = {"common": 400 - 30 * generation - seed, "middling": 40 - 5 * generation - seed, "rare": 4 - ratio}
-    return {name: [float(found.get(name, 0)), wanted] for name, wanted in CLASSES["iris"].items()}
+    """Return class of the attribute `iris` -> number of images, and how many were expected."""
+    numbers = {"common": 400 - 30 * generation - seed, "middling": 40 - 5 * generation - seed, "rare": 4 - ratio}
+    return {name: [float(numbers.get(name, 0)), expected] for name, expected in CLASSES["iris"].items()}
 
 
 def per_generation(ratio: float, generation: int, seed: int) -> dict[str, int]:
@@ -164,7 +164,7 @@ def values(score: Score, ratio: float, generation: int) -> dict[int, float]:
 
 
 def baselines(score: Score) -> dict[str, float]:
-    found = {"real_train": value(score, "real_train")} if score in FLOORS else {}
+    means = {"real_train": value(score, "real_train")} if score in FLOORS else {}
     if score in CONTROLS:
         every = [
             value(score, "shuffled", ratio, generation, seed)
@@ -172,5 +172,5 @@ def baselines(score: Score) -> dict[str, float]:
             for seed, length in seeds.items()
             for generation in range(length)
         ]
-        found["shuffled"] = float(np.mean(every))
-    return found
+        means["shuffled"] = float(np.mean(every))
+    return means

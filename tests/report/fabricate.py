@@ -154,7 +154,7 @@ def sweep(
     """Writes ledgers and probes below `directory`; returns the directory of the sweep."""
     store = directory / "store"
     if pictures:
-        real = store / "real" / REAL[:2] / REAL / "train" / "images.npy"
+        real = store / "real" / REAL[:2] / REAL / "train" / "items.npy"
         real.parent.mkdir(parents=True, exist_ok=True)
         np.save(real, np.concatenate([flowers(16, 0.1, seed) for seed in range(9)]), allow_pickle=False)
     name = kwargs.get("sweep", "made-up")

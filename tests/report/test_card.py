@@ -14,6 +14,8 @@ import pytest
 from scipy import stats
 
 from bench import ledger
+from bench.analysis import results_card, setting
+from bench.analysis.results_card import differences
 from bench.analysis.study import Study, studies
 from bench.config import DataConfig, MetricsConfig
 from bench.errors import LedgerError
@@ -29,13 +31,13 @@ def study_of(tmp_path: Path, **kwargs: Any) -> Study:
 
 def saved(tmp_path: Path, name: str, **kwargs: Any) -> Path:
     path = tmp_path / f"{name}.json"
-    path.write_text(json.dumps(card.card(study_of(tmp_path / name, **kwargs))))
+    path.write_text(json.dumps(results_card.card(study_of(tmp_path / name, **kwargs))))
     return path
 
 
-def test_a_card_says_everything_needed_to_cite_and_repeat(tmp_path: Path) -> None:
+def test_a_card_has_everything_needed_to_cite_and_repeat(tmp_path: Path) -> None:
     study = study_of(tmp_path, seeds=(0, 2), protocol=PROTOCOL)
-    body = json.loads(json.dumps(card.card(study), allow_nan=False))
+    body = json.loads(json.dumps(results_card.card(study), allow_nan=False))
     assert body["protocol"]["text"] == "tiny version 1"
     assert body["seeds"] == [0, 2]
     assert body["hardware"] == ["cpu, made-up, fp32"]
@@ -50,14 +52,14 @@ def test_a_card_says_everything_needed_to_cite_and_repeat(tmp_path: Path) -> Non
     assert fid["values"] == {str(s): fabricate.row(0.0, 0, s).scores[0]["value"] for s in (0, 2)}
     assert {b["subject"] for b in body["baselines"]} == {"real_train", "shuffled"}
     text = card.to_markdown(study, body)
-    for said in ("tiny version 1", "floor: real images: 21", "python -m bench", "collapsed"):
-        assert said in text
+    for words in ("tiny version 1", "floor: real images: 21", "python -m bench", "collapsed"):
+        assert words in text
 
 
 def test_what_is_left_out_of_a_comparison_is_a_key_of_the_configuration() -> None:
     groups = {"data": DataConfig.__subclasses__(), "metrics": [MetricsConfig]}
     known = {f"{group}.{f.name}" for group, kinds in groups.items() for kind in kinds for f in dataclasses.fields(kind)}
-    assert set(card._NOT_NUMBERS) <= known
+    assert set(setting.LOCAL_TO_A_MACHINE) <= known
 
 
 def test_equal_conditions_of_another_run_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,18 +105,22 @@ def test_what_may_not_be_compared_is_refused_with_reasons(
 
 
 def test_two_deviating_results_are_not_known_to_agree(tmp_path: Path) -> None:
-    body = card.card(study_of(tmp_path, protocol={**PROTOCOL, "deviations": {"seed": [0, 1]}}))
-    assert card.differences(body, body)
+    body = results_card.card(study_of(tmp_path, protocol={**PROTOCOL, "deviations": {"seed": [0, 1]}}))
+    assert differences(body, body)
 
 
 def test_what_is_no_card_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    for text, said in (("{", "not a readable"), ("[]", "not a results card"), ('{"card": 99}', "not a results card")):
+    for text, message in (
+        ("{", "not a readable"),
+        ("[]", "not a results card"),
+        ('{"card": 99}', "not a results card"),
+    ):
         path.write_text(text)
-        with pytest.raises(LedgerError, match=said):
-            card.load(path)
+        with pytest.raises(LedgerError, match=message):
+            results_card.load(path)
     with pytest.raises(LedgerError, match="not a readable"):
-        card.load(tmp_path / "nowhere.json")
+        results_card.load(tmp_path / "nowhere.json")
     with pytest.raises(SystemExit):
         compare.main([str(path)])
 
@@ -162,7 +168,7 @@ def test_a_comparison_has_each_cards_number_in_its_own_column(
         metric, seen = main[title.split(" (")[0]], seen + 1
         for cell, seeds in zip(cells, given.values(), strict=True):
             scores = [fabricate.row(1.0, int(generation), seed).scores for seed in seeds]
-            values = [next(s["value"] for s in found if s["metric"] == metric) for found in scores]
+            values = [next(s["value"] for s in row_scores if s["metric"] == metric) for row_scores in scores]
             assert cell.startswith(f"{np.mean(values):.4g}") and cell.endswith(f"(n = {len(seeds)})")
             if len(seeds) > 1:
                 half = stats.t.ppf(0.975, len(seeds) - 1) * stats.sem(values)
@@ -178,9 +184,9 @@ def test_cards_without_a_common_score_or_with_other_data_differ() -> None:
         changes = {name: value for name, value in kwargs.items() if name != "scores"}
         scores = [{**s, **kwargs.get("scores", {})} for s in row.scores]
         row = dataclasses.replace(row, scores=scores, **changes)
-        return card.card(studies([ledger.Chain(row.chain, Path(), [row])])[0])
+        return results_card.card(studies([ledger.Chain(row.chain, Path(), [row])])[0])
 
-    assert card.differences(body(0), body(1)) == []
+    assert differences(body(0), body(1)) == []
     for other in (
         {"num_subject": 512},
         {"num_reference": 512},
@@ -188,16 +194,16 @@ def test_cards_without_a_common_score_or_with_other_data_differ() -> None:
         {"reference": "y"},
         {"parameters": {"k": 9}},
     ):
-        assert card.differences(body(), body(scores=other)) == ["no score is in both"]
+        assert differences(body(), body(scores=other)) == ["no score is in both"]
     config = fabricate.row(0.5, 0, 0).config
     generator = {**config, "generator": {"name": "other"}}
-    assert card.differences(body(), body(config=generator)) == []  # that is what is compared
+    assert differences(body(), body(config=generator)) == []  # that is what is compared
     more = {**config, "data": {**config["data"], "num_train": 7}}
     for pair in ((body(), body(config=more)), (body(config=more), body())):
-        (reason,) = card.differences(*pair)
+        (reason,) = differences(*pair)
         assert reason.startswith("data.num_train: ")
     moved = {**config, "data": {**config["data"], "root": "/x"}, "metrics": {**config["metrics"], "weights": "/w"}}
-    assert card.differences(body(), body(config=moved)) == []
+    assert differences(body(), body(config=moved)) == []
 
 
 def test_each_part_that_was_used_brings_its_own_reference() -> None:
@@ -224,10 +230,10 @@ def test_each_part_that_was_used_brings_its_own_reference() -> None:
         },
         "space": {"inception_v3": "Szegedy", "efficientnet_lite0": "EfficientNet"},
     }
-    every = {said for group in known.values() for said in group.values()}
+    every = {words for group in known.values() for words in group.values()}
     plain = fabricate.row(0.5, 0, 0)
     for group, members in known.items():
-        for name, said in members.items():
+        for name, words in members.items():
             config = {**plain.config, "data": {"name": name if group == "data" else "procedural"}}
             config["generator"] = {"name": "x", "sampling": {"sampler": name if group == "sampler" else None}}
             score = {
@@ -239,4 +245,4 @@ def test_each_part_that_was_used_brings_its_own_reference() -> None:
                 plain, config=config, scores=[score], generator="x", policy=name if group == "policy" else "blend"
             )
             text = citing.bibtex(studies([ledger.Chain(row.chain, Path(), [row])]))
-            assert {word for word in every if word in text} == {said}, (group, name)
+            assert {word for word in every if word in text} == {words}, (group, name)

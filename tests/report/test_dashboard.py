@@ -1,4 +1,4 @@
-"""W&B from the outside: workspace, report and sweep file, all without a server."""
+"""Workspace, report and sweep file for W&B, tested without a server."""
 
 import importlib
 import json
@@ -12,7 +12,7 @@ import fabricate
 import pytest
 from omegaconf import OmegaConf
 
-from bench.tracking import dashboard, trackers
+from bench.tracking import dashboard, logged_values, wandb_mode
 
 SWEEP = Path(__file__).parents[2] / "conf" / "wandb_sweep.yaml"
 has_workspaces = pytest.mark.skipif(
@@ -37,7 +37,7 @@ def leaves(tree: Any) -> list[Any]:
 
 
 @has_workspaces
-def test_without_a_key_the_specs_are_written_and_it_is_said_why(
+def test_without_a_key_the_specs_are_written_with_the_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert dashboard.main(["--out", str(tmp_path / "specs"), "--feature-space", "inception_v3", "--k", "5"]) == 0
@@ -55,15 +55,15 @@ def test_without_a_key_the_specs_are_written_and_it_is_said_why(
 
 @has_workspaces
 def test_every_panel_shows_something_that_is_logged() -> None:
-    logged = set(trackers.scalars(fabricate.row(0.5, 1, 0))) | {"probes"}
+    logged = set(logged_values.scalars(fabricate.row(0.5, 1, 0))) | {"probes"}
     space = dashboard.workspace("e", "p", "efficientnet_lite0", 3)
-    found = []
+    keys = []
     for section in space.sections:
         for panel in section.panels:
             y = getattr(panel, "y", None)
-            found += y if isinstance(y, list) else [y.name] if y is not None else panel.media_keys
-    assert len(found) == 5 + 3 + 1 + 3
-    assert set(found) <= logged
+            keys += y if isinstance(y, list) else [y.name] if y is not None else panel.media_keys
+    assert len(keys) == 5 + 3 + 1 + 3
+    assert set(keys) <= logged
     assert all(p.x == "generation" for p in space.sections[0].panels)
     assert {p.groupby_rangefunc for p in space.sections[0].panels} == {"minmax"}
 
@@ -75,21 +75,21 @@ def test_an_unwilling_server_leaves_the_specs(
     def refuse() -> str:
         raise ConnectionError("gone")
 
-    monkeypatch.setattr(trackers, "online", lambda: True)
-    monkeypatch.setattr(trackers, "default_entity", refuse)
+    monkeypatch.setattr(wandb_mode, "is_online", lambda: True)
+    monkeypatch.setattr(wandb_mode, "default_entity", refuse)
     assert dashboard.main(["--out", str(tmp_path)]) == 0
-    assert "W&B did not take it: ConnectionError: gone" in capsys.readouterr().err
+    assert "W&B refused them: ConnectionError: gone" in capsys.readouterr().err
     assert (tmp_path / "workspace.json").exists()
 
 
-def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     assert dashboard.main([]) == 2
     assert "pip install wandb-workspaces" in capsys.readouterr().err
 
 
 def sweep_command(**values: Any) -> list[str]:
-    """The command line that a W&B agent makes of the sweep file, by W&B's own code."""
+    """Return the command line that W&B's own code of an agent makes from the sweep file."""
     from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
     sweep = OmegaConf.to_container(OmegaConf.load(SWEEP), resolve=False)
@@ -106,11 +106,11 @@ def test_the_sweep_file_has_the_form_that_wandb_wants() -> None:
     assert sweep["method"] == "grid"
     assert set(sweep["parameters"]) == {"mixing.synthetic_ratio", "seed"}
     assert all(len(set(p["values"])) == len(p["values"]) > 1 for p in sweep["parameters"].values())
-    assert sweep["metric"]["name"] in trackers.scalars(fabricate.row(0.5, 1, 0))
+    assert sweep["metric"]["name"] in logged_values.scalars(fabricate.row(0.5, 1, 0))
 
 
 def test_the_sweeps_command_line_runs(tmp_path: Path) -> None:
-    """As an agent would call it, shrunk to seconds; W&B reads back offline."""
+    """Run the sweep file's command as an agent would, shrunk to seconds, and read the offline run back."""
     command = sweep_command(**{"mixing.synthetic_ratio": 0.25, "seed": 1})
     assert command[-2:] == ["mixing.synthetic_ratio=0.25", "seed=1"]
     assert command[0] in ("python", "/usr/bin/env")
@@ -209,8 +209,8 @@ def test_with_a_key_both_are_saved_and_nothing_is_written(
         def save(self) -> None:
             saved.append((self.name, *self.about))
 
-    monkeypatch.setattr(trackers, "online", lambda: True)
-    monkeypatch.setattr(trackers, "default_entity", lambda: "own")
+    monkeypatch.setattr(wandb_mode, "is_online", lambda: True)
+    monkeypatch.setattr(wandb_mode, "default_entity", lambda: "own")
     for name in ("workspace", "report"):
         monkeypatch.setattr(dashboard, name, lambda *about, name=name: Item(name, *about))
     out = ["--out", str(tmp_path / "specs"), "--project", "p", "--feature-space", "s", "--k", "7"]

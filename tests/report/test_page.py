@@ -1,5 +1,7 @@
 """The page in a real browser: opened from a file, with the network cut off."""
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -8,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import fabricate
+import numpy as np
 import pytest
+from PIL import Image
 
 from bench import report
 from bench.report import style
@@ -25,7 +29,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("page")
     sweep = fabricate.sweep(directory, ratios=(0.0, 1.0), seeds=(0, 3), num_generations=3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "FORMATS", ())
+        patch.setattr(style, "FORMATS", ("svg",))
         return next(p for p in report.write([sweep], directory / "report").paths if p.suffix == ".html")
 
 
@@ -57,15 +61,37 @@ def count(driver: Any, selector: str) -> int:
     return driver.execute_script(f"return document.querySelectorAll({json.dumps(selector)}).length")
 
 
-def pixels(driver: Any, selector: str = "#browser canvas") -> list[str]:
+def pixels(driver: Any, selector: str = ".browser canvas") -> list[str]:
     script = f"return [...document.querySelectorAll({json.dumps(selector)})].map(c => c.toDataURL())"
     return driver.execute_script(script)
 
 
-def choose(driver: Any, element: str, value: Any) -> None:
-    script = "const e = document.getElementById(arguments[0]); e.value = arguments[1];"
+def choose(driver: Any, selector: str, value: Any) -> None:
+    script = "const e = document.querySelector(arguments[0]); e.value = arguments[1];"
     script += "e.dispatchEvent(new Event(e.type === 'range' ? 'input' : 'change'))"
-    driver.execute_script(script, element, str(value))
+    driver.execute_script(script, selector, str(value))
+
+
+def click(driver: Any, selector: str) -> None:
+    driver.execute_script("document.querySelector(arguments[0]).click()", selector)
+
+
+def text(driver: Any, selector: str) -> str:
+    return driver.execute_script("return document.querySelector(arguments[0]).textContent", selector)
+
+
+def lightness(driver: Any, element: Any) -> np.ndarray:
+    """Return an element as it is displayed, 0 black to 1 white."""
+    box = driver.execute_script("const r = arguments[0].getBoundingClientRect(); return [r.x, r.y + scrollY]", element)
+    clip = {"x": box[0], "y": box[1], **element.size, "scale": 1}
+    taken = driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(taken["data"]))).convert("L")) / 255
+
+
+def visible(driver: Any, selector: str) -> int:
+    """Return how many elements are displayed."""
+    script = "return [...document.querySelectorAll(arguments[0])].filter(e => e.getClientRects().length).length"
+    return driver.execute_script(script, selector)
 
 
 def test_the_file_holds_everything_and_is_small(page: Path) -> None:
@@ -73,8 +99,16 @@ def test_the_file_holds_everything_and_is_small(page: Path) -> None:
     assert len(text) < 15_000_000
     assert not re.findall(r"""(?:src|href|action)=["'](?!data:|#|%)[^"']+""", text)
     assert "default-src 'none'" in text
-    addresses = set(re.findall(r"https?://[^\s\"'<)]+", text))
-    assert addresses == {"http://www.w3.org/2000/svg"}  # the name of a language, not a place to go
+    assert not re.findall(r"https?://[^\s\"'<)]+", text)
+
+
+def test_the_page_is_complete_without_its_script(page: Path) -> None:
+    """JavaScript draws nothing but samples: figures, tables, verdicts, commands and files are in the HTML."""
+    body = page.read_text(encoding="utf-8").split('<script type="application/json"')[0]
+    assert body.count("<svg") == len(list(page.parent.glob("*.svg"))) - 1  # the strip's samples can be browsed instead
+    assert 'class="verdict"' in body and "<table" in body and "python -m bench mixing" in body
+    script = (Path(style.__file__).parent / "page.js").read_text(encoding="utf-8")
+    assert not re.search(r"createElementNS|<svg|<path|polyline|innerHTML", script)
 
 
 @needs_browser
@@ -90,47 +124,79 @@ def test_it_opens_without_an_error_and_without_the_network(browser: Any) -> None
 
 
 @needs_browser
-def test_charts_are_drawn_and_follow_their_controls(browser: Any) -> None:
-    assert count(browser, "#curves .curve") == 2
-    assert count(browser, "#curves .band") == 2
-    assert count(browser, "#curves .point") == 2 * 3
-    assert count(browser, "#verdicts .verdict") == 2
-    assert count(browser, "#bars svg") == 2
-    assert count(browser, "#heat tbody tr") == 4  # two ratios, the floor and the control
-    before = browser.execute_script("return document.querySelector('#curves .curve').getAttribute('d')")
-    choose(browser, "measure", 2)
-    after = browser.execute_script("return document.querySelector('#curves .curve').getAttribute('d')")
-    assert before != after
-    assert "recall" in browser.execute_script("return document.getElementById('heat-title').textContent")
-    choose(browser, "seed", 3)
-    assert count(browser, "#curves .band") == 0  # one seed has no range
-    browser.execute_script("document.querySelector('#legend button').click()")
-    assert count(browser, "#curves .curve") == 1
-    browser.execute_script("document.querySelector('#legend button').click()")
-    choose(browser, "seed", "all")
-    choose(browser, "measure", 0)
+def test_figures_and_tables_follow_their_controls(browser: Any) -> None:
+    assert visible(browser, ".verdict") == 2
+    assert visible(browser, ".scores svg") == 4  # curves, last generation, phase diagram, trajectories
+    assert visible(browser, ".scores table") == 3
+    assert visible(browser, ".training svg") == visible(browser, ".survival svg") == 1
+    assert visible(browser, ".scores tbody tr") == 4 + 3 + 3  # two ratios and the floor; FID has a control, too
+    options = browser.execute_script("return [...document.querySelectorAll('.choice option')].map(o => o.textContent)")
+    assert options[0].startswith("FID, precision, recall · efficientnet_lite0 · against heldout")
+    shown = [i for i, words in enumerate(options) if words.startswith("density, coverage")]
+    choose(browser, ".choice", shown[0])
+    assert (visible(browser, ".scores svg"), visible(browser, ".scores table")) == (1, 2)
+    assert {"density ↑", "coverage ↑"} <= set(browser.execute_script(VISIBLE_TEXTS))
+    choose(browser, ".choice", 0)
+    assert "FID ↓" in browser.execute_script(VISIBLE_TEXTS)
+
+
+VISIBLE_TEXTS = """
+return [...document.querySelectorAll('.scores svg text')].filter(e => e.getClientRects().length).map(e => e.textContent)
+"""
+
+
+@needs_browser
+def test_a_condition_is_hidden_and_shown_again_in_every_figure(browser: Any) -> None:
+    before = [visible(browser, f"svg [data-condition='{i}']") for i in (0, 1)]
+    assert before[0] == before[1] >= 2 * 3 + 1  # a line and a band in three panels, a path
+    click(browser, ".toggles button")
+    assert [visible(browser, f"svg [data-condition='{i}']") for i in (0, 1)] == [0, before[1]]
+    pressed = "return document.querySelector('.toggles button').getAttribute('aria-pressed')"
+    assert browser.execute_script(pressed) == "false"
+    click(browser, ".toggles button")
+    assert [visible(browser, f"svg [data-condition='{i}']") for i in (0, 1)] == before
+    assert browser.execute_script(pressed) == "true"
 
 
 @needs_browser
 def test_the_slider_moves_the_pictures(browser: Any) -> None:
-    choose(browser, "generation", 0)
+    choose(browser, ".generation", 0)
     start = pixels(browser)
     assert start[0] == start[1]  # generation 0 is shared by all ratios
-    choose(browser, "generation", 2)
+    choose(browser, ".generation", 2)
     end = pixels(browser)
     assert end[0] == start[0]  # made up to stay the same at ratio 0
     assert end[1] != start[1]
-    choose(browser, "sample-seed", 3)
+    choose(browser, ".seed", 3)
     assert pixels(browser)[0] != end[0]
-    browser.execute_script("document.getElementById('neighbours').click()")
-    heights = browser.execute_script("return [...document.querySelectorAll('#browser canvas')].map(c => c.height)")
-    browser.execute_script("document.getElementById('neighbours').click()")
-    alone = browser.execute_script("return [...document.querySelectorAll('#browser canvas')].map(c => c.height)")
+    click(browser, "input.neighbours")
+    assert visible(browser, ".about-neighbours") == 1
+    heights = browser.execute_script("return [...document.querySelectorAll('.browser canvas')].map(c => c.height)")
+    click(browser, "input.neighbours")
+    alone = browser.execute_script("return [...document.querySelectorAll('.browser canvas')].map(c => c.height)")
     assert all(h > 1.9 * a for h, a in zip(heights, alone, strict=True))
-    assert count(browser, "#path canvas") == 2 * 3
-    path = pixels(browser, "#path canvas")
-    browser.execute_script("document.getElementById('probe-next').click()")
-    assert pixels(browser, "#path canvas") != path
+    assert count(browser, ".path canvas") == 2 * 3
+    path = pixels(browser, ".path canvas")
+    click(browser, ".next")
+    assert pixels(browser, ".path canvas") != path
+    assert text(browser, ".probe") == "sample 2 of 16"
+    click(browser, ".back")
+    assert pixels(browser, ".path canvas") == path
+
+
+@needs_browser
+def test_samples_are_chosen_with_the_pointer(browser: Any) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    canvas = browser.execute_script("return document.querySelector('.browser canvas')")
+    browser.execute_script("arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })", canvas)
+    size = canvas.size
+    last_in_row = ActionChains(browser).move_to_element_with_offset(canvas, size["width"] // 2 - 30, 0)
+    last_in_row.perform()
+    hovered = browser.execute_script("return arguments[0].title", canvas)
+    assert hovered.startswith("sample ")
+    last_in_row.click().perform()
+    assert text(browser, ".probe") == f"{hovered} of 16"
 
 
 @needs_browser
@@ -138,16 +204,18 @@ def test_the_keyboard_is_enough(browser: Any) -> None:
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
 
-    choose(browser, "generation", 1)
-    slider = browser.find_element(By.ID, "generation")
-    slider.send_keys(Keys.ARROW_RIGHT)
-    assert browser.execute_script("return document.getElementById('generation-now').textContent") == "2"
-    chart = browser.find_element(By.CSS_SELECTOR, "#curves svg")
-    browser.execute_script("arguments[0].focus()", chart)
-    browser.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
-    told = browser.execute_script("const t = document.getElementById('tip'); return t.hidden ? '' : t.textContent")
-    assert told.startswith("generation 1")
-    assert "0.00" in told and "1.00" in told
+    choose(browser, ".generation", 1)
+    browser.find_element(By.CSS_SELECTOR, ".generation").send_keys(Keys.ARROW_RIGHT)
+    assert text(browser, ".now") == "2"
+    scores = browser.find_element(By.CSS_SELECTOR, ".choice")
+    scores.send_keys(Keys.ARROW_DOWN)
+    assert visible(browser, ".scores svg") == 1
+    scores.send_keys(Keys.ARROW_UP)
+    assert visible(browser, ".scores svg") == 4
+    browser.execute_script("document.querySelector('.toggles button').focus()")
+    for shown in ("false", "true"):
+        browser.switch_to.active_element.send_keys(Keys.SPACE)
+        assert browser.switch_to.active_element.get_attribute("aria-pressed") == shown
     unnamed = browser.execute_script(
         "return [...document.querySelectorAll('button, select, input')].filter(e => !e.labels?.length"
         " && !e.textContent.trim() && !e.getAttribute('aria-label')).length"
@@ -157,9 +225,12 @@ def test_the_keyboard_is_enough(browser: Any) -> None:
 
 @needs_browser
 def test_tables_are_offered_and_commands_are_shown(browser: Any, page: Path) -> None:
-    assert count(browser, "#downloads button") == 6  # three tables, two cards, citations
-    shown = browser.execute_script("return document.getElementById('markdown').textContent")
-    assert shown == (page.parent / "tables.md").read_text(encoding="utf-8")
+    offered = "return [...document.querySelectorAll('#files a')].map(a => [a.download, a.href])"
+    files = dict(browser.execute_script(offered))
+    assert set(files) == {"tables.md", "tables.csv", "tables.tex", "card.json", "card.md", "citations.bib"}
+    for name, address in files.items():
+        assert base64.b64decode(address.split(",")[1]).decode() == (page.parent / name).read_text(encoding="utf-8")
+    assert text(browser, "#markdown") == (page.parent / "tables.md").read_text(encoding="utf-8")
     commands = browser.execute_script("return [...document.querySelectorAll('.command pre')].map(p => p.textContent)")
     assert "python -m bench mixing.synthetic_ratio=1.0 seed=3" in commands
     assert len(commands) == 4
@@ -168,7 +239,9 @@ def test_tables_are_offered_and_commands_are_shown(browser: Any, page: Path) -> 
 @needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_both_themes_are_readable(browser: Any, scheme: str) -> None:
-    """WCAG contrast of 4.5 for running text, in the theme that the system asks for."""
+    """Running text has a WCAG contrast of 4.5 in the theme that the system asks for, and figures follow the theme."""
+    from selenium.webdriver.common.by import By
+
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     browser.refresh()
@@ -176,6 +249,34 @@ def test_both_themes_are_readable(browser: Any, scheme: str) -> None:
     assert browser.execute_script("return document.documentElement.dataset.theme") == scheme
     low = browser.execute_script(CONTRAST)
     assert low == []
+    for figure in browser.find_elements(By.CSS_SELECTOR, ".training svg, .scores .panel:not([hidden]) svg"):
+        shades = lightness(browser, figure)
+        ground = float(np.median(shades))  # most of a figure is its ground; text and lines must differ from it
+        assert ground > 0.9 if scheme == "light" else ground < 0.2
+        assert np.percentile(np.abs(shades - ground), 99) > 0.4
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [360, 1200])
+def test_nothing_is_wider_than_the_screen(browser: Any, width: int) -> None:
+    """Wide figures and tables scroll inside their own frame, and labels stay readable."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        browser.refresh()
+        ready(browser)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        assert min(browser.execute_script(LABEL_SIZES)) >= 7.5
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+LABEL_SIZES = """
+return [...document.querySelectorAll('svg text')].filter(e => e.getClientRects().length).map(e => {
+  const { a, b } = e.getScreenCTM();
+  return parseFloat(getComputedStyle(e).fontSize) * Math.hypot(a, b);
+})
+"""
 
 
 CONTRAST = """
@@ -205,21 +306,22 @@ return [...document.querySelectorAll(texts)].filter(e => e.offsetParent && e.tex
 
 @needs_browser
 def test_text_from_a_ledger_cannot_become_code(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "</script><img src=x onerror=document.title='pwned'>"
+    name = "</script><img src=x onerror=document.title='pwned'>%DATA%%SCRIPT%"
     data = {"name": "procedural", "kind": "flowers", "resolution": 16, "note": name}
     sweep = fabricate.sweep(tmp_path, ratios=(0.0,), seeds=(0,), num_generations=1, data=data, pictures=False)
     made = report.write([sweep], tmp_path / "out")
     browser.get((tmp_path / "out" / "report.html").as_uri())
     ready(browser)
     assert browser.title != "pwned"
-    assert name in browser.execute_script("return document.getElementById('chains').textContent")
-    assert count(browser, "#browser .gone") == 1  # no pictures: said, not broken
+    assert count(browser, "img") == 0
+    assert name in text(browser, ".provenance")
+    assert text(browser, ".samples .gone") == "The samples of these runs are not in their store."
     assert made.paths[0].name == "report.html"
 
 
 @needs_browser
 def test_several_studies_share_one_page(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(style, "FORMATS", ())
+    monkeypatch.setattr(style, "FORMATS", ("svg",))
     for version, ratios in ((1, (0.0, 0.5, 1.0)), (2, (0.25,))):
         protocol = {"name": "p", "version": version}
         fabricate.sweep(tmp_path, ratios=ratios, seeds=(0,), num_generations=3, sweep=f"s{version}", protocol=protocol)
@@ -227,9 +329,10 @@ def test_several_studies_share_one_page(browser: Any, tmp_path: Path, monkeypatc
     browser.get((tmp_path / "out" / "report.html").as_uri())
     ready(browser)
     assert count(browser, "#study option") == 2
-    assert count(browser, "#curves .curve") == 3
-    choose(browser, "study", 1)
-    assert count(browser, "#curves .curve") == 1
-    assert "p version 2" in browser.execute_script("return document.getElementById('eyebrow').textContent")
-    assert count(browser, "#browser canvas") == 1
+    assert (visible(browser, "article"), visible(browser, "nav"), visible(browser, ".verdict")) == (1, 1, 3)
+    assert "p version 1" in text(browser, "article:not([hidden]) .eyebrow")
+    choose(browser, "#study", 1)
+    assert (visible(browser, "article"), visible(browser, "nav"), visible(browser, ".verdict")) == (1, 1, 1)
+    assert "p version 2" in text(browser, "article:not([hidden]) .eyebrow")
+    assert visible(browser, ".browser canvas") == 1
     assert browser.get_log("browser") == []

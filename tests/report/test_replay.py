@@ -1,4 +1,4 @@
-"""Replay: a finished ledger becomes the W&B run that it would have been, once."""
+"""Replay: a finished ledger becomes the W&B run that tracking would have created, once."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import distinct
 import fabricate
 import pytest
 
-from bench.tracking import replay, trackers
+from bench.tracking import replay, trackers, wandb_tracker
 
 
 @pytest.fixture(autouse=True)
@@ -22,12 +22,12 @@ def nobodys_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def runs(sweep: Path) -> list[list[dict[str, Any]]]:
-    found = []
+    records = []
     for directory in sorted(sweep.glob("*/wandb/offline-run-*")):
         command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(directory)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-        found.append([json.loads(line) for line in done.stdout.splitlines()])
-    return found
+        records.append([json.loads(line) for line in done.stdout.splitlines()])
+    return records
 
 
 def test_every_chain_is_sent_once_with_scores_and_pictures(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_every_chain_is_sent_once_with_scores_and_pictures(tmp_path: Path) -> No
     for seed, run in enumerate(before):
         about = next(r["run"] for r in run if r["type"] == "run")
         row = fabricate.row(0.5, 1, seed)
-        assert about["run_id"] == trackers.run_id("made-up", row.chain)
+        assert about["run_id"] == wandb_tracker.run_id("made-up", row.chain)
         assert about["project"] == "p"
         history = [r["history"]["item"] for r in run if r["type"] == "history"]
         assert [line["generation"] for line in history] == [0, 1]
@@ -57,23 +57,23 @@ def test_a_generation_without_pictures_is_sent_all_the_same(tmp_path: Path) -> N
     assert not any(key.startswith("probes") for key in line)
 
 
-def test_what_cannot_be_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_paths_that_cannot_be_read_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert replay.main([str(tmp_path / "nowhere")]) == 2
     assert "no such file" in capsys.readouterr().err
 
 
 class Spy:
-    """A tracker that only keeps what it is told."""
+    """A tracker that only keeps its arguments."""
 
-    def __init__(self, said: dict[str, Any]) -> None:
-        self.said = {**said, "rows": [], "end": None}
+    def __init__(self, given: dict[str, Any]) -> None:
+        self.seen = {**given, "rows": [], "end": None}
 
     def log_generation(self, row: Any, probes: Any) -> None:
-        assert self.said["end"] is None
-        self.said["rows"].append((row.generation, None if probes is None else probes[0, :, 0, 0].tolist()))
+        assert self.seen["end"] is None
+        self.seen["rows"].append((row.generation, None if probes is None else probes[0, :, 0, 0].tolist()))
 
     def finish(self, outcome: str) -> None:
-        self.said["end"] = outcome
+        self.seen["end"] = outcome
 
 
 def test_each_chain_has_a_run_of_its_own_with_its_own_rows_pictures_and_end(
@@ -82,8 +82,8 @@ def test_each_chain_has_a_run_of_its_own_with_its_own_rows_pictures_and_end(
     study = distinct.sweep(tmp_path, pictures=True)
     spies: list[Spy] = []
 
-    def start(settings: Any, **said: Any) -> Spy:
-        spies.append(Spy({"settings": settings, **said}))
+    def start(settings: Any, **given: Any) -> Spy:
+        spies.append(Spy({"settings": settings, **given}))
         return spies[-1]
 
     monkeypatch.setattr(trackers, "start", start)
@@ -94,10 +94,10 @@ def test_each_chain_has_a_run_of_its_own_with_its_own_rows_pictures_and_end(
             pictures = [distinct.picture(ratio, g, seed, 0).tolist() for g in range(length)]
             expected[distinct.row(ratio, 0, seed).chain] = (ratio, seed, list(enumerate(pictures)))
     assert len(spies) == len(expected) == sum(len(seeds) for seeds in study.chains.values())
-    for said in (spy.said for spy in spies):
-        ratio, seed, rows = expected.pop(said["chain_id"])
-        assert (said["rows"], said["end"], said["sweep"]) == (rows, "finished", "made-up")
-        assert (said["config"]["mixing"]["synthetic_ratio"], said["config"]["seed"]) == (ratio, seed)
-        assert said["directory"] == tmp_path / "made-up" / said["chain_id"]
-        settings = said["settings"]
+    for given in (spy.seen for spy in spies):
+        ratio, seed, rows = expected.pop(given["chain_id"])
+        assert (given["rows"], given["end"], given["sweep"]) == (rows, "finished", "made-up")
+        assert (given["config"]["mixing"]["synthetic_ratio"], given["config"]["seed"]) == (ratio, seed)
+        assert given["directory"] == tmp_path / "made-up" / given["chain_id"]
+        settings = given["settings"]
         assert (settings.tracker, settings.project, settings.entity) == ("wandb", "p", "e")

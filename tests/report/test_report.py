@@ -1,5 +1,6 @@
-"""The report as a whole: what is written, what is said, and what bad input does."""
+"""The report as a whole: its files, its text, and its errors."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,9 +9,10 @@ from pathlib import Path
 import fabricate
 import numpy as np
 import pytest
+from html_tree import parse
 from PIL import Image
 
-from bench import report
+from bench import ledger, report
 from bench.analysis import cells
 from bench.errors import DataError, LedgerError
 from bench.report import __main__ as command
@@ -19,7 +21,7 @@ from bench.report import style
 
 @pytest.fixture(autouse=True)
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures in tests need not be fit for print; where all formats matter, the test says so."""
+    """Pictures in tests need not be fit for print; where all formats matter, a test sets them."""
     monkeypatch.setitem(style.SETTINGS, "savefig.dpi", 80)
     monkeypatch.setattr(style, "FORMATS", ("png",))
 
@@ -43,8 +45,18 @@ def test_a_sweep_gives_tables_figures_and_pictures(tmp_path: Path, monkeypatch: 
     sweep = fabricate.sweep(tmp_path, seeds=(0, 1))
     made = report.write([sweep], tmp_path / "out")
     names = {path.name for path in made.paths}
-    pictures = ("scores", "scores_more", "final", "phase", "trajectories", "survival", "samples", "scores_species")
-    pictures += ("scores_efficientnet_lite0_real_train_1024_1024",)
+    pictures = (
+        "scores",
+        "scores_more",
+        "final",
+        "phase",
+        "trajectories",
+        "survival",
+        "samples",
+        "scores_species",
+        "training_sets",
+    )
+    pictures += ("training_sets", "scores_efficientnet_lite0_real_train_1024_1024")
     expected = {f"{name}.{kind}" for name in pictures for kind in ("png", "svg", "pdf")}
     assert names == expected | {f"tables.{kind}" for kind in ("md", "csv", "tex")} | {
         *("report.html", "card.json", "card.md", "citations.bib")
@@ -97,7 +109,7 @@ def test_equal_ledgers_give_equal_files(tmp_path: Path, monkeypatch: pytest.Monk
         assert one.read_bytes() == other.read_bytes(), one.name
 
 
-def test_missing_pictures_give_a_partial_report_that_says_so(tmp_path: Path) -> None:
+def test_missing_samples_give_a_partial_report_that_names_them(tmp_path: Path) -> None:
     sweep = fabricate.sweep(tmp_path, ratios=(0.0, 1.0), seeds=(0,), pictures=False)
     made = report.write([sweep], tmp_path / "out")
     assert not any("samples" in path.name for path in made.paths)
@@ -109,8 +121,42 @@ def test_pictures_of_another_form_are_an_error_with_their_path(tmp_path: Path) -
     sweep = fabricate.sweep(tmp_path, ratios=(0.0,), seeds=(0,), num_generations=1)
     path = next(tmp_path.glob("store/**/probes.npy"))
     np.save(path, np.zeros((4, 16, 16)))
-    with pytest.raises(DataError, match=r"probes\.npy holds float64"):
+    with pytest.raises(DataError, match=r"probes\.npy: items have dtype float64 and shape \(4, 16, 16\)"):
         report.write([sweep], tmp_path / "out")
+
+
+@pytest.mark.parametrize("items", [np.linspace(0, 1, 32).reshape(16, 2), np.arange(64, dtype=np.int32).reshape(16, 4)])
+def test_samples_that_are_no_images_are_shown_as_their_kind_draws_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, items: np.ndarray
+) -> None:
+    monkeypatch.setattr(style, "FORMATS", ("png", "svg"))
+    sweep = fabricate.sweep(tmp_path, ratios=(0.0,), seeds=(0,), num_generations=2)
+    for path in tmp_path.glob("store/**/probes.npy"):
+        np.save(path, items)
+    made = report.write([sweep], tmp_path / "out")
+    assert "samples.png" in {path.name for path in made.paths}
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert 'data-file="samples.svg"' in page and "not in their store" not in page
+    drawn = np.asarray(Image.open(tmp_path / "out" / "samples.png").convert("L"))
+    assert drawn.min() < 60  # dots or text
+
+
+def test_a_study_without_main_scores_is_reported_with_those_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(style, "FORMATS", ("svg",))
+    for ratio in (0.0, 1.0):
+        for generation in range(3):
+            row = fabricate.row(ratio, generation, 0)
+            row = dataclasses.replace(row, scores=[fabricate.score("total_variation", 0.1 * generation)])
+            ledger.append(tmp_path / "made-up" / row.chain / ledger.FILENAME, row)
+    made = report.write([tmp_path / "made-up"], tmp_path / "out")
+    assert "**total variation ↑**" in made.text and "**1.00** too short: no FID" in made.text
+    files = {path.name for path in made.paths if path.suffix == ".svg"}
+    assert files == {"scores_more.svg", "training_sets.svg"}
+    page = parse((tmp_path / "out" / "report.html").read_text())
+    assert {figure.attributes["data-file"] for figure in page.all("figure")} == files
+    assert len(page.one("div", "panel").all("table")) == 1
 
 
 def test_two_studies_have_files_of_their_own_with_short_names(tmp_path: Path) -> None:
@@ -143,7 +189,7 @@ def test_the_command_prints_tables_and_paths(tmp_path: Path, capsys: pytest.Capt
     assert command.default_out(chain) == command.default_out(chain / "ledger.jsonl") == sweep / "report"
 
 
-def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main([str(tmp_path / "nowhere")]) == 2
     assert "no such file or directory" in capsys.readouterr().err
 

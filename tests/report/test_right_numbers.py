@@ -1,5 +1,5 @@
-"""Every number of a report is that of the condition, generation, seed, subject, reference and feature space that stands
-beside it: in tables, figures, card, page and words alike."""
+"""Every number of a report belongs to the condition, generation, seed, subject, reference and feature space that it is
+labelled with: in tables, figures, card, page and sentences."""
 
 import base64
 import csv
@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,23 @@ import distinct
 import numpy as np
 import pytest
 from distinct import LAST_COMMON, LENGTHS, SAMPLES, Score
+from html_tree import Node, parse
 from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 from scipy import stats
 
 from bench import report
-from bench.analysis import verdicts
-from bench.analysis.study import Measure, Study
+from bench.analysis import results_card, score_tables, verdicts
+from bench.analysis.cells import digits
+from bench.analysis.measures import Measure
+from bench.analysis.study import Study
 from bench.report import card, overview, strip, style, tables
-from bench.report.figures import curves
+from bench.report.curves import curves
 from bench.report.survival import survival
+from bench.report.training_sets import training_sets
 
 FID, PRECISION, RECALL = Score("fid"), Score("precision", k=3), Score("recall", k=3)
 MAIN = [FID, PRECISION, RECALL]
@@ -43,10 +48,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
     """Name of the file -> the figure that would have been saved."""
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     monkeypatch.setattr(style, "FORMATS", ("png",))
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: found.update({Path(path).stem: self}))
-    return found
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: figures.update({Path(path).stem: self}))
+    return figures
 
 
 def score_of(measure: Measure) -> Score:
@@ -105,12 +110,12 @@ def test_the_last_generation_is_that_of_the_shortest_chain(study: Study) -> None
 
 
 def test_each_cell_is_mean_and_students_interval_of_its_seeds(study: Study) -> None:
-    found = tables.tables(study)
-    assert len(found) == len(SAMPLES) + 1
-    ranked = [(t.measure.reference, t.measure.metric) for t in found]
+    every_table = score_tables.tables(study)
+    assert len(every_table) == len(SAMPLES) + 1
+    ranked = [(t.measure.reference, t.measure.metric) for t in every_table]
     assert [m for r, m in ranked[:6]] == ["fid", "fid", "precision", "recall", "recall", "coverage"]
     assert ranked[-1] == ("real_train", "fid")
-    for table in found:
+    for table in every_table:
         score = score_of(table.measure)
         if score not in SAMPLES:
             continue
@@ -152,7 +157,7 @@ def test_markdown_and_latex_show_the_main_scores_cell_by_cell(study: Study) -> N
         assert f"floor: real images & ${floor:.{places}f}$ &" in typeset
 
 
-def test_csv_has_each_number_beside_its_full_name(study: Study) -> None:
+def test_csv_has_each_number_with_its_full_name(study: Study) -> None:
     rows = [r for r in csv.DictReader(io.StringIO(tables.to_csv([study]))) if r["metric"] != "class_survival"]
     seen = set()
     for line in rows:
@@ -182,12 +187,12 @@ def test_csv_has_each_number_beside_its_full_name(study: Study) -> None:
 
 
 def panels(drawn: dict[str, Figure]) -> Iterator[tuple[str, str, Any]]:
-    """What is said below the figure, label of the panel, panel."""
+    """What is note below the figure, label of the panel, panel."""
     for figure in drawn.values():
-        (said,) = [text.get_text() for text in figure.texts]
+        (note,) = [text.get_text() for text in figure.texts]
         for axis in figure.axes:
             if axis.get_visible():
-                yield said, axis.get_ylabel(), axis
+                yield note, axis.get_ylabel(), axis
 
 
 def test_curves_are_means_bands_are_the_range_and_the_floor_is_the_scores_own(
@@ -195,7 +200,7 @@ def test_curves_are_means_bands_are_the_range_and_the_floor_is_the_scores_own(
 ) -> None:
     curves(study, tmp_path, "scores")
     seen = []
-    for said, label, axis in panels(drawn):
+    for note, label, axis in panels(drawn):
         if "class survival" in label:
             continue
         name, arrow = label.rsplit(" ", 1)
@@ -203,8 +208,8 @@ def test_curves_are_means_bands_are_the_range_and_the_floor_is_the_scores_own(
             s
             for s in SAMPLES
             if (s.metric.replace("_", " ").lower() == name.lower())
-            and f"{s.space} · against {s.reference} · N = {s.num_subject}" in said
-            and (s.attribute is None or f"classes by {s.attribute} ·" in said)
+            and f"{s.space} · against {s.reference} · N = {s.num_subject}" in note
+            and (s.attribute is None or f"classes by {s.attribute} ·" in note)
         ]
         seen.append(score)
         assert arrow == ("↓" if score.direction == "down" else "↑")
@@ -302,7 +307,30 @@ def test_trajectories_go_from_precision_to_recall(study: Study, tmp_path: Path, 
     assert list(floor.get_ydata()) == pytest.approx([distinct.baselines(RECALL)["real_train"]])
 
 
-def test_survival_is_found_over_expected_with_the_rarest_below(
+def test_training_sets_are_stacked_by_generation_of_birth(
+    study: Study, tmp_path: Path, drawn: dict[str, Figure]
+) -> None:
+    """Each panel is of the chain that got furthest."""
+    training_sets(study, tmp_path, "training_sets")
+    panels = [axis for axis in drawn["training_sets"].axes if axis.get_visible()]
+    assert [axis.get_title() for axis in panels] == ["0.00", "0.50", "1.00"]
+    births = {"real images": -1, **{f"samples of generation {g}": g for g in range(5)}}
+    for axis, (ratio, furthest) in zip(panels, zip(RATIOS, (0, 1, 3), strict=True), strict=True):
+        assert [bars.get_label() for bars in axis.containers] == list(births)
+        base = dict.fromkeys(range(LENGTHS[ratio][furthest]), 0.0)
+        for bars, birth in zip(axis.containers, births.values(), strict=True):
+            for bar, g in zip(bars, base, strict=True):
+                expected = distinct.per_generation(ratio, g, furthest).get(str(birth), 0)
+                assert bar.get_x() + bar.get_width() / 2 == pytest.approx(g)
+                assert (bar.get_y(), bar.get_height()) == (base[g], expected)
+                base[g] += expected
+    colours = [bars.patches[0].get_facecolor() for bars in panels[0].containers]
+    legend = drawn["training_sets"].legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == list(births)
+    assert [patch.get_facecolor() for patch in legend.get_patches()] == colours and len(set(colours)) == len(births)
+
+
+def test_survival_is_count_over_expected_with_the_rarest_at_the_bottom(
     study: Study, tmp_path: Path, drawn: dict[str, Figure]
 ) -> None:
     survival(study, tmp_path, "survival")
@@ -315,7 +343,7 @@ def test_survival_is_found_over_expected_with_the_rarest_below(
         for j, name in enumerate(names):
             for g in GENERATIONS:
                 every = [distinct.counts(ratio, g, seed)[name] for seed in distinct.seeds_at(ratio, g)]
-                expected = np.mean([found / wanted for found, wanted in every]) if every else np.nan
+                expected = np.mean([count / number for count, number in every]) if every else np.nan
                 assert table[j, g] == pytest.approx(expected, nan_ok=True)
     bottom, top = panels[0].get_ylim()
     assert bottom > top  # the first class, the commonest, lies on top
@@ -325,31 +353,31 @@ def test_survival_is_found_over_expected_with_the_rarest_below(
 
 
 def test_verdicts_are_of_their_condition_over_the_generations_that_all_its_seeds_have(study: Study) -> None:
-    summaries = verdicts.markdown(study)
+    summaries = tables.verdict_lines(study)
     for condition, last in zip(study.conditions, (4, 3, 4), strict=True):
-        found = verdicts.rate(study, condition)
+        fitted = verdicts.rate(study, condition)
         logs = [
             [math.log(distinct.value(FID, "samples", condition.ratio, g, seed)) for g in range(last + 1)]
             for seed in LENGTHS[condition.ratio]
         ]
         slopes = [stats.linregress(range(last + 1), line).slope for line in logs]
-        assert found is not None and found.slope == pytest.approx(np.mean(slopes))
-        assert (found.num_seeds, found.num_generations) == (3, last + 1)
-        said = verdicts.verdict(study, condition)
-        assert said.badge == {0.0: "stable", 0.5: "collapsed", 1.0: "collapsed"}[condition.ratio]
-        assert said.kind == {"stable": "better", "collapsed": "worse"}[said.badge]
-        parts = said.words.split("; ")
-        factors = [math.exp(v) for v in (found.slope, found.low, found.high)]
+        assert fitted is not None and fitted.slope == pytest.approx(np.mean(slopes))
+        assert (fitted.num_seeds, fitted.num_generations) == (3, last + 1)
+        judged = verdicts.verdict(study, condition)
+        assert judged.badge == {0.0: "stable", 0.5: "collapsed", 1.0: "collapsed"}[condition.ratio]
+        assert judged.kind == {"stable": "better", "collapsed": "worse"}[judged.badge]
+        parts = judged.words.split("; ")
+        factors = [math.exp(v) for v in (fitted.slope, fitted.low, fitted.high)]
         assert parts[1] == "×{:.2f} a generation ({:.2f} to {:.2f})".format(*factors)
         for part, score, places in ((parts[0], FID, 0), (parts[2], PRECISION, 2), (parts[3], RECALL, 2)):
             start, end = (interval(distinct.values(score, condition.ratio, g))[0] for g in (0, last))
             assert part.endswith(f" {start:.{places}f} → {end:.{places}f}")
-        assert f"- **{condition.label}** {said.badge}: {said.words}" in summaries
+        assert f"- **{condition.label}** {judged.badge}: {judged.words}" in summaries
     text = verdicts.summary(study)
     assert text.startswith("3 synthetic ratios, 6 generations, 5 seeds: ddpm on made-up at 16 px.")
     assert "Collapsed: 0.50 and 1.00. Stable: 0.00." in text
     threshold = verdicts.critical(study)
-    assert threshold is not None and 0.0 < threshold.ratio < 0.5 and threshold.found > 0.9
+    assert threshold is not None and 0.0 < threshold.ratio < 0.5 and threshold.crossing_share > 0.9
     numbers = f"{threshold.ratio:.2f} on (95 % interval {threshold.low:.2f} to {threshold.high:.2f})"
     assert numbers in text and numbers in summaries
 
@@ -357,8 +385,8 @@ def test_verdicts_are_of_their_condition_over_the_generations_that_all_its_seeds
 # ----------------------------------------------------------------------------------------------------------- card
 
 
-def test_the_card_has_each_number_beside_its_full_name(study: Study) -> None:
-    body = json.loads(json.dumps(card.card(study)))
+def test_the_card_has_each_number_with_its_full_name(study: Study) -> None:
+    body = json.loads(json.dumps(results_card.card(study)))
     seen = set()
 
     def score_in(item: dict[str, Any]) -> Score:
@@ -381,7 +409,7 @@ def test_the_card_has_each_number_beside_its_full_name(study: Study) -> None:
     assert body["seeds"] == [0, 1, 2, 3, 7] and body["versions"]["torch"] == ["2.0", "2.1", "2.2", "2.3", "2.7"]
     assert body["hardware"] == [f"cpu, chip {seed}, fp32" for seed in study.seeds]
     assert body["code_revisions"] == [f"{seed:040d}" for seed in study.seeds]
-    rows = study.rows()
+    rows = study.rows
     assert body["images_seen"] == sum(row.train["images_seen"] for row in rows)
     assert body["finished_at"] == "2026-01-06T17:00:00+00:00"
     for condition, ratio in zip(body["conditions"], RATIOS, strict=True):
@@ -394,7 +422,7 @@ def test_the_card_has_each_number_beside_its_full_name(study: Study) -> None:
 
 
 def test_the_card_in_words_is_of_the_last_common_generation(study: Study) -> None:
-    body = card.card(study)
+    body = results_card.card(study)
     text = card.to_markdown(study, body)
     assert f"## Generation {LAST_COMMON}\n" in text and "generations: 0 to 5" in text
     line = next(line for line in text.splitlines() if line.startswith(f"- **FID ↓** ({distinct.A}, against heldout"))
@@ -402,98 +430,163 @@ def test_the_card_in_words_is_of_the_last_common_generation(study: Study) -> Non
     floor = distinct.baselines(FID)["real_train"]
     assert f"{'; '.join(words)}; floor: real images: {floor:.0f}; control: shuffled: " in line
     for condition in study.conditions:
-        said = verdicts.verdict(study, condition)
-        assert f"- {condition.label}: {said.badge}. {said.words}" in text
+        judged = verdicts.verdict(study, condition)
+        assert f"- {condition.label}: {judged.badge}. {judged.words}" in text
 
 
 # ----------------------------------------------------------------------------------------------------------- page
 
 
-def test_the_page_and_the_pictures_have_everything_in_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(style, "FORMATS", ())
-    study = distinct.sweep(tmp_path, pictures=True)
-    real = tmp_path / "store" / "real"
-    name = study.rows()[0].artifacts["real"].split("/")[1]
-    far = np.full((3, 3, 16, 16), 255, np.uint8)
-    far[1] = distinct.picture(0.5, 2, 1, 3)[:, None, None]  # the nearest to one probe to the pixel
-    path = real / name[:2] / name / "train" / "images.npy"
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report on the sweep, with samples; a real image equals one of them to the pixel."""
+    directory = tmp_path_factory.mktemp("written")
+    study = distinct.sweep(directory, pictures=True)
+    name = study.rows[0].artifacts["real"].split("/")[1]
+    real = np.full((3, 3, 16, 16), 255, np.uint8)
+    real[1] = distinct.picture(0.5, 2, 1, 3)[:, None, None]
+    path = directory / "store" / "real" / name[:2] / name / "train" / "items.npy"
     path.parent.mkdir(parents=True)
-    np.save(path, far)
-    report.write([tmp_path / "made-up"], tmp_path / "out")
-    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    body = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
-    (shown,) = body["studies"]
-    assert shown["generations"][shown["lastCommon"]] == LAST_COMMON
-    assert (shown["numChains"], shown["seedsText"]) == (9, "seeds 0, 1, 2, 3, 7")
-    assert [(c["label"], c["ratio"], c["seeds"]) for c in shown["conditions"]] == [
-        (f"{r:.2f}", r, list(seeds)) for r, seeds in LENGTHS.items()
-    ]
-    for condition, c in zip(shown["conditions"], study.conditions, strict=True):
-        assert condition["verdict"] == vars(verdicts.verdict(study, c))
+    np.save(path, real)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "FORMATS", ("svg",))
+        report.write([directory / "made-up"], directory / "out")
+    return directory / "out"
 
-    for i, measure in enumerate(shown["measures"]):
-        found = [
+
+@pytest.fixture(scope="module")
+def page(written: Path) -> Node:
+    return parse((written / "report.html").read_text(encoding="utf-8"))
+
+
+def words(node: Node, tag: str) -> list[str]:
+    return [cell.text for cell in node.all(tag)]
+
+
+def test_the_page_has_the_verdict_of_each_condition(study: Study, page: Node) -> None:
+    assert page.one("p", "eyebrow").text.endswith(f"setting {study.hash} · 9 chains · seeds 0, 1, 2, 3, 7")
+    assert page.one("p", "lead").text == verdicts.summary(study)
+    for line, condition in zip(page.all("div", "verdict"), study.conditions, strict=True):
+        judged = verdicts.verdict(study, condition)
+        assert words(line, "span") == [condition.label, judged.badge, judged.words]
+        assert line.one("span", judged.kind).text == judged.badge
+    assert [item.text for item in page.one("ul", "notes").all("li")] == study.notes
+
+
+def test_the_page_has_each_number_in_its_own_table_row_and_column(page: Node) -> None:
+    seen = []
+    for card_of_table in page.one("section", "scores").all("div", "scroll"):
+        name, arrow = card_of_table.one("h3").text.rsplit(" ", 1)
+        facts = card_of_table.all("p", "hint")[0].text.split(" · ")
+        if name == "class survival":
+            continue
+        (score,) = [
             s
             for s in SAMPLES
-            if (s.metric.replace("_", " ").lower(), s.space, s.reference)
-            == (measure["name"].lower(), measure["featureSpace"], measure["reference"])
-            and (s.attribute is None or s.attribute in measure["title"])
+            if (s.metric.replace("_", " ").lower(), s.space, f"against {s.reference}") == (name.lower(), *facts[:2])
+            and (s.attribute is None or f"attribute = {s.attribute}" in facts[2])
         ]
-        if measure["name"] == "class survival":
-            continue
-        (score,) = found
-        assert measure["direction"] == score.direction and measure["num"] == f"N = {score.num_subject}"
-        assert measure["floor"] == pytest.approx(distinct.baselines(score).get("real_train"))
-        assert list(measure["baselines"].values()) == pytest.approx(list(distinct.baselines(score).values()))
-        for j, ratio in enumerate(RATIOS):
-            for g in GENERATIONS:
-                values = distinct.values(score, ratio, g)
-                assert [line[g] for line in shown["values"][i][j]] == [values.get(s) for s in LENGTHS[ratio]]
-                assert measure["cells"][j][g] == (pytest.approx(interval(values)) if values else None)
-    plane = [shown["measures"][i] for i in shown["plane"]]
-    assert [(m["name"], m["reference"]) for m in plane] == [("precision", "heldout"), ("recall", "heldout")]
+        seen.append(score)
+        assert arrow == ("↓" if score.direction == "down" else "↑")
+        assert facts[2].startswith(f"N = {score.num_subject}") and (score.k is None or facts[2].endswith("k = 3"))
+        head, *rows = card_of_table.all("tr")
+        assert words(head, "th") == ["synthetic ratio", *(f"gen {g}" for g in GENERATIONS), "seeds"]
+        every = {(r, g): v for r in RATIOS for g in GENERATIONS if (v := distinct.values(score, r, g))}
+        means = {at: interval(values)[0] for at, values in every.items()}
+        places = digits([*means.values(), *distinct.baselines(score).values()])
+        low, high = min(means.values()), max(means.values())
+        for row, ratio in zip(rows, RATIOS, strict=False):
+            assert words(row, "th") == [f"{ratio:.2f}"]
+            cells = [shown(*interval(every[ratio, g]), places) if (ratio, g) in every else "–" for g in GENERATIONS]
+            assert words(row, "td") == [*cells, "3"]
+            for g, cell in zip(GENERATIONS, row.all("td"), strict=False):
+                if (ratio, g) in means:
+                    above = (means[ratio, g] - low) / (high - low)
+                    share = above if score.direction == "down" else 1 - above
+                    assert cell.attributes["style"] == f"--share:{share:.0%}"
+        names = {"real_train": "floor: real images", "shuffled": "control: shuffled"}
+        baselines = {names[subject]: f"{value:.{places}f}" for subject, value in distinct.baselines(score).items()}
+        assert {words(row, "th")[0]: words(row, "td")[0] for row in rows[3:]} == baselines
+    assert sorted(seen, key=str) == sorted(SAMPLES, key=str)
 
-    origins = [origin["label"] for origin in shown["origins"]]
-    assert origins == ["real images", *(f"samples of generation {g}" for g in range(5))]
-    for j, (ratio, furthest) in enumerate(zip(RATIOS, (0, 1, 3), strict=True)):
-        for g in GENERATIONS:
-            expected = None
-            if g < LENGTHS[ratio][furthest]:
-                births = distinct.per_generation(ratio, g, furthest)
-                expected = [births.get(str(b), 0) for b in range(-1, 5)]
-            assert shown["compositions"][j][g] == expected
 
-    for chain, (ratio, seed) in zip(shown["chains"], [(r, s) for r, x in LENGTHS.items() for s in x], strict=True):
+def test_the_page_shows_the_figures_that_were_written(written: Path, page: Node) -> None:
+    shown_files = [figure.attributes["data-file"] for figure in page.all("figure")]
+    files = {path.name: path for path in written.glob("*.svg")}
+    assert len(shown_files) == len(set(shown_files)) and set(shown_files) == set(files) - {"samples.svg"}
+    for figure in page.all("figure"):
+        drawn = ET.parse(files[figure.attributes["data-file"] or ""]).getroot()
+        assert words(figure, "text") == [node.text for node in drawn.iter("{http://www.w3.org/2000/svg}text")]
+        paths = [node.get("d") for node in drawn.iter("{http://www.w3.org/2000/svg}path")]
+        assert [node.attributes["d"] for node in figure.all("path")] == paths
+    ids = [node.attributes["id"] for node in page.walk() if "id" in node.attributes]
+    assert len(ids) == len(set(ids))
+    first, *others = page.one("section", "scores").all("div", "panel")
+    main = ["scores.svg", "final.svg", "phase.svg", "trajectories.svg"]
+    assert [figure.attributes["data-file"] for figure in first.all("figure")] == main
+    assert all(len(panel.all("figure")) == 1 for panel in others)
+    for panel in (first, *others):  # each panel has the tables of the scores that it draws
+        labels = {text for figure in panel.all("figure")[:1] for text in words(figure, "text")}
+        assert {table.one("h3").text for table in panel.all("div", "scroll")} <= labels
+
+
+def test_parts_of_a_figure_are_marked_with_their_own_condition(study: Study, page: Node) -> None:
+    """The page hides a condition by these marks."""
+    palette = [to_hex(colour) for colour in style.colours(study).values()]
+    seen = 0
+    for figure in page.all("figure"):
+        for part in (node for node in figure.walk() if "data-condition" in node.attributes):
+            drawn = " ".join(node.attributes.get("style") or "" for node in part.walk())
+            used = {colour for colour in palette if colour in drawn}
+            if used:
+                seen += 1
+                assert used == {palette[int(part.attributes["data-condition"] or "")]}
+    panels = len(SAMPLES) + 1
+    assert seen == 3 * (2 * panels + 1)  # a line and a band in every panel, a path
+    toggles = page.one("div", "toggles").all("button")
+    assert [(b.attributes["data-condition"], b.text) for b in toggles] == [("0", "0.00"), ("1", "0.50"), ("2", "1.00")]
+    for toggle, colour in zip(toggles, palette, strict=True):
+        assert toggle.one("i").attributes["style"] == f"--c:{colour}"
+
+
+def test_the_page_has_the_facts_of_each_chain(written: Path, page: Node) -> None:
+    expected = [(ratio, seed) for ratio, seeds in LENGTHS.items() for seed in seeds]
+    for chain, (ratio, seed) in zip(page.all("details", "chain"), expected, strict=True):
         rows = [distinct.row(ratio, g, seed) for g in range(LENGTHS[ratio][seed])]
-        facts = chain["facts"]
-        assert (chain["id"], chain["command"]) == (rows[0].chain, rows[-1].environment["command"])
-        assert (facts["seed"], facts["configuration hash"]) == (seed, rows[-1].config_hash)
+        facts = dict(zip(words(chain, "dt"), words(chain, "dd"), strict=True))
+        assert chain.all("summary")[0].text.startswith(rows[0].chain)
+        assert chain.one("div", "command").one("pre").text == rows[-1].environment["command"]
+        assert (facts["seed"], facts["configuration hash"]) == (str(seed), rows[-1].config_hash)
         assert facts["generations"] == f"generations 0 to {len(rows) - 1}"
         assert facts["finished"] == rows[-1].finished_at
         assert (facts["sweep"], facts["policy"], facts["device"]) == ("made-up", "blend", "cpu, fp32")
         assert (facts["platform"], facts["code revision"]) == (f"system {seed}", f"{seed:040d}")
-        assert facts["ledger"] == str(tmp_path / "made-up" / chain["id"] / "ledger.jsonl")
-        assert (facts["store"], facts["versions"]) == (str(tmp_path / "store"), f"torch 2.{seed}")
-        assert chain["config"] == rows[-1].config
+        assert facts["ledger"] == str(written.parent / "made-up" / rows[0].chain / "ledger.jsonl")
+        assert (facts["store"], facts["versions"]) == (str(written.parent / "store"), f"torch 2.{seed}")
+        assert json.loads(chain.all("pre")[1].text) == rows[-1].config
         seconds = {k: sum(getattr(row, k)["seconds"] for row in rows) for k in ("train", "sample", "score")}
         assert facts["seconds"] == ", ".join(f"{k} {v:.0f}" for k, v in seconds.items())
-        assert f"{sum(seconds.values()) / 60:.0f} min" in chain["brief"]
+        assert f"{sum(seconds.values()) / 60:.0f} min" in chain.one("small").text
         assert facts["images seen in training"] == f"{sum(row.train['images_seen'] for row in rows):,}"
 
-    sheets = shown["pictures"]
-    assert (sheets["count"], sheets["side"], sheets["neighbours"]) == (4, 16, True)
-    for j, ratio in enumerate(RATIOS):
-        for k, (seed, length) in enumerate(LENGTHS[ratio].items()):
+
+def test_the_page_has_the_samples_of_each_condition_seed_and_generation(page: Node) -> None:
+    body = json.loads(page.one("script", id="data").text)
+    (data,) = body["studies"]
+    assert data["generations"][data["start"]] == LAST_COMMON
+    expected = [(f"{ratio:.2f}", list(seeds)) for ratio, seeds in LENGTHS.items()]
+    assert [(c["label"], c["seeds"]) for c in data["conditions"]] == expected
+    assert (data["count"], data["side"]) == (4, 16) and len(page.all("input", "neighbours")) == 1
+    for j, (ratio, seeds) in enumerate(LENGTHS.items()):
+        for k, (seed, length) in enumerate(seeds.items()):
             for g in GENERATIONS:
-                both = sheets["sheets"][j][k][g]
+                both = data["sheets"][j][k][g]
                 assert (both is None) == (g >= length)
                 if both:
-                    pixels = decoded(body["pictures"][both[0]])
+                    pixels = decoded(body["uris"][both[0]])
                     colours = [distinct.picture(ratio, g, seed, probe) for probe in range(4)]
                     np.testing.assert_array_equal(pixels[8, 8::16], colours)
-    near = decoded(body["pictures"][sheets["sheets"][1][1][2][1]])
+    near = decoded(body["uris"][data["sheets"][1][1][2][1]])
     np.testing.assert_array_equal(near[8, 8 + 3 * 16], distinct.picture(0.5, 2, 1, 3))
 
 

@@ -41,32 +41,32 @@ def test_large_pictures_are_close_and_not_too_large() -> None:
 
 def test_shared_generations_are_stored_once_and_neighbours_are_the_nearest(tmp_path: Path) -> None:
     study = study_of(tmp_path)
-    pictures: list[str] = []
-    made = sheets.build(study, pictures, sheets.BUDGET)
+    uris: list[str] = []
+    made = sheets.build(study, uris, sheets.BUDGET)
     assert (made.count, made.side, made.has_neighbours, made.notes) == (16, 16, True, [])
     first, last = made.sheets
     assert first[0][0] == last[0][0]  # generation 0 of seed 0 at both ratios
     assert last[0][0] != last[0][1]
-    assert len(pictures) == len(set(pictures))
-    samples, near = (pictures[i] for i in last[0][1] if i is not None)
-    real = np.load(next(tmp_path.glob("store/real/**/images.npy")))
+    assert len(uris) == len(set(uris))
+    samples, near = (uris[i] for i in last[0][1] if i is not None)
+    real = np.load(next(tmp_path.glob("store/real/**/items.npy")))
     for sample, neighbour in zip(decoded(samples).astype(float), decoded(near), strict=True):
         distances = ((real.astype(float) - sample) ** 2).sum((1, 2, 3))
         np.testing.assert_array_equal(neighbour, real[distances.argmin()])
 
 
 @pytest.mark.parametrize(
-    ("share", "said"), [(0.6, "8 of 16 pictures"), (0.3, "4 of 16 pictures"), (0.18, "seed 0 only")]
+    ("share", "expected_note"), [(0.6, "8 of 16 samples"), (0.3, "4 of 16 samples"), (0.18, "seed 0 only")]
 )
-def test_a_small_budget_is_kept_and_said(tmp_path: Path, share: float, said: str) -> None:
+def test_a_small_budget_is_kept_and_noted(tmp_path: Path, share: float, expected_note: str) -> None:
     study = study_of(tmp_path)
     whole: list[str] = []
     sheets.build(study, whole, sheets.BUDGET)
     budget = int(share * sum(map(len, whole)))
-    pictures: list[str] = []
-    made = sheets.build(study, pictures, budget)
-    assert sum(map(len, pictures)) <= budget
-    assert any(said in note for note in made.notes), made.notes
+    uris: list[str] = []
+    made = sheets.build(study, uris, budget)
+    assert sum(map(len, uris)) <= budget
+    assert any(expected_note in note for note in made.notes), made.notes
 
 
 def test_without_pictures_there_is_nothing_to_show(tmp_path: Path) -> None:

@@ -9,7 +9,11 @@ import fabricate
 import pytest
 
 from bench import ledger
-from bench.analysis.study import artifact_path, condition_of, studies
+from bench.analysis import measures
+from bench.analysis import study as study_module
+from bench.analysis.artifacts import artifact_path
+from bench.analysis.conditions import condition_of
+from bench.analysis.study import studies
 from bench.errors import LedgerError
 
 
@@ -50,8 +54,8 @@ def test_real_images_are_known_by_content_not_by_place(tmp_path: Path) -> None:
     (study,) = studies(ledger.read_runs([tmp_path]))
     assert study.seeds == [0, 1]
     fabricate.sweep(tmp_path, seeds=(2,), data=npz("/abs/p/y.npz"), real="f" * 32, **made)
-    found = studies(ledger.read_runs([tmp_path]))
-    assert [(s.title, s.seeds) for s in found] == [
+    result = studies(ledger.read_runs([tmp_path]))
+    assert [(s.title, s.seeds) for s in result] == [
         ("s: made-up at 16 px, ddpm (data.path=x.npz)", [0, 1]),
         ("s: made-up at 16 px, ddpm (data.path=y.npz)", [2]),
     ]
@@ -164,7 +168,7 @@ def test_a_floor_of_fewer_images_is_noted_and_never_shown_as_one_of_more() -> No
     assert note.startswith("no floor at N = 1024") and note.endswith("real images were scored at N = 512")
 
 
-def test_artifacts_are_found_where_the_store_was_and_where_it_was_moved(tmp_path: Path) -> None:
+def test_artifacts_are_located_where_the_store_was_and_where_it_was_moved(tmp_path: Path) -> None:
     fabricate.sweep(tmp_path / "old", ratios=(0.0,), seeds=(0,), num_generations=1)
     (chain,) = ledger.read_runs([tmp_path / "old"])
     here = artifact_path(chain, chain.rows[0], "probes")
@@ -182,6 +186,7 @@ def test_artifacts_are_found_where_the_store_was_and_where_it_was_moved(tmp_path
         ({"name": "other", "num_generations": 9, "tracking": {"project": "x"}, "output_dir": "/x"}, True),
         ({"runtime": {"device": "cuda", "num_threads": 3}}, True),
         ({"runtime": {"precision": "bf16"}}, False),
+        ({"runtime": {"precision": "auto"}, "selection": {"name": "none"}, "vetting": {"name": "none"}}, True),
         ({"generator": {"name": "ddpm", "training": {"num_steps": 801}}}, False),
         ({"metrics": {"feature_space": fabricate.SPACE, "num_images": 1024, "k": 5}}, False),
         ({"metrics": {"feature_space": fabricate.SPACE, "num_images": 1024, "k": 3, "weights": "/w"}}, True),
@@ -194,9 +199,9 @@ def test_only_what_changes_no_number_may_differ_within_a_study(changes: dict, sa
         row = fabricate.row(0.5, 0, seed)
         row = dataclasses.replace(row, config={**row.config, **config})
         chains.append(ledger.Chain(row.chain, Path(), [row]))
-    found = studies(chains)
-    assert [sorted(study.seeds) for study in found] == ([[0, 1]] if same else [[0], [1]])
-    assert len({study.hash for study in found}) == len(found)
+    result = studies(chains)
+    assert [sorted(study.seeds) for study in result] == ([[0, 1]] if same else [[0], [1]])
+    assert len({study.hash for study in result}) == len(result)
 
 
 @pytest.mark.parametrize("field", ["dataset", "generator", "protocol"])
@@ -230,22 +235,22 @@ def test_conditions_without_a_ratio_come_last_of_their_policy() -> None:
     assert not study.by_ratio
 
 
-def test_a_store_that_is_named_comes_before_the_one_beside_the_sweep(tmp_path: Path) -> None:
+def test_a_store_that_is_named_comes_before_the_one_next_to_the_sweep(tmp_path: Path) -> None:
     fabricate.sweep(tmp_path, ratios=(0.0,), seeds=(0,), num_generations=2)
     (chain,) = ledger.read_runs([tmp_path])
     named = tmp_path / "elsewhere"
     for generation in (0, 1):
         row = dataclasses.replace(chain.rows[generation], store_dir=str(named))
         stage, digest, file = row.artifacts["probes"].split("/")
-        beside = tmp_path / "store" / stage / digest[:2] / digest / file
-        assert artifact_path(chain, row, "probes") == beside
+        next_to_sweep = tmp_path / "store" / stage / digest[:2] / digest / file
+        assert artifact_path(chain, row, "probes") == next_to_sweep
         path = named / stage / digest[:2] / digest / file
         path.parent.mkdir(parents=True)
         path.touch()
         assert artifact_path(chain, row, "probes") == path
 
 
-def test_images_that_differ_in_nothing_but_content_are_told_apart_by_it() -> None:
+def test_images_that_differ_only_in_content_make_two_studies() -> None:
     chains = []
     for seed, real in enumerate(("a" * 32, "b" * 32)):
         row = fabricate.row(0.5, 0, seed, real=real)
@@ -268,3 +273,30 @@ def test_a_floor_that_was_never_asked_for_is_not_missed() -> None:
     row = dataclasses.replace(row, scores=[s for s in row.scores if s["subject"] == "samples"])
     (study,) = studies([ledger.Chain(row.chain, Path(), [row])])
     assert not any("floor" in note for note in study.notes)
+
+
+def test_scores_are_read_once_and_then_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lookups scan no row, and what they return can be changed without changing the study."""
+    (study,) = studies(ledger.read_runs([fabricate.sweep(tmp_path, pictures=False)]))
+    monkeypatch.setattr(measures, "measure_of", lambda score: pytest.fail("a row was read again"))
+    monkeypatch.setattr(study_module, "measure_of", measures.measure_of)
+    for row in study.rows:
+        row.scores.clear()
+    fid = study.primary("fid")
+    assert fid is not None and (len(study.measures()), study.floor(fid)) == (7, 21.0)
+    for condition in study.conditions:
+        assert condition.ratio is not None
+        for generation in study.generations:
+            values = study.values(condition, generation, fid)
+            expected = {s: fabricate.row(condition.ratio, generation, s).scores[0]["value"] for s in study.seeds}
+            assert values == expected
+            values.clear()
+            study.baselines(fid).clear()
+            assert study.values(condition, generation, fid) == expected
+    assert set(study.baselines(fid)) == {"real_train", "shuffled"}
+    absent = dataclasses.replace(fid, num_subject=1)
+    assert (study.values(study.conditions[0], 0, absent), study.baselines(absent), study.floor(absent)) == (
+        {},
+        {},
+        None,
+    )

@@ -12,8 +12,10 @@ import fabricate
 import pytest
 
 from bench import ledger, report
+from bench.analysis import score_tables
 from bench.analysis.cells import best
-from bench.analysis.study import Study, check_unmixed, studies
+from bench.analysis.setting import check_unmixed
+from bench.analysis.study import Study, studies
 from bench.errors import LedgerError
 from bench.report import style, tables
 
@@ -39,7 +41,7 @@ def test_bold_needs_a_significant_paired_difference_to_every_other() -> None:
 
 def test_the_best_cell_is_bold_and_only_that(tmp_path: Path) -> None:
     study = study_of(tmp_path, ratios=(0.0, 1.0))
-    fid = tables.tables(study, ["fid"])[0]
+    fid = score_tables.tables(study, ["fid"])[0]
     assert [line.is_best[0] for line in fid.lines] == [False, False]  # generation 0 is shared: no winner
     assert [line.is_best[3] for line in fid.lines] == [True, False]
     text = tables.markdown(study)
@@ -52,26 +54,26 @@ def test_csv_has_every_score_in_full_and_the_floor(tmp_path: Path) -> None:
     study = study_of(tmp_path, seeds=(0, 4))
     rows = list(csv.DictReader(io.StringIO(tables.to_csv([study]))))
     assert len(rows) == 7 * 3 * 4 + 5 + 1  # scores × conditions × generations, floors, a control
-    found = next(r for r in rows if (r["condition"], r["generation"], r["metric"]) == ("1.00", "3", "recall"))
-    assert found["seeds"] == "0 4"
+    result = next(r for r in rows if (r["condition"], r["generation"], r["metric"]) == ("1.00", "3", "recall"))
+    assert result["seeds"] == "0 4"
     expected = [fabricate.row(1.0, 3, s).scores[2]["value"] for s in (0, 4)]
-    assert [float(v) for v in found["values"].split()] == expected
-    assert json.loads(found["parameters"]) == {"k": 3}
-    assert float(found["mean"]) == pytest.approx(sum(expected) / 2)
+    assert [float(v) for v in result["values"].split()] == expected
+    assert json.loads(result["parameters"]) == {"k": 3}
+    assert float(result["mean"]) == pytest.approx(sum(expected) / 2)
     floor = next(r for r in rows if r["condition"].startswith("floor") and r["metric"] == "fid")
     assert (floor["generation"], float(floor["mean"])) == ("", 21.0)
 
 
-def test_a_caption_says_what_the_numbers_are_of(tmp_path: Path) -> None:
+def test_a_caption_names_what_the_numbers_depend_on(tmp_path: Path) -> None:
     study = study_of(tmp_path, protocol={"name": "tiny", "version": 3})
     text = tables.latex([study])
     caption = next(line for line in text.splitlines() if "caption" in line and "recall" in line)
-    for said in ("tiny version 3", r"efficientnet\_lite0", "N = 1024, k = 3", f"setting {study.hash}", r"$\uparrow$"):
-        assert said in caption
+    for words in ("tiny version 3", r"efficientnet\_lite0", "N = 1024, k = 3", f"setting {study.hash}", r"$\uparrow$"):
+        assert words in caption
     assert text.startswith(r"% Needs \usepackage{booktabs}")
 
 
-def test_a_single_seed_is_said_and_has_no_interval(tmp_path: Path) -> None:
+def test_a_single_seed_is_noted_and_has_no_interval(tmp_path: Path) -> None:
     text = tables.markdown(study_of(tmp_path, seeds=(0,)))
     assert "±" not in text
     assert "single seed" in text
@@ -123,7 +125,7 @@ def test_protocols_and_feature_spaces_are_not_mixed_unless_asked_for(
         check_unmixed(ledger.read_runs([tmp_path / "b"]))
 
 
-def test_a_deviation_from_a_protocol_is_said(tmp_path: Path) -> None:
+def test_a_deviation_from_a_protocol_is_marked(tmp_path: Path) -> None:
     protocol = {"name": "p", "version": 1, "deviations": {"num_generations": [6, 4]}}
     study = study_of(tmp_path, seeds=(0,), protocol=protocol)
     assert study.protocol == "p version 1 (deviating)"
@@ -150,19 +152,19 @@ def test_bold_follows_the_arrow_in_every_form() -> None:
     markdown = tables.markdown(study).split("\n\n**")[1:]
     latex = tables.latex([study]).split(r"\begin{table}")[1:]
     for (metric, winner), plain, typeset in zip(winners.items(), markdown, latex, strict=True):
-        (table,) = tables.tables(study, [metric])
+        (table,) = score_tables.tables(study, [metric])
         assert [line.condition.label for line in table.lines if line.is_best[0]] == [winner] * (winner is not None)
         bold = [line.split("|")[1].strip() for line in plain.splitlines() if line.startswith("|") and "**" in line]
         assert bold == [winner] * (winner is not None)
         bold = [line.split("&")[0].strip() for line in typeset.splitlines() if "mathbf" in line]
         assert bold == [winner] * (winner is not None)
         assert ("bold: better" in plain) == ("bold: better" in typeset) == (winner is not None)
-    found = {
+    result = {
         (r["metric"], r["condition"])
         for r in csv.DictReader(io.StringIO(tables.to_csv([study])))
         if r["is_best"] == "1"
     }
-    assert found == {("fid", "0.00"), ("precision", "1.00")}
+    assert result == {("fid", "0.00"), ("precision", "1.00")}
 
 
 def test_the_leader_is_the_best_mean_and_every_pair_must_be_sure() -> None:
@@ -184,18 +186,18 @@ def test_the_leader_is_the_best_mean_and_every_pair_must_be_sure() -> None:
 @pytest.mark.parametrize(("largest", "shown"), [(9.994, "9.99"), (10.0, "10.0"), (99.94, "99.9"), (100.0, "100")])
 def test_a_table_shows_about_three_figures_of_its_largest_number(largest: float, shown: str) -> None:
     study = study_with({"fid": {0.0: [largest], 1.0: [0.5]}})
-    (table,) = tables.tables(study)
+    (table,) = score_tables.tables(study)
     assert f" {shown} |" in tables.markdown(study)
     assert tables.text(table.lines[0].cells[0], table.places) == shown
-    floored = study_with({"fid": {0.0: [0.5]}})
-    row = next(iter(next(iter(floored.chains.values())).values())).rows[0]
-    row.scores.append(fabricate.score("fid", largest, "real_train"))
+    row = fabricate.row(0.0, 0, 0)
+    row = dataclasses.replace(row, scores=[fabricate.score("fid", 0.5), fabricate.score("fid", largest, "real_train")])
+    (floored,) = studies([ledger.Chain(row.chain, Path(), [row])])
     assert f"floor: real images | {shown} |" in tables.markdown(floored)
 
 
 def test_the_legend_explains_the_signs_that_are_there_and_no_others() -> None:
-    several = tables.tables(study_with({"fid": {0.0: [1.0, 2.0]}}))[0].legend()
-    single = tables.tables(study_with({"fid": {0.0: [1.0]}}))[0].legend()
-    both = tables.tables(study_with({"fid": {0.0: [1.0, 2.0], 1.0: [1.0]}}))[0].legend()
-    assert ["±" in " ".join(said) for said in (several, single, both)] == [True, False, True]
-    assert ["single seed" in " ".join(said) for said in (several, single, both)] == [False, True, True]
+    several = score_tables.tables(study_with({"fid": {0.0: [1.0, 2.0]}}))[0].legend()
+    single = score_tables.tables(study_with({"fid": {0.0: [1.0]}}))[0].legend()
+    both = score_tables.tables(study_with({"fid": {0.0: [1.0, 2.0], 1.0: [1.0]}}))[0].legend()
+    assert ["±" in " ".join(words) for words in (several, single, both)] == [True, False, True]
+    assert ["single seed" in " ".join(words) for words in (several, single, both)] == [False, True, True]

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from bench import ledger
 from bench.analysis import collapse, verdicts
+from bench.analysis.class_shares import class_shares
 from bench.analysis.study import Study, studies
-from bench.report.survival import attributes, shares, survival
+from bench.report.survival import survival
 
 
 def study_of(tmp_path: Path, **kwargs: Any) -> Study:
@@ -23,18 +24,18 @@ def study_of(tmp_path: Path, **kwargs: Any) -> Study:
 
 def test_the_word_is_that_of_the_rule_and_the_numbers_are_the_ledgers(tmp_path: Path) -> None:
     study = study_of(tmp_path, num_generations=5)
-    found = {c.label: verdicts.verdict(study, c) for c in study.conditions}
-    assert (found["0.00"].badge, found["0.00"].kind) == ("stable", "better")
-    assert (found["1.00"].badge, found["1.00"].kind) == ("collapsed", "worse")
+    result = {c.label: verdicts.verdict(study, c) for c in study.conditions}
+    assert (result["0.00"].badge, result["0.00"].kind) == ("stable", "better")
+    assert (result["1.00"].badge, result["1.00"].kind) == ("collapsed", "worse")
     curves = [[fabricate.row(1.0, g, s).scores[0]["value"] for g in range(5)] for s in range(3)]
     rate = collapse.log_slope(curves)
     assert verdicts.rate(study, study.conditions[2]) == rate
     factors = "×{:.2f} a generation ({:.2f} to {:.2f})".format(
         *(math.exp(v) for v in (rate.slope, rate.low, rate.high))
     )
-    assert factors in found["1.00"].words
+    assert factors in result["1.00"].words
     start, end = np.mean([c[0] for c in curves]), np.mean([c[4] for c in curves])
-    assert f"FID {start:.0f} → {end:.0f}" in found["1.00"].words
+    assert f"FID {start:.0f} → {end:.0f}" in result["1.00"].words
 
 
 def test_chains_of_different_length_are_judged_as_far_as_all_seeds_go(tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_too_few_generations_allow_no_verdict(tmp_path: Path) -> None:
     assert verdicts.critical_words(None) == ""
 
 
-def test_a_single_generation_is_said_once(tmp_path: Path) -> None:
+def test_a_single_generation_is_printed_once(tmp_path: Path) -> None:
     study = study_of(tmp_path, ratios=(1.0,), seeds=(0,), num_generations=1)
     words = verdicts.verdict(study, study.conditions[0]).words
     assert words.startswith(f"FID {fabricate.row(1.0, 0, 0).scores[0]['value']:.0f}; precision 0.")
@@ -68,10 +69,10 @@ def test_a_single_generation_is_said_once(tmp_path: Path) -> None:
 
 def test_the_critical_ratio_lies_between_the_last_stable_and_the_first_collapsed(tmp_path: Path) -> None:
     study = study_of(tmp_path, ratios=(0.0, 0.5, 1.0), num_generations=5)
-    found = verdicts.critical(study)
-    assert found is not None and found.ratio is not None
-    assert 0.0 < found.ratio < 0.5
-    assert f"from a synthetic ratio of {found.ratio:.2f} on" in verdicts.summary(study)
+    result = verdicts.critical(study)
+    assert result is not None and result.ratio is not None
+    assert 0.0 < result.ratio < 0.5
+    assert f"from a synthetic ratio of {result.ratio:.2f} on" in verdicts.summary(study)
     only = verdicts.critical(study_of(tmp_path / "x", ratios=(0.5, 1.0), num_generations=5))
     assert only is not None and "every ratio" in verdicts.critical_words(only)
 
@@ -86,8 +87,9 @@ def test_policies_without_a_ratio_have_no_critical_one(tmp_path: Path) -> None:
 
 def test_class_shares_are_means_over_seeds_with_the_commonest_first(tmp_path: Path) -> None:
     study = study_of(tmp_path, ratios=(1.0,), seeds=(0, 1))
-    assert attributes(study) == ["species"]
-    names, table = shares(study, study.conditions[0], "species")
+    shares = class_shares(study)
+    assert list(shares) == ["species"] and list(shares["species"]) == study.conditions
+    names, table = vars(shares["species"][study.conditions[0]]).values()
     assert names == ["daisy", "rose", "tulip", "poppy", "iris", "fern"]  # reed was never expected
     assert table.shape == (6, 4)
     np.testing.assert_array_equal(table[:, 0], 1.0)
@@ -126,8 +128,8 @@ def test_each_condition_has_the_word_of_its_own_curve() -> None:
             1.0: growing(2.0),
         }
     )
-    found = {c.label: verdicts.verdict(study, c) for c in study.conditions}
-    assert {label: (v.badge, v.kind) for label, v in found.items()} == {
+    result = {c.label: verdicts.verdict(study, c) for c in study.conditions}
+    assert {label: (v.badge, v.kind) for label, v in result.items()} == {
         "0.00": ("stable", "better"),
         "0.25": ("stable", "better"),
         "0.50": ("inconclusive", "open"),
@@ -157,23 +159,23 @@ def test_a_rate_is_of_an_unbroken_curve_of_three_generations(curve: list[float],
     whole = [100.0 * 1.1**g for g in range(len(curve))]
     for lines in ([curve], [whole, curve], [curve, whole]):
         study = fid_study({1.0: lines})
-        found = verdicts.rate(study, study.conditions[0])
-        assert (None if found is None else found.num_generations) == num_generations
-        if found is not None:
+        result = verdicts.rate(study, study.conditions[0])
+        assert (None if result is None else result.num_generations) == num_generations
+        if result is not None:
             expected = [line[:num_generations] for line in lines]
-            assert found == collapse.log_slope(expected)
-        said = verdicts.verdict(study, study.conditions[0])
-        assert (said.badge == "too short") == (num_generations is None)
+            assert result == collapse.log_slope(expected)
+        judged = verdicts.verdict(study, study.conditions[0])
+        assert (judged.badge == "too short") == (num_generations is None)
 
 
 def test_without_fid_there_is_no_verdict() -> None:
     study = fid_study({0.0: growing(1.0), 1.0: growing(2.0)}, metric="kid")
-    said = verdicts.verdict(study, study.conditions[0])
-    assert (said.kind, said.badge, said.words) == ("open", "too short", "no FID")
+    judged = verdicts.verdict(study, study.conditions[0])
+    assert (judged.kind, judged.badge, judged.words) == ("open", "too short", "no FID")
     assert verdicts.critical(study) is None
 
 
-def test_one_seed_is_said_and_only_then() -> None:
+def test_one_seed_is_noted_and_only_then() -> None:
     one, two = fid_study({1.0: growing(1.5)[:1]}), fid_study({1.0: growing(1.5)})
     assert verdicts.verdict(one, one.conditions[0]).words.endswith("; one seed")
     assert "one seed" not in verdicts.verdict(two, two.conditions[0]).words

@@ -1,4 +1,4 @@
-"""Fetching and unpacking an archive of a known checksum, so that a half-done or a wrong one is never used."""
+"""Download and unpack an archive of known checksum. A partial or wrong archive is never used."""
 
 import hashlib
 import shutil
@@ -8,14 +8,17 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
-from bench.datasets.shared.checksum import file_sha256
 from bench.errors import DataError
+from bench.machine.files import remembered_sha256
 
 BLOCK = 1 << 20
 
 
 def fetch(url: str, target: Path, sha256: str) -> None:
-    """Downloads to `target`, which appears only once its checksum is right. Raises `DataError`."""
+    """Download `url` to `target`, which appears only after its checksum has been verified.
+
+    Raises `DataError` for a failed download and for a wrong checksum.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     digest = hashlib.sha256()
@@ -25,7 +28,7 @@ def fetch(url: str, target: Path, sha256: str) -> None:
                 digest.update(block)
                 file.write(block)
         if digest.hexdigest() != sha256:
-            raise DataError(f"{url} has sha256 {digest.hexdigest()}, expected {sha256}: not used")
+            raise DataError(f"{url} has sha256 {digest.hexdigest()}, expected {sha256}: the download is not used")
         part.replace(target)
     except (OSError, HTTPException) as error:
         raise DataError(
@@ -36,15 +39,16 @@ def fetch(url: str, target: Path, sha256: str) -> None:
 
 
 def verify(path: Path, sha256: str) -> None:
-    found = file_sha256(path)
-    if found != sha256:
-        raise DataError(f"{path} has sha256 {found}, expected {sha256}: delete it, it is not used")
+    """Raise `DataError` if the SHA-256 of a file is not `sha256`."""
+    actual = remembered_sha256(path)
+    if actual != sha256:
+        raise DataError(f"{path} has sha256 {actual}, expected {sha256}: delete it, it is not used")
 
 
 def unpack(archive: Path, member: str, target: Path) -> None:
-    """Unpacks the folder `member` of a tar archive to `target`, which appears whole or not at all.
+    """Unpack the folder `member` of a tar archive to `target`, which appears whole or not at all.
 
-    Raises `DataError` for a broken archive and for one with members that would land outside (`..`, absolute, links).
+    Raises `DataError` for a damaged archive and for one with members outside its folder (`..`, absolute paths, links).
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     workplace = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))

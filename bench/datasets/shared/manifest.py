@@ -1,4 +1,4 @@
-"""Manifests: where a data set comes from, and what its named subsets are. The files are `data/*.yaml`."""
+"""Manifests: where a data set comes from, and which named subsets it has. The files are `data/*.yaml`."""
 
 import difflib
 import importlib.resources
@@ -20,12 +20,14 @@ from bench.errors import DataError
 
 @dataclass
 class Subset:
-    """A part of a data set; what is given narrows it, one after the other, in this order.
+    """A part of a data set. The rules that are given apply one after the other, in this order.
 
-    classes:       names (with or without the leading "001.", spelt with spaces or underscores) or label numbers from 0.
-    where:         column -> value that an image must have there, e.g. padding_bar_px: 0.
-    max_per_class: at most so many images of each class, chosen by a fixed hash of their source ids.
-    num_images:    so many images in all, chosen the same way.
+    Attributes:
+        about: Prose for readers.
+        classes: Names (with or without the leading "001.", with spaces or underscores) or label numbers from 0.
+        where: Column -> value that an image must have there, e.g. padding_bar_px: 0.
+        max_per_class: Largest number of images of each class, chosen by a fixed hash of their source ids.
+        num_images: Number of images in all, chosen by the same hash.
     """
 
     about: str = ""
@@ -35,13 +37,13 @@ class Subset:
     num_images: int | None = None
 
     def rules(self) -> dict[str, Any]:
-        """What can change the selection: everything but the prose."""
+        """Return everything that can change the selection, that is all fields but the prose."""
         return {key: value for key, value in asdict(self).items() if key != "about"}
 
 
 @dataclass
 class Manifest:
-    """One data set: what it is, where it comes from, how its files are known to be the right ones, how to cite it."""
+    """One data set: what it is, where it comes from, the checksums of its files, and how to cite it."""
 
     name: str
     title: str
@@ -56,14 +58,14 @@ class Manifest:
 
 
 def shipped() -> dict[str, Manifest]:
-    """Every manifest of the package, by name."""
+    """Return every manifest of the package, by name."""
     files = importlib.resources.files("bench.data")
     texts = {file.name: file.read_text() for file in files.iterdir() if file.name.endswith(".yaml")}
     return {Path(name).stem: parse(Manifest, text, name) for name, text in sorted(texts.items())}
 
 
 def parse(kind: type, text: str, where: str) -> Any:
-    """YAML text as an instance of a dataclass. Raises `DataError` naming the file and the key."""
+    """Return YAML text as an instance of the dataclass `kind`. Raises `DataError` naming the file and the key."""
     try:
         tree = OmegaConf.create(text)
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), tree))
@@ -72,7 +74,10 @@ def parse(kind: type, text: str, where: str) -> Any:
 
 
 def find_subset(name: str | None, manifest: Manifest | None) -> Subset | None:
-    """The subset that `data.subset` means: a name in the manifest, or the path of a YAML file with one subset."""
+    """Return the subset that `data.subset` names, in the manifest or by the path of a YAML file with one subset.
+
+    Raises `DataError` for an unknown name and for a missing or invalid file.
+    """
     if name is None:
         return None
     if name.endswith((".yaml", ".yml")):
@@ -88,27 +93,29 @@ def find_subset(name: str | None, manifest: Manifest | None) -> Subset | None:
 
 
 def select(source: Source, subset: Subset) -> np.ndarray:
-    """int64 row numbers of the subset, ascending. Raises `DataError` naming an unknown class or column, or the numbers
-    where there are too few images."""
+    """Return the row numbers of the subset, int64 (n,), ascending.
+
+    Raises `DataError` for an unknown class or column and for too few images.
+    """
     rows = np.arange(len(source), dtype=np.int64)
     if subset.classes is not None:
         names = _class_names(source, "classes")
-        wanted = [_class_index(entry, names) for entry in subset.classes]
-        rows = rows[np.isin(source.labels["class"][rows], wanted)]
+        selected = [_class_index(entry, names) for entry in subset.classes]
+        rows = rows[np.isin(source.labels["class"][rows], selected)]
     for column, value in subset.where.items():
         if column not in source.facts:
             known = ", ".join(source.facts) or "this source has none"
-            raise DataError(f"the subset asks for {column}={value}; columns to select on: {known}")
+            raise DataError(f"the subset asks for {column}={value}; columns that it can select on: {known}")
         rows = rows[source.facts[column][rows] == value]
     if subset.max_per_class is not None:
         _class_names(source, "max_per_class")
         rows = _first_of_each_class(rows, source, subset.max_per_class)
     if subset.num_images is not None:
         if len(rows) < subset.num_images:
-            raise DataError(f"the subset asks for {subset.num_images} images and {len(rows)} fit it")
+            raise DataError(f"the subset asks for {subset.num_images} images, but only {len(rows)} match the rest")
         rows = np.sort(rows[_order(rows, source)[: subset.num_images]])
     if len(rows) == 0:
-        raise DataError(f"no image fits the subset {subset.rules()}")
+        raise DataError(f"no image matches the subset {subset.rules()}")
     return rows
 
 
@@ -123,14 +130,15 @@ def _first_of_each_class(rows: np.ndarray, source: Source, limit: int) -> np.nda
     return np.sort(np.concatenate(kept)) if kept else rows
 
 
-def _class_names(source: Source, asked: str) -> list[str]:
+def _class_names(source: Source, rule: str) -> list[str]:
+    """Return the names of the classes. Raises `DataError` naming the rule that needs them if there are none."""
     if "class" not in source.labels:
-        raise DataError(f"the subset has {asked!r}, but this source has no class labels")
+        raise DataError(f"the subset has {rule!r}, but this source has no class labels")
     return source.label_names["class"]
 
 
 def plain(name: str) -> str:
-    """A class name without its number and without the differences between spellings: "001.Sweet_pea" -> "sweet pea"."""
+    """Return a class name in lower case without its number and punctuation: "001.Sweet_pea" -> "sweet pea"."""
     return re.sub(r"[\W_]+", " ", re.sub(r"^\d+\.", "", name)).strip().lower()
 
 

@@ -1,4 +1,5 @@
-"""Picture files to uint8 arrays: decoded, cropped and resized one by one, so that no archive is held at full size."""
+"""Read picture files as uint8 arrays. Each is decoded, cropped and resized on its own, so that memory holds only the
+resized images."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -14,15 +15,25 @@ from bench.errors import DataError
 
 Box = tuple[int, int, int, int]
 Crop = Callable[[int, int], Box]
-"""Width and height of a picture to the square (left, top, right, bottom) that is kept of it, in pixels."""
+"""Maps the width and height of a picture to the square crop (left, top, right, bottom), all in pixels."""
 
 
 def read_pictures(
     paths: Sequence[Path], resolution: int, crops: Sequence[Crop] | None = None
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """uint8 (N, 3, resolution, resolution), and how many pictures were not RGB and how many were smaller than that.
+    """Read pictures at one resolution.
 
-    crops: one per picture; None keeps the largest centred square. Raises `DataError` naming an unreadable picture.
+    Args:
+        paths: One file per picture, N in all.
+        resolution: Side of the images returned, in pixels.
+        crops: One crop per picture; None: the largest centred square.
+
+    Returns:
+        uint8 (N, 3, resolution, resolution), and two counts: `num_converted`, pictures that were not RGB, and
+        `num_enlarged`, crops that were smaller than `resolution`.
+
+    Raises:
+        DataError: A picture is unreadable; the message names it.
     """
     images = np.empty((len(paths), 3, resolution, resolution), np.uint8)
     converted = np.zeros(len(paths), bool)
@@ -40,9 +51,10 @@ def read_pictures(
 
 
 def read_square(path: Path, crop: Crop) -> tuple[np.ndarray, bool]:
-    """The square part of one picture, uint8 (H, H, 3), and whether it had to be converted to RGB.
+    """Return the square crop of one picture, uint8 (H, H, 3), and whether the picture had to be converted to RGB.
 
-    Turned upright first where the camera noted how it was held. Transparent parts are laid on white.
+    The EXIF orientation is applied first. Transparent parts are composited on white. Raises `DataError` naming an
+    unreadable picture.
     """
     try:
         with Image.open(path) as opened:

@@ -1,4 +1,4 @@
-"""What every source of real images offers before subset, split and resize: names, labels, and a way to read rows."""
+"""What every source of real items offers before subset and split: ids, labels, and a way to read rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,14 +7,21 @@ from typing import Any
 import numpy as np
 
 Read = Callable[[np.ndarray], tuple[np.ndarray, dict[str, Any]]]
-"""Row numbers (n,) to uint8 images (n, 3, R, R), and notes about what happened to them on the way."""
+"""Maps row numbers, int64 (n,), to the items of these rows (images: uint8 (n, 3, R, R)) and notes on how they were
+converted."""
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """source_ids: one per image, unique. labels: attribute -> int64 (N,). label_names: attribute -> names by index.
-    facts: further int64 columns (N,) that a subset may select on. read: makes the images of the rows asked for, so that
-    a subset of a large archive costs only its own pictures."""
+    """A source of N real items.
+
+    Attributes:
+        source_ids: One unique id per item.
+        read: Reads the items of given rows, so that a subset of a large archive costs only its own items.
+        labels: Attribute -> int64 (N,).
+        label_names: Attribute -> names by index.
+        facts: Further columns that a subset may select on, column -> int64 (N,).
+    """
 
     source_ids: list[str]
     read: Read

@@ -1,7 +1,7 @@
-"""Which images are held out, which are trained on, which are kept back: by a seeded hash of their source ids.
+"""The split into held-out, training and reserve items, by a seeded hash of their source ids.
 
-The hash makes the split a property of the image's name: the same in every run, for every chain seed, in whatever order
-the files are listed. An image's place in the queue never changes when others are added or removed.
+The hash makes the split a property of an item's name: it is the same in every run, for every chain seed, and for every
+order of the files. Adding or removing items never changes the relative order of the others.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from bench.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers (int64) of each part, in the order of their hashes. Disjoint; together every row."""
+    """Row numbers, int64, of each part, in the order of their hashes. The parts are disjoint and cover every row."""
 
     heldout: np.ndarray
     train: np.ndarray
@@ -24,8 +24,10 @@ class Split:
 
 
 def hash_order(source_ids: Sequence[str], seed: int | str) -> np.ndarray:
-    """int64 (N,): rows sorted by sha256 of "seed/source id". Raises `DataError` where an id occurs twice, because equal
-    names could then fall on either side depending on the order of the files."""
+    """Return the rows sorted by the SHA-256 of "seed/source id", int64 (N,).
+
+    Raises `DataError` if an id occurs twice, because the part of each would then depend on the order of the files.
+    """
     repeated = [name for name, count in Counter(source_ids).items() if count > 1]
     if repeated:
         shown = ", ".join(map(repr, repeated[:3]))
@@ -35,27 +37,37 @@ def hash_order(source_ids: Sequence[str], seed: int | str) -> np.ndarray:
 
 
 def split(source_ids: Sequence[str], num_heldout: int, num_train: int | None, seed: int) -> Split:
-    """The first `num_heldout` in hash order are held out, the next `num_train` (None: all that are left) train.
+    """Return the split: in hash order, first the held-out items, then the training items, then the reserve.
 
-    Raises `DataError` naming the numbers where there are too few.
+    Args:
+        source_ids: One unique id per item.
+        num_heldout: Number of held-out items.
+        num_train: Number of training items; None: all that are not held out.
+        seed: Seed of the hash.
+
+    Returns:
+        The row numbers of each part.
+
+    Raises:
+        DataError: There are too few items, or an id occurs twice.
     """
     order = hash_order(source_ids, seed)
-    wanted = num_heldout + (2 if num_train is None else num_train)
-    if len(order) < wanted:
+    needed = num_heldout + (2 if num_train is None else num_train)
+    if len(order) < needed:
         train = "at least 2" if num_train is None else num_train
         raise DataError(
-            f"{len(order)} images are too few for data.num_heldout={num_heldout} and {train} to train on "
-            f"(data.num_train={'null' if num_train is None else num_train}): {wanted} are needed"
+            f"{len(order)} items are too few for data.num_heldout={num_heldout} and {train} to train on "
+            f"(data.num_train={'null' if num_train is None else num_train}): {needed} are needed"
         )
     end = len(order) if num_train is None else num_heldout + num_train
     return Split(order[:num_heldout], order[num_heldout:end], order[end:])
 
 
 def count_shared(first: np.ndarray, second: np.ndarray) -> int:
-    """How many images of `first` have an identical twin, pixel for pixel, in `second`; uint8 (N, 3, H, W) both."""
-    twins = {_fingerprint(image) for image in second}
-    return sum(_fingerprint(image) in twins for image in first)
+    """Return how many items of `first` are identical, byte for byte, to an item of `second`."""
+    fingerprints = {_fingerprint(item) for item in second}
+    return sum(_fingerprint(item) in fingerprints for item in first)
 
 
-def _fingerprint(image: np.ndarray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16).digest()
+def _fingerprint(item: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(item).tobytes(), digest_size=16).digest()

@@ -7,14 +7,14 @@ hold is part of every score's identity; files that the module imports are not, s
 them.
 """
 
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from bench.errors import ConfigError, MetricError
+from bench import registry
+from bench.errors import MetricError
 from bench.features.shared.weights import sha256_of
 
 
@@ -25,6 +25,7 @@ class CustomSpace:
     path: str
 
     def identity(self, weights: str | None) -> dict[str, Any]:
+        """Return what identifies the features: the file's content, its `VERSION`, the weights."""
         module, _ = self._find()
         source = getattr(module, "__file__", None)
         return {
@@ -34,10 +35,12 @@ class CustomSpace:
         }
 
     def prefetch(self, weights: str | None) -> Path | None:
+        """Return the path of the weights, if any, after importing the module."""
         self._find()
         return Path(weights) if weights else None
 
     def load(self, weights: str | None) -> nn.Module:
+        """Return the network. Raises `MetricError` where the function returns something else."""
         network = self._find()[1](weights)
         if not isinstance(network, nn.Module):
             raise MetricError(f"{self.path} returned a {type(network).__name__}, expected a torch.nn.Module")
@@ -46,12 +49,9 @@ class CustomSpace:
                 raise MetricError(f"the network of {self.path} has no integer attribute {name!r}")
         return network
 
+    @property
+    def KINDS(self) -> tuple[str, ...]:
+        return getattr(self._find()[0], "KINDS", ("images",))
+
     def _find(self) -> tuple[Any, Any]:
-        name, _, function = self.path.partition(":")
-        try:
-            module = importlib.import_module(name)
-        except ImportError as error:
-            raise ConfigError("metrics.feature_space", self.path, f"cannot import {name}: {error}") from error
-        if not callable(getattr(module, function, None)):
-            raise ConfigError("metrics.feature_space", self.path, f"{name} has no function {function!r}")
-        return module, getattr(module, function)
+        return registry.user_function(self.path, "metrics.feature_space")

@@ -8,7 +8,6 @@ size, order or precision setting changes a feature by one bit.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,21 +16,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.errors import ConfigError, MetricError
+from bench import registry
+from bench.errors import ConfigError, DataError, MetricError
 from bench.features.shared.custom import CustomSpace
 from bench.features.shared.weights import sha256_of
+from bench.kinds import kind_of
 from bench.machine import distributed
 from bench.machine.device import Progress, Runtime, silent
-from bench.pool import check_images
-
-SPACES = {
-    "efficientnet_lite0": "bench.features.efficientnet_lite0",
-    "inception_v3": "bench.features.inception_v3",
-    "dinov2": "bench.features.dinov2",
-}
-"""Modules, loaded when first asked for: the networks that a run does not use cost it no time. Each offers
-`identity(weights)`, cheap and JSON-able; `prefetch(weights)`, which downloads what is missing and returns the path; and
-`load(weights)`, the network itself."""
 
 TILE = 64
 """Images per call of the network. Fixed: the last bits of a convolution depend on how many images share a
@@ -50,15 +41,28 @@ class FeatureSpace:
     version: int
     network: nn.Module
     device: torch.device
+    kinds: tuple[str, ...] = ("images",)
 
 
 def feature_space_spec(name: str, weights: str | None = None) -> dict[str, Any]:
-    """What identifies a feature space in store keys and ledger rows; does not run or load the network."""
+    """Return what identifies a feature space in store keys and ledger rows, without loading the network."""
     return {"name": name, **_module(name).identity(weights)}
 
 
+def check_kind(name: str, kind: str) -> None:
+    """Raise `ConfigError` where a feature space cannot describe items of that kind."""
+    if kind not in kinds_of(name):
+        described = ", ".join(kinds_of(name))
+        raise ConfigError("metrics.feature_space", name, f"describes {described}, and the data are {kind}")
+
+
+def kinds_of(name: str) -> tuple[str, ...]:
+    """Return the kinds of items that a feature space describes."""
+    return getattr(_module(name), "KINDS", ("images",))
+
+
 def prefetch(name: str, weights: str | None = None) -> Path | None:
-    """Makes sure that the weights are there, by downloading them if need be; to be called before long work.
+    """Make sure that the weights are there, by downloading them if need be; to be called before long work.
 
     Returns their path, None for a space of your own without any. Raises as `load_feature_space` does.
     """
@@ -69,14 +73,14 @@ def prefetch(name: str, weights: str | None = None) -> Path | None:
 
 
 def load_feature_space(name: str, runtime: Runtime, weights: str | None = None) -> FeatureSpace:
-    """The extractor, on the runtime's device. weights: a local file; None: the default weights of that space.
+    """Return the extractor, on the runtime's device. weights: a local file; None: the default weights of that space.
 
     Raises `ConfigError` for an unknown name, `MetricError` for weights that are absent, damaged or of another network.
     """
     network = _module(name).load(weights).to(runtime.device).float().eval().requires_grad_(False)
     spec = {"dimension": network.dimension, "input_size": network.input_size, **feature_space_spec(name, weights)}
     kept = {key: spec[key] for key in ("name", "dimension", "input_size", "weights_sha256", "version")}
-    return FeatureSpace(**kept, network=network, device=runtime.device)
+    return FeatureSpace(**kept, network=network, device=runtime.device, kinds=kinds_of(name))
 
 
 def extract(
@@ -86,28 +90,40 @@ def extract(
     rows: np.ndarray | None = None,
     shared: bool = True,
 ) -> np.ndarray:
-    """Features of uint8 (N, 3, H, H), possibly memory-mapped, as float32 (N, space.dimension).
+    """Compute the features of items, possibly memory-mapped.
 
-    rows: int (M,), the images that are wanted, in that order: to draw from a large array without copying it. shared:
-    where several processes run, all call this for the same images and divide the work; False: each has its own images.
+    Args:
+        space: A loaded feature space.
+        images: uint8 (N, 3, H, H), or items of another kind that the space describes.
+        progress: Called with (items done, items in all).
+        rows: int (M,), which items, in that order: to draw from a large array without copying it. None: all.
+        shared: Where several processes run, whether all call this for the same items and divide the work.
 
-    Raises `DataError` for images of another kind, `MetricError` if a feature is NaN or infinite.
+    Returns:
+        float32 (M, space.dimension).
+
+    Raises:
+        DataError: The items are of no kind.
+        ConfigError: The space does not describe their kind.
+        MetricError: A feature is NaN or infinite.
     """
-    check_images(images)
+    kind = kind_of(images)
+    if kind.name not in space.kinds:
+        raise DataError(f"feature space {space.name} describes {', '.join(space.kinds)}, and these are {kind}")
     rows = np.arange(len(images)) if rows is None else rows
     features = np.empty((len(rows), space.dimension), np.float32)
     with torch.inference_mode(), _plain_float32():
         starts = range(0, len(rows), TILE)
-        for start in distributed.share(starts) if shared else starts:
+        for start in distributed.shard(starts) if shared else starts:
             tile = torch.from_numpy(np.array(images[rows[start : start + TILE]]))
-            filler = tile[-1:].expand(TILE - len(tile), -1, -1, -1)
+            filler = tile[-1:].expand(TILE - len(tile), *tile.shape[1:])
             result = space.network(torch.cat([tile, filler]).to(space.device))[: len(tile)]
             if result.shape[1:] != (space.dimension,):
                 raise MetricError(f"{space.name} returned shape {tuple(result.shape)}, expected (n, {space.dimension})")
             features[start : start + TILE] = result.float().cpu().numpy()
             progress(min(start + TILE, len(rows)), len(rows))
         if shared:
-            distributed.fill(features, starts, TILE)
+            distributed.all_gather_blocks(features, starts, TILE)
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):
         raise MetricError(f"{space.name} features of {len(bad)} images are not finite, first image {bad[0]}")
@@ -115,11 +131,7 @@ def extract(
 
 
 def _module(name: str) -> ModuleType | CustomSpace:
-    if name.count(":") == 1:
-        return CustomSpace(name)
-    if name not in SPACES:
-        raise ConfigError("metrics.feature_space", name, f"must be one of {', '.join(SPACES)}, or module:function")
-    return import_module(SPACES[name])
+    return CustomSpace(name) if ":" in name else registry.load(registry.FEATURES, name, "metrics.feature_space")
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """Weights of feature extractors: read without executing anything, and identified by their SHA-256."""
 
-import hashlib
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -9,6 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from bench.errors import MetricError
+from bench.machine.files import remembered_sha256
 
 
 def sha256_of(path: Path) -> str:
@@ -17,14 +16,7 @@ def sha256_of(path: Path) -> str:
     """
     if not path.is_file():
         raise MetricError(f"weights file {path} does not exist: give an existing file, or leave metrics.weights null")
-    stat = path.stat()
-    return _digest(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=16)
-def _digest(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return remembered_sha256(path)
 
 
 def download(url: str, path: Path, sha256: str | None = None) -> None:

@@ -1,0 +1,99 @@
+"""Denoising diffusion (Ho et al. 2020) with diffusers' UNet: the generator of the headline results.
+
+The verbs load torch when they are called; importing this module does not.
+"""
+
+import logging
+from typing import Any
+
+from bench.errors import ConfigError
+from bench.generators.ddpm.settings import Config
+
+VERSION = {"train": 6, "sample": 6, "risk": 1}
+"""Must be raised, each by its stage, by any change that changes a trained model, the pixels of a sample, or a loss."""
+KINDS = ("images",)
+CITATION = """@inproceedings{ho2020ddpm,
+  title     = {Denoising Diffusion Probabilistic Models},
+  author    = {Ho, Jonathan and Jain, Ajay and Abbeel, Pieter},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2020},
+}"""
+SAMPLER_CITATIONS = {
+    "ddim": """@inproceedings{song2021ddim,
+  title     = {Denoising Diffusion Implicit Models},
+  author    = {Song, Jiaming and Meng, Chenlin and Ermon, Stefano},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2021},
+}""",
+    "dpmsolver++": """@misc{lu2022dpmsolverpp,
+  title         = {{DPM-Solver++}: Fast Solver for Guided Sampling of Diffusion Probabilistic Models},
+  author        = {Lu, Cheng and Zhou, Yuhao and Bao, Fan and Chen, Jianfei and Li, Chongxuan and Zhu, Jun},
+  year          = {2022},
+  eprint        = {2211.01095},
+  archivePrefix = {arXiv},
+}""",
+}
+
+__all__ = ["CITATION", "KINDS", "VERSION", "Config", "check", "cite", "fit", "risk", "sample"]
+
+log = logging.getLogger(__name__)
+
+
+def cite(config: dict[str, Any]) -> str:
+    """Return the BibTeX entries of the model and of its sampler."""
+    sampler = config.get("sampling", {}).get("sampler", "").removeprefix("sde-")
+    return "\n\n".join(entry for entry in (CITATION, SAMPLER_CITATIONS.get(sampler)) if entry)
+
+
+def check(config: Config, shape: tuple[int, ...]) -> None:
+    """Raise `ConfigError` if the network of `config` cannot process images of `shape` (3, H, H).
+
+    Logs a warning if the warm-up of the learning rate is longer than the training.
+    """
+    unet, resolution = config.unet, shape[-1]
+    factor = 2 ** (len(unet.channels) - 1)
+    if resolution % factor:
+        raise ConfigError(
+            "generator.unet.channels",
+            unet.channels,
+            f"{len(unet.channels)} levels halve the image {len(unet.channels) - 1} times, so data.resolution "
+            f"must be a multiple of {factor}, and it is {resolution}",
+        )
+    attended = {width for width, attention in zip(unet.channels, unet.attention, strict=True) if attention}
+    if attended:
+        attended.add(unet.channels[-1])  # the middle block attends too
+    for width in sorted(attended):
+        if width % unet.attention_head_dim:
+            raise ConfigError(
+                "generator.unet.attention_head_dim",
+                unet.attention_head_dim,
+                f"must divide the width of each level with attention and of the last: {sorted(attended)}",
+            )
+    if config.training.warmup_steps >= config.training.num_steps:
+        log.warning(
+            "generator.training.warmup_steps=%d: the learning rate never reaches %g within %d steps",
+            config.training.warmup_steps,
+            config.training.learning_rate,
+            config.training.num_steps,
+        )
+
+
+def fit(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Train a model; see `bench.generators.ddpm.training.fit`."""
+    from bench.generators.ddpm import training
+
+    return training.fit(*args, **kwargs)
+
+
+def sample(*args: Any, **kwargs: Any) -> Any:
+    """Draw images; see `bench.generators.ddpm.sampling.sample`."""
+    from bench.generators.ddpm import sampling
+
+    return sampling.sample(*args, **kwargs)
+
+
+def risk(*args: Any, **kwargs: Any) -> Any:
+    """Compute the denoising loss; see `bench.generators.ddpm.denoising_loss.denoising_loss`."""
+    from bench.generators.ddpm.denoising_loss import denoising_loss
+
+    return denoising_loss(*args, **kwargs)

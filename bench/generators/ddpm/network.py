@@ -1,4 +1,4 @@
-"""The network and the forward process, both from diffusers, and the loss and the denoiser defined on them."""
+"""The network and the forward process, both from diffusers, with the loss and the denoiser defined on them."""
 
 import contextlib
 import math
@@ -10,7 +10,7 @@ import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
-from bench.config import NoiseConfig, UNetConfig
+from bench.generators.ddpm.settings import NoiseConfig, UNetConfig
 from bench.machine.device import Runtime
 
 Network = Callable[..., Any]
@@ -18,7 +18,7 @@ Network = Callable[..., Any]
 
 
 def build_unet(config: UNetConfig, resolution: int, seed: int) -> UNet2DModel:
-    """A network with weights drawn from `seed`; the global random state is left as it was."""
+    """Return a network with weights drawn from `seed`. The global random state does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return UNet2DModel(
@@ -35,39 +35,42 @@ def build_unet(config: UNetConfig, resolution: int, seed: int) -> UNet2DModel:
 
 
 def place(unet: torch.nn.Module, runtime: Runtime) -> Network:
-    """Moves `unet` to where the work runs, and returns what to call."""
+    """Move `unet` to the device of `runtime`, and return the network to call, compiled if `runtime` asks for it."""
     unet.to(runtime.device)
-    if runtime.device.type == "cuda":  # on the CPU group norm is so slow in it that a step takes twice as long
+    if runtime.device.type == "cuda":  # on the CPU, slow group norms in this format double the time of a step
         unet.to(memory_format=torch.channels_last)
     return compiled(unet, runtime)
 
 
 def compiled(unet: torch.nn.Module, runtime: Runtime) -> Network:
+    """Return `unet`, compiled by torch if `runtime.compile` is set."""
     if not runtime.compile:
         return unet
     torch._dynamo.config.recompile_limit = MOST_COMPILED
-    # Static: batches of sampling differ in size from those of training, and would be compiled for any size. A whole
-    # graph: else what cannot be compiled would only be slow. CUDA graphs keep the addresses of weights, which change
-    # in place, and their output is used up before the next evaluation: so it is safe to replay them.
+    # dynamic=False: sampling uses another batch size than training, and torch would then compile for any size.
+    # fullgraph=True: without it, code that cannot be compiled would run slowly instead of raising. Replaying CUDA
+    # graphs is safe: weights change in place, so their addresses stay, and each output is consumed before the next
+    # evaluation.
     options: dict[str, Any] = {"triton.cudagraphs": True, "triton.cudagraph_or_error": True}
     return torch.compile(unet, dynamic=False, fullgraph=True, options=options if runtime.cuda_graphs else None)
 
 
 MOST_COMPILED = 256
-"""Kinds of networks, batch sizes and passes that one process compiles, the most that torch allows; by itself it stops
-at 8, too few for a sweep over networks. Beyond it torch raises `FailOnRecompileLimitHit`, rather than going on without
-compiling. Networks of one kind share what was compiled for the first, so generations and seeds do not count."""
+"""Largest number of compiled variants (network shape, batch size, forward or backward) per process. It is the most that
+torch allows; the default of 8 is too few for a sweep over networks. Beyond it torch raises `FailOnRecompileLimitHit`
+instead of running uncompiled. Networks of one shape share compiled code, so generations and seeds do not count."""
 
 
 def autocast(runtime: Runtime) -> contextlib.AbstractContextManager[Any]:
+    """Return the autocast context of `runtime`, which does nothing in full precision."""
     if runtime.autocast is None:
         return contextlib.nullcontext()
     return torch.autocast(runtime.device.type, runtime.autocast)
 
 
 def build_scheduler(config: NoiseConfig) -> DDPMScheduler:
-    """The forward process of Ho et al. 2020, and the ancestral sampler that belongs to it (x0 clipped to [-1,
-    1])."""
+    """Return diffusers' scheduler of Ho et al. 2020: the forward process and its ancestral sampler, with x0 clipped to
+    [-1, 1]."""
     return DDPMScheduler(
         num_train_timesteps=config.num_timesteps,
         beta_schedule=config.beta_schedule,
@@ -78,11 +81,15 @@ def build_scheduler(config: NoiseConfig) -> DDPMScheduler:
 
 @dataclass(frozen=True)
 class Process:
-    """x_t = signal[t] x0 + noise[t] eps (Ho et al. 2020, eq. 4). All fields are float32 (T,) on one device.
+    """The forward process x_t = signal[t] x0 + noise[t] eps (Ho et al. 2020, eq. 4).
 
-    weight: of the squared error in the space that the network predicts in. 1, or with min-SNR-gamma (Hang et
-    al. 2023, section 3.4) min(SNR, gamma) on x0, that is min(SNR, gamma)/SNR on epsilon and min(SNR,
-    gamma)/(SNR + 1) on v.
+    Attributes:
+        prediction: What the network predicts: "epsilon", "sample" (x0) or "v_prediction".
+        signal: float32 (T,) on one device, as are `noise` and `weight`.
+        noise: float32 (T,).
+        weight: float32 (T,), the weight of the squared error of the network's output. 1, or with min-SNR-gamma (Hang et
+            al. 2023, section 3.4) min(SNR, gamma) for x0, that is min(SNR, gamma) / SNR for epsilon and
+            min(SNR, gamma) / (SNR + 1) for v.
     """
 
     prediction: str
@@ -91,7 +98,17 @@ class Process:
     weight: torch.Tensor
 
     def loss(self, network: Network, x0: torch.Tensor, eps: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """Mean weighted squared error, a scalar. x0, eps: float32 (n, 3, H, W); t: int64 (n,)."""
+        """Return the mean weighted squared error of a batch.
+
+        Args:
+            network: The network to evaluate.
+            x0: float32 (n, 3, H, W), images in [-1, 1].
+            eps: float32 (n, 3, H, W), their noise.
+            t: int64 (n,), their timesteps.
+
+        Returns:
+            A scalar, with its graph for the gradient.
+        """
         signal, noise = _per_image(self.signal[t]), _per_image(self.noise[t])
         output = network(signal * x0 + noise * eps, t, return_dict=False)[0].float()
         if self.prediction == "epsilon":
@@ -103,7 +120,7 @@ class Process:
         return ((output - target).square().mean(dim=(1, 2, 3)) * self.weight[t]).mean()
 
     def denoise(self, network: Network, x: torch.Tensor, t: int) -> torch.Tensor:
-        """The network's estimate of x0 from x_t, clipped to the range of pixels; float32 like x."""
+        """Return the network's estimate of x0 from x_t, clipped to [-1, 1]; float32, of the shape of x."""
         steps = torch.full((len(x),), t, device=x.device)
         output = network(x, steps, return_dict=False)[0].float()
         signal, noise = self.signal[t], self.noise[t]
@@ -113,8 +130,20 @@ class Process:
             output = signal * x - noise * output
         return output.clamp(-1.0, 1.0)
 
+    def predicted_noise(self, network: Network, x: torch.Tensor, t: int) -> torch.Tensor:
+        """Return the network's estimate of eps from x_t, without clipping; float32, of the shape of x."""
+        steps = torch.full((len(x),), t, device=x.device)
+        output = network(x, steps, return_dict=False)[0].float()
+        signal, noise = self.signal[t], self.noise[t]
+        if self.prediction == "epsilon":
+            return output
+        if self.prediction == "v_prediction":
+            return noise * x + signal * output
+        return (x - signal * output) / noise
+
 
 def build_process(config: NoiseConfig, device: torch.device) -> Process:
+    """Return the forward process of `config` on a device."""
     alphas = build_scheduler(config).alphas_cumprod
     snr = alphas / (1 - alphas)
     weight = torch.ones_like(snr)

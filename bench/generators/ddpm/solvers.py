@@ -1,4 +1,4 @@
-"""Solvers: from x_t and an estimate of x0 to the x of the next timestep. All take their noise as an argument.
+"""Solvers, which compute x at the next timestep from x_t and an estimate of x0. All take their noise as an argument.
 
 `Posterior` is DDIM and, with eta = 1, ancestral DDPM; `Multistep` is DPM-Solver++ from diffusers.
 """
@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
-from bench.config import NoiseConfig, SamplingConfig
 from bench.generators.ddpm.network import build_scheduler
+from bench.generators.ddpm.settings import NoiseConfig, SamplingConfig
 
 
 class Posterior:
-    """x_s = a x0 + b x_t + c noise (Song et al. 2021, eq. 12 and 16). With eta = 1 it is eq. 6 and 7 of Ho et
-    al. 2020, over any subset of the timesteps."""
+    """The solver x_s = a x0 + b x_t + c noise (Song et al. 2021, eq. 12 and 16). With eta = 1 this is eq. 6 and 7 of Ho
+    et al. 2020, over any subset of the timesteps."""
 
     def __init__(self, timesteps: list[int], noise: NoiseConfig, eta: float) -> None:
         self.timesteps = timesteps
@@ -28,6 +28,7 @@ class Posterior:
         self.index = 0
 
     def step(self, x: torch.Tensor, x0: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
+        """Return x at the next timestep, float32 of the shape of x. noise: standard normals; None: no noise."""
         a, b, c = self.coefficients[self.index]
         self.index += 1
         x = a * x0 + b * x
@@ -35,7 +36,7 @@ class Posterior:
 
 
 class Multistep:
-    """Second-order multistep DPM-Solver++ (Lu et al. 2022), ODE or SDE, on estimates of x0; the last step is
+    """The second-order multistep DPM-Solver++ (Lu et al. 2022), ODE or SDE, on estimates of x0. Its last step is
     first-order."""
 
     def __init__(self, timesteps: list[int], noise: NoiseConfig, algorithm: str) -> None:
@@ -43,22 +44,23 @@ class Multistep:
             num_train_timesteps=noise.num_timesteps,
             beta_schedule=noise.beta_schedule,
             algorithm_type=algorithm,
-            prediction_type="sample",  # it is given estimates of x0, whatever the network predicts
+            prediction_type="sample",  # `step` gets estimates of x0, whatever the network predicts
         )
         self.scheduler.set_timesteps(timesteps=timesteps)
-        self.scheduler.set_begin_index(0)  # else it looks its own position up, which waits for the device
+        self.scheduler.set_begin_index(0)  # otherwise it looks up its position, which waits for the device
         self.timesteps = timesteps
         self.is_stochastic = algorithm.startswith("sde")
         self.index = 0
 
     def step(self, x: torch.Tensor, x0: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
+        """Return x at the next timestep, float32 of the shape of x. noise: standard normals; None for the ODE."""
         t = self.timesteps[self.index]
         self.index += 1
         return self.scheduler.step(x0, t, x, variance_noise=noise, return_dict=False)[0]
 
 
 def build_solver(sampling: SamplingConfig, noise: NoiseConfig) -> Posterior | Multistep:
-    """A solver for one batch: it counts its own steps."""
+    """Return a solver for one batch. A solver counts its steps, so every batch needs a new one."""
     timesteps = quadratic(sampling.num_steps, noise.num_timesteps)
     if sampling.sampler == "ddpm":
         return Posterior(timesteps, noise, eta=1.0)
@@ -68,14 +70,15 @@ def build_solver(sampling: SamplingConfig, noise: NoiseConfig) -> Posterior | Mu
 
 
 def quadratic(num_steps: int, num_timesteps: int) -> list[int]:
-    """`num_steps` distinct timesteps from num_timesteps - 1 down, ever denser: all of them, or spaced quadratically
-    (Song et al. 2021, appendix D.2).
+    """Return `num_steps` distinct timesteps, descending from num_timesteps - 1 and ever denser: all timesteps, or a
+    quadratic spacing (Song et al. 2021, appendix D.2).
 
-    The last step ends at the mean of what x0 may be, so detail that is finer than the noise before it is lost, and lost
-    again in every generation. With 15 even steps, pixels of deviation 0.1 keep 64% of it; with these, 103%.
+    The last step ends at the mean of x0 given x_t, so detail finer than the noise before that step is lost, and lost
+    again in every generation. With 15 evenly spaced steps, pixels of standard deviation 0.1 keep 64% of it; with this
+    spacing they keep 103%.
     """
     steps: list[int] = []
     for i in reversed(range(num_steps)):
-        wanted = round(num_timesteps * (1 - i / num_steps) ** 2) - 1
-        steps.append(max(wanted, steps[-1] + 1 if steps else 0))
+        timestep = round(num_timesteps * (1 - i / num_steps) ** 2) - 1
+        steps.append(max(timestep, steps[-1] + 1 if steps else 0))
     return steps[::-1]

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: one safetensors file each, written whole or not at all, the newest two kept."""
+"""Checkpoints of a training: one safetensors file each, written whole or not at all. The newest two are kept."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from bench.machine.files import fsync
+from bench.machine.files import write_aside
 
 log = logging.getLogger(__name__)
 
@@ -18,32 +18,39 @@ _KEPT = 2
 
 
 def save(directory: Path, step: int, tensors: dict[str, torch.Tensor], about: dict[str, Any]) -> Path:
-    """Writes `step-<step>.safetensors`. about: JSON-able, kept in the file's header beside the step."""
+    """Write the checkpoint `step-<step>.safetensors`, and remove all but the newest two.
+
+    Args:
+        directory: Where to write; created if absent.
+        step: Number of steps done.
+        tensors: The state of the training, by name.
+        about: JSON-compatible facts, stored in the file's header together with the step.
+
+    Returns:
+        The path of the checkpoint, which is on the disk when the function returns.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"step-{step:08d}.safetensors"
-    partial = path.with_suffix(".partial")
     copies = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
     header = {**about, "step": step, "sha256": _sha256(copies)}
-    save_file(copies, partial, metadata={"about": json.dumps(header)})
-    fsync(partial)
-    partial.rename(path)
-    fsync(directory)
+    with write_aside(path) as partial:
+        save_file(copies, partial, metadata={"about": json.dumps(header)})
     for old in _newest_first(directory)[_KEPT:]:
         old.unlink()
     return path
 
 
 def load(directory: Path, identity: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-    """The newest readable checkpoint whose `about["identity"]` is `identity`, or None. Tensors are on the
-    CPU."""
+    """Return the tensors, on the CPU, and the header of the newest readable checkpoint whose `about["identity"]` is
+    `identity`, or None if there is none."""
     for path in _newest_first(directory):
         try:
             with safe_open(path, framework="pt") as file:
                 about = json.loads(file.metadata()["about"])
                 if about["identity"] != identity:
-                    log.warning("%s belongs to another training: not used", path)
+                    log.warning("%s belongs to another training: it is not used", path)
                     continue
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if _sha256(tensors) != about["sha256"]:
@@ -55,6 +62,7 @@ def load(directory: Path, identity: str) -> tuple[dict[str, torch.Tensor], dict[
 
 
 def newest(directory: Path) -> Path | None:
+    """Return the path of the newest checkpoint, of whatever identity, or None if there is none."""
     return next(iter(_newest_first(directory)), None)
 
 

@@ -1,8 +1,8 @@
-"""Counter-based noise: the normals of one image are a function of its seed, and of nothing else.
+"""Counter-based noise: the normals of one item are a function of its seed and of nothing else.
 
-Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") turns (seed, draw, position)
-into 32 random bits; Box–Muller turns pairs of those into normals. There is no state, so images can be made in
-any order, in any batch, and on any device.
+Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") turns (seed, draw, position) into 32
+random bits; Box–Muller turns pairs of these into normals. There is no state, so items can be made in any order, in any
+batch, and on any device.
 """
 
 import math
@@ -18,10 +18,10 @@ Words = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def philox4x32(counter: Words, key: tuple[torch.Tensor, torch.Tensor]) -> Words:
-    """Four random words per counter. All tensors are int64 holding values in [0, 2^32), and broadcast
-    together.
+    """Return four random words per counter.
 
-    Products wrap around 2^64 in int64, which leaves both 32-bit halves as they are in unsigned arithmetic.
+    All tensors are int64 with values in [0, 2^32), and are broadcast together. Products wrap around 2^64 in int64,
+    which leaves both 32-bit halves as they are in unsigned arithmetic.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -40,9 +40,15 @@ def philox4x32(counter: Words, key: tuple[torch.Tensor, torch.Tensor]) -> Words:
 
 
 def normal(seeds: torch.Tensor, shape: tuple[int, ...], draw: int) -> torch.Tensor:
-    """Standard normals, float32 (n, *shape), on the device of `seeds` (int64 (n,)), with no synchronisation.
+    """Return standard normals, without waiting for the device.
 
-    draw: which of the independent tensors of each seed; 0 is the initial noise, s the noise of solver step s.
+    Args:
+        seeds: int64 (n,), on the device of the result.
+        shape: Shape of one item.
+        draw: Which of the independent tensors of each seed: 0 for the initial noise, s for the noise of solver step s.
+
+    Returns:
+        float32 (n, *shape).
     """
     size = math.prod(shape)
     block = torch.arange((size + 3) // 4, device=seeds.device)[None, :]

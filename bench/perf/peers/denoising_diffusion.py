@@ -12,9 +12,9 @@ from PIL import Image
 
 
 class DenoisingDiffusion:
-    """`run(n)` continues the real `Trainer.train()` for n steps, on the device that accelerate finds.
+    """`run(n)` continues the real `Trainer.train()` for n steps, on the device that accelerate selects.
 
-    images: uint8 (N, 3, H, H), N ≥ 100, written as PNG for it. num_parameters, num_levels: of the network to match.
+    images: uint8 (N, 3, H, H), N ≥ 100, written as PNG files. num_parameters, num_levels: of the network to match.
     """
 
     def __init__(self, images: np.ndarray, batch_size: int, num_parameters: int, num_levels: int) -> None:
@@ -31,8 +31,8 @@ class DenoisingDiffusion:
             train_batch_size=batch_size,
             gradient_accumulate_every=1,
             train_num_steps=0,
-            save_and_sample_every=2**62,  # it would sample and save in between
-            calculate_fid=False,  # it would download InceptionV3
+            save_and_sample_every=2**62,  # else it would sample and save in between
+            calculate_fid=False,  # else it would download InceptionV3
             results_folder=f"{self._folder.name}/results",
         )
 
@@ -43,7 +43,7 @@ class DenoisingDiffusion:
 
 
 def nearest_unet(num_parameters: int, num_levels: int) -> Unet:
-    """Return its `Unet` with widths doubling from level to level and the `dim` that comes nearest to the count."""
+    """Return a `Unet` whose widths double from level to level, with the `dim` that comes nearest to the count."""
     mults = tuple(2**level for level in range(num_levels))
     with torch.device("meta"):  # counting needs no memory
         counts = {dim: count(Unet(dim, dim_mults=mults)) for dim in range(8, 129, 4)}

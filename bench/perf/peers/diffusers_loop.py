@@ -1,8 +1,7 @@
 """The training loop of diffusers' documented example for unconditional images, in plain torch.
 
 Settings are those of `examples/unconditional_image_generation`: float32, AdamW, cosine schedule with warm-up, EMA, and
-the loss read at every step. What would only cost more is left out: decoded PIL images lie in memory, there is no
-progress bar, no tracker and no `accelerate` around the loop.
+reading the loss at every step. Without its slow extras: no progress bar, no tracker, no `accelerate`, no image files.
 """
 
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from torchvision import transforms
 
 
 class DiffusersLoop:
-    """`run(n)` continues for n steps of a training of 100 000. images: uint8 (N, 3, H, H)."""
+    """`run(n)` continues a training of 100 000 steps for n steps. images: uint8 (N, 3, H, H)."""
 
     def __init__(self, unet: UNet2DModel, images: np.ndarray, batch_size: int, device: torch.device) -> None:
         self.unet = unet.train()
@@ -57,7 +56,7 @@ class DiffusersLoop:
 
 
 def endless_batches(images: np.ndarray, batch_size: int) -> Iterator[Tensor]:
-    """Yield float32 (batch_size, 3, H, H), by the example's transforms."""
+    """Yield float32 (batch_size, 3, H, H), made by the example's transforms."""
     steps = [
         transforms.Resize(images.shape[-1], interpolation=transforms.InterpolationMode.BILINEAR),
         transforms.CenterCrop(images.shape[-1]),

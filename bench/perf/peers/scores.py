@@ -1,5 +1,5 @@
-"""Scores of other packages: each takes two sets of features, float32 (n, d), and returns what is to be timed, with the
-real side prepared where the package can keep it."""
+"""Scores of other packages. Each function takes two sets of features, float32 (n, d), and returns the work to be timed,
+with the real side prepared if the package can cache it."""
 
 import contextlib
 import inspect
@@ -13,12 +13,14 @@ import torch
 Work = Callable[[], Any]
 
 
-def torchmetrics(metric_class: str, subject: np.ndarray, reference: np.ndarray, **options: int) -> Work:
+def torchmetrics(metric_class: str, subject: np.ndarray, reference: np.ndarray) -> Work:
+    """Return the work of FrechetInceptionDistance or KernelInceptionDistance."""
     import torchmetrics.image
 
-    given = torch.nn.Identity()  # an extractor for features that are there already
-    given.num_features = subject.shape[1]  # spares torchmetrics a trial run
-    metric = getattr(torchmetrics.image, metric_class)(given, reset_real_features=False, **options)
+    extractor = torch.nn.Identity()  # the features are extracted already
+    extractor.num_features = subject.shape[1]  # spares torchmetrics a trial run
+    options = {"subset_size": min(1000, len(subject) // 2)} if metric_class.startswith("Kernel") else {}
+    metric = getattr(torchmetrics.image, metric_class)(extractor, reset_real_features=False, **options)
     metric.update(torch.from_numpy(reference), real=True)
 
     def work() -> float:
@@ -31,7 +33,7 @@ def torchmetrics(metric_class: str, subject: np.ndarray, reference: np.ndarray, 
 
 
 def scipy_fid(subject: np.ndarray, reference: np.ndarray) -> Work:
-    """The textbook: np.cov, and scipy's root of S1 S2."""
+    """Return the work of the textbook formula: np.cov, and scipy's root of S1 S2."""
     from scipy.linalg import sqrtm
 
     mean, covariance = reference.mean(axis=0), np.cov(reference, rowvar=False)
@@ -45,7 +47,7 @@ def scipy_fid(subject: np.ndarray, reference: np.ndarray) -> Work:
 
 
 def clean_fid_runs() -> bool:
-    """Return whether scipy still has the argument that clean-fid 0.1.35 passes to `sqrtm`; scipy 1.18 has not."""
+    """Return whether scipy still has the argument that clean-fid 0.1.35 passes to `sqrtm`; scipy 1.18 does not."""
     from scipy.linalg import sqrtm
 
     return "disp" in inspect.signature(sqrtm).parameters
@@ -59,7 +61,7 @@ def clean_fid(subject: np.ndarray, reference: np.ndarray) -> Work:
 
 
 def torch_fidelity(subject: np.ndarray, reference: np.ndarray, save_cpu_ram: bool) -> Work:
-    """save_cpu_ram: compute distances in parts."""
+    """Return the work of torch-fidelity's precision and recall. save_cpu_ram: compute distances in parts."""
     from torch_fidelity.metric_prc import prc_features_to_metric
 
     options = {"prc_neighborhood": 3, "prc_batch_size": 10000, "save_cpu_ram": save_cpu_ram, "verbose": False}

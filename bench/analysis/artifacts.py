@@ -1,0 +1,45 @@
+"""Stored results that a ledger's rows point to: where they are now, and the probes among them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from bench.errors import DataError
+from bench.kinds import kind_of
+from bench.ledger import Chain, Row
+
+
+def artifact_path(chain: Chain, row: Row, name: str) -> Path | None:
+    """Return the path of a stored result of a row; None where the file is gone.
+
+    It is looked up in the store that the row names and then, in case the outputs were moved, in the one next to the
+    sweep. A key `stage/hash` is stored under `stage/ha/hash`.
+    """
+    if name not in row.artifacts:
+        return None
+    stage, digest, *rest = Path(row.artifacts[name]).parts
+    inside = [Path(row.artifacts[name]), Path(stage, digest[:2], digest, *rest)]
+    for store in (Path(row.store_dir), chain.directory.parent.parent / "store"):
+        for path in inside:
+            if (store / path).exists():
+                return store / path
+    return None
+
+
+def load_probes(chain: Chain, row: Row) -> np.ndarray | None:
+    """Return the stored probes of a generation, an array of any kind; None where the file is gone.
+
+    Raises:
+        DataError: the file is no array of items.
+    """
+    path = artifact_path(chain, row, "probes")
+    if path is None:
+        return None
+    try:
+        probes = np.load(path, allow_pickle=False)
+        kind_of(probes)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not a readable array: {error}") from error
+    return probes

@@ -1,0 +1,61 @@
+"""Class survival: for each class of a labelled attribute, how often it is still generated."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.analysis.conditions import Condition
+from bench.analysis.study import Study
+
+
+@dataclass(frozen=True)
+class Shares:
+    """classes: names, the most common first.
+
+    table: float (classes, generations), images part / images expected, mean over seeds; NaN where a generation is
+    missing.
+    """
+
+    classes: list[str]
+    table: np.ndarray
+
+
+def class_shares(study: Study) -> dict[str, dict[Condition, Shares]]:
+    """Return attribute -> condition -> shares, for attributes that class survival was computed for.
+
+    Classes that were never expected are left out, and so are conditions without any class.
+    """
+    shares: dict[str, dict[Condition, Shares]] = {}
+    for attribute in _attributes(study):
+        by_condition = {c: _shares(study, c, attribute) for c in study.conditions}
+        shares[attribute] = {c: part for c, part in by_condition.items() if part.classes}
+    return {attribute: by_condition for attribute, by_condition in shares.items() if by_condition}
+
+
+def _attributes(study: Study) -> list[str]:
+    return list(dict.fromkeys(_attribute(s) for row in study.rows for s in row.scores if _is_survival(s)))
+
+
+def _shares(study: Study, condition: Condition, attribute: str) -> Shares:
+    expected: dict[str, float] = {}
+    ratios: dict[tuple[str, int], list[float]] = {}
+    for chain in study.chains[condition].values():
+        for row in chain.rows:
+            for score in row.scores:
+                if _is_survival(score) and _attribute(score) == attribute:
+                    for name, (count, expected_count) in score["counts"].items():
+                        if expected_count > 0:
+                            expected.setdefault(name, expected_count)
+                            ratios.setdefault((name, row.generation), []).append(count / expected_count)
+    names = sorted(expected, key=lambda name: (-expected[name], name))
+    table = [[float(np.mean(ratios.get((name, g), [np.nan]))) for g in study.generations] for name in names]
+    return Shares(names, np.array(table).reshape(len(names), len(study.generations)))
+
+
+def _attribute(score: dict[str, Any]) -> str:
+    return score["parameters"].get("attribute", "")
+
+
+def _is_survival(score: dict[str, Any]) -> bool:
+    return score["metric"] == "class_survival" and score["subject"] == "samples" and "counts" in score

@@ -1,0 +1,66 @@
+"""Measures: which score a number is, with everything that decides whether two numbers may be compared."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+MAIN_METRICS = ("fid", "precision", "recall")
+NAMES = {"fid": "FID", "fid_infinity": "FID∞", "kid": "KID", "vendi": "Vendi score"}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One score, described so exactly that two values of it may be compared.
+
+    parameters: the parameters of the score, as JSON with sorted keys.
+    direction: `up` where higher is better, `down` where lower is better.
+    """
+
+    metric: str
+    feature_space: str
+    reference: str
+    num_subject: int
+    num_reference: int
+    parameters: str
+    direction: str
+
+    @property
+    def arrow(self) -> str:
+        return "↑" if self.direction == "up" else "↓"
+
+    @property
+    def name(self) -> str:
+        """The score's name and the direction in which it is better."""
+        return f"{metric_name(self.metric)} {self.arrow}"
+
+    @property
+    def attribute(self) -> str | None:
+        """The labelled attribute that the score refers to; None for scores without labels."""
+        return json.loads(self.parameters).get("attribute")
+
+    @property
+    def sizes(self) -> str:
+        """N on both sides, and the parameters."""
+        n = f"N = {self.num_subject}"
+        if self.num_reference != self.num_subject:
+            n += f" against {self.num_reference}"
+        given = json.loads(self.parameters)
+        return ", ".join([n, *(f"{name} = {value}" for name, value in given.items())])
+
+
+def measure_of(score: dict[str, Any]) -> Measure:
+    """Return the measure of a ledger's score."""
+    return Measure(
+        metric=score["metric"],
+        feature_space=score["feature_space"],
+        reference=score["reference"],
+        num_subject=score["num_subject"],
+        num_reference=score["num_reference"],
+        parameters=json.dumps(score["parameters"], sort_keys=True),
+        direction=score["direction"],
+    )
+
+
+def metric_name(metric: str) -> str:
+    """Return the name of a metric as it is printed."""
+    return NAMES.get(metric, metric.replace("_", " "))

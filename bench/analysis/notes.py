@@ -1,0 +1,64 @@
+"""Notes on a study: what a reader must know before trusting its numbers."""
+
+from bench.analysis.conditions import Condition
+from bench.ledger import Chain, Row
+
+
+def notes_on(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
+    """Return notes on damage, unequal lengths, unequal numbers of seeds, mixed precision and missing floors.
+
+    Args:
+        chains: condition -> seed -> chain.
+    """
+    every = [chain for by_seed in chains.values() for chain in by_seed.values()]
+    notes = [note for chain in every for note in chain.notes]
+    notes += _lengths(every)
+    notes += _seeds(chains)
+    notes += [note for condition, by_seed in chains.items() if (note := _precisions(condition, by_seed))]
+    return notes + _missing_floors([row for chain in every for row in chain.rows])
+
+
+def _lengths(chains: list[Chain]) -> list[str]:
+    ends = {chain.id: chain.rows[-1].generation for chain in chains}
+    last = max(ends.values())
+    return [f"{name} ends at generation {end} of {last}" for name, end in ends.items() if end < last]
+
+
+def _seeds(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
+    counts = {condition.label: len(by_seed) for condition, by_seed in chains.items()}
+    notes = []
+    if len(set(counts.values())) > 1:
+        notes.append("seeds per condition differ: " + ", ".join(f"{label} has {n}" for label, n in counts.items()))
+    if 1 in counts.values():
+        notes.append("conditions with a single seed have no interval: differences there may be noise")
+    return notes
+
+
+def _precisions(condition: Condition, by_seed: dict[int, Chain]) -> str:
+    """Return a note where one condition was computed in several number formats; "" where it was not."""
+    seeds: dict[str, set[int]] = {}
+    for seed, chain in by_seed.items():
+        for row in chain.rows:
+            seeds.setdefault(str(row.environment.get("precision") or "unknown"), set()).add(seed)
+    if len(seeds) < 2:
+        return ""
+    parts = [f"{precision}: {', '.join(map(str, sorted(numbers)))}" for precision, numbers in sorted(seeds.items())]
+    return (
+        f"{condition.label}: seeds were run in different precision ({'; '.join(parts)}): "
+        "this may be why their scores differ"
+    )
+
+
+def _missing_floors(rows: list[Row]) -> list[str]:
+    """Return a note for every N of the samples at which there were too few training images for a floor."""
+    sizes: dict[str, set[int]] = {"samples": set(), "real_train": set()}
+    for row in rows:
+        for score in row.scores:
+            if score["reference"] == "heldout" and score["subject"] in sizes:
+                sizes[score["subject"]].add(score["num_subject"])
+    largest = max(sizes["real_train"], default=0)
+    return [
+        f"no floor at N = {n}: there are too few training images for it, so real images were scored at N = {largest}"
+        for n in sorted(sizes["samples"] - sizes["real_train"])
+        if 0 < largest < n
+    ]

@@ -1,0 +1,33 @@
+"""Origins: how many training images of each generation are real, and how many each earlier generation generated."""
+
+from dataclasses import dataclass
+
+from bench.analysis.conditions import Condition
+from bench.analysis.study import Study
+
+
+@dataclass(frozen=True)
+class Origins:
+    """births: generations of birth, ascending; -1 stands for real images.
+
+    counts: condition -> generation -> one number of images per birth, for the condition's longest chain.
+    """
+
+    births: list[int]
+    counts: dict[Condition, dict[int, list[int]]]
+
+    @property
+    def labels(self) -> list[str]:
+        return ["real images" if birth < 0 else f"samples of generation {birth}" for birth in self.births]
+
+
+def origins(study: Study) -> Origins:
+    """Count the training images of every generation by their generation of birth."""
+    births = sorted({int(birth) for row in study.rows for birth in row.composition["per_generation"]})
+    counts = {}
+    for condition in study.conditions:
+        rows = study.longest(condition).rows
+        counts[condition] = {
+            row.generation: [row.composition["per_generation"].get(str(birth), 0) for birth in births] for row in rows
+        }
+    return Origins(births, counts)

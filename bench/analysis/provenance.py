@@ -1,0 +1,64 @@
+"""Provenance: the hardware, software and command that a result was made with."""
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from bench.ledger import Chain, Row
+
+STAGES = ("train", "sample", "score")
+
+
+def package_version() -> str:
+    """Return the version of this benchmark; `unknown` in a tree that was never installed."""
+    try:
+        return version("diffusion-collapse-bench")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def hardware(rows: list[Row]) -> list[str]:
+    """Return the devices that were used, each with processor and precision, sorted."""
+    keys = ("device", "processor", "precision")
+    return sorted({", ".join(str(row.environment[key]) for key in keys if row.environment.get(key)) for row in rows})
+
+
+def versions(rows: list[Row]) -> dict[str, list[str]]:
+    """Return package -> the versions that were used, Python among them; sorted."""
+    used: dict[str, set[str]] = {}
+    for row in rows:
+        for name, number in {"python": row.environment.get("python"), **row.environment.get("versions", {})}.items():
+            if number:
+                used.setdefault(name, set()).add(number)
+    return {name: sorted(numbers) for name, numbers in sorted(used.items())}
+
+
+def chain_seconds(chain: Chain) -> dict[str, float]:
+    """Return stage -> seconds of computing, over all generations."""
+    return {stage: sum(getattr(row, stage).get("seconds", 0) for row in chain.rows) for stage in STAGES}
+
+
+def chain_facts(chain: Chain) -> dict[str, Any]:
+    """Return what a reader may want to know about one chain, by name."""
+    first, last = chain.rows[0], chain.rows[-1]
+    about = last.environment
+    packages = {k: v for k, v in about.get("versions", {}).items() if v}
+    facts = {
+        "sweep": last.sweep,
+        "policy": last.policy,
+        "seed": last.seed,
+        "generations": f"generations {first.generation} to {last.generation}",
+        "configuration hash": last.config_hash,
+        "code revision": about.get("code_revision") or "not known",
+        "device": f"{about.get('device', 'not known')}, {about.get('precision', '')}".rstrip(", "),
+        "platform": about.get("platform", "not known"),
+        "versions": ", ".join(f"{name} {number}" for name, number in packages.items()) or "not known",
+        "seconds": ", ".join(f"{name} {value:.0f}" for name, value in chain_seconds(chain).items()),
+        "images seen in training": f"{sum(row.train.get('images_seen', 0) for row in chain.rows):,}",
+        "finished": last.finished_at,
+        "ledger": str(chain.directory / "ledger.jsonl"),
+        "store": last.store_dir,
+    }
+    if last.protocol.get("deviations"):
+        facts["deviations from the protocol"] = json.dumps(last.protocol["deviations"], ensure_ascii=False)
+    return facts

@@ -1,0 +1,154 @@
+"""The results card: what a study shows, everything needed to cite and repeat it, and what it may be compared with."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench.analysis.measures import Measure
+from bench.analysis.provenance import hardware, package_version, versions
+from bench.analysis.score_tables import Table, tables
+from bench.analysis.setting import must_be_equal
+from bench.analysis.study import Study
+from bench.analysis.verdicts import verdict
+from bench.errors import LedgerError
+
+CARD = 1
+"""Version of the card's form."""
+
+
+def card(study: Study) -> dict[str, Any]:
+    """Return the card of a study, ready for JSON. Scores carry the value of every seed; nothing is rounded."""
+    rows = study.rows
+    first = rows[0]
+    score_tables = tables(study)
+    return {
+        "card": CARD,
+        "benchmark": {"name": "diffusion-collapse-bench", "version": package_version()},
+        "title": study.title,
+        "protocol": {**first.protocol, "text": study.protocol},
+        "setting": study.hash,
+        "dataset": first.dataset,
+        "generator": first.generator,
+        "must_be_equal": must_be_equal(first),
+        "num_generations": len(study.generations),
+        "last_common_generation": study.last_common,
+        "seeds": study.seeds,
+        "conditions": [
+            {
+                "label": condition.label,
+                "policy": condition.policy,
+                "parameters": json.loads(condition.parameters),
+                "verdict": vars(verdict(study, condition)),
+                "chains": [
+                    {
+                        "id": chain.id,
+                        "seed": seed,
+                        "config_hash": chain.rows[-1].config_hash,
+                        "command": chain.rows[-1].environment.get("command"),
+                    }
+                    for seed, chain in by_seed.items()
+                ],
+            }
+            for condition, by_seed in study.chains.items()
+        ],
+        "scores": [score for table in score_tables for score in _scores(table)],
+        "baselines": [
+            {**_described(table.measure), "subject": subject, "value": value}
+            for table in score_tables
+            for subject, value in study.baselines(table.measure).items()
+        ],
+        "hardware": hardware(rows),
+        "versions": versions(rows),
+        "code_revisions": sorted({str(row.environment.get("code_revision")) for row in rows}),
+        "images_seen": sum(row.train.get("images_seen", 0) for row in rows),
+        "finished_at": max(row.finished_at for row in rows),
+        "notes": study.notes,
+    }
+
+
+def _scores(table: Table) -> list[dict[str, Any]]:
+    scores = []
+    for line in table.lines:
+        for generation, value in zip(table.generations, line.cells, strict=True):
+            if value is not None:
+                seeds = table.study.values(line.condition, generation, table.measure)
+                scores.append(
+                    {
+                        **_described(table.measure),
+                        "condition": line.condition.label,
+                        "generation": generation,
+                        "mean": value.mean,
+                        "half_width_95": value.half_width,
+                        "num_seeds": value.n,
+                        "values": {str(seed): v for seed, v in seeds.items()},
+                    }
+                )
+    return scores
+
+
+def _described(measure: Measure) -> dict[str, Any]:
+    return {
+        "metric": measure.metric,
+        "direction": measure.direction,
+        "feature_space": measure.feature_space,
+        "reference": measure.reference,
+        "num_subject": measure.num_subject,
+        "num_reference": measure.num_reference,
+        "parameters": json.loads(measure.parameters),
+    }
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a card that `card` made.
+
+    Raises:
+        LedgerError: the file is missing, is not JSON, or is not a card of this form.
+    """
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LedgerError(f"{path} is not a readable results card: {error}") from error
+    if not isinstance(body, dict) or body.get("card") != CARD:
+        raise LedgerError(f"{path} is not a results card of form {CARD}")
+    return body
+
+
+def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """Return why the numbers of two cards may not be compared; [] where they may.
+
+    Comparable cards have the same protocol and version, no deviations, the same data and the same scores (feature
+    space, N, k, reference).
+    """
+    reasons = []
+    if a["protocol"]["text"] != b["protocol"]["text"]:
+        reasons.append(f"protocol: {a['protocol']['text']} / {b['protocol']['text']}")
+    elif a["protocol"].get("deviations"):
+        name = a["protocol"]["name"]
+        reasons.append(f"both deviate from {name}: it is not known whether the rest of the protocol agrees")
+    left, right = a["must_be_equal"], b["must_be_equal"]
+    for key in sorted(left.keys() | right.keys()):
+        if left.get(key) != right.get(key):
+            reasons.append(f"{key}: {left.get(key)} / {right.get(key)}")
+    if not {score_key(s) for s in a["scores"]} & {score_key(s) for s in b["scores"]}:
+        reasons.append("no score is in both")
+    return reasons
+
+
+def score_key(score: dict[str, Any]) -> tuple:
+    """Return what a card's score has in common with every score that it may be compared with."""
+    keys = ("metric", "feature_space", "reference", "num_subject", "num_reference")
+    return (*(score[key] for key in keys), json.dumps(score["parameters"], sort_keys=True))
+
+
+def check_comparable(cards: dict[str, dict[str, Any]]) -> None:
+    """Refuse cards of which some pair may not be compared.
+
+    Raises:
+        LedgerError: a pair differs; the message names every reason.
+    """
+    names = list(cards)
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            reasons = differences(cards[one], cards[other])
+            if reasons:
+                raise LedgerError(f"{one} and {other} may not be compared:\n  " + "\n  ".join(reasons))

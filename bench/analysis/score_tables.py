@@ -1,0 +1,103 @@
+"""Score tables: condition × generation for each score, before anything is formatted."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bench.analysis.cells import Cell, best, cell, digits
+from bench.analysis.conditions import Condition
+from bench.analysis.measures import MAIN_METRICS, Measure
+from bench.analysis.study import Study
+
+BASELINES = {"real_train": "floor: real images", "shuffled": "control: shuffled"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One condition: a cell per generation, which of them is significantly the best, and the number of seeds."""
+
+    condition: Condition
+    cells: list[Cell | None]
+    is_best: list[bool]
+    num_seeds: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """One score of one study.
+
+    baselines: the same score of the real-vs-real floor and of controls, by label.
+    """
+
+    study: Study
+    measure: Measure
+    generations: list[int]
+    lines: list[Line]
+    baselines: dict[str, float]
+
+    @property
+    def name(self) -> str:
+        return self.measure.name
+
+    @property
+    def head(self) -> str:
+        return self.study.axis
+
+    @property
+    def places(self) -> int:
+        return digits([c.mean for line in self.lines for c in line.cells if c] + list(self.baselines.values()))
+
+    def facts(self) -> list[str]:
+        """Return what the numbers depend on: feature space, reference, N and parameters, protocol, setting."""
+        m = self.measure
+        return [m.feature_space, f"against {m.reference}", m.sizes, self.study.protocol, f"setting {self.study.hash}"]
+
+    def legend(self) -> list[str]:
+        """Explain the signs that occur in the cells, and no others."""
+        cells = [c for line in self.lines for c in line.cells if c]
+        parts = []
+        if any(c.n > 1 for c in cells):
+            parts.append("± is the 95 % interval of the mean over seeds (Student's t)")
+        if any(c.n == 1 for c in cells):
+            parts.append("a single seed has no interval")
+        if any(flag for line in self.lines for flag in line.is_best):
+            parts.append("bold: better than every other condition (95 % interval of the paired difference over seeds)")
+        return parts
+
+
+def tables(study: Study, metrics: Iterable[str] | None = None) -> list[Table]:
+    """Return one table per score: main scores first, and those against held-out images before others."""
+    measures = sorted(study.measures(), key=lambda m: (m.reference != "heldout", _rank(m.metric)))
+    return [table_of(study, m) for m in measures if metrics is None or m.metric in metrics]
+
+
+def main_tables(study: Study) -> list[Table]:
+    """Return the main scores against held-out images: what is printed and what goes into a paper.
+
+    A study without any of them, such as one of points or tokens may be, has all its scores printed.
+    """
+    main = [table_of(study, m) for name in MAIN_METRICS if (m := study.primary(name)) is not None]
+    return main or tables(study)
+
+
+def table_of(study: Study, measure: Measure) -> Table:
+    """Return the table of one score."""
+    generations = study.generations
+    winners: dict[int, str | None] = {}
+    for g in generations:
+        values = {c.label: study.values(c, g, measure) for c in study.conditions}
+        winners[g] = best({label: v for label, v in values.items() if v}, measure.direction)
+    lines = [
+        Line(
+            condition,
+            [cell(study.values(condition, g, measure).values()) for g in generations],
+            [winners[g] == condition.label for g in generations],
+            len(study.chains[condition]),
+        )
+        for condition in study.conditions
+    ]
+    baselines = {BASELINES.get(s, f"control: {s}"): v for s, v in study.baselines(measure).items()}
+    return Table(study, measure, generations, lines, baselines)
+
+
+def _rank(metric: str) -> int:
+    return MAIN_METRICS.index(metric) if metric in MAIN_METRICS else len(MAIN_METRICS)

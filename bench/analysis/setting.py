@@ -1,0 +1,108 @@
+"""The setting of a chain: the part of its configuration that must be equal before numbers are averaged or compared."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bench.config import identity
+from bench.errors import LedgerError
+from bench.flatten import flatten
+from bench.ledger import Chain, Row
+
+PLACES = ("data.root", "data.path", "data.subset", "data.download")
+"""Where the real images are stored on one machine. `data_content` identifies the images themselves."""
+NOT_THE_SETTING = (*PLACES, "seed", "mixing", "protocol")
+"""Keys of a chain's identity in which the chains of one study may differ."""
+COMPARED_GROUPS = ("data", "metrics")
+"""Configuration groups in which two comparable results must agree. The generator may differ: it is what is compared."""
+LOCAL_TO_A_MACHINE = (*PLACES, "metrics.weights")
+"""Keys of these groups that change no number."""
+
+
+def setting_of(row: Row) -> str:
+    """Return everything that the chains of one study share, as JSON with sorted keys.
+
+    Values that equal their default are left out, so that a new option does not split the studies of old ledgers.
+    """
+    return json.dumps(_setting(row), sort_keys=True)
+
+
+def _setting(row: Row, with_defaults: bool = False) -> dict[str, Any]:
+    chosen = flatten(identity(row.config, with_defaults=with_defaults))
+    everything = {"dataset": row.dataset, "generator.name": row.generator, **chosen}
+    excluded = tuple(f"{key}." for key in NOT_THE_SETTING)
+    kept = {k: v for k, v in everything.items() if not f"{k}.".startswith(excluded)}
+    return {**kept, "data.content": data_content(row), "protocol": protocol_of(row)}
+
+
+def must_be_equal(row: Row) -> dict[str, Any]:
+    """Return the flat configuration of data and scores, and which real images they were computed from."""
+    chosen = flatten({group: row.config.get(group, {}) for group in COMPARED_GROUPS})
+    kept = {key: value for key, value in chosen.items() if key not in LOCAL_TO_A_MACHINE and value != {}}
+    return {**kept, "data.content": data_content(row)}
+
+
+def data_content(row: Row) -> str:
+    """Return which real images a chain used and how they were split, wherever they are stored.
+
+    It is the hash of their spec, in which files count by checksum. A ledger without that hash gives the file's name.
+    """
+    return Path(row.artifacts.get("real") or row.config.get("data", {}).get("path", "")).name
+
+
+def protocol_of(row: Row) -> str:
+    """Return `collapse-v1 version 2`, with `(deviating)` where values differ from the frozen ones, or `no protocol`."""
+    name, version = row.protocol.get("name"), row.protocol.get("version")
+    if not name:
+        return "no protocol"
+    return f"{name} version {version}" + (" (deviating)" if row.protocol.get("deviations") else "")
+
+
+def check_unmixed(chains: Iterable[Chain]) -> None:
+    """Refuse chains that follow different protocols or were scored in different feature spaces.
+
+    Raises:
+        LedgerError: the chains are mixed. A person may ask for that with --mixed.
+    """
+    rows = [row for chain in chains for row in chain.rows]
+    protocols = sorted({protocol_of(row) for row in rows})
+    spaces = sorted({" + ".join(sorted({s["feature_space"] for s in row.scores})) for row in rows})
+    for what, names in (("protocols", protocols), ("feature spaces", spaces)):
+        if len(names) > 1:
+            raise LedgerError(f"these runs mix {what}: {'; '.join(names)}. Give --mixed to show them all, marked")
+
+
+def title_of(chains: list[Chain], setting: dict[str, Any], differing: list[str]) -> str:
+    """Return a study's title: its sweeps, data set and generator, and the keys that set it apart from other studies.
+
+    Args:
+        chains: the study's chains.
+        setting: the study's setting as `shown_setting` returns it, with defaults.
+        differing: the keys in which the settings of the studies of one report differ.
+    """
+    sweeps = sorted({chain.rows[0].sweep for chain in chains})
+    row = chains[0].rows[0]
+    resolution = row.config.get("data", {}).get("resolution")
+    size = f" at {resolution} px" if resolution else ""
+    title = f"{', '.join(sweeps)}: {row.dataset}{size}, {row.generator}"
+    named: tuple[str, ...] = ("dataset", "generator.name", "data.resolution", "data.name", "data.kind")
+    if any(key.startswith("data.") for key in differing if key != "data.content"):
+        named += ("data.content",)  # it differs because of a key that the title names
+    plain = [key for key in differing if key not in named]
+    extra = ", ".join(f"{key}={setting.get(key)}" for key in plain[:4])
+    return title + (f" ({extra}{', …' if len(plain) > 4 else ''})" if extra else "")
+
+
+def shown_setting(row: Row, with_defaults: bool = False) -> dict[str, Any]:
+    """Return the setting as titles show it: files by their names, the content's hash cut short."""
+    setting = _setting(row, with_defaults)
+    data = row.config.get("data", {})
+    names = {f"data.{key}": Path(data[key]).name for key in ("path", "subset") if data.get(key)}
+    return {**setting, **names, "data.content": setting["data.content"][:8]}
+
+
+def differing_keys(settings: list[dict[str, Any]]) -> list[str]:
+    """Return the keys in which these settings differ, sorted."""
+    keys = sorted({key for setting in settings for key in setting})
+    return [key for key in keys if len({json.dumps(setting.get(key)) for setting in settings}) > 1]

@@ -1,0 +1,69 @@
+"""The options of a DDPM: network, forward process, training, sampling."""
+
+from dataclasses import dataclass
+
+from bench.config import GeneratorConfig
+from bench.errors import ConfigError
+from bench.generators.shared.schedule import TrainingConfig
+from bench.options import option
+
+
+@dataclass
+class UNetConfig:
+    """The network, diffusers' `UNet2DModel`. `channels` and `attention` have one entry per resolution level;
+    `attention` marks the levels with attention blocks."""
+
+    channels: list[int] = option([128, 128, 256, 256], multiple_of=8)
+    attention: list[bool] = option([False, False, True, False])
+    layers_per_block: int = option(2, at_least=1)
+    attention_head_dim: int = option(64, at_least=8)
+    dropout: float = option(0.0, at_least=0.0, at_most=0.9)
+
+    def validate(self) -> None:
+        if len(self.attention) != len(self.channels):
+            raise ConfigError("attention", self.attention, f"needs {len(self.channels)} entries, as many as channels")
+
+
+@dataclass
+class NoiseConfig:
+    """The forward process of DDPM (Ho et al. 2020) and what the network predicts."""
+
+    num_timesteps: int = option(1000, at_least=2)
+    beta_schedule: str = option("linear", one_of=("linear", "scaled_linear", "squaredcos_cap_v2"))
+    prediction: str = option("epsilon", one_of=("epsilon", "sample", "v_prediction"))
+    min_snr_gamma: float | None = option(None, above=0)
+
+
+@dataclass
+class SamplingConfig:
+    """How images are drawn from a trained model. sampler: `ddpm` (ancestral; the reference when num_steps is
+    noise.num_timesteps), `ddim` (stochasticity eta), `dpmsolver++` (second-order ODE), `sde-dpmsolver++` (second-order
+    SDE). num_steps: network evaluations per image. temperature: standard deviation of the initial noise; below 1 it
+    trades variety for typical images (the sampling bias of MAD, arXiv 2307.01850). batch_size: images sampled at a
+    time; it never changes a pixel on the CPU."""
+
+    sampler: str = option("dpmsolver++", one_of=("ddpm", "ddim", "dpmsolver++", "sde-dpmsolver++"))
+    num_steps: int = option(25, at_least=1)
+    eta: float = option(0.0, at_least=0.0, at_most=1.0)
+    temperature: float = option(1.0, at_least=0.0, at_most=2.0)
+    batch_size: int = option(512, at_least=1, stage=None, local=True)
+
+    def validate(self) -> None:
+        if self.eta > 0 and self.sampler != "ddim":
+            raise ConfigError("eta", self.eta, f"has no effect with sampler {self.sampler!r}: set 0")
+
+
+@dataclass
+class Config(GeneratorConfig):
+    """A DDPM with diffusers' UNet."""
+
+    name: str = "ddpm"
+    unet: UNetConfig = option(UNetConfig)
+    noise: NoiseConfig = option(NoiseConfig)
+    training: TrainingConfig = option(TrainingConfig)
+    sampling: SamplingConfig = option(SamplingConfig, stage="sample")
+
+    def validate(self) -> None:
+        if self.sampling.num_steps > self.noise.num_timesteps:
+            allowed = f"at most {self.noise.num_timesteps} timesteps"
+            raise ConfigError("sampling.num_steps", self.sampling.num_steps, allowed)

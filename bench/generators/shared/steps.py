@@ -1,0 +1,211 @@
+"""The loop of a checkpointed training, the same for every family that is trained by gradient steps.
+
+A step's draws come from (seed, step), so there is no random state to save, and a resumed training ends in the same
+bytes as an uninterrupted one. Nothing in a step waits for the device; the loss is read every `WATCH` steps.
+"""
+
+import logging
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.errors import TrainingError
+from bench.generators.shared import checkpoint
+from bench.generators.shared.schedule import TrainingConfig, learning_rate
+from bench.machine import distributed, interrupt
+
+log = logging.getLogger(__name__)
+
+WATCH = 100
+"""Steps between two readings of the loss; each reading waits for the device."""
+
+
+class Trainee(ABC):
+    """What is trained: everything that a step changes, and the step itself. `num_micro_batches` is the number of passes
+    that a batch is currently split into; checkpoints store it."""
+
+    num_micro_batches = 1
+
+    @abstractmethod
+    def step(self, step: int) -> torch.Tensor:
+        """Take one optimiser step and return its mean loss, a scalar on the device."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return everything that a step changes, by name, for a checkpoint."""
+
+    @abstractmethod
+    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Restore the state from the tensors of a checkpoint, which are on the CPU."""
+
+
+@dataclass
+class Course:
+    """The progress of a training.
+
+    Attributes:
+        step: Number of steps done.
+        losses: (step, mean loss since the previous entry).
+        loss_sum: Sum of the losses since the last entry.
+        seconds: Time spent, in this process and in earlier ones that were interrupted.
+        resumed_from: Step of the checkpoint that this process started from.
+        seconds_here: Time spent in this process, in seconds.
+    """
+
+    step: int = 0
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    resumed_from: int = 0
+    seconds_here: float = 0.0
+
+    @property
+    def mean_loss(self) -> float:
+        """Return the mean loss over all steps."""
+        total, since = 0.0, 0
+        for step, loss in self.losses:
+            total += loss * (step - since)
+            since = step
+        return total / since
+
+    def facts(self, training: TrainingConfig) -> dict[str, Any]:
+        """Return the facts that the ledger records about a finished training."""
+        here = (training.num_steps - self.resumed_from) * training.batch_size
+        return {
+            "num_steps": training.num_steps,
+            "images_seen": training.num_steps * training.batch_size,
+            "mean_loss": self.mean_loss,
+            "final_loss": self.losses[-1][1],
+            "seconds": self.seconds,
+            "images_per_second": here / self.seconds_here if self.seconds_here else None,
+            "resumed_from_step": self.resumed_from,
+        }
+
+
+def train(
+    trainee: Trainee,
+    training: TrainingConfig,
+    *,
+    identity: str,
+    device: torch.device,
+    work: Path,
+    progress: Callable[[int, int], None],
+) -> Course:
+    """Run all steps of a training, starting from the newest checkpoint in `work`.
+
+    Args:
+        trainee: What is trained, in its state before the first step.
+        training: Number of steps and interval of checkpoints.
+        identity: Identifies the training; checkpoints with another identity are not used.
+        device: Device of the losses.
+        work: Directory that outlives a killed process, for checkpoints.
+        progress: Called with (steps done, steps in all).
+
+    Returns:
+        The course of the finished training.
+
+    Raises:
+        TrainingError: The loss is no longer a finite number.
+        Interrupted: SIGTERM was received; a checkpoint of the last whole step is saved.
+    """
+    course = resume(trainee, training, identity, work)
+    start = watched = course.step
+    loss_sum = torch.tensor(course.loss_sum, device=device)
+    healthy = torch.zeros((), dtype=torch.int64, device=device)  # steps with a finite loss since the last reading
+    before, started = course.seconds, time.monotonic()
+    with interrupt.deferred():
+        for step in range(start, training.num_steps):
+            loss_sum += trainee.step(step)
+            healthy += loss_sum.isfinite()  # a sum that is not finite stays so
+
+            done = step + 1
+            save = done % training.checkpoint_every == 0
+            look = save or done % WATCH == 0 or done == training.num_steps
+            together = look or distributed.world_size() == 1  # processes that share a batch must stop in the same step
+            stop = together and distributed.any_process(interrupt.requested())
+            if look or stop:
+                since = course.losses[-1][0] if course.losses else 0
+                mean = distributed.all_reduce_sum(loss_sum).item() / (done - since)
+                if not math.isfinite(mean):
+                    raise diverged(mean, int(min(watched + healthy.item() + 1, done)), training, work)
+            if look:
+                course.losses.append((done, mean))
+                loss_sum.zero_()
+                healthy.zero_()
+                watched = done
+            if stop or (save and done < training.num_steps):
+                course.step, course.loss_sum = done, loss_sum.item()
+                course.seconds = before + time.monotonic() - started
+                if distributed.is_first():
+                    save_checkpoint(trainee, course, identity, work)
+            progress(done, training.num_steps)
+            if stop:
+                raise interrupt.Interrupted
+    course.seconds_here = time.monotonic() - started
+    course.seconds = before + course.seconds_here
+    return course
+
+
+def save_checkpoint(trainee: Trainee, course: Course, identity: str, work: Path) -> None:
+    """Write a checkpoint of the current step.
+
+    Args:
+        trainee: What is trained.
+        course: Its progress.
+        identity: Identifies the training.
+        work: Directory of the checkpoints.
+    """
+    about = {
+        "identity": identity,
+        "losses": course.losses,
+        "loss_sum": course.loss_sum,
+        "seconds": course.seconds,
+        "num_micro_batches": trainee.num_micro_batches,
+    }
+    checkpoint.save(work, course.step, trainee.tensors(), about)
+
+
+def resume(trainee: Trainee, training: TrainingConfig, identity: str, work: Path) -> Course:
+    """Restore the newest checkpoint of this training, if there is one.
+
+    Args:
+        trainee: What is trained; its state is replaced by that of the checkpoint.
+        training: Number of steps, for the log.
+        identity: Identifies the training; checkpoints with another identity are not used.
+        work: Directory of the checkpoints.
+
+    Returns:
+        The course of the checkpoint, or a new one if there is none.
+    """
+    newest = checkpoint.load(work, identity)
+    if newest is None:
+        return Course()
+    tensors, about = newest
+    trainee.restore(tensors)
+    trainee.num_micro_batches = about["num_micro_batches"]
+    log.info("resuming from step %d of %d", about["step"], training.num_steps)
+    losses = [(step, loss) for step, loss in about["losses"]]
+    return Course(about["step"], losses, about["loss_sum"], about["seconds"], resumed_from=about["step"])
+
+
+def diverged(loss: float, step: int, training: TrainingConfig, work: Path) -> TrainingError:
+    """Return the error to raise for a loss that is not finite.
+
+    Args:
+        loss: Mean loss, NaN or infinite.
+        step: First step with a loss that is not finite, counted from 1.
+        training: Number of steps and learning rate.
+        work: Directory of the checkpoints.
+    """
+    good = checkpoint.newest(work)
+    return TrainingError(
+        f"the loss became {loss} at step {step} of {training.num_steps} "
+        f"(generator.training.learning_rate={training.learning_rate:g}, at this step "
+        f"{learning_rate(training, step - 1):g}); last good checkpoint: {good or 'none'}"
+    )

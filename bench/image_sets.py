@@ -1,0 +1,110 @@
+"""Sets of images outside any chain: folders of pictures, NumPy arrays, stored pools."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from bench.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """images: uint8 (N, 3, H, H). labels: attribute -> int64 (N,), -1 for "not labelled"; names: of their classes."""
+
+    images: np.ndarray
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+
+def read_images(path: str, resolution: int | None = None) -> ImageSet:
+    """Return the images at `path`, of any kind that this command takes, resized only if `resolution` is given.
+
+    Raises `DataError` for what is missing, unreadable or of another kind, and for a folder whose pictures are not
+    squares of one size when no `resolution` is given.
+    """
+    place = Path(path).expanduser()
+    if not place.exists():
+        raise DataError(f"{path} does not exist")
+    if place.is_dir():
+        return _pool(place) if (place / "pool.json").exists() else _folder(path, resolution)
+    if place.suffix in (".npy", ".npz"):
+        return _array(place)
+    raise DataError(f"{path}: neither a folder nor an .npy or .npz file")
+
+
+def _pool(place: Path) -> ImageSet:
+    from bench.kinds import IMAGES
+    from bench.pool import Pool
+
+    pool = Pool.load(place)
+    if pool.kind is not IMAGES:
+        raise DataError(f"{place} is a pool of {pool.kind.name}, expected images")
+    return ImageSet(pool.items, pool.records.labels, pool.label_names)
+
+
+def _folder(path: str, resolution: int | None) -> ImageSet:
+    from PIL import Image
+
+    from bench.datasets.folder import Config, find_pictures, open_source
+    from bench.datasets.shared.pictures import read_pictures
+
+    config = Config(path=path)
+    _, paths = find_pictures(config)
+    if resolution is None:
+        sizes: dict[tuple[int, int], Path] = {}
+        for picture in paths:
+            try:
+                with Image.open(picture) as opened:
+                    sizes.setdefault(opened.size, picture)
+            except OSError as error:
+                raise DataError(f"{picture} is not a readable picture: {error}") from error
+        (width, height), *others = sizes
+        if others or width != height:
+            seen = ", ".join(f"{w} x {h} ({p.name})" for (w, h), p in list(sizes.items())[:3])
+            raise DataError(f"{path}: pictures are not squares of one size: {seen}; give --resolution")
+        resolution = width
+    source = open_source(config)
+    return ImageSet(read_pictures(paths, resolution)[0], source.labels, source.label_names)
+
+
+def _array(place: Path) -> ImageSet:
+    from bench.kinds import check_images
+
+    labels: dict[str, np.ndarray] = {}
+    names: dict[str, list[str]] = {}
+    try:
+        loaded = np.load(place, mmap_mode="r" if place.suffix == ".npy" else None, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            images = loaded
+        else:
+            with loaded:
+                key = "images" if "images" in loaded else loaded.files[0]
+                images = loaded[key]
+                if "labels" in loaded and loaded["labels"].ndim == 1:
+                    labels["class"] = loaded["labels"].astype(np.int64)
+                    known = loaded["class_names"].tolist() if "class_names" in loaded else []
+                    names["class"] = [str(name) for name in known] or [
+                        str(i) for i in range(int(labels["class"].max()) + 1)
+                    ]
+    except (OSError, ValueError, IndexError, EOFError) as error:
+        raise DataError(f"{place} cannot be read as an array of images: {error}") from error
+    if images.ndim == 4 and images.shape[-1] == 3 and images.shape[1] != 3:
+        images = images.transpose(0, 3, 1, 2)
+    try:
+        check_images(images)
+    except DataError as error:
+        raise DataError(f"{place}: {error}, or (N, H, H, 3)") from error
+    return ImageSet(images, labels, names)
+
+
+def check_resolutions(sets: Mapping[str, ImageSet]) -> None:
+    """Refuse sets of two resolutions: a feature extractor enlarges, and so blurs, one more than the other."""
+    sides = {name: images.images.shape[-1] for name, images in sets.items()}
+    if len(set(sides.values())) > 1:
+        seen = ", ".join(f"--{name} {side} px" for name, side in sides.items())
+        raise DataError(
+            f"the sets differ in resolution: {seen}; give --resolution {min(sides.values())}, which resizes the "
+            "pictures of folders, or resize arrays and pools beforehand"
+        )

@@ -1,0 +1,41 @@
+"""The part of the scores that depends on the reference alone, computed once for all subjects."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from bench.metrics.shared.checks import check_features, check_k
+from bench.metrics.shared.frechet_distance import Statistics
+from bench.metrics.shared.neighbours import Points, own_distances
+
+VERSION = 4
+"""Raised with any change that moves these statistics."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceStatistics:
+    """moments: for the Fréchet distance. own_distances: float64 (M, k), squared, of each item to its k nearest
+    others."""
+
+    moments: Statistics
+    own_distances: np.ndarray
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays to store; `of` reads them back."""
+        return {"mean": self.moments.mean, "moment": self.moments.moment, "own_distances": self.own_distances}
+
+    @staticmethod
+    def of(arrays: Mapping[str, np.ndarray], n: int) -> "ReferenceStatistics":
+        """Return the statistics of n items from stored arrays."""
+        return ReferenceStatistics(Statistics(arrays["mean"], n, arrays["moment"]), arrays["own_distances"])
+
+
+def reference_statistics(features: np.ndarray, k: int, device: str | torch.device = "cpu") -> ReferenceStatistics:
+    """Return the statistics of the float (M, d) features of a reference. Raises `MetricError` for features that
+    `bench.metrics.score` refuses."""
+    check_features(features, "reference")
+    check_k(k, len(features))
+    distances = own_distances(Points.of(features, device), k)
+    return ReferenceStatistics(Statistics.of(features, device), distances.cpu().numpy())

@@ -1,0 +1,25 @@
+"""Ratios that are one number, or one number per generation."""
+
+from typing import Any
+
+from bench.errors import ConfigError
+
+Ratio = float | list[float]
+"""A number for every generation, or one number per generation from generation 1 on."""
+
+
+def checked_ratio(key: str, value: Any, high: float = 1.0) -> Ratio:
+    """Return a ratio as floats. Raises `ConfigError` for what is neither a number nor a list of numbers, and for
+    numbers outside [0, high]."""
+    numbers = value if isinstance(value, list) else [value]
+    if not numbers or any(isinstance(x, bool) or not isinstance(x, int | float) for x in numbers):
+        raise ConfigError(key, value, "must be a number, or a list of numbers, one per generation from 1 on")
+    for number in numbers:
+        if not 0.0 <= number <= high:
+            raise ConfigError(key, value, f"must lie in [0, {high:g}]")
+    return [float(x) for x in numbers] if isinstance(value, list) else float(value)
+
+
+def at(ratio: Ratio, generation: int) -> float:
+    """Return the ratio of a generation; the first entry of a list is that of generation 1."""
+    return ratio[generation - 1] if isinstance(ratio, list) else ratio

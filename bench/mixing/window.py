@@ -1,0 +1,37 @@
+"""As blend, with the synthetic share from the last few generations together."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.composition import Composition
+from bench.config import MixingConfig
+from bench.mixing.shared.history import History
+from bench.mixing.shared.schedule import Ratio, at, checked_ratio
+from bench.options import option
+
+VERSION = 1
+CITATION = ""
+
+
+@dataclass
+class Config(MixingConfig):
+    """As blend, but the synthetic share comes from the last `num_generations` generations together."""
+
+    policy: str = "window"
+    synthetic_ratio: Any = 0.5
+    real_part: str = option("redrawn", one_of=("fixed", "redrawn"))
+    num_generations: int = option(3, at_least=1)
+
+    def validate(self) -> None:
+        self.synthetic_ratio = checked_ratio("synthetic_ratio", self.synthetic_ratio)
+
+
+def compose(history: History, num_generations: int, synthetic_ratio: Ratio, real_part: str) -> Composition:
+    """Return a fixed total, whose synthetic share is drawn from the last `num_generations` generations together."""
+    num_synthetic = round(at(synthetic_ratio, history.generation) * history.budget)
+    real = history.draw(history.real, history.budget - num_synthetic, fixed=real_part == "fixed")
+    if num_synthetic == 0:
+        return Composition((real,))
+    recent = history.synthetic[-num_generations:]
+    universe = Composition(tuple(history.draw(pool, history.budget, fixed=True) for pool in recent))
+    return Composition((real, *history.subsample(universe, num_synthetic).parts))

@@ -1,0 +1,172 @@
+"""Fields of a configuration: their bounds stand beside them as metadata, and one walker checks them all.
+
+`option` declares a field, `check` walks an instance and knows the path of each value, `key` returns what enters a
+stage's spec, and `changed` what identifies a chain. Values that equal the default of their class are left out of both,
+so a new field with a default renames no chain and invalidates no stored result.
+"""
+
+import math
+from collections.abc import Collection, Mapping
+from copy import deepcopy
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import Field, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING
+
+from bench.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a value may be; null is left to the field's type. above: exclusive. some_of: for lists of distinct names.
+    each: bounds of the entries of a list."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+    above: float | None = None
+    multiple_of: int | None = None
+    one_of: Collection[Any] | None = None
+    some_of: Collection[str] | None = None
+
+    def __str__(self) -> str:
+        """The text that messages and docs/configuration.md show."""
+        if self.one_of is not None:
+            return f"must be one of {', '.join(map(str, self.one_of))}"
+        if self.some_of is not None:
+            return f"must be different ones of {', '.join(self.some_of)}"
+        if self.multiple_of is not None:
+            return f"each must be a multiple of {self.multiple_of}"
+        if self.above is not None:
+            return f"must be greater than {self.above:g}"
+        if self.at_most is not None:
+            return f"must lie in [{self.at_least:g}, {self.at_most:g}]"
+        return f"must be at least {self.at_least:g}" if self.at_least is not None else "must be a finite number"
+
+    def allow(self, value: Any) -> bool:
+        """Return whether a value lies within the bounds."""
+        if self.one_of is not None:
+            return value in self.one_of
+        if self.some_of is not None:
+            return bool(value) and len(set(value)) == len(value) and set(value) <= set(self.some_of)
+        if self.multiple_of is not None:
+            return bool(value) and all(x >= self.multiple_of and x % self.multiple_of == 0 for x in value)
+        return (
+            math.isfinite(value)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.above is None or value > self.above)
+        )
+
+
+def option(
+    default: Any = MISSING,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    above: float | None = None,
+    multiple_of: int | None = None,
+    one_of: Collection[Any] | None = None,
+    some_of: Collection[str] | None = None,
+    stage: str | None = "",
+    local: bool = False,
+    file: bool = False,
+) -> Any:
+    """Return a dataclass field with bounds and with what it identifies.
+
+    Args:
+        default: Of the field; a class is called for it, a list or dict is copied. Without one the user must give it.
+        at_least, at_most, above, multiple_of, one_of, some_of: See `Bounds`.
+        stage: Whose spec the value enters: "train" or "sample" for a generator. "" takes that of the surrounding
+            field; None is for values that change no byte of any result, such as a checkpoint interval.
+        local: Whether two runs of one chain may differ in it: where, how far and how fast the chain runs.
+        file: Whether the value is a path, which is known by its last part, wherever the file lies.
+    """
+    limits = (at_least, at_most, above, multiple_of, one_of, some_of)
+    bounds = Bounds(*limits) if any(limit is not None for limit in limits) else None
+    about = {"bounds": bounds, "stage": stage, "local": local, "file": file}
+    if isinstance(default, type):
+        return field(default_factory=default, metadata=about)
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: deepcopy(default), metadata=about)
+    return field(default=default, metadata=about)
+
+
+def check(config: Any, path: str = "") -> None:
+    """Check every value of a configuration, nested ones first, then `config.validate()` where there is one, which
+    checks combinations and raises `ConfigError` with a key below its own path.
+
+    Raises `ConfigError` that names the whole key, the value and what is allowed.
+    """
+    for f in fields(config):
+        value, key = getattr(config, f.name), f"{path}.{f.name}" if path else f.name
+        bounds = f.metadata.get("bounds")
+        if is_dataclass(value):
+            check(value, key)
+        elif bounds is not None and value is not None and not bounds.allow(value):
+            raise ConfigError(key, value, str(bounds))
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(key, value, "must be a finite number")
+    if hasattr(config, "validate"):
+        try:
+            config.validate()
+        except ConfigError as error:
+            raise ConfigError(f"{path}.{error.key}" if path else error.key, error.value, error.allowed) from None
+
+
+def default_of(f: Field) -> Any:
+    """Return the default of a field, made anew where a factory makes it."""
+    return f.default_factory() if f.default_factory is not NO_DEFAULT else f.default
+
+
+def key(config: Any, stage: str, inherited: str | None = None) -> dict[str, Any]:
+    """Return the part of a configuration that enters the spec of a stage, without the values that are the default.
+
+    inherited: the stage of the fields that state none.
+    """
+    kept: dict[str, Any] = {}
+    for f in fields(config):
+        value, own = getattr(config, f.name), f.metadata.get("stage", "")
+        belongs = inherited if own == "" else own
+        if is_dataclass(value):
+            nested = key(value, stage, belongs)
+            kept |= {f.name: nested} if nested else {}
+        elif belongs == stage and value != default_of(f):
+            kept[f.name] = value
+    return kept
+
+
+def identifying(tree: Mapping[str, Any], schema: type, *, with_defaults: bool = False) -> dict[str, Any]:
+    """Return the part of a configuration's dict that identifies a chain: without local values and, unless
+    `with_defaults`, without those that are the default of the schema. Keys that the schema does not know are kept."""
+    known = fields_by_name(schema)
+    kept: dict[str, Any] = {}
+    for name, value in tree.items():
+        f = known.get(name)
+        if f is None:
+            kept[name] = value
+        elif f.metadata.get("local"):
+            continue
+        elif isinstance(value, Mapping) and isinstance(f.type, type) and is_dataclass(f.type):
+            nested = identifying(value, f.type, with_defaults=with_defaults)
+            kept |= {name: nested} if nested or with_defaults else {}
+        elif with_defaults or value != default_of(f):
+            kept[name] = Path(value).name if f.metadata.get("file") else value
+    return kept
+
+
+def local_keys(schema: type, prefix: str = "") -> list[str]:
+    """Return the dotted keys in which two runs of one chain may differ."""
+    keys: list[str] = []
+    for f in fields(schema):
+        if f.metadata.get("local"):
+            keys.append(f"{prefix}{f.name}")
+        elif isinstance(f.type, type) and is_dataclass(f.type):
+            keys += local_keys(f.type, f"{prefix}{f.name}.")
+    return keys
+
+
+def fields_by_name(schema: type) -> dict[str, Field]:
+    """Return the fields of a dataclass by name."""
+    return {f.name: f for f in fields(schema)}

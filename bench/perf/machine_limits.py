@@ -1,0 +1,62 @@
+"""The limits of this machine, measured, with which the rate of a training step or a score is compared."""
+
+import math
+import platform
+import re
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.config import RuntimeConfig
+from bench.machine.device import resolve_runtime
+from bench.perf.pairs import timed
+
+SIDE = {"cpu": 3072, "cuda": 8192}
+"""Width of the square matrices whose product is timed: far beyond what call overheads or caches could blur."""
+
+COPIED = 2**28  # bytes
+LONG_ENOUGH = 0.2
+"""Seconds of one measurement, so that the wait for a fast device at its end is negligible."""
+
+
+def device_types() -> list[str]:
+    """Return the types of the devices on which work can be timed here."""
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
+@cache
+def measured_machine(kind: str) -> dict[str, Any]:
+    """Measure one of `device_types` here, with the settings of a run. Takes seconds, once per process.
+
+    matrix_rate: GFLOP/s of a square product, a multiply-add counting as two, by dtype. bandwidth: GB/s of a copy, bytes
+    read plus bytes written.
+    """
+    device = resolve_runtime(RuntimeConfig(device=kind)).device
+    rates = {}
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        a = torch.randn(SIDE[kind], SIDE[kind], device=device).to(dtype)
+        rates[str(dtype).removeprefix("torch.")] = 2 * SIDE[kind] ** 3 / fastest(partial(torch.matmul, a, a)) / 1e9
+    source, target = torch.zeros(2, COPIED, dtype=torch.uint8, device=device)
+    bandwidth = 2 * COPIED / fastest(partial(target.copy_, source)) / 1e9
+    cpuinfo = Path("/proc/cpuinfo")
+    processor = re.search("model name.*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
+    name = torch.cuda.get_device_name(device) if kind == "cuda" else processor[1] if processor else platform.machine()
+    about = {"device": name, "num_threads": torch.get_num_threads(), "torch": torch.__version__}
+    return {**about, "matrix_rate": rates, "bandwidth": bandwidth}
+
+
+def fastest(work: Callable[[], Any], num_measurements: int = 3) -> float:
+    """Return the seconds per call of the fastest measurement: a limit is the best possible rate, not the usual one.
+
+    A measurement is at least `LONG_ENOUGH` seconds of calls back to back, with one synchronisation at the end."""
+
+    def measure(count: int) -> float:
+        return timed(lambda: [work() for _ in range(count)] and None)[0]
+
+    count, _ = 1, measure(1)  # loads kernels
+    while (seconds := measure(count)) < LONG_ENOUGH:
+        count = math.ceil(count * min(1.5 * LONG_ENOUGH / seconds, 100))
+    return min([seconds, *(measure(count) for _ in range(num_measurements - 1))]) / count

@@ -1,0 +1,130 @@
+"""Finds components by file name: a data set, generator, policy, rule, score family or feature space is one file.
+
+A room is a package such as `bench/datasets`; every public module or package in it is a component, except `shared`,
+which holds what the components of the room share. A component of a user is named in the configuration instead: a
+module for components with several verbs, `module:function` for those with one. Nothing here imports torch, and a
+component must not import it either when it is imported.
+"""
+
+import hashlib
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from bench.errors import ConfigError
+from bench.options import check
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where the components of one configuration group are. discriminator: the field of a group's configuration that
+    names the component."""
+
+    package: str
+    discriminator: str = "name"
+
+
+ROOMS = {
+    "data": Room("bench.datasets"),
+    "generator": Room("bench.generators"),
+    "mixing": Room("bench.mixing", "policy"),
+    "selection": Room("bench.selection"),
+    "vetting": Room("bench.vetting"),
+}
+SCORES, FEATURES = "bench.metrics", "bench.features"
+"""Rooms without a group of their own: score families and feature spaces are chosen by `metrics`."""
+
+CUSTOM, NONE = "custom", "none"
+"""The component of every group that runs a user's own code; the one that adds nothing, where a group has it."""
+
+
+@cache
+def names(package: str) -> tuple[str, ...]:
+    """Return the names of all components of a room, sorted, without importing any."""
+    spec = find_spec(package)
+    assert spec is not None and spec.submodule_search_locations is not None
+    modules = pkgutil.iter_modules(spec.submodule_search_locations)
+    return tuple(sorted(m.name for m in modules if m.name not in ("shared", "__main__") and m.name[0] != "_"))
+
+
+def load(package: str, name: str, key: str) -> ModuleType:
+    """Return the module of a component. Raises `ConfigError` for `key` where there is none of that name."""
+    if name not in names(package):
+        raise ConfigError(key, name, f"must be one of {', '.join(names(package))}")
+    return importlib.import_module(f"{package}.{name}")
+
+
+def schema(group: str, name: str) -> type | None:
+    """Return the configuration class of a component, or None where there is none of that name."""
+    if name in (CUSTOM, NONE):
+        return importlib.import_module("bench.custom").SCHEMAS[name].get(group)
+    package = ROOMS[group].package
+    return load(package, name, group).Config if name in names(package) else None
+
+
+def user_module(path: str, key: str, verbs: Sequence[str] = ()) -> ModuleType:
+    """Import a module of the user, the working directory included. Raises `ConfigError` where it cannot be imported or
+    lacks a verb."""
+    try:
+        module = importlib.import_module(path)
+    except Exception as error:  # the user's file may fail in any way
+        raise ConfigError(key, path, f"cannot be imported: {type(error).__name__}: {error}") from error
+    missing = [verb for verb in verbs if not hasattr(module, verb)]
+    if missing:
+        raise ConfigError(key, path, f"the module lacks {', '.join(missing)}; it must offer {', '.join(verbs)}")
+    return module
+
+
+def user_function(path: str, key: str) -> tuple[ModuleType, Callable[..., Any]]:
+    """Import `module:function`. Return the module and the function. Raises `ConfigError`."""
+    module_name, _, name = path.partition(":")
+    if path.count(":") != 1 or not module_name or not name:
+        raise ConfigError(key, path, "must have the form module:function")
+    module = user_module(module_name, key)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ConfigError(key, path, f"{module_name} has no function {name!r}")
+    return module, function
+
+
+def resolve(group: str, config: Any, verbs: Sequence[str]) -> tuple[ModuleType, Any]:
+    """Return the module of a component and its own configuration.
+
+    That of a user's module is its `Config`, made from the fields that all of the group have and from
+    `config.parameters`. Raises `ConfigError` where the module, a verb or a parameter is not there.
+    """
+    if config.name != CUSTOM:
+        return load(ROOMS[group].package, config.name, f"{group}.name"), config
+    module = user_module(config.module, f"{group}.module", ("Config", "VERSION", *verbs))
+    common = {f.name: getattr(config, f.name) for f in fields(type(config).__mro__[1]) if f.name != "name"}
+    try:
+        own = module.Config(name=config.module, **common, **config.parameters)
+    except TypeError as error:
+        raise ConfigError(f"{group}.parameters", config.parameters, f"{config.module}.Config: {error}") from error
+    check(own, f"{group}.parameters")
+    return module, own
+
+
+def version(module: ModuleType, stage: str) -> Any:
+    """Return what identifies the code of a component in the spec of a stage: its `VERSION`, one number or one per
+    stage, and for a module outside the project the SHA-256 of its file."""
+    number = module.VERSION[stage] if isinstance(module.VERSION, dict) else module.VERSION
+    if module.__name__.split(".")[0] == "bench":
+        return number
+    source = getattr(module, "__file__", None)
+    digest = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
+    return {"module": module.__name__, "version": number, "source_sha256": digest}
+
+
+def citation(module: ModuleType, config: dict[str, Any]) -> str:
+    """Return the BibTeX entries of a component, separated by blank lines; "" where there is none.
+
+    config: the component's configuration as a dict, for modules whose `cite(config)` depends on it.
+    """
+    return module.cite(config) if hasattr(module, "cite") else getattr(module, "CITATION", "")

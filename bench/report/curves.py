@@ -1,0 +1,107 @@
+"""Score curves: every score against the generation."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from bench.analysis.measures import MAIN_METRICS, Measure
+from bench.analysis.study import Study
+from bench.report.style import COLUMN, FLOOR, PAGE, colours, condition_id, legend, line_style, note, save, styled
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One figure: the measures that its panels show, and the files it was written to."""
+
+    measures: list[Measure]
+    paths: list[Path]
+
+
+def curves(study: Study, out: Path, name: str) -> list[Curves]:
+    """Draw every score against the generation: the mean over seeds as a line, their range as a band, the floor dashed.
+
+    The main scores share one figure of a column's width, the others one of a page's width, and the scores of each
+    labelled attribute one more. There is one set of figures per feature space, reference and N.
+
+    Returns:
+        The figures, main scores against held-out images first where the ledger has them first.
+    """
+    written = []
+    groups: dict[tuple, list[Measure]] = {}
+    for m in study.measures():
+        groups.setdefault((m.feature_space, m.reference, m.num_subject, m.num_reference), []).append(m)
+    for i, (key, measures) in enumerate(groups.items()):
+        suffix = "" if i == 0 else "_" + "_".join(map(str, key))
+        main = sorted((m for m in measures if m.metric in MAIN_METRICS), key=lambda m: MAIN_METRICS.index(m.metric))
+        others = [m for m in measures if m.metric not in MAIN_METRICS and m.attribute is None]
+        if main:
+            written.append(Curves(main, _figure(study, main, out, name + suffix)))
+        if others:
+            written.append(Curves(others, _figure(study, others, out, f"{name}_more{suffix}")))
+        for attribute in dict.fromkeys(m.attribute for m in measures if m.attribute is not None):
+            chosen = [m for m in measures if m.attribute == attribute]
+            written.append(Curves(chosen, _figure(study, chosen, out, f"{name}_{attribute}{suffix}")))
+    return written
+
+
+def _figure(study: Study, measures: list[Measure], out: Path, name: str) -> list[Path]:
+    """Draw one panel per measure: the main scores below each other, others in two columns."""
+    num_columns = 1 if measures[0].metric in MAIN_METRICS else min(2, len(measures))
+    num_rows = math.ceil(len(measures) / num_columns)
+    width = COLUMN if num_columns == 1 else PAGE
+    with styled():
+        figure, axes = plt.subplots(
+            num_rows, num_columns, figsize=(width, 0.55 + 1.35 * num_rows), sharex=True, squeeze=False
+        )
+        for panel, (axis, measure) in enumerate(zip(axes.flat, measures, strict=False)):
+            _panel(axis, study, measure, panel)
+        for axis in axes.flat[len(measures) :]:
+            axis.set_visible(False)
+        for axis in axes.flat[max(0, len(measures) - num_columns) : len(measures)]:
+            axis.set_xlabel("generation")
+            axis.tick_params(labelbottom=True)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figure.tight_layout(h_pad=0.6, w_pad=1.2)
+        legend(figure, study, axes[0, 0].get_legend_handles_labels(), per_row=4 * num_columns)
+        note(figure, measures[0])
+        return save(figure, out, name)
+
+
+def _panel(axis: Axes, study: Study, measure: Measure, panel: int) -> None:
+    """Draw one score.
+
+    Args:
+        axis: where to draw.
+        study: the chains to draw.
+        measure: the score to draw.
+        panel: number of the panel within its figure, for the ids of its parts.
+    """
+    palette = colours(study)
+    for condition in study.conditions:
+        values_at = {g: list(study.values(condition, g, measure).values()) for g in study.generations}
+        points = [(g, values) for g, values in values_at.items() if values]
+        if not points:
+            continue
+        x = [g for g, _ in points]
+        means = [sum(values) / len(values) for _, values in points]
+        axis.plot(
+            x, means, gid=condition_id(study, condition, f"line-{panel}"), zorder=3, **line_style(study, condition)
+        )
+        if any(len(values) > 1 for _, values in points):
+            low, high = ([f(values) for _, values in points] for f in (min, max))
+            band = axis.fill_between(x, low, high, color=palette[condition], alpha=0.18, linewidth=0, zorder=2)
+            band.set_gid(condition_id(study, condition, f"band-{panel}"))
+    floor = study.floor(measure)
+    if floor is not None:
+        axis.axhline(floor, color=FLOOR, linewidth=0.9, linestyle=(0, (4, 3)), label="real images", zorder=1)
+    axis.set_ylabel(measure.name)
+    least, most = axis.dataLim.ymin, axis.dataLim.ymax
+    if 0 <= least <= most / 2 or measure.metric in MAIN_METRICS:  # from zero, unless that would flatten the curves
+        axis.set_ylim(0, axis.get_ylim()[1] if most > 0 else 1)
+    if measure.direction == "up" and most <= 1:
+        axis.set_ylim(top=min(1.05, axis.get_ylim()[1]))
+    axis.margins(x=0.04)

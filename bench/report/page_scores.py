@@ -1,0 +1,103 @@
+"""The scores on the page: figures of curves with the tables of what they show."""
+
+from bench.analysis.measures import Measure
+from bench.analysis.score_tables import Table, tables
+from bench.analysis.study import Study
+from bench.report.figures import Figures
+from bench.report.markup import Html, element, join
+from bench.report.page_parts import figure, swatch
+from bench.report.tables import text
+
+BEST = "better than every other condition (95 % interval of the paired difference)"
+
+
+def scores(number: int, study: Study, figures: Figures) -> Html:
+    """Return one panel per figure of curves, with the tables of its scores; the main one has the overviews, too."""
+    by_measure = {table.measure: table for table in tables(study)}
+    primary = study.primary("fid")
+    ordered = sorted(figures.curves, key=lambda c: (primary not in c.measures, c.measures[0].reference != "heldout"))
+    panels = []
+    for i, drawn in enumerate(ordered):
+        files = {f"curves of {_names(drawn.measures)} by generation": drawn.paths}
+        if i == 0:
+            files["last common generation by synthetic ratio"] = figures.final
+            files["FID by condition and generation"] = figures.phase
+            files["recall against precision"] = figures.trajectories
+        shown = [
+            # Curves and last generation have one panel per main score, all below each other.
+            figure(paths, f"scores-{number}-{i}-{j}-", label, tall=paths in (drawn.paths, figures.final))
+            for j, (label, paths) in enumerate(files.items())
+        ]
+        panels.append(
+            element(
+                "div",
+                element("div", shown, class_="figures"),
+                [_table(by_measure[measure]) for measure in drawn.measures],
+                class_="panel",
+            )
+        )
+    options = [element("option", _title(drawn.measures), value=i) for i, drawn in enumerate(ordered)]
+    toggles = [
+        element("button", swatch(study, c), c.label, type="button", aria_pressed="true", data_condition=i)
+        for i, c in enumerate(study.conditions)
+    ]
+    return join(
+        element(
+            "div",
+            element("label", "Scores ", element("select", options, class_="choice"), class_="field"),
+            class_="controls",
+        ),
+        element(
+            "div", element("span", study.axis), toggles, class_="toggles", role="group", aria_label="Conditions shown"
+        ),
+        panels,
+    )
+
+
+def _names(measures: list[Measure]) -> str:
+    return ", ".join(dict.fromkeys(measure.name[:-2] for measure in measures))
+
+
+def _title(measures: list[Measure]) -> str:
+    first = measures[0]
+    classes = "" if first.attribute is None else f" by {first.attribute}"
+    place = f"{first.feature_space} · against {first.reference} · N = {first.num_subject}"
+    return f"{_names(measures)}{classes} · {place}"
+
+
+def _table(table: Table) -> Html:
+    means = [c.mean for line in table.lines for c in line.cells if c]
+    head = [table.head, *(f"gen {g}" for g in table.generations), "seeds"]
+    rows = []
+    for line in table.lines:
+        cells = []
+        for value, is_best in zip(line.cells, line.is_best, strict=True):
+            shade = None if value is None else f"--share:{_badness(value.mean, means, table.measure.direction):.0%}"
+            marks = {"class_": "best", "title": BEST} if is_best else {}
+            cells.append(element("td", text(value, table.places), style=shade, **marks))
+        name = element("th", line.condition.label, scope="row")
+        rows.append(element("tr", name, cells, element("td", line.num_seeds)))
+    for label, number in table.baselines.items():
+        blank = [element("td") for _ in table.generations]
+        rows.append(
+            element("tr", element("th", label, scope="row"), element("td", f"{number:.{table.places}f}"), blank)
+        )
+    return element(
+        "div",
+        element("h3", table.name),
+        element("p", " · ".join(table.facts()), class_="hint"),
+        element(
+            "table",
+            element("thead", element("tr", [element("th", word, scope="col") for word in head])),
+            element("tbody", rows),
+        ),
+        element("p", "; ".join(table.legend()) + ".", class_="hint") if table.legend() else None,
+        class_="card scroll",
+    )
+
+
+def _badness(value: float, every: list[float], direction: str) -> float:
+    """Return 0 for the best value of a table and 1 for the worst."""
+    low, high = min(every), max(every)
+    share = (value - low) / ((high - low) or 1)
+    return share if direction == "down" else 1 - share

