@@ -20,8 +20,8 @@ from bench.errors import ConfigError
 from bench.options import check, default_of, fields_by_name, identifying, local_keys, option
 
 SCHEMA = 1
-"""Part of every chain's identity, which leaves out values that equal their default. To be raised when the default of an
-existing field changes, because an old chain with the old default must not take the identity of a new one."""
+"""Part of every chain's identity and of the keys of stages, which leave out values that equal their default. To be
+raised when the default of an existing field changes, so that nothing old takes the identity of something new."""
 
 
 @dataclass

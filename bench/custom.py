@@ -1,7 +1,7 @@
 """Components of your own: a file outside the project, chosen by `custom` in any group.
 
 `data=custom` and `generator=custom` name a module, whose `Config` gets `parameters`; `mixing=custom`,
-`selection=custom` and `vetting=custom` name a function, which gets them as keyword arguments. docs/extending.md has an
+`selection=custom` and `vetting=custom` name a function, which gets them as keyword arguments. docs/extending/ has an
 example of each.
 """
 

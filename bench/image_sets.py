@@ -1,4 +1,4 @@
-"""Sets of images outside any chain: folders of pictures, NumPy arrays, stored pools."""
+"""Sets of images outside any chain: folders of pictures, NumPy arrays and stored pools."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,13 @@ from bench.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """images: uint8 (N, 3, H, H). labels: attribute -> int64 (N,), -1 for "not labelled"; names: of their classes."""
+    """A set of N images.
+
+    Attributes:
+        images: uint8 (N, 3, H, H).
+        labels: Attribute -> int64 (N,), -1 for "not labelled".
+        names: Attribute -> names of its classes.
+    """
 
     images: np.ndarray
     labels: dict[str, np.ndarray] = field(default_factory=dict)
@@ -19,10 +25,11 @@ class ImageSet:
 
 
 def read_images(path: str, resolution: int | None = None) -> ImageSet:
-    """Return the images at `path`, of any kind that this command takes, resized only if `resolution` is given.
+    """Return the images at `path`: a folder of pictures, an .npy or .npz file, or a stored pool.
 
-    Raises `DataError` for what is missing, unreadable or of another kind, and for a folder whose pictures are not
-    squares of one size when no `resolution` is given.
+    If `resolution` is given, pictures of a folder are cropped to squares and resized to it, in pixels; arrays and pools
+    are never resized. Raises `DataError` if the path is missing, unreadable or of another format, and for a folder
+    whose pictures are not squares of one size if no `resolution` is given.
     """
     place = Path(path).expanduser()
     if not place.exists():
@@ -62,8 +69,8 @@ def _folder(path: str, resolution: int | None) -> ImageSet:
                 raise DataError(f"{picture} is not a readable picture: {error}") from error
         (width, height), *others = sizes
         if others or width != height:
-            seen = ", ".join(f"{w} x {h} ({p.name})" for (w, h), p in list(sizes.items())[:3])
-            raise DataError(f"{path}: pictures are not squares of one size: {seen}; give --resolution")
+            examples = ", ".join(f"{w} x {h} ({p.name})" for (w, h), p in list(sizes.items())[:3])
+            raise DataError(f"{path}: pictures are not squares of one size: {examples}; give --resolution")
         resolution = width
     source = open_source(config)
     return ImageSet(read_pictures(paths, resolution)[0], source.labels, source.label_names)
@@ -100,11 +107,12 @@ def _array(place: Path) -> ImageSet:
 
 
 def check_resolutions(sets: Mapping[str, ImageSet]) -> None:
-    """Refuse sets of two resolutions: a feature extractor enlarges, and so blurs, one more than the other."""
+    """Raise `DataError` if sets differ in resolution, because a feature extractor would enlarge, and so blur, one more
+    than the other."""
     sides = {name: images.images.shape[-1] for name, images in sets.items()}
     if len(set(sides.values())) > 1:
-        seen = ", ".join(f"--{name} {side} px" for name, side in sides.items())
+        listing = ", ".join(f"--{name} {side} px" for name, side in sides.items())
         raise DataError(
-            f"the sets differ in resolution: {seen}; give --resolution {min(sides.values())}, which resizes the "
+            f"the sets differ in resolution: {listing}; give --resolution {min(sides.values())}, which resizes the "
             "pictures of folders, or resize arrays and pools beforehand"
         )

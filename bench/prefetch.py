@@ -1,7 +1,7 @@
-"""python -m bench.prefetch SPACE… [--weights FILE]: puts the weights where the scores look for them.
+"""python -m bench.prefetch SPACE… [--weights FILE]: download the weights to where the scores look for them.
 
-For machines without network: run it where there is one, and take the printed file along, either to the same place there
-or anywhere, named by `metrics.weights=/path/to/file`. Prints path and SHA-256 per space.
+For machines without a network: run this command on a machine with one, and copy the printed file, either to the same
+path or to any path, which `metrics.weights=/path/to/file` then names. Prints the name, SHA-256 and path for each space.
 """
 
 import argparse
@@ -13,15 +13,16 @@ from bench.errors import BenchError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.prefetch", description="Downloads feature weights.")
+    """Run the command and return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m bench.prefetch", description="Download feature weights.")
     names = registry.names(registry.FEATURES)
     parser.add_argument("spaces", nargs="+", choices=names, metavar="SPACE", help=", ".join(names))
     parser.add_argument("--weights", help="check this local file instead of downloading; for one SPACE")
     options = parser.parse_args(arguments)
     if options.weights and len(options.spaces) > 1:
-        parser.error("--weights goes with one SPACE")
+        parser.error("--weights needs exactly one SPACE")
 
-    from bench.features.shared.extraction import prefetch  # torch only now: --help and mistakes are answered at once
+    from bench.features.shared.extraction import prefetch  # here, because it imports torch, which --help does not need
     from bench.features.shared.weights import sha256_of
 
     try:

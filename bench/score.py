@@ -1,8 +1,9 @@
-"""python -m bench.score --real A --fake B: every score of one set of images against another, outside any chain.
+"""python -m bench.score --real A --fake B: compute every score of one set of images against another, outside any chain.
 
-A and B are folders of pictures, NumPy arrays (.npy, or .npz with `images`) or stored pools. A table on stdout, or JSON
-with --json; progress on stderr. Each score comes with two controls: real against real (the floor: what a perfect
-generator would get) and both sets shuffled together (what the score says when there is nothing to say).
+A and B are folders of pictures, NumPy arrays (.npy, or .npz with `images`) or stored pools. The command prints a table,
+or JSON with --json, to stdout and progress to stderr. Each score comes with two controls: real images against real
+images (the floor, the score of a perfect generator) and both sets shuffled together (the score of two sets that do not
+differ).
 """
 
 import argparse
@@ -21,14 +22,15 @@ from bench.options import check
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of the command line; None: those of this process."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.score", description=(__doc__ or "").split("\n\n", 1)[1],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
     add("--real", required=True, metavar="A", help="reference images: folder, .npy, .npz or stored pool")
-    add("--fake", required=True, metavar="B", help="images to score: the same kinds")
-    add("--train", metavar="C", help="what the fakes' model was trained on: adds the copying scores")
+    add("--fake", required=True, metavar="B", help="images to score: the same formats")
+    add("--train", metavar="C", help="training images of the model that made the fake ones: adds the copying scores")
     add("--feature-space", default="efficientnet_lite0", metavar="SPACE",
         help=f"{', '.join(registry.names(registry.FEATURES))}, or module:function (default: %(default)s)")  # fmt: skip
     add("--weights", metavar="FILE", help="local file with the feature extractor's weights")
@@ -39,18 +41,19 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="crop pictures of a folder to squares and resize them to PX (default: as they are)")  # fmt: skip
     families = registry.names(registry.SCORES)
     add("--scores", nargs="+", default=list(families), choices=families, metavar="FAMILY",
-        help=f"of {', '.join(families)} (default: all that can be had)")  # fmt: skip
+        help=f"any of {', '.join(families)} (default: all that the sets allow)")  # fmt: skip
     add("--k", type=int, default=3, help="neighbours of the k-NN scores (default: %(default)s)")
     add("--resamples", type=int, default=0, metavar="M",
         help="half-samples of the images for a standard deviation of each score (default: none)")  # fmt: skip
-    add("--seed", type=int, default=0, help="of the draws of images (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of the draws of images (default: %(default)s)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (default: %(default)s)")
     add("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_args(arguments)
 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
-    """Read, extract and score. Return the result that --json prints: `rows` in the ledger's form, and their origin."""
+    """Read the sets, extract their features and score them. Return the result that --json prints: `rows` in the form of
+    the ledger, and where they come from. Raises `BenchError` for sets or options that cannot be scored."""
     from bench import metrics
     from bench.features.shared.extraction import feature_space_spec
     from bench.machine.console import Console
@@ -86,12 +89,12 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _settings(options: argparse.Namespace, sets: dict[str, ImageSet]) -> MetricsConfig:
-    """Return the checked configuration that the options stand for."""
+    """Return the configuration that the options describe, after checking it."""
     real, fake = len(sets["real"].images), len(sets["fake"].images)
     n = min(real, fake) if options.num_images is None else options.num_images
     if not 2 <= n <= min(real, fake):
         raise DataError(
-            f"--num-images={n}: there are {real} real and {fake} fake images; allowed is 2 to {min(real, fake)}"
+            f"--num-images={n}: there are {real} real and {fake} fake images, so it must lie in [2, {min(real, fake)}]"
         )
     config = MetricsConfig(
         feature_space=options.feature_space,
@@ -106,11 +109,12 @@ def _settings(options: argparse.Namespace, sets: dict[str, ImageSet]) -> Metrics
 
 
 def _draws(config: MetricsConfig, sets: dict[str, ImageSet], seed: int) -> dict[str, np.ndarray]:
-    """Return which images of each set are used, in a random order; of the real ones twice N, for the floor."""
+    """Return the rows of each set that are used, int64, in random order: N of the fake images, and 2 N of the real ones
+    because the floor compares two sets, or all of them if classifiers are fitted."""
     rng = np.random.default_rng(seed)
     order = {name: rng.permutation(len(images.images)) for name, images in sets.items()}
     order["fake"] = order["fake"][: config.num_images]
-    if not ("tails" in config.scores and sets["real"].labels):  # a classifier learns from all that there is
+    if not ("tails" in config.scores and sets["real"].labels):  # classifiers learn from all real images
         order["real"] = order["real"][: 2 * config.num_images]
     return order
 
@@ -118,7 +122,18 @@ def _draws(config: MetricsConfig, sets: dict[str, ImageSet], seed: int) -> dict[
 def _features(
     config: MetricsConfig, sets: dict[str, ImageSet], order: dict[str, np.ndarray], runtime: Any, console: Any
 ) -> dict[str, np.ndarray]:
-    """Return the features of the images of each set, float32 (n, d), in the order drawn."""
+    """Return the features of the drawn images of each set.
+
+    Args:
+        config: Feature space and weights.
+        sets: The sets by name.
+        order: Name -> rows to use, int64 (n,).
+        runtime: Device and precision.
+        console: Where progress is shown.
+
+    Returns:
+        Name -> float32 (n, d), in the order of the rows.
+    """
     from bench.features.shared.extraction import extract, load_feature_space
 
     space = load_feature_space(config.feature_space, runtime, config.weights)
@@ -132,7 +147,18 @@ def _features(
 def _attributes(
     config: MetricsConfig, real: ImageSet, features: np.ndarray, rows: np.ndarray, device: Any
 ) -> dict[str, Any] | None:
-    """Fit a classifier for every labelled attribute to one half of the real images, tested on the other half."""
+    """Fit a classifier for every labelled attribute to one half of the real images, and test it on the other half.
+
+    Args:
+        config: Which families of scores are computed.
+        real: The real images with their labels.
+        features: float32 (n, d), the features of the drawn real images.
+        rows: int64 (n,), the rows of the drawn real images.
+        device: Where to fit.
+
+    Returns:
+        Attribute -> its classifier; None if there are no labels or no score needs them.
+    """
     from bench.metrics.shared.class_survival import fit_attributes
 
     if "tails" not in config.scores or not real.labels:
@@ -144,7 +170,17 @@ def _attributes(
 
 
 def _floor(reference: np.ndarray, real: np.ndarray, config: MetricsConfig, device: Any) -> list[dict[str, Any]]:
-    """Score real images against real, at the same N where there are 2 N real images, else in halves."""
+    """Score real images against other real images.
+
+    Args:
+        reference: float32 (N, d), the features that the fake images are scored against.
+        real: float32 (M, d), the features of all drawn real images, which begin with `reference`.
+        config: Families of scores and their settings.
+        device: Where to compute.
+
+    Returns:
+        Rows at the same N if M >= 2 N, otherwise at M // 2; none if that is too few for k neighbours.
+    """
     from bench import metrics
 
     n = min(len(reference), len(real) // 2)
@@ -155,6 +191,7 @@ def _floor(reference: np.ndarray, real: np.ndarray, config: MetricsConfig, devic
 
 
 def _paths(options: argparse.Namespace) -> dict[str, str]:
+    """Return the paths of the sets that are given, by name."""
     named = {"real": options.real, "fake": options.fake, "train": options.train}
     return {name: path for name, path in named.items() if path is not None}
 
@@ -163,7 +200,8 @@ _SPREAD = "±: standard deviation; of KID over its subsets, of the others over h
 
 
 def table(result: dict[str, Any]) -> str:
-    """Return one line per score: value, standard deviation where there is one, floor and shuffled control."""
+    """Return a text table with one line per score: value, standard deviation if there is one, floor and shuffled
+    control."""
     by_subject: dict[str, dict[tuple[str, str], dict[str, Any]]] = {"fake": {}, "real": {}, "shuffled": {}}
     for row in result["rows"]:
         by_subject[row["subject"]][row["metric"], json.dumps(row["parameters"])] = row
@@ -203,6 +241,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def _number(value: float) -> str:
+    """Return a number with about four significant digits."""
     size = abs(value)
     return (
         f"{value:.1f}"
@@ -216,6 +255,7 @@ def _number(value: float) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
     options = parse(arguments)
     try:
         result = compare(options)

@@ -119,6 +119,7 @@ def vet(
         "rule": rule.name,
         "parameters": rule.parameters,
         "code": rule.version,
+        "real": real.id,
         "seed": seed,
         "version": VET_VERSION,
     }
@@ -346,7 +347,7 @@ def score(
         "real_train": real.train.id,
         "heldout": real.heldout.id,
         "composition": composition.id,
-        "model": model.key if "model" in needs else None,
+        "model": {"key": model.key, "risk": generators.risk_spec(config.generator)} if "model" in needs else None,
         "space": space,
         "device": context.runtime.device.type,
         "scores": metrics.score_spec(settings),

@@ -1,12 +1,12 @@
-"""Every score as a `torchmetrics.Metric`: update with batches, compute, reset, synchronised over processes.
+"""Every score as a `torchmetrics.Metric`, to update with batches, compute, reset, and synchronise over processes.
 
     fid = FrechetDistance(space)                 # or FrechetDistance(), and update with features
     fid.update(generated, "subject")             # uint8 images (n, 3, H, H), or float features (n, d)
     fid.update(real, "reference")
     fid.compute()
 
-The features of all batches are kept, and gathered from all processes before `compute`, which calls the function that
-the score stage calls: same numbers, whatever the batches and however many processes shared them.
+The features of all batches are kept, and are gathered from all processes before `compute`. It calls the same function
+as the score stage, so the numbers are the same for every batch size and number of processes.
 """
 
 from typing import Any, ClassVar
@@ -30,23 +30,29 @@ Result = Tensor | dict[str, Tensor]
 
 
 class FeatureMetric(Metric):
-    """Collects features by role. roles: the sets that the score is made of; subclasses compute from them."""
+    """A metric that collects features by role. `roles` names the sets that the score needs; subclasses compute it."""
 
     is_differentiable = False
     full_state_update = False
     roles: ClassVar[tuple[str, ...]] = ("subject", "reference")
 
     def __init__(self, space: FeatureSpace | None = None, **settings: Any) -> None:
-        """space: extracts features from images; without it only features are taken. settings: torchmetrics' own."""
+        """Create an empty metric.
+
+        space: extracts features from images; None: `update` takes only features. settings: those of torchmetrics.
+        """
         super().__init__(**settings)
         self.space = space
         for role in self.roles:
             self.add_state(role, default=[], dist_reduce_fx="cat")
 
     def update(self, batch: Tensor, role: str = "subject") -> None:
-        """uint8 (n, 3, H, H) images or float (n, d) features of one side. Raises `MetricError` for anything else."""
+        """Add a batch of one role: uint8 (n, 3, H, H) images or float (n, d) features.
+
+        Raises `MetricError` for anything else.
+        """
         if role not in self.roles:
-            raise MetricError(f"role {role!r}: {type(self).__name__} has {', '.join(self.roles)}")
+            raise MetricError(f"role {role!r}: the roles of {type(self).__name__} are {', '.join(self.roles)}")
         if batch.dtype == torch.uint8:
             if self.space is None:
                 raise MetricError(f"{type(self).__name__} got images but has no feature space: give it one")
@@ -61,6 +67,7 @@ class FeatureMetric(Metric):
         getattr(self, role).append(features.to(self.device))
 
     def compute(self) -> Result:
+        """Return the score of everything collected. Raises `MetricError` if a role has no batch yet."""
         sets = {}
         for role in self.roles:
             collected = getattr(self, role)
@@ -70,6 +77,7 @@ class FeatureMetric(Metric):
         return self.values(**sets)
 
     def values(self, **sets: np.ndarray) -> Result:
+        """Return the score of the features float (n, d) of each role."""
         raise NotImplementedError
 
 
@@ -92,7 +100,7 @@ class FrechetInfinity(FeatureMetric):
 
 
 class KernelDistance(FeatureMetric):
-    """mean and sd; see `bench.metrics.shared.kernel_distance.kernel_distance`."""
+    """Mean and standard deviation ("sd"); see `bench.metrics.shared.kernel_distance.kernel_distance`."""
 
     higher_is_better = False
 
@@ -110,7 +118,7 @@ class KernelDistance(FeatureMetric):
 
 
 class ManifoldScores(FeatureMetric):
-    """precision, recall, density and coverage; see `bench.metrics.shared.precision_recall.manifold_scores`."""
+    """Precision, recall, density and coverage; see `bench.metrics.shared.precision_recall.manifold_scores`."""
 
     higher_is_better = True
 
@@ -156,7 +164,7 @@ class NearDuplicateRate(FeatureMetric):
 
 
 class CopyingScores(FeatureMetric):
-    """Five scores, with held-out images as the reference; see `bench.metrics.shared.nearest_training`."""
+    """Five scores of copying, with held-out items as the reference; see `bench.metrics.shared.nearest_training`."""
 
     roles = ("subject", "reference", "training")
 
@@ -182,5 +190,5 @@ def _scalar(value: float) -> Tensor:
 
 
 def _scalars(result: Any) -> dict[str, Tensor]:
-    """The numbers of a result, by name."""
+    """Return the floats of a result, by name."""
     return {name: _scalar(value) for name, value in vars(result).items() if isinstance(value, float)}

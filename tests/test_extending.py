@@ -160,7 +160,7 @@ def test_a_score_family_of_ones_own(tmp_path):
         (["generator=custom", "generator.module=json"], "generator.module='json': the module lacks Config"),
         (["data=custom", "data.module=json"], "data.module='json': the module lacks Config"),
         (["vetting=custom", "vetting.function=json:nothing"], "vetting.function='json:nothing': json has no function"),
-        (["selection=custom", "selection.function=json:dumps", "selection.num_candidates=3"], "selection.num_candidates=3"),
+        (["selection=custom", "selection.function=json:dumps", "selection.num_candidates=3"], "num_candidates=3"),
         (["metrics.scores=[json:dumps]"], "metrics.scores='json:dumps': the module of a score family must state NEEDS"),
         (["+metrics.options.frechet.k=3"], "metrics.options.frechet={'k': 3}: this score family has no options"),
         (["generator.name=mygen"], "generator.name='mygen': is 'ddpm' here"),

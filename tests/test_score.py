@@ -19,7 +19,8 @@ from bench.pool import Pool, Records
 
 
 def pictures(n: int, seed: int = 0, size: int = 16) -> np.ndarray:
-    """Two kinds of smooth pictures, uint8 (n, 3, size, size): bright left or bright right, in many colours."""
+    """Return two kinds of smooth pictures, uint8 (n, 3, size, size): bright on the left or on the right, in many
+    colours."""
     rng = np.random.default_rng(seed)
     ramp = np.linspace(0, 1, size)
     flip = rng.integers(0, 2, n)
@@ -125,7 +126,7 @@ def test_wrong_arrays_and_numbers_are_refused(tmp_path, capsys):
     np.save(tmp_path / "float.npy", pictures(8) / 255)
     good, floats = str(tmp_path / "good.npy"), str(tmp_path / "float.npy")
     assert "float64" in run(capsys, "--real", good, "--fake", floats)[2]
-    assert "allowed is 2 to 8" in run(capsys, "--real", good, "--fake", good, "--num-images", "9")[2]
+    assert "it must lie in [2, 8]" in run(capsys, "--real", good, "--fake", good, "--num-images", "9")[2]
     assert "metrics.k=3" in run(capsys, "--real", good, "--fake", good, "--num-images", "3")[2]
 
 
@@ -177,7 +178,7 @@ def plain(tmp_path, monkeypatch) -> list[str]:
 
 @pytest.fixture
 def calls(monkeypatch) -> list[dict]:
-    """What is scored, call by call: the two sides and all that goes with them."""
+    """Record what is scored, call by call: the two sides and all other arguments."""
     seen: list[dict] = []
     true_score = metrics.score
 
@@ -202,7 +203,7 @@ def test_scores_are_those_of_the_sets_as_they_are_named(tmp_path, plain, capsys)
     result = json.loads(run(capsys, *paths, *plain, *families)[1])
     real, fake, train = (features_of(images) for images in sets.values())
     copying = copying_scores(fake, real, train)
-    wanted = {
+    expected = {
         "fid": frechet_distance(fake, real),
         "kid": kernel_distance(fake, real, 100, 20).mean,
         **vars(manifold_scores(fake, real, 2)),
@@ -212,9 +213,9 @@ def test_scores_are_those_of_the_sets_as_they_are_named(tmp_path, plain, capsys)
         "nn_distance_heldout": copying.nn_distance_heldout,
         "authenticity": copying.authenticity,
     }
-    found = {row["metric"]: row["value"] for row in result["rows"] if row["subject"] == "fake"}
-    assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=1e-6)
-    assert found["precision"] != found["recall"]
+    by_metric = {row["metric"]: row["value"] for row in result["rows"] if row["subject"] == "fake"}
+    assert {name: by_metric[name] for name in expected} == pytest.approx(expected, rel=1e-6)
+    assert by_metric["precision"] != by_metric["recall"]
     assert (result["num_real"], result["num_fake"], result["seed"]) == (40, 40, 0)
     assert {name: result[name] for name in ("real", "fake", "train")} == dict(
         zip(("real", "fake", "train"), paths[1::2], strict=True)
@@ -223,9 +224,9 @@ def test_scores_are_those_of_the_sets_as_they_are_named(tmp_path, plain, capsys)
 
 
 def call_of(calls: list[dict], subject: str) -> dict:
-    """The one call that scores this subject."""
-    (found,) = (call for call in calls if call["subject"] == subject)
-    return found
+    """Return the one call that scores this subject."""
+    (match,) = (call for call in calls if call["subject"] == subject)
+    return match
 
 
 def test_the_floor_is_real_and_disjoint_and_the_control_a_deal_of_both(tmp_path, plain, calls, capsys):
@@ -286,7 +287,8 @@ def test_images_are_drawn_with_the_seed_and_from_all_of_each_set(tmp_path, plain
 def test_classifiers_learn_from_one_half_of_all_real_images_and_are_held_to_the_other(
     tmp_path, plain, capsys, monkeypatch
 ):
-    """Bright and dark pictures, told apart with ease: unless labels and pictures are in different orders."""
+    """Check with bright and dark pictures, which are easy to classify unless labels and pictures are in different
+    orders."""
     rng = np.random.default_rng(0)
     bright = rng.permutation(np.repeat([0, 1], [20, 60]))
     real = (rng.integers(0, 60, (80, 3, 16, 16)) + 150 * bright[:, None, None, None]).astype(np.uint8)
@@ -365,7 +367,7 @@ def row(subject: str, metric: str, value: float, n: int = 30, direction: str = "
 
 
 def test_the_table_puts_every_number_where_it_belongs():
-    """Rows in any order; attributes and settings tell rows of one score apart."""
+    """Check rows in any order; attributes and settings distinguish rows of one score."""
     result = {
         "feature_space": {"name": "space", "weights_sha256": "0123456789abcdef"},
         "num_real": 99,

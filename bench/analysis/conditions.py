@@ -1,4 +1,4 @@
-"""Conditions: one mixing policy with its parameters, whose chains are its seeds."""
+"""Conditions: a mixing policy, selection and vetting with their parameters, whose chains are its seeds."""
 
 import json
 from dataclasses import dataclass
@@ -6,17 +6,19 @@ from typing import Any
 
 from bench.ledger import Row
 
+RULES = ("selection", "vetting")
 SHORT_NAMES = {"synthetic_ratio": "r", "synthetic_per_real": "λ", "num_generations": "last", "real_part": "real"}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One mixing policy with its parameters.
+    """One mixing policy with its parameters, and the selection and vetting rule where there is one.
 
     policy: name of the mixing policy.
     label: how tables and figures name the condition.
     ratio: the synthetic share of the training set from generation 1 on, where it is one number; else None.
-    parameters: the parameters of the policy, as JSON with sorted keys.
+    parameters: the parameters of the policy, and below `selection` and `vetting` those of the rules, as JSON with
+        sorted keys.
     """
 
     policy: str
@@ -41,9 +43,22 @@ def condition_of(row: Row) -> Condition:
     if row.policy == "blend" and ratio is not None and parameters.get("real_part", "redrawn") == "redrawn":
         label = f"{ratio:.2f}"
     else:
-        details = ", ".join(f"{_short(name)} {_text(value)}" for name, value in parameters.items())
-        label = row.policy.replace("_", " ") + (f" ({details})" if details else "")
+        name = f"custom {parameters['function']}" if "function" in parameters else row.policy.replace("_", " ")
+        label = name + _details(parameters)
+    for group in RULES:
+        rule = {k: v for k, v in row.config.get(group, {}).items() if v not in (None, {}, "none")}
+        if rule:
+            parameters[group] = rule
+            label += f" + {group} {rule.get('function', rule['name'])}{_details(rule)}"
     return Condition(row.policy, label, ratio, json.dumps(parameters, sort_keys=True))
+
+
+def _details(parameters: dict[str, Any]) -> str:
+    """Return parameters as a label shows them, in brackets, without what names the rule itself."""
+    shown = {**parameters, **parameters.get("parameters", {})}
+    names = [name for name in shown if name not in ("name", "function", "parameters")]
+    details = ", ".join(f"{_short(name)} {_text(shown[name])}" for name in names)
+    return f" ({details})" if details else ""
 
 
 def _short(name: str) -> str:

@@ -12,7 +12,7 @@ from bench.ledger import Chain, Row
 
 PLACES = ("data.root", "data.path", "data.subset", "data.download")
 """Where the real images are stored on one machine. `data_content` identifies the images themselves."""
-NOT_THE_SETTING = (*PLACES, "seed", "mixing", "protocol")
+NOT_THE_SETTING = (*PLACES, "seed", "mixing", "selection", "vetting", "protocol")
 """Keys of a chain's identity in which the chains of one study may differ."""
 COMPARED_GROUPS = ("data", "metrics")
 """Configuration groups in which two comparable results must agree. The generator may differ: it is what is compared."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bench import registry
-from bench.config import DataConfig
+from bench.config import SCHEMA, DataConfig
 from bench.datasets.shared.manifest import Manifest, Subset, find_subset, select, shipped
 from bench.datasets.shared.source import Source
 from bench.datasets.shared.split import Split, count_shared, split
@@ -79,6 +79,7 @@ def data_spec(config: DataConfig) -> dict[str, Any]:
     return {
         "data": own.name,
         "config": key(own, "real", "real"),
+        "schema": SCHEMA,
         "content": module.checksum(own) if hasattr(module, "checksum") else None,
         "subset": subset.rules() if subset else None,
         "version": registry.version(module, "real"),

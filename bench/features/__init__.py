@@ -1,7 +1,7 @@
 """Feature spaces: from items to float32 features. One file per space.
 
-A space offers `identity(weights)`, cheap and JSON-able; `prefetch(weights)`, which downloads what is missing and
-returns the path; `load(weights)`, the network; `VERSION`, `CITATION`, and `KINDS` where it describes other items than
-images. Its module is a network and imports torch: it is loaded when features are due. A space of your own is
-`metrics.feature_space=my_module:make_extractor` (`shared/custom.py`, docs/extending.md).
+A space offers `identity(weights)`, which is fast and returns JSON-compatible values; `prefetch(weights)`, which
+downloads missing weights and returns their path; `load(weights)`, which returns the network; `VERSION`, `CITATION`, and
+`KINDS` if it describes other items than images. Its module imports torch, so it is loaded only when features are
+needed. A space of your own is `metrics.feature_space=my_module:make_extractor` (`shared/custom.py`, docs/extending/).
 """

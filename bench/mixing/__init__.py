@@ -2,7 +2,7 @@
 
 A policy offers `compose(history, **parameters) -> Composition`. It sees how large the pools are, never their items, so
 a whole chain's compositions are planned and checked before anything is trained (`plan`). A policy of your own is one
-function in your own file: `mixing=custom mixing.function=my_module:my_policy` (docs/extending.md).
+function in your own file: `mixing=custom mixing.function=my_module:my_policy` (docs/extending/).
 """
 
 import inspect

@@ -28,6 +28,10 @@ def _differences(card: dict[str, Any], chains: dict[str, Chain]) -> Iterator[str
         for seed, chain in members[label].items():
             mixing = chain.rows[0].config["mixing"]
             given = {k: v for k, v in mixing.items() if k != "policy" and v is not None}
+            for rule in ("selection", "vetting"):
+                about = chain.rows[0].config.get(rule) or {"name": "none"}
+                if about["name"] != "none":
+                    given[rule] = {k: v for k, v in about.items() if v is not None and v != {}}
             if (str(chain.rows[0].config["seed"]), mixing["policy"], given) != (
                 seed,
                 condition["policy"],

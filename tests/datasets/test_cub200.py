@@ -28,7 +28,8 @@ def add(tar, name, content):
 
 
 def make_archive(path, num=10, drop=(), extra=()):
-    """The true layout. Photograph i is 80 x 60, sky, with a bird of 20 x 12 at (4 i, 10): the box of the tables."""
+    """Write an archive in the layout of the original. Photograph i is 80 x 60 px and shows sky with a bird of 20 x 12
+    px at (4 i, 10), its box in the tables."""
     tables = {"images": [], "bounding_boxes": [], "image_class_labels": [], "classes": []}
     tables["classes"] = [f"{number} {name}" for number, name in enumerate(CLASSES, 1)]
     with tarfile.open(path, "w:gz") as tar:
@@ -52,7 +53,7 @@ def make_archive(path, num=10, drop=(), extra=()):
 
 @pytest.fixture
 def publish(tmp_path, monkeypatch):
-    """Makes an archive and a manifest that points to it, with the right checksum or the one given."""
+    """Make an archive and a manifest that points to it, with the right checksum or the given one."""
 
     def do(sha256=None, **layout):
         path = tmp_path / "server" / "CUB_200_2011.tgz"
@@ -219,7 +220,7 @@ def test_each_crop_is_the_square_around_its_own_box(publish, tmp_path):
 
 
 def test_the_square_is_the_papers():
-    """Centred on the box and 1.25 times its longer side, wherever the photograph has room for it."""
+    """Check that the square is centred on the box and 1.25 times its longer side if it fits the photograph."""
     assert square_around((100, 80, 80, 40), 0.25, 500, 400) == (90, 50, 190, 150)
     assert square_around((100, 80, 80, 40), 0.0, 500, 400) == (100, 60, 180, 140)
     assert square_around((0, 80, 80, 40), 0.25, 500, 400) == (0, 50, 100, 150), "moved inside"

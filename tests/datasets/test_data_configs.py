@@ -1,4 +1,4 @@
-"""The YAML files of the group `data`: composed, checked, commented."""
+"""The YAML files of the group `data` compose, pass their checks, and have comments."""
 
 from dataclasses import fields
 from pathlib import Path

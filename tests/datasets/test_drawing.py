@@ -1,4 +1,5 @@
-"""Shapes are signed distances: known points on, inside and outside each; paint covers what the shape's area says."""
+"""Shapes are signed distances, tested at known points on, inside and outside each; painted areas match the shapes'
+areas."""
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from bench.datasets.shared.drawings.canvas import Canvas, disc, ellipse, fold, l
 
 
 def at(shape, *points, **how):
-    """Distances of single points."""
+    """Return the distances of single points."""
     x, y = np.asarray(points, float).T
     return shape(x, y, **how)
 
@@ -79,8 +80,8 @@ def test_a_triangle_in_either_direction(turned, first):
     corners = [(0.0, 0.0), (4.0, 0.0), (0.0, 3.0)]
     corners = corners[first:] + corners[:first]
     a, b, c = corners[::-1] if turned else corners
-    found = at(triangle, (1, 1), (1, -2), (-0.5, 1), (4, 3), (2, 1.5), a=a, b=b, c=c)
-    assert np.allclose(found, [-1, 2, 0.5, 12 / 5, 0])
+    distances = at(triangle, (1, 1), (1, -2), (-0.5, 1), (4, 3), (2, 1.5), a=a, b=b, c=c)
+    assert np.allclose(distances, [-1, 2, 0.5, 12 / 5, 0])
 
 
 @given(count=st.integers(2, 15), petal=st.integers(0, 14), phase=st.floats(-90, 90), off=st.floats(-0.49, 0.49))

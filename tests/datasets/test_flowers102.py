@@ -25,7 +25,8 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """The three files in the true layout, twelve small photographs, at an address that torchvision downloads from."""
+    """Serve the three files in the layout of the original, with twelve small photographs, at an address that
+    torchvision downloads from."""
     folder = tmp_path / "server"
     folder.mkdir()
     with tarfile.open(folder / "102flowers.tgz", "w:gz") as tar:

@@ -13,7 +13,7 @@ from bench.errors import DataError
 
 @pytest.fixture
 def garden(tmp_path):
-    """Twelve pictures of two classes and several formats, each of one grey, wider than high."""
+    """Write twelve pictures of two classes in several formats, each of one grey and wider than high."""
     for number in range(12):
         bed = tmp_path / "garden" / ("rose" if number % 3 else "lily")
         bed.mkdir(parents=True, exist_ok=True)

@@ -52,7 +52,7 @@ def test_counts(source):
 
 
 def by_hash(numbers):
-    """In the documented order, by hand."""
+    """Return the rows in the documented order, computed by hand."""
     return sorted(numbers, key=lambda number: hashlib.sha256(f"subset/{number:03d}.jpg".encode()).hexdigest())
 
 

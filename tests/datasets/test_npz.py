@@ -17,7 +17,7 @@ SHARED = Path("/work/shared/data")
 
 @pytest.fixture
 def archive(tmp_path):
-    """Forty 12 px pictures of four classes, each of its own colour, saved with the arrays given."""
+    """Save forty 12 px pictures of four classes, each of its own colour, with the given arrays."""
 
     def save(name="forty.npz", **arrays):
         images = np.zeros((40, 12, 12, 3), np.uint8)

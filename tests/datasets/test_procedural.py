@@ -21,13 +21,13 @@ def test_an_image_is_the_same_alone_and_in_a_batch(kind, index, seed):
 
 
 def sums(kind, species, resolution):
-    """Of the first picture in each pose, together: red, green, blue, the left half, the upper half."""
-    wanted, index, total = set(procedural.label_names(kind)["pose"]), 0, np.zeros(5, np.int64)
-    while wanted:
+    """Return sums over the first picture in each pose: red, green, blue, the left half, the upper half."""
+    missing, index, total = set(procedural.label_names(kind)["pose"]), 0, np.zeros(5, np.int64)
+    while missing:
         row = procedural.choose(kind, 0, index)
         pose = procedural.label_names(kind)["pose"][row["pose"]]
-        if row["species"] == species and pose in wanted:
-            wanted.discard(pose)
+        if row["species"] == species and pose in missing:
+            missing.discard(pose)
             image = procedural.draw(kind, 0, index, resolution).astype(np.int64)
             halves = image[:, :, : resolution // 2].sum(), image[:, : resolution // 2].sum()
             total += [*image.sum(axis=(1, 2)), *halves]
@@ -37,7 +37,8 @@ def sums(kind, species, resolution):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pixels_are_pinned(kind):
-    """A change that moves pixels has to raise the VERSION, then these. Another platform may round a few otherwise."""
+    """Check pinned sums. A change that moves pixels must raise `VERSION`, then these numbers. Another platform may
+    round a few pixels differently."""
     assert procedural.VERSION == 1
     for species, expected in enumerate(PINNED[kind]):
         assert np.abs(sums(kind, species, 16) - expected).max() <= 8, procedural.label_names(kind)["species"][species]
@@ -89,10 +90,10 @@ def test_species_are_long_tailed(kind):
         for row in rows
     ]
     poses = {"flowers": (0.55, 0.3, 0.15), "birds": (0.4, 0.3, 0.2, 0.1)}[kind]
-    for found, expected in ((ranks, (0.6, 0.3, 0.1)), ([row["pose"] for row in rows], poses)):
+    for observed, expected in ((ranks, (0.6, 0.3, 0.1)), ([row["pose"] for row in rows], poses)):
         shares = np.asarray(expected)
         error = np.sqrt(shares * (1 - shares) / 4096)
-        assert np.all(np.abs(np.bincount(found) / 4096 - shares) < 4 * error)
+        assert np.all(np.abs(np.bincount(observed) / 4096 - shares) < 4 * error)
     for attribute, names in procedural.label_names(kind).items():
         seen = {row[attribute] for row in rows}
         assert seen == set(range(len(names))), f"{attribute}: some value never occurs"
@@ -108,7 +109,8 @@ def test_what_is_shown_does_not_depend_on_the_resolution(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_species_look_different_from_each_other(kind):
-    """A nearest class mean, learned on one part, tells the species of the other apart: what is labelled is shown."""
+    """Check that a nearest class mean, learned on one part, recognises the species of the other: labels match what is
+    shown."""
     rows = np.arange(600)
     source = procedural.open_source(ProceduralConfig(kind=kind, num_train=400, num_heldout=200))
     images = source.read(rows)[0].reshape(600, -1).astype(float)

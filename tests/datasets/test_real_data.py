@@ -1,4 +1,4 @@
-"""Real images of any source: which part each image falls into, what stays with it, what the spec sees."""
+"""Real images of any source: the part that each image falls into, what stays with it, and what the spec contains."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ from bench.pool import Pool
 
 @pytest.fixture
 def thirty(tmp_path) -> NpzConfig:
-    """Thirty pictures, each of one grey, named and labelled; a subset of those with a label below 2."""
+    """Write thirty pictures, each of one grey, with names and labels; the subset has those with a label below 2."""
     images = np.zeros((30, 8, 8, 3), np.uint8) + np.arange(30, dtype=np.uint8)[:, None, None, None]
     names = np.array([f"{99 - i}.jpg" for i in range(30)])
     np.savez(tmp_path / "thirty.npz", images=images, labels=np.arange(30) % 3, filenames=names)
@@ -51,7 +51,8 @@ def test_nothing_left_is_no_reserve(thirty):
 
 
 def test_twins_are_those_held_out_images_that_are_trained_on(tmp_path, caplog):
-    """Four held-out images, of which one stands twice among the training images, and twins within a part."""
+    """Check the count for four held-out images, one of which occurs twice among the training images, and equal images
+    within a part."""
     ids = np.array([f"{i}.jpg" for i in range(14)])
     queue = hash_order(ids.tolist(), 0)
     images = np.zeros((14, 8, 8, 3), np.uint8) + np.arange(14, dtype=np.uint8)[:, None, None, None]

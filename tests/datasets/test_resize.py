@@ -20,15 +20,15 @@ def test_a_constant_picture_stays_constant(colour, side, resolution):
 
 
 def test_it_is_lanczos_with_antialiasing():
-    """A checkerboard of single pixels has no frequency that survives: only its mean may remain. Without antialiasing
-    one of the two colours would be picked out."""
+    """Check a checkerboard of single pixels: no frequency of it survives, so only its mean may remain. Without
+    antialiasing one of the two colours would be selected."""
     board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
     small = resize(np.repeat(board[..., None], 3, axis=2), 16)
     assert np.abs(small[2:-2, 2:-2].astype(int) - 127).max() <= 1
 
 
 def test_a_known_downsample():
-    """Lanczos-3 over a step from 0 to 200, by the textbook formula: sinc(x) sinc(x/3), stretched by the factor 4."""
+    """Compare Lanczos-3 over a step from 0 to 200 with the formula sinc(x) sinc(x/3), stretched by the factor 4."""
     row = np.where(np.arange(32) < 16, 0, 200).astype(np.uint8)
     picture = np.tile(row[None, :, None], (32, 1, 3))
     expected = []

@@ -1,4 +1,4 @@
-"""The smallest DDPM that has every part: two levels, attention, all steps in a second."""
+"""The smallest DDPM that has every part: two levels, attention, and a training of about a second."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +13,8 @@ from bench.machine.device import Runtime
 
 @pytest.fixture
 def tiny() -> Callable[..., DDPMConfig]:
-    """tiny(unet={...}, noise={...}, training={...}, sampling={...}): the small config, with some values changed."""
+    """Return a function tiny(unet={...}, noise={...}, training={...}, sampling={...}): the small configuration with
+    some values changed."""
 
     def make(**changes: dict[str, Any]) -> DDPMConfig:
         unet: dict[str, Any] = {
@@ -52,7 +53,7 @@ def images() -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Tiny tensors gain nothing from threads, and other work on the machine then costs less."""
+    """Use one thread: tiny tensors gain nothing from more, and it leaves the cores to other work."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""What a step draws: every image once per epoch, and the same bytes wherever the images are kept."""
+"""Draws of a step: every image once per epoch, and the same bytes wherever the images are kept."""
 
 import hashlib
 import logging
@@ -36,19 +36,19 @@ DEVICES = [
 
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A device with no memory left: images are streamed."""
+    """Simulate a device with no memory left, so that images are streamed."""
     monkeypatch.setattr(batches, "free_memory", lambda device: 0)
 
 
 def drawn(images: Items, training: TrainingConfig, steps: range, device: str = "cpu") -> list[bytes]:
-    """Items, noise and timesteps of each step."""
+    """Return items, noise and timesteps of each step."""
     source = NoisyBatches(images, training, 5, torch.device(device))
     return [b"".join(part.cpu().numpy().tobytes() for part in source.draw(step, 100)) for step in steps]
 
 
 @pytest.fixture
 def forms(images: np.ndarray, tmp_path: Path) -> dict[str, Items]:
-    """The same 20 images in memory, on disk, and as rows of two pools on disk."""
+    """Return the same 20 images in memory, on disk, and as rows of two pools on disk."""
     np.save(tmp_path / "whole.npy", images)
     order = np.random.default_rng(3).permutation(20)
     np.save(tmp_path / "a.npy", images[order[:12]])
@@ -124,7 +124,7 @@ def test_streamed_draws_are_the_resident_ones(
 
 
 def test_images_copied_to_a_device_are_the_same(forms: dict[str, Items], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What CUDA does, on the CPU: in blocks that do not divide the number of images."""
+    """Check on the CPU what CUDA does: copies in blocks that do not divide the number of images."""
     monkeypatch.setattr(batches, "_BLOCK", 7)
     training = TrainingConfig(batch_size=8)
     copied = OnDevice(forms["gathered"], training, 5, CPU)
@@ -170,7 +170,7 @@ def test_the_choice_is_by_free_memory_and_said(
 
 
 def test_a_composition_larger_than_the_machine(tmp_path: Path) -> None:
-    """Two pools on disk (files with holes, which take no space), together twice the size of the memory."""
+    """Check two pools on disk (sparse files, which take no space) that together have twice the size of the memory."""
     num_images = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (3 * 256 * 256)
     pools, refs = {}, []
     for generation in (0, 1):
@@ -192,7 +192,7 @@ def test_a_composition_larger_than_the_machine(tmp_path: Path) -> None:
 
 
 class Watched:
-    """Items that count how many are being asked for, and fail from the n-th time on."""
+    """Items that count how many are requested, and fail from the n-th request on."""
 
     def __init__(self, images: np.ndarray, good: int) -> None:
         self.images, self.good, self.asked = images, good, 0
@@ -229,7 +229,7 @@ def test_an_image_that_cannot_be_read_stops_the_training(
 
 @pytest.fixture
 def strict() -> Iterator[Callable[[], None]]:
-    """strict(): from here to the end of the test whatever waits for the device is an error."""
+    """Return a function after whose call everything that waits for the device raises, to the end of the test."""
     yield lambda: torch.cuda.set_sync_debug_mode("error")
     torch.cuda.set_sync_debug_mode("default")
 

@@ -1,4 +1,4 @@
-"""Checkpoints: what is loaded is what was saved, the newest of this very training, or nothing."""
+"""Checkpoints: loading returns what was saved, from the newest checkpoint of the same training, or nothing."""
 
 import logging
 from pathlib import Path
@@ -27,9 +27,9 @@ def test_tensors_come_back_as_they_were(tmp_path: Path) -> None:
     saved["shared"] = saved["parameter"]  # safetensors refuses memory that two names share
     path = checkpoint.save(tmp_path / "new" / "folder", 12, saved, MINE)
     assert path.parent == tmp_path / "new" / "folder" and path.is_file()
-    found = checkpoint.load(path.parent, "mine")
-    assert found is not None
-    loaded, about = found
+    restored = checkpoint.load(path.parent, "mine")
+    assert restored is not None
+    loaded, about = restored
     assert set(loaded) == set(saved)
     for name, tensor in saved.items():
         torch.testing.assert_close(loaded[name], tensor.detach(), rtol=0, atol=0)
@@ -45,8 +45,8 @@ def test_the_newest_is_the_one_of_the_latest_step(tmp_path: Path) -> None:
         "step-00000010.safetensors",
         "step-00000100.safetensors",
     ]
-    found = checkpoint.load(tmp_path, "mine")
-    assert found is not None and found[1]["step"] == found[0]["step"] == 100
+    restored = checkpoint.load(tmp_path, "mine")
+    assert restored is not None and restored[1]["step"] == restored[0]["step"] == 100
 
 
 def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
@@ -59,8 +59,8 @@ def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
 def test_behind_that_of_another_training_ones_own_is_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     checkpoint.save(tmp_path, 1, tensors(1), MINE)
     checkpoint.save(tmp_path, 2, tensors(2), {"identity": "another"})
-    found = checkpoint.load(tmp_path, "mine")
-    assert found is not None and found[1]["step"] == 1
+    restored = checkpoint.load(tmp_path, "mine")
+    assert restored is not None and restored[1]["step"] == 1
     assert "belongs to another training" in caplog.text
 
 
@@ -79,15 +79,15 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(
     else:
         path.write_bytes({"cut": body[:-8], "empty": b"", "one bit": body}[harm])
     with caplog.at_level(logging.WARNING):
-        found = checkpoint.load(tmp_path, "mine")
-    assert found is not None and found[1]["step"] == 1
+        restored = checkpoint.load(tmp_path, "mine")
+    assert restored is not None and restored[1]["step"] == 1
     assert "not a readable checkpoint" in caplog.text and path.name in caplog.text
-    torch.testing.assert_close(found[0]["weights"], tensors(1)["weights"])
+    torch.testing.assert_close(restored[0]["weights"], tensors(1)["weights"])
 
 
 @pytest.mark.parametrize("names", [("ema", "step", "weights"), ("weights", "step", "emb"), ("weights", "ema", "step")])
 def test_tensors_under_other_names_are_noticed(tmp_path: Path, names: tuple[str, ...]) -> None:
-    """One bit of the header is enough, and safetensors has no checksum."""
+    """Check exchanged names: one bit of the header is enough to cause them, and safetensors has no checksum."""
     path = checkpoint.save(tmp_path, 1, tensors(1), MINE)
     with checkpoint.safe_open(path, framework="pt") as file:
         header = file.metadata()
@@ -100,5 +100,5 @@ def test_tensors_under_other_names_are_noticed(tmp_path: Path, names: tuple[str,
 def test_a_half_written_one_is_no_checkpoint(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, 1, tensors(1), MINE)
     (tmp_path / "step-00000002.safetensors.partial").write_bytes(b"half")
-    found = checkpoint.load(tmp_path, "mine")
-    assert found is not None and found[1]["step"] == 1
+    restored = checkpoint.load(tmp_path, "mine")
+    assert restored is not None and restored[1]["step"] == 1

@@ -18,17 +18,17 @@ Graphs = list[list[Any]]
 
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Graphs]:
-    """The inputs of every graph that torch.compile has captured; each then runs as it is."""
-    found: Graphs = []
+    """Yield the inputs of every graph that torch.compile captures; each graph then runs uncompiled."""
+    captured: Graphs = []
 
     def backend(graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
-        found.append(inputs)
+        captured.append(inputs)
         return graph.forward
 
     compile_ = torch.compile
     monkeypatch.setattr(torch, "compile", lambda module, **how: compile_(module, backend=backend, **how))
     torch.compiler.reset()
-    yield found
+    yield captured
     torch.compiler.reset()
 
 

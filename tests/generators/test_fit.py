@@ -1,4 +1,4 @@
-"""Training: the same bytes every time, also when it was cut off; models that diffusers opens; clear errors."""
+"""Training: the same bytes every time, also after an interruption; models that diffusers opens; clear errors."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ def trained(tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path) -> Pat
 
 
 class Cut(Exception):
-    """The process is killed here."""
+    """Stands for the process being killed."""
 
 
 def cut_at(step: int) -> Callable[[int, int], None]:
@@ -74,11 +74,11 @@ def test_resumed_equals_uninterrupted(
 
 def test_the_seed_decides(tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path) -> None:
     weights = "unet/diffusion_pytorch_model.safetensors"
-    found = []
+    weight_digests = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         fit(tiny(), images, tmp_path / name, cpu, seed=seed)
-        found.append(digests(tmp_path / name / "model")[weights])
-    assert found[0] == found[1] != found[2]
+        weight_digests.append(digests(tmp_path / name / "model")[weights])
+    assert weight_digests[0] == weight_digests[1] != weight_digests[2]
 
 
 def test_facts(tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path) -> None:
@@ -108,7 +108,8 @@ BF16_TOLERANCE = 2e-3  # the bf16 kernels of AVX2, AVX512 and AVX512-BF16 are wi
 def test_golden_loss(
     tiny: Make, images: np.ndarray, tmp_path: Path, prediction: str, precision: torch.dtype | None, tolerance: float
 ) -> None:
-    """Changes that preserve the maths preserve these; others must raise `specs.TRAIN_VERSION`."""
+    """Check recorded losses. Changes that preserve the maths preserve them; others must raise the generator's
+    `VERSION`."""
     gamma = None if prediction == "epsilon" else 5.0
     config = tiny(noise={"prediction": prediction, "min_snr_gamma": gamma}, training={"num_steps": 30})
     facts = fit(config, images, tmp_path, Runtime(torch.device("cpu"), precision, False), seed=7)
@@ -154,8 +155,8 @@ def test_the_error_of_a_diverged_training_has_its_rate_then_and_what_is_left(
 
     monkeypatch.setattr(Process, "loss", poisoned)
     config = tiny(training={"decay": "linear"})  # from step 4 on, of 12: the sixth has (12 - 5) / 9 of the rate
-    said = r"became nan at step 6 of 12 .*learning_rate=0\.002, at this step 0\.00155556.*step-00000004\.safetensors"
-    with pytest.raises(TrainingError, match=said):
+    message = r"became nan at step 6 of 12 .*learning_rate=0\.002, at this step 0\.00155556.*step-00000004\.safetensors"
+    with pytest.raises(TrainingError, match=message):
         fit(config, images, tmp_path, cpu)
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["step-00000004.safetensors"]
 
@@ -185,7 +186,7 @@ def test_checkpoints_two_are_kept_and_a_damaged_one_is_passed_over(
 def test_a_checkpoint_of_another_training_is_not_used(
     tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path
 ) -> None:
-    """Nothing of what a training depends on may differ, but the last bits of speed and memory."""
+    """Check that nothing that a training depends on may differ, except settings that affect only speed and memory."""
     fit(tiny(), images, tmp_path, cpu)
     checkpoints = tmp_path / "kept"
     shutil.copytree(tmp_path / "work", checkpoints)
@@ -205,17 +206,17 @@ def test_a_checkpoint_of_another_training_is_not_used(
 def test_how_often_a_checkpoint_is_made_changes_no_weight(
     tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path
 ) -> None:
-    found = []
+    weight_digests = []
     for every in (4, 7, 12):
         fit(tiny(training={"checkpoint_every": every}), images, tmp_path / str(every), cpu)
-        found.append(digests(tmp_path / str(every) / "model")["unet/diffusion_pytorch_model.safetensors"])
-    assert found[0] == found[1] == found[2]
+        weight_digests.append(digests(tmp_path / str(every) / "model")["unet/diffusion_pytorch_model.safetensors"])
+    assert weight_digests[0] == weight_digests[1] == weight_digests[2]
 
 
 def test_time_is_counted_over_all_attempts_and_pace_over_the_last(
     tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A clock that goes on by two seconds at the end of each step."""
+    """Check with a clock that advances by two seconds at the end of each step."""
     clock = {"now": 1000.0}
     monkeypatch.setattr(time, "monotonic", lambda: clock["now"])
 
@@ -245,8 +246,8 @@ def test_checkpoint_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(checkpoint, "save_file", fail)
     with pytest.raises(OSError, match="disk full"):
         checkpoint.save(tmp_path, 2, {"a": torch.zeros(2)}, about)
-    found = checkpoint.load(tmp_path, "x")
-    assert found is not None and found[1]["step"] == 1 and torch.equal(found[0]["a"], torch.ones(2))
+    restored = checkpoint.load(tmp_path, "x")
+    assert restored is not None and restored[1]["step"] == 1 and torch.equal(restored[0]["a"], torch.ones(2))
 
 
 def test_learning_rate() -> None:
@@ -304,7 +305,7 @@ def test_no_step_waits_for_the_device(
     graphs: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The steps of a whole `fit`, but for the first, which set things up, and the last, which looks at the loss."""
+    """Check the steps of a whole `fit`, except the first, which initialises, and the last, which reads the loss."""
     if data == "streamed":
         monkeypatch.setattr(batches, "free_memory", lambda device: 0)
     num_steps = 40  # 16 epochs

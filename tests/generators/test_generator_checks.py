@@ -1,4 +1,4 @@
-"""What is refused before any work, and what counts as another model or other pixels."""
+"""Configurations that are rejected before any work, and those that count as another model or other pixels."""
 
 import json
 import subprocess

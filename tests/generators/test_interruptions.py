@@ -1,4 +1,4 @@
-"""A training that is asked to stop, or runs out of device memory, ends in the model it would have been."""
+"""A training that is asked to stop, or runs out of device memory, ends in the same model as one that is not."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ Make = Callable[..., DDPMConfig]
 
 @pytest.fixture
 def fit(images: np.ndarray, cpu: Runtime, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """fit(config, name, ...): trains into tmp_path/name; the same name again goes on."""
+    """Return a function fit(config, name, ...) that trains into tmp_path/name; the same name again resumes."""
 
     def run(config: DDPMConfig, name: str, **more: Any) -> dict[str, Any]:
         return generators.fit(
@@ -41,7 +41,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("at", [2, 6, 8, 11, 12])
 def test_sigterm_saves_the_step_and_the_rest_is_the_same(tiny: Make, fit: Any, tmp_path: Path, at: int) -> None:
-    """In steps with and without a regular checkpoint, and in the last one."""
+    """Check steps with and without a regular checkpoint, and the last one."""
     expected = fit(tiny(), "whole")
 
     def terminate(done: int, total: int) -> None:
@@ -58,7 +58,7 @@ def test_sigterm_saves_the_step_and_the_rest_is_the_same(tiny: Make, fit: Any, t
 
 
 def out_of_memory(monkeypatch: pytest.MonkeyPatch, limit: int, from_step: int = 0) -> list[int]:
-    """A device with room for `limit` images at once, from a given call on. Returns the sizes asked for."""
+    """Simulate a device with room for `limit` images at a time, from a given call on. Returns the sizes requested."""
     sizes: list[int] = []
     loss = network.Process.loss
 
@@ -82,7 +82,7 @@ def test_out_of_memory_is_retried_with_smaller_micro_batches(
     assert sizes[7:] == [2] * (7 * 4)
     assert facts["num_micro_batches"] == 4 and expected["num_micro_batches"] == 1
     assert facts["images_seen"] == expected["images_seen"]
-    assert "out of device memory in step 5: batches of 8 in 4 passes" in caplog.text
+    assert "out of device memory in step 5: batches of 8 are computed in 4 passes" in caplog.text
     assert facts["mean_loss"] == pytest.approx(expected["mean_loss"], rel=1e-3)
     a, b = (load_file(tmp_path / name / "unet" / "diffusion_pytorch_model.safetensors") for name in ("whole", "small"))
     assert all(np.allclose(a[name], b[name], atol=1e-2) for name in a)
@@ -100,15 +100,15 @@ def gradient(train: ddpm.DDPMTraining) -> torch.Tensor:
 
 
 def test_micro_batches_give_the_gradient_of_the_batch(tiny: Make, images: np.ndarray, cpu: Runtime) -> None:
-    found = []
+    outcomes = []
     for passes in (1, 3, 8):
         config = tiny(training={"num_micro_batches": passes})
         train = ddpm.DDPMTraining(config, images, 0, cpu, None)
         batch = NoisyBatches(images, config.training, 0, cpu.device).draw(0, config.noise.num_timesteps)
         loss = train.gradient(batch, 0)
-        found.append([loss.item(), gradient(train).numpy()])
-    for other in found[1:]:
-        for a, b in zip(found[0], other, strict=True):
+        outcomes.append([loss.item(), gradient(train).numpy()])
+    for other in outcomes[1:]:
+        for a, b in zip(outcomes[0], other, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""The loss against diffusers' own schedule, and the weights of min-SNR-gamma against each other."""
+"""The loss compared with diffusers' own schedule, and the weights of min-SNR-gamma compared across predictions."""
 
 from collections.abc import Callable
 
@@ -36,7 +36,8 @@ def test_loss_is_that_of_diffusers(tiny: Callable[..., DDPMConfig], prediction: 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_min_snr_means_the_same_for_every_prediction(prediction: str) -> None:
-    """The weighted error of one estimate of x0 is the same number, however the network expresses that estimate."""
+    """Check that the weighted error of one estimate of x0 is the same number for every way of expressing that
+    estimate."""
     x0, eps, t = inputs(5)  # t = 99 left out: there x0 / epsilon conversions lose all digits
     guess = x0 + 0.1 * eps.roll(1, 0)
 
@@ -71,8 +72,8 @@ def test_denoise_inverts_a_perfect_prediction(prediction: str) -> None:
     process = build_process(NoiseConfig(num_timesteps=100, prediction=prediction), CPU)
     signal, noise = process.signal[50], process.noise[50]
     output = {"epsilon": eps, "sample": x0, "v_prediction": signal * eps - noise * x0}[prediction]
-    found = process.denoise(lambda x, t, return_dict: (output,), signal * x0 + noise * eps, 50)
-    torch.testing.assert_close(found, x0, atol=1e-4, rtol=0)
+    denoised = process.denoise(lambda x, t, return_dict: (output,), signal * x0 + noise * eps, 50)
+    torch.testing.assert_close(denoised, x0, atol=1e-4, rtol=0)
 
 
 def test_denoise_stays_in_the_range_of_pixels() -> None:

@@ -1,4 +1,5 @@
-"""Philox against its published vectors; the normals' distribution and their independence of batch and order."""
+"""Philox compared with its published vectors; the distribution of the normals and their independence of batch and
+order."""
 
 import pytest
 import torch

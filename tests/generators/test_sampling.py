@@ -19,7 +19,7 @@ Sample = Callable[..., np.ndarray]
 
 @pytest.fixture
 def draw(tiny: Callable[..., DDPMConfig], cpu: Runtime, images: np.ndarray, tmp_path: Path) -> Sample:
-    """draw(seeds, work=name, **sampling): samples of one small model."""
+    """Return a function draw(seeds, work=name, **sampling) that samples from one small model."""
     config = tiny(training={"num_steps": 8}, noise={"prediction": "sample"})
     generators.fit(config, images, seed=0, out=tmp_path / "model", work=tmp_path / "fit", runtime=cpu)
 
@@ -56,7 +56,7 @@ def test_pixels_do_not_depend_on_batch_size_number_or_order(
 
 
 def test_the_network_always_sees_as_many_images_on_the_cpu(draw: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other numbers would round otherwise, on some machines in some networks."""
+    """Check the batch size: other sizes would round differently, on some machines for some networks."""
     sizes: set[int] = set()
     forward = UNet2DModel.forward
 
@@ -107,9 +107,9 @@ def test_finished_blocks_are_taken_from_disk(draw: Sample, monkeypatch: pytest.M
 
 def test_blocks_of_other_seeds_are_not_taken(draw: Sample) -> None:
     first, second = SEEDS[:40], SEEDS[30:]
-    wanted = draw(second, work="fresh", batch_size=32)
+    expected = draw(second, work="fresh", batch_size=32)
     draw(first, work="shared", batch_size=32)
-    np.testing.assert_array_equal(draw(second, work="shared", batch_size=32), wanted)
+    np.testing.assert_array_equal(draw(second, work="shared", batch_size=32), expected)
 
 
 def test_progress_counts_images_to_the_last(draw: Sample) -> None:

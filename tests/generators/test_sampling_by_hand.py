@@ -1,4 +1,5 @@
-"""Whole samplings against diffusers' own schedulers and network, with each image's noise made again by itself."""
+"""Whole samplings compared with diffusers' own schedulers and network, with each image's noise computed
+independently."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -23,7 +24,7 @@ TIMESTEPS = [99, 55, 24, 5]  # four steps of 100, spaced quadratically
 
 
 def philox(counter: tuple[int, int], key: tuple[int, int]) -> list[int]:
-    """Philox4x32-10 in plain integers: counter (position, draw, 0, 0)."""
+    """Compute Philox4x32-10 in plain integers, with the counter (position, draw, 0, 0)."""
     (a, b), c, d, (k0, k1) = counter, 0, 0, key
     for _ in range(10):
         left, right = a * 0xD2511F53, c * 0xCD9E8D57
@@ -34,7 +35,7 @@ def philox(counter: tuple[int, int], key: tuple[int, int]) -> list[int]:
 
 @cache
 def noise_of(seed: int, draw: int) -> torch.Tensor:
-    """The normals (1, 3, 8, 8) of one seed: draw 0 is the start, draw s the noise of solver step s."""
+    """Return the normals (1, 3, 8, 8) of one seed: draw 0 is the start, draw s the noise of solver step s."""
     key = (seed % 2**32, (seed % 2**64) >> 32)
     values: list[float] = []
     for block in range(3 * 8 * 8 // 4):
@@ -46,7 +47,7 @@ def noise_of(seed: int, draw: int) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random network with dropout, whose answers are about as large as what it is asked for."""
+    """Write a random network with dropout, whose outputs have about the magnitude of its targets."""
     torch.manual_seed(3)
     unet = UNet2DModel(
         sample_size=8,
@@ -63,7 +64,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def by_hand(network: UNet2DModel, config: DDPMConfig, seed: int, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
-    """One image alone, uint8 (3, 8, 8)."""
+    """Return one image computed alone, uint8 (3, 8, 8)."""
     sampling, noise = config.sampling, config.noise
     betas: dict[str, Any] = {"num_train_timesteps": noise.num_timesteps, "beta_schedule": noise.beta_schedule}
     predicted = {"prediction_type": noise.prediction, "clip_sample": True}
@@ -121,9 +122,9 @@ def test_each_image_is_that_of_diffusers_scheduler_and_its_own_noise(
         noise={"num_timesteps": 100, "beta_schedule": schedule, "prediction": prediction},
         sampling={"sampler": sampler, "num_steps": 4, **more},
     )
-    found = generators.sample(config, model, SEEDS, work=tmp_path, runtime=cpu)
+    sampled = generators.sample(config, model, SEEDS, work=tmp_path, runtime=cpu)
     network = UNet2DModel.from_pretrained(model / "unet").eval()
-    for image, seed in zip(found, SEEDS.tolist(), strict=True):
-        wanted = by_hand(network, config, seed, monkeypatch)
-        apart = np.abs(image.astype(int) - wanted.astype(int))
+    for image, seed in zip(sampled, SEEDS.tolist(), strict=True):
+        expected = by_hand(network, config, seed, monkeypatch)
+        apart = np.abs(image.astype(int) - expected.astype(int))
         assert apart.max() <= 1 and (apart > 0).mean() < 0.03, "only a rounding may fall on the other side"

@@ -1,4 +1,4 @@
-"""The solvers against diffusers' schedulers given the same noise, and against a case whose answer is known."""
+"""The solvers compared with diffusers' schedulers for the same noise, and with a case whose answer is known."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ from bench.machine.device import Runtime
 
 
 def estimate(x: torch.Tensor) -> torch.Tensor:
-    """Some network's x0: anything smooth will do."""
+    """Return an arbitrary smooth function of x as the network's estimate of x0."""
     return torch.tanh(x.roll(1, -1) - 0.2)
 
 
@@ -63,7 +63,8 @@ def test_posterior_is_ddim(eta: float) -> None:
 def test_a_gaussian_is_recovered(
     tiny: Callable[..., DDPMConfig], cpu: Runtime, prediction: str, sampler: str, num_steps: int, eta: float
 ) -> None:
-    """Pixels that are N(0.1, 0.2^2): the best network is known in closed form, and sampling must give them back."""
+    """Check pixels that are N(0.1, 0.2²): the best network is known in closed form, and sampling must reproduce
+    them."""
     mean, deviation = 0.1, 0.2
     config = tiny(
         noise={"prediction": prediction, "num_timesteps": 200, "beta_schedule": "squaredcos_cap_v2"},
@@ -83,7 +84,8 @@ def test_a_gaussian_is_recovered(
 
 
 def test_few_steps_keep_fine_detail(tiny: Callable[..., DDPMConfig], cpu: Runtime) -> None:
-    """Detail of deviation 0.1 after 15 steps: evenly spaced timesteps would keep less than two thirds of it."""
+    """Check detail of standard deviation 0.1 after 15 steps: evenly spaced timesteps would keep less than two thirds of
+    it."""
     config = tiny(
         noise={"prediction": "sample", "num_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2"},
         sampling={"sampler": "dpmsolver++", "num_steps": 15},

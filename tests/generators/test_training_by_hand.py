@@ -1,4 +1,5 @@
-"""Whole trainings against a plain loop of torch and diffusers, with every draw derived from the documented seeds."""
+"""Whole trainings compared with a plain loop of torch and diffusers, with every draw derived from the documented
+seeds."""
 
 import hashlib
 import json
@@ -119,7 +120,7 @@ def plain_weight(noise: Any, alpha: torch.Tensor) -> torch.Tensor:
 def plain_training(
     config: DDPMConfig, images: np.ndarray, rates: list[float], ema: list[float], init: Path | None
 ) -> tuple[UNet2DModel, list[float]]:
-    """The averaged network, and the loss of each step."""
+    """Return the averaged network and the loss of each step."""
     unet = plain_unet(config)
     if init is not None:
         unet.load_state_dict(load_file(init / "unet" / "diffusion_pytorch_model.safetensors"))
@@ -170,7 +171,7 @@ def test_the_model_and_its_losses_are_those_of_a_plain_loop(
         torch.manual_seed(11)
         unet = UNet2DModel.from_config(plain_unet(config).config)
         DDPMPipeline(unet, DDPMScheduler()).save_pretrained(init)  # type: ignore[arg-type]
-    wanted, losses = plain_training(config, images, case["rates"], case["ema"], init)
+    plain, losses = plain_training(config, images, case["rates"], case["ema"], init)
 
     at = {"out": tmp_path / "model", "work": tmp_path / "work"}
     facts = generators.fit(config, images, seed=SEED, runtime=cpu, init=init, **at)
@@ -178,11 +179,11 @@ def test_the_model_and_its_losses_are_those_of_a_plain_loop(
     about, noise = pipeline.scheduler.config, config.noise
     assert (about["num_train_timesteps"], about["beta_schedule"]) == (noise.num_timesteps, noise.beta_schedule)
     assert (about["prediction_type"], about["clip_sample"]) == (noise.prediction, True)
-    found = pipeline.unet
-    assert found.config["dropout"] == config.unet.dropout and found.config["sample_size"] == 8
-    theirs = wanted.state_dict()
-    assert set(found.state_dict()) == set(theirs)
-    for key, weight in found.state_dict().items():
+    trained = pipeline.unet
+    assert trained.config["dropout"] == config.unet.dropout and trained.config["sample_size"] == 8
+    theirs = plain.state_dict()
+    assert set(trained.state_dict()) == set(theirs)
+    for key, weight in trained.state_dict().items():
         if not key.endswith(DETERMINED_BY_ROUNDING):
             apart = (weight - theirs[key]).abs()
             assert apart.mean() < 2e-6 and apart.max() < 1e-3, f"{key}: {apart.mean():.1e}, {apart.max():.1e}"

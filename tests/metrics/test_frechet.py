@@ -22,7 +22,7 @@ def torchmetrics_fid(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def with_moments(rng, n, mean, covariance):
-    """Points whose sample mean and covariance are exactly these."""
+    """Return points with exactly this sample mean and covariance."""
     x = rng.standard_normal((n, len(mean)))
     x -= x.mean(axis=0)
     x = x @ np.linalg.inv(np.linalg.cholesky(np.cov(x, rowvar=False))).T
@@ -41,7 +41,7 @@ def test_agrees_with_torch_fidelity(n, m, d):
 
 @pytest.mark.parametrize("n", [30, 400])
 def test_gaussians_with_a_closed_form(n):
-    """Diagonal covariances: |m1 - m2|² + Σ (σ1 - σ2)²."""
+    """Check diagonal covariances, with the closed form |m1 - m2|² + Σ (σ1 - σ2)²."""
     rng = np.random.default_rng(1)
     s1, s2 = rng.uniform(0.5, 3, 8), rng.uniform(0.5, 3, 8)
     m1, m2 = rng.standard_normal(8), rng.standard_normal(8)
@@ -51,7 +51,7 @@ def test_gaussians_with_a_closed_form(n):
 
 
 def test_features_that_vary_little_on_one_side_count_with_what_they_vary():
-    """Diagonal covariances over twelve orders of magnitude, against the same in the other order."""
+    """Check diagonal covariances over twelve orders of magnitude against the same in reverse order."""
     rng = np.random.default_rng(10)
     s = 10.0 ** np.arange(1, -6, -1)
     a, b = (with_moments(rng, 200, np.zeros(7), np.diag(sd**2)) for sd in (s, s[::-1]))
@@ -59,7 +59,8 @@ def test_features_that_vary_little_on_one_side_count_with_what_they_vary():
 
 
 def test_sets_that_hardly_differ_are_told_apart_however_their_spread():
-    """Scaled by 1 + c about their mean, c² tr S: far below what the roots of eigenvalues near zero would lose."""
+    """Check sets scaled by 1 + c about their mean, with distance c² tr S: far below what roots of eigenvalues near zero
+    would lose."""
     s = 10.0 ** np.arange(1, -7, -1)
     x = with_moments(np.random.default_rng(11), 200, np.zeros(8), np.diag(s**2))
     for c in (1e-2, 1e-3):
@@ -74,7 +75,7 @@ def test_rounding_makes_no_distance_negative(n, d):
 
 
 def test_both_routes_agree():
-    """Moments (n > d) and centred features (n <= d) lead to one number."""
+    """Check that moments (n > d) and centred features (n <= d) lead to the same number."""
     rng = np.random.default_rng(2)
     a, b = rng.standard_normal((40, 60)), rng.standard_normal((40, 60)) * 2
     moments = [Statistics(x.mean(axis=0), 1000, np.cov(x, rowvar=False)) for x in (a, b)]
@@ -97,7 +98,7 @@ def test_symmetric_and_grows_with_the_shift():
 
 
 def test_dead_features_are_fine():
-    """Columns without any variance make the covariance singular for every N."""
+    """Check columns without any variance, which make the covariance singular for every N."""
     rng = np.random.default_rng(6)
     a, b = (np.hstack([rng.standard_normal((90, 6)) * s, np.zeros((90, 3))]) for s in (1, 2))
     assert frechet_distance(a, b) == pytest.approx(frechet_distance(a[:, :6], b[:, :6]), rel=1e-6)
@@ -105,7 +106,7 @@ def test_dead_features_are_fine():
 
 @pytest.mark.parametrize("scale", [1.0, 1.5])
 def test_infinity_takes_away_the_bias_in_n(scale):
-    """Gaussians in 60 dimensions: the truth is 60 (1 - scale)², and FID at N = 300 far above it."""
+    """Check Gaussians in 60 dimensions: the true distance is 60 (1 - scale)², and FID at N = 300 is far above it."""
     rng = np.random.default_rng(7)
     truth = 60 * (1 - scale) ** 2
     plain, extrapolated = [], []
@@ -126,8 +127,8 @@ def test_infinity_needs_no_order_and_enough_images():
 
 
 def test_infinity_is_where_a_line_through_one_over_n_ends(monkeypatch):
-    """Distances that are a line in 1 / N end in its intercept, whatever its slope. They are asked for at six sizes, the
-    half and the whole among them."""
+    """Check that distances linear in 1 / N give their intercept, for any slope, from six sizes that include N and N /
+    2."""
     sizes: list[tuple[int, int]] = []
 
     def biased(a: np.ndarray, b: np.ndarray, device: object) -> float:

@@ -16,7 +16,7 @@ def two_sets(n: int = 200, d: int = 12, shift: float = 0.3) -> tuple[np.ndarray,
 
 
 def test_agrees_with_torch_fidelity_and_torchmetrics_on_whole_sets():
-    """A subset as large as the set is the set: no draw is left to differ."""
+    """Compare with subsets as large as the set, so that no random draw can differ."""
     subject, reference = two_sets()
     ours = kernel_distance(subject, reference, num_subsets=2, subset_size=200)
     x, y = subject.astype(np.float64), reference.astype(np.float64)
@@ -49,7 +49,7 @@ def test_subsets_that_are_too_large_are_refused():
 
 
 def test_blocks_change_nothing(monkeypatch):
-    """Blocks that are smaller than a subset, and no divisor of either set."""
+    """Check blocks that are smaller than a subset and do not divide either set."""
     subject, reference = two_sets(150)[0], two_sets(170)[1]
     whole = kernel_distance(subject, reference, 7, 60).values
     monkeypatch.setattr(kernel, "BLOCK", 37)
@@ -59,17 +59,17 @@ def test_blocks_change_nothing(monkeypatch):
 @pytest.mark.parametrize("offset", [0.0, 3.0, 100.0])
 @pytest.mark.parametrize("num_subsets", [10, 30])
 def test_products_in_float32_lose_nothing_that_shows(offset, num_subsets):
-    """Compared with the same formula in float64, subset by subset, for features that may lie far from the origin: the
-    error is far below the spread of the subsets, which a KID is read against."""
+    """Compare with the same formula in float64, subset by subset, for features that may lie far from the origin. The
+    error must be far below the spread of the subsets, which is the scale that a KID is read on."""
     rng = np.random.default_rng(4)
     subject, reference = ((rng.standard_normal((400, 256)) + offset).astype(np.float32) for _ in range(2))
-    found = kernel_distance(subject, reference, num_subsets, 100, seed=5)
+    result = kernel_distance(subject, reference, num_subsets, 100, seed=5)
     x, y = canonical_order(subject).astype(np.float64), canonical_order(reference).astype(np.float64)
     draws = np.random.default_rng(5)
-    wanted = []
+    expected = []
     for _ in range(num_subsets):
         a, b = x[draws.choice(400, 100, replace=False)], y[draws.choice(400, 100, replace=False)]
         aa, bb, ab = ((p @ q.T / 256 + 1) ** 3 for p, q in ((a, a), (b, b), (a, b)))
         within = (aa.sum() - aa.trace() + bb.sum() - bb.trace()) / (100 * 99)
-        wanted.append(within - 2 * ab.mean())
-    np.testing.assert_allclose(found.values, wanted, rtol=0, atol=1e-5 * np.std(wanted))
+        expected.append(within - 2 * ab.mean())
+    np.testing.assert_allclose(result.values, expected, rtol=0, atol=1e-5 * np.std(expected))

@@ -1,7 +1,7 @@
 """Every score under changes of its sets whose effect is known beforehand, without knowing the score.
 
-What holds for every set holds for the sets that hypothesis draws; where a change of one set has a closed form, that is
-asked for, not merely its direction.
+Properties of all sets are checked on sets that hypothesis draws. If a change of one set has a closed form, the exact
+value is checked, not only its direction.
 """
 
 import itertools
@@ -34,7 +34,8 @@ Sets = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def three_sets(seed: int, n: int = 36, d: int = 5, num_training: int | None = None) -> Sets:
-    """Subject, held-out and training images, all of another distribution: no two scores agree by chance."""
+    """Return subject, held-out and training images with different distributions, so that no two scores agree by
+    chance."""
     rng = np.random.default_rng(seed)
     subject = rng.standard_normal((n, d)) * 0.9 + 0.2
     heldout = rng.standard_normal((n, d)) * rng.uniform(0.8, 1.5, d)
@@ -43,7 +44,7 @@ def three_sets(seed: int, n: int = 36, d: int = 5, num_training: int | None = No
 
 
 def measured(subject: np.ndarray, heldout: np.ndarray, training: np.ndarray, k: int = 3) -> dict[str, float]:
-    """Every score. KID once of the whole sets, in which nothing is drawn."""
+    """Return every score. KID uses one subset of the whole sets, so nothing is random."""
     whole = kernel_distance(subject, heldout, 2, min(len(subject), len(heldout)))
     drawn = kernel_distance(subject, heldout, 4, len(subject) // 3)
     copying = vars(copying_scores(subject, heldout, training, QUANTILE))
@@ -61,11 +62,12 @@ def measured(subject: np.ndarray, heldout: np.ndarray, training: np.ndarray, k: 
     }
 
 
-def agree(found: dict[str, float], wanted: dict[str, float], names: Iterable[str], rel: float = 1e-6) -> None:
-    """KID to 2e-6: its products are made in float32, and its value is the small difference of large ones."""
+def agree(scores: dict[str, float], expected: dict[str, float], names: Iterable[str], rel: float = 1e-6) -> None:
+    """Check that scores agree, KID to 2e-6: its products are in float32, and its value is a small difference of large
+    ones."""
     for name in names:
         rounding = 2e-6 if name.startswith("kid") else 1e-9
-        assert found[name] == pytest.approx(wanted[name], rel=rel, abs=rounding), name
+        assert scores[name] == pytest.approx(expected[name], rel=rel, abs=rounding), name
 
 
 # ------------------------------------------------------------------------------------------------ all scores at a time
@@ -75,7 +77,8 @@ def agree(found: dict[str, float], wanted: dict[str, float], names: Iterable[str
 @given(seed=seeds)
 @settings(few, max_examples=5)
 def test_no_score_depends_on_the_order_of_any_set(num_training, seed):
-    """Nor do the draws inside some of them: KID's subsets, FD∞'s, and the cut of the larger set of copying."""
+    """Check also the scores with random draws: KID's subsets, those of FD∞, and the cut of the larger set of
+    copying."""
     sets = three_sets(seed, num_training=num_training)
     before = measured(*sets)
     for which in range(3):
@@ -120,7 +123,8 @@ def test_scaling_everything_scales_distances_and_leaves_shares(seed, factor):
 @given(seed=seeds)
 @few
 def test_a_feature_that_is_nothing_changes_what_is_made_of_distances_alone(seed):
-    """More features of no variance: the same distances. KID and entropy divide by their number."""
+    """Check added features without variance: distances stay the same. KID and entropy divide by the number of
+    features."""
     sets = three_sets(seed)
     wider = [np.hstack([x, np.zeros((len(x), 4))]) for x in sets]
     agree(measured(*wider), measured(*sets), ("fid", "vendi", *SHARES, *DISTANCES))
@@ -138,7 +142,8 @@ def test_swapping_sides_swaps_precision_with_recall_and_leaves_distances(seed):
 @given(seed=seeds, times=st.integers(2, 3))
 @few
 def test_repeating_the_samples_changes_no_share_of_the_samples(seed, times):
-    """Each is still where it was; but it is now its own near duplicate, and its ball has shrunk to nothing."""
+    """Check that each sample is still in the same place, but is now its own near duplicate, and its ball has radius
+    zero."""
     subject, heldout, training = three_sets(seed)
     repeated = np.repeat(subject, times, axis=0)
     before, after = manifold_scores(subject, heldout, 1), manifold_scores(repeated, heldout, 1)
@@ -164,7 +169,8 @@ def test_repeating_the_reference_empties_its_balls(seed):
 @given(seed=seeds, times=st.integers(2, 3), k=st.integers(1, 4))
 @few
 def test_repeating_both_sides_with_as_many_more_neighbours_changes_no_manifold(seed, times, k):
-    """Of m twins each, neighbour m k + m - 1 is where neighbour k was. A ball holds m times as many points."""
+    """Check m copies of each point: neighbour m k + m - 1 lies where neighbour k was. A ball contains m times as many
+    points."""
     subject, heldout, _ = three_sets(seed)
     before = manifold_scores(subject, heldout, k)
     after = manifold_scores(np.repeat(subject, times, 0), np.repeat(heldout, times, 0), times * k + times - 1)
@@ -178,7 +184,8 @@ def test_repeating_both_sides_with_as_many_more_neighbours_changes_no_manifold(s
 @given(seed=seeds, times=st.integers(2, 4))
 @few
 def test_repeating_both_sides_shrinks_the_spread_in_fid_by_the_lost_freedom(seed, times):
-    """Covariances have n - 1 below: those of m n repeated points are m (n - 1) / (m n - 1) times the old."""
+    """Check the n - 1 in the denominator of covariances: those of m n repeated points are m (n - 1) / (m n - 1) times
+    the original."""
     subject, heldout, _ = three_sets(seed)
     n = len(subject)
     means = ((subject.mean(0) - heldout.mean(0)) ** 2).sum()
@@ -199,7 +206,7 @@ def test_moving_one_side_adds_the_square_of_the_way_to_fid(seed, distance):
 
 @pytest.mark.parametrize("n", [6, 36])
 def test_scaling_one_side_about_its_mean_has_a_closed_form_in_fid(n):
-    """Covariances S and c² S: tr S (1 - c)². With fewer images than features as well."""
+    """Check covariances S and c² S, with distance tr S (1 - c)², also for fewer images than features."""
     x = three_sets(0, n, 8)[0]
     wider = x.mean(0) + 3 * (x - x.mean(0))
     assert frechet_distance(wider, x) == pytest.approx(4 * np.cov(x, rowvar=False).trace(), rel=1e-6)
@@ -213,25 +220,25 @@ def test_fid_of_statistics_kept_is_that_of_the_features():
 
 
 def test_fid_extrapolated_of_a_set_with_itself_is_a_little_below_zero():
-    """Two draws from it at every size: the line falls from what they differ by to 0 at N, and beyond. Were the same
-    images drawn on both sides, it would be 0."""
+    """Check two draws from one set at every size: the line falls from their difference to 0 at N, and below it. If the
+    same images were drawn on both sides, it would be 0."""
     x = three_sets(2, 60)[0]
-    found = frechet_infinity(x, x)
-    assert -1 < found < -1e-3
-    assert frechet_infinity(x, x, seed=1) != found == frechet_infinity(x, x)
+    distance = frechet_infinity(x, x)
+    assert -1 < distance < -1e-3
+    assert frechet_infinity(x, x, seed=1) != distance == frechet_infinity(x, x)
 
 
 def test_fid_extrapolated_goes_through_the_bias_of_one_over_n():
-    """One side is far away along a line on which neither varies: with |m1 - m2|² large, FID has no visible bias, and
-    the line is flat."""
+    """Check one side far away along a line on which neither varies: for a large |m1 - m2|², the bias of FID is
+    negligible, and the line is flat."""
     x, y, _ = three_sets(3, 60)
     far = np.hstack([y, np.full((60, 1), 1e3)])
     assert frechet_infinity(np.hstack([x, np.zeros((60, 1))]), far) == pytest.approx(1e6, rel=1e-5)
 
 
 def test_kid_of_all_ways_to_deal_out_one_set_is_zero_on_average():
-    """Exactly, and not for FID, which is biased: the estimate is unbiased for equal distributions, of which the two
-    halves of one small set are draws."""
+    """Check that the mean is exactly zero, unlike that of FID, which is biased: the estimate is unbiased for equal
+    distributions, and the two halves of one small set are draws from one."""
     x = np.random.default_rng(4).gamma(2.0, 1.0, (8, 3))
     kids, fids = [], []
     for chosen in itertools.combinations(range(8), 4):
@@ -243,8 +250,8 @@ def test_kid_of_all_ways_to_deal_out_one_set_is_zero_on_average():
 
 
 def test_kid_of_points_follows_from_the_kernel_by_hand():
-    """Two points at a, two at b, in one dimension: (a² + 1)³ + (b² + 1)³ - 2 (a b + 1)³. Of four features equal to it,
-    each, the same: the product is divided by their number."""
+    """Check two points at a and two at b, in one dimension: (a² + 1)³ + (b² + 1)³ - 2 (a b + 1)³. With four equal
+    features each the result is the same, because the product is divided by their number."""
     a, b = 1.0, 2.0
     expected = (a * a + 1) ** 3 + (b * b + 1) ** 3 - 2 * (a * b + 1) ** 3
     for d in (1, 4):
@@ -254,11 +261,11 @@ def test_kid_of_points_follows_from_the_kernel_by_hand():
 
 def test_kid_draws_both_sides_anew_for_every_subset_and_seed():
     subject, heldout, _ = three_sets(5, 40)
-    found = kernel_distance(subject, heldout, 10, 10)
-    assert len(set(found.values)) == 10
-    assert (found.mean, found.sd) == pytest.approx((np.mean(found.values), np.std(found.values)))
+    result = kernel_distance(subject, heldout, 10, 10)
+    assert len(set(result.values)) == 10
+    assert (result.mean, result.sd) == pytest.approx((np.mean(result.values), np.std(result.values)))
     other = kernel_distance(subject, heldout, 10, 10, seed=1)
-    assert not set(other.values) & set(found.values)
+    assert not set(other.values) & set(result.values)
     # of a set with itself: were the same images drawn on both sides, every value would be the same side of zero
     itself = kernel_distance(subject, subject, 40, 10).values
     assert (itself > 0).any() and (itself < 0).any()
@@ -309,7 +316,7 @@ def test_more_neighbours_lose_no_point_of_a_manifold(seed):
 @given(seed=seeds, share=st.sampled_from([0.25, 0.5, 0.75]))
 @few
 def test_samples_thrown_far_away_are_the_share_that_precision_and_density_lose(seed, share):
-    """And nothing of the reference's balls: coverage stays what the rest covers."""
+    """Check also that the reference's balls lose nothing else: coverage stays that of the remaining samples."""
     subject, heldout, _ = three_sets(seed)
     away = round(share * len(subject))
     thrown = subject.copy()
@@ -327,11 +334,11 @@ def test_manifold_scores_of_unequal_sets_are_those_of_the_definition(seed, n, m,
     x, y = rng.standard_normal((n, 3)), rng.standard_normal((m, 3)) + 0.5
     cross = distances(x, y)
     ball_x, ball_y = (np.sort(distances(z, z), axis=1)[:, k] for z in (x, y))
-    found = manifold_scores(x, y, k)
-    assert found.precision == pytest.approx(np.mean([any(cross[i] <= ball_y) for i in range(n)]))
-    assert found.recall == pytest.approx(np.mean([any(cross[:, j] <= ball_x) for j in range(m)]))
-    assert found.density == pytest.approx(sum(cross[i, j] <= ball_y[j] for i in range(n) for j in range(m)) / (k * n))
-    assert found.coverage == pytest.approx(np.mean([any(cross[:, j] <= ball_y[j]) for j in range(m)]))
+    result = manifold_scores(x, y, k)
+    assert result.precision == pytest.approx(np.mean([any(cross[i] <= ball_y) for i in range(n)]))
+    assert result.recall == pytest.approx(np.mean([any(cross[:, j] <= ball_x) for j in range(m)]))
+    assert result.density == pytest.approx(sum(cross[i, j] <= ball_y[j] for i in range(n) for j in range(m)) / (k * n))
+    assert result.coverage == pytest.approx(np.mean([any(cross[:, j] <= ball_y[j]) for j in range(m)]))
 
 
 def distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -354,7 +361,8 @@ def test_entropy_is_that_of_the_definition(seed, n, d, k):
 
 
 def test_entropy_of_twins_is_low_and_finite_and_knows_their_scale():
-    """Radii of zero count as the rounding of a distance does, 1e-6 of the set's own spread, wherever the set lies."""
+    """Check that radii of zero count as the rounding of a distance, 1e-6 of the set's own spread, wherever the set
+    lies."""
     x = np.random.default_rng(0).standard_normal((30, 4))
     twins = np.repeat(x, 2, axis=0)
     spread = np.sqrt(((twins - twins.mean(0)) ** 2).sum(1).mean())
@@ -385,7 +393,7 @@ def test_a_hundredth_of_real_images_are_near_duplicates_by_default():
 
 @pytest.mark.parametrize(("n", "d"), [(12, 6), (5, 20), (1100, 4)])
 def test_vendi_counts_two_kinds_apart_as_twice_the_geometric_mean(n, d):
-    """Two halves that are orthogonal: exp(log 2 + (H1 + H2) / 2). Also with more images than one block holds."""
+    """Check two orthogonal halves: exp(log 2 + (H1 + H2) / 2). Also with more images than one block holds."""
     rng = np.random.default_rng(3)
     a, b = rng.standard_normal((n, d)), rng.gamma(1.0, 1.0, (n, d))
     both = np.vstack([np.hstack([a, np.zeros((n, d))]), np.hstack([np.zeros((n, d)), b])])
@@ -407,8 +415,8 @@ def test_vendi_sees_directions_alone(seed):
 @given(seed=seeds, copied=st.integers(1, 40))
 @few
 def test_a_planted_share_of_copies_is_found_exactly(seed, copied):
-    """Held-out images are the mirror images of the training images, and the samples are symmetric: half of them lie
-    nearer to either. A share p of copies makes that (1 + p) / 2, of copied held-out images (1 - p) / 2."""
+    """Check held-out images that mirror the training images, with symmetric samples, half of which lie nearer to
+    either. A share p of copies makes this (1 + p) / 2, one of copied held-out images (1 - p) / 2."""
     rng = np.random.default_rng(seed)
     training = rng.standard_normal((40, 4))
     mirror = np.array([-1, 1, 1, 1])
@@ -446,25 +454,25 @@ def test_copying_is_that_of_the_definition(seed, num_heldout, num_training):
     rng = np.random.default_rng(seed)
     subject, heldout = rng.standard_normal((30, 3)), rng.standard_normal((num_heldout, 3)) * 1.3
     training = rng.standard_normal((num_training, 3)) * 0.7
-    found = copying_scores(subject, heldout, training, QUANTILE)
+    result = copying_scores(subject, heldout, training, QUANTILE)
 
     to_training, to_heldout = distances(subject, training), distances(subject, heldout)
     spacing = np.sort(distances(training, training), axis=1)[:, 1]
     usual = np.quantile(distances(heldout, training).min(1), QUANTILE)
     further = to_training.min(1) > spacing[to_training.argmin(1)]
-    assert found.authenticity == pytest.approx(further.mean())
-    assert found.near_copy_rate == pytest.approx((to_training.min(1) < usual).mean())
-    assert found.num_compared == min(num_training, num_heldout)
+    assert result.authenticity == pytest.approx(further.mean())
+    assert result.near_copy_rate == pytest.approx((to_training.min(1) < usual).mean())
+    assert result.num_compared == min(num_training, num_heldout)
     if num_training <= num_heldout:  # all of them are compared with
-        assert found.nn_distance_training == pytest.approx(np.median(to_training.min(1)))
+        assert result.nn_distance_training == pytest.approx(np.median(to_training.min(1)))
     if num_heldout <= num_training:
-        assert found.nn_distance_heldout == pytest.approx(np.median(to_heldout.min(1)))
+        assert result.nn_distance_heldout == pytest.approx(np.median(to_heldout.min(1)))
     if num_heldout == num_training:
         closer = to_training.min(1) < to_heldout.min(1)
-        assert found.closer_to_training == pytest.approx(closer.mean())
+        assert result.closer_to_training == pytest.approx(closer.mean())
     # of the larger set only a part: some sample that is nearest to the rest lies further from the part
-    assert found.nn_distance_training >= np.median(to_training.min(1)) * (1 - 1e-9)
-    assert found.nn_distance_heldout >= np.median(to_heldout.min(1)) * (1 - 1e-9)
+    assert result.nn_distance_training >= np.median(to_training.min(1)) * (1 - 1e-9)
+    assert result.nn_distance_heldout >= np.median(to_heldout.min(1)) * (1 - 1e-9)
 
 
 def test_samples_that_are_images_of_both_sets_count_half():
@@ -476,12 +484,13 @@ def test_samples_that_are_images_of_both_sets_count_half():
 
 @pytest.mark.parametrize("larger", ["training", "heldout"])
 def test_the_larger_set_is_cut_to_the_smaller_by_a_fair_draw(larger):
-    """One image near all the samples, among 2 m: it is drawn in half of the seeds, and then all are near."""
+    """Check one image near all samples, among 2 m images: it is drawn for half of the seeds, and then all samples are
+    near."""
     rng = np.random.default_rng(8)
     near, far = np.zeros((1, 2)), rng.standard_normal((19, 2)) + 1000
     samples = rng.standard_normal((6, 2))
     large, small = np.vstack([near, far]), rng.standard_normal((10, 2)) + 500
-    found = []
+    outcomes = []
     for seed in range(60):
         sets = {"training": large, "heldout": small} if larger == "training" else {"training": small, "heldout": large}
         result = copying_scores(samples, **sets, seed=seed)
@@ -489,8 +498,8 @@ def test_the_larger_set_is_cut_to_the_smaller_by_a_fair_draw(larger):
         drawn = getattr(result, f"nn_distance_{larger}") < 100
         assert drawn or getattr(result, f"nn_distance_{larger}") > 1000
         assert result.closer_to_training == (drawn if larger == "training" else not drawn)
-        found.append(drawn)
-    assert 0.25 < np.mean(found) < 0.75
+        outcomes.append(drawn)
+    assert 0.25 < np.mean(outcomes) < 0.75
 
 
 # ------------------------------------------------------------------------------------------------------------ all alike
@@ -516,7 +525,8 @@ def test_one_image_on_either_side_is_refused_by_every_score():
 @given(seed=seeds, k=st.integers(1, 3))
 @few
 def test_a_far_reference_point_changes_density_and_coverage_by_its_own_ball_alone(seed, k):
-    """Its huge ball holds every sample: precision becomes 1, density gains 1 / k, coverage a point."""
+    """Check that its huge ball contains every sample: precision becomes 1, density gains 1 / k, and coverage gains one
+    point."""
     subject, heldout, _ = three_sets(seed)
     before = manifold_scores(subject, heldout, k)
     assume(before.precision < 1)

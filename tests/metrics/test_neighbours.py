@@ -1,4 +1,4 @@
-"""Bounds from rounded products must never show in a result: every answer is that of float64."""
+"""The rounding of the products behind the bounds never shows in a result: every answer is that of float64."""
 
 import numpy as np
 import pytest
@@ -18,21 +18,21 @@ def squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def bounds_of(a: np.ndarray, b: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lower and upper bounds of all distances, float64 (n, m)."""
+    """Return lower and upper bounds of all distances, float64 (n, m)."""
     bounds = Bounds(torch.from_numpy(a), torch.from_numpy(b))
     lower = bounds.lower(slice(0, len(a))).double()
     return lower / bounds.scale**2, (lower + bounds.x_slack[:, None] + bounds.y_slack) / bounds.scale**2
 
 
 def tight(rng: np.random.Generator, n: int, d: int, width: float) -> np.ndarray:
-    """Three clusters as wide as `width` times their distance from the centre."""
+    """Return three clusters whose width is `width` times their distance from the centre."""
     centres = rng.standard_normal((3, d)) * 10
     return (centres[rng.integers(0, 3, n)] + width * 10 * rng.standard_normal((n, d))).astype(np.float32)
 
 
 @pytest.fixture(params=[True, False], ids=["bf16", "float32"])
 def with_bf16(request, monkeypatch) -> bool:
-    """Both kinds of hardware; bf16 is computed correctly, if slowly, on all."""
+    """Run with both kinds of hardware; all machines compute bf16 correctly, if slowly."""
     monkeypatch.setattr(neighbours, "has_bf16", lambda device: request.param)
     return request.param
 
@@ -62,8 +62,8 @@ def test_bounds_enclose_every_distance(bf16, seed, d, scale, shift):
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("d", [1, 8, 500])
 def test_bounds_enclose_distances_whose_rounding_adds_up(with_bf16, sign, d):
-    """All features equal, and just beside the middle between two numbers in bf16: each is rounded the same way, as far
-    as can be. Their products are rounded once more."""
+    """Check equal features close to the midpoint between two bf16 numbers, so that each is rounded in the same
+    direction by the largest amount. Their products are rounded once more."""
     values = 1 + 2.0**-8 * (1 - 2.0**-12) * np.array([1, 3, 5, 7])
     a = np.repeat(values[:, None], d, axis=1).astype(np.float32)
     b = np.vstack([np.zeros((5, d)), sign * a]).astype(np.float32)  # the zeros are the median
@@ -73,7 +73,7 @@ def test_bounds_enclose_distances_whose_rounding_adds_up(with_bf16, sign, d):
 
 
 def test_bounds_are_as_narrow_as_the_rounding_allows(with_bf16):
-    """Else the tests above would pass with any slack."""
+    """Check the width of the bounds, because the tests above would pass with any slack."""
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((n, 256)).astype(np.float32) for n in (30, 40))
     norms = [float(squared_norms(torch.from_numpy(x), torch.zeros(256)).mean()) for x in (a, b)]
@@ -86,7 +86,8 @@ def test_bounds_are_as_narrow_as_the_rounding_allows(with_bf16):
 
 
 def test_few_pairs_of_high_dimensional_features_are_left_to_float64(monkeypatch):
-    """The point of the bounds: of 600 x 600 pairs of either set and across, a few for each point are computed."""
+    """Check the purpose of the bounds: of 600 x 600 pairs within each set and across, only a few per point are
+    computed."""
     computed = []
 
     def counted(x: torch.Tensor, i: torch.Tensor, y: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
@@ -109,8 +110,8 @@ def test_pair_distances_are_those_of_float64(monkeypatch, scale):
     rng = np.random.default_rng(0)
     a, b = ((rng.standard_normal((20, 50)) * scale).astype(np.float32) for _ in range(2))
     i, j = (torch.from_numpy(rng.integers(0, 20, 30)) for _ in range(2))
-    found = pair_distances(torch.from_numpy(a), i, torch.from_numpy(b), j)
-    np.testing.assert_allclose(found, squared(a, b)[i, j], rtol=1e-14)
+    distances = pair_distances(torch.from_numpy(a), i, torch.from_numpy(b), j)
+    np.testing.assert_allclose(distances, squared(a, b)[i, j], rtol=1e-14)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e18, 1e19])
@@ -133,7 +134,7 @@ def test_far_outliers_change_no_neighbour(monkeypatch, with_bf16):
 
 @pytest.mark.parametrize("width", [1.0, 1e-2, 1e-4, 1e-6, 0.0])
 def test_neighbours_are_exact_however_close_the_points(monkeypatch, with_bf16, width):
-    """The narrower the clusters, the fewer pairs the bounds decide; at last none within a cluster."""
+    """Check ever narrower clusters, in which the bounds decide fewer pairs, and in the end none within a cluster."""
     monkeypatch.setattr(neighbours, "BLOCK", 64 * 170)
     rng = np.random.default_rng(0)
     a, b = tight(rng, 150, 64, width), tight(rng, 170, 64, width)
@@ -163,7 +164,7 @@ def test_manifold_scores_are_those_of_all_distances(monkeypatch, with_bf16, widt
 
 @pytest.mark.parametrize("far", [0.0, 1e3, 1e6])
 def test_manifold_scores_of_collapsed_sets_are_those_of_all_distances(with_bf16, far):
-    """All points nearly equal, on one side or on both, near the other set or far from it."""
+    """Check points that are nearly equal, on one side or on both, near the other set or far from it."""
     rng = np.random.default_rng(2)
     point = far + rng.standard_normal(64)
     a, b = ((point + 1e-3 * rng.standard_normal((n, 64))).astype(np.float64) for n in (120, 130))
@@ -183,7 +184,8 @@ def assert_scores_are_those_of_all_distances(a: np.ndarray, b: np.ndarray, k: in
 
 
 def test_points_within_rounding_of_a_rim_are_inside():
-    """By `ROUNDING` of the distance: in one dimension, with the reference's ball around 0 reaching to 1."""
+    """Check points within `ROUNDING` of the distance, in one dimension, where the reference's ball around 0 has radius
+    1."""
     reference = np.array([[0.0], [1.0], [10.0], [11.5]])
     for beyond, inside in ((0.0, True), (2e-13, True), (1e-11, False)):
         subject = np.array([[-1 - beyond], [100.0], [103.0]])
@@ -192,17 +194,17 @@ def test_points_within_rounding_of_a_rim_are_inside():
 
 def test_what_is_known_of_a_set_is_not_computed_again(monkeypatch):
     x = np.random.default_rng(2).standard_normal((50, 6)).astype(np.float32)
-    found = own_distances(Points.of(x), 3)
-    again = Points.of(x, own_distances=found.numpy())
+    distances = own_distances(Points.of(x), 3)
+    again = Points.of(x, own_distances=distances.numpy())
     assert Points.of(again) is again
     monkeypatch.setattr(neighbours, "nearest", None)
-    assert torch.equal(own_distances(again, 2), found[:, :2]) and torch.equal(own_distances(again, 3), found)
+    assert torch.equal(own_distances(again, 2), distances[:, :2]) and torch.equal(own_distances(again, 3), distances)
     with pytest.raises(TypeError):
         own_distances(again, 4)
 
 
 def test_this_machine_is_asked_for_bf16(monkeypatch):
-    """The rounded copies are in bf16 exactly where the hardware has it."""
+    """Check that the rounded copies are in bf16 exactly if the hardware has it."""
     x = torch.zeros(3, 2)
     x[0] = 1
     assert Bounds(x, x).x.dtype is (torch.bfloat16 if has_bf16(torch.device("cpu")) else torch.float32)

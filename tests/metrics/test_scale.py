@@ -1,4 +1,4 @@
-"""What the scores need at the sizes that papers use, and that they agree across devices."""
+"""The memory that scores need at the sizes that papers use, and their agreement across devices."""
 
 import subprocess
 import sys
@@ -31,8 +31,8 @@ def extra_mebibytes(n: int) -> float:
 
 @pytest.mark.slow
 def test_manifold_scores_need_less_than_1_gib_beyond_their_inputs():
-    """Memory beyond the inputs grows by copies of them in bf16 (float32 where the hardware has no bf16), and a few
-    numbers per point."""
+    """Check the memory beyond the inputs. It grows by their copies in bf16 (float32 if the hardware has no bf16), and a
+    few numbers per point."""
     two, three = extra_mebibytes(8000), extra_mebibytes(12000)
     print(f"beyond the inputs: {two:.0f} MiB at N = 8000, {three:.0f} MiB at N = 12000")
     assert three < 1.5 * two + 50 and three < 1024

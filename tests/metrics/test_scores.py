@@ -53,7 +53,7 @@ def test_rows_say_all_that_is_needed_to_read_them():
 
 
 def test_subject_and_reference_are_not_swapped():
-    """A shrunken subject lies inside the reference (precision) and does not span it (recall)."""
+    """Check that a shrunken subject lies inside the reference (precision) and does not cover it (recall)."""
     values = {row["metric"]: row["value"] for row in score(*two_sets(), CONFIG)}
     assert values["precision"] > 0.9 > 0.7 > values["recall"]
 
@@ -140,7 +140,7 @@ def test_bad_input_is_refused_before_work():
 
 @pytest.mark.parametrize("n", [60, 6])
 def test_what_is_known_of_the_reference_changes_nothing(n):
-    """Also of no more images than features, whose statistics have another form."""
+    """Check also sets with no more images than features, whose statistics have another form."""
     subject, reference = two_sets(n)
     known = reference_statistics(reference, CONFIG)
     read_back = ReferenceStatistics.of(known.arrays(), len(reference))
@@ -153,14 +153,14 @@ def test_what_is_known_of_the_reference_changes_nothing(n):
 
 
 def four_sets() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Subject, reference, training images (more than the others), and labels of two attributes of these."""
+    """Return subject, reference, training images (more than the others), and labels of two attributes of these."""
     rng = np.random.default_rng(7)
     subject, reference, training = rng.gamma(2, 1, (48, 5)), rng.gamma(2.5, 1, (48, 5)), rng.gamma(2.2, 1, (70, 5))
     return subject, reference, training, (training[:, 0] > 2).astype(int)
 
 
 def test_every_row_holds_what_its_own_function_finds_of_the_right_sides():
-    """Settings that are no function's default."""
+    """Check with settings that are no function's default."""
     subject, reference, training, labels = four_sets()
     size = (reference[:, 1] > 2).astype(int) + (reference[:, 1] > 3.5)
     attributes = fit_attributes(
@@ -175,7 +175,7 @@ def test_every_row_holds_what_its_own_function_finds_of_the_right_sides():
 
     kid = kernel_distance(subject, reference, 7, 11)
     manifold, copying = manifold_scores(subject, reference, 2), copying_scores(subject, reference, training)
-    wanted = {
+    expected = {
         "fid": (frechet_distance(subject, reference), "down"),
         "fid_infinity": (frechet_infinity(subject, reference), "down"),
         "kid": (kid.mean, "down"),
@@ -189,16 +189,16 @@ def test_every_row_holds_what_its_own_function_finds_of_the_right_sides():
                          "near_copy_rate")
         },
     }  # fmt: skip
-    found = {row["metric"]: row for row in rows if "attribute" not in row["parameters"]}
-    assert found.keys() == wanted.keys()
-    for name, (value, direction) in wanted.items():
-        assert found[name]["value"] == pytest.approx(value, rel=1e-9), name
-        assert found[name]["direction"] == direction, name
-    assert found["kid"]["subset_sd"] == kid.sd
-    assert found["kid"]["parameters"] == {"num_subsets": 7, "subset_size": 11}
-    assert found["entropy"]["parameters"] == found["density"]["parameters"] == {"k": 2}
+    by_metric = {row["metric"]: row for row in rows if "attribute" not in row["parameters"]}
+    assert by_metric.keys() == expected.keys()
+    for name, (value, direction) in expected.items():
+        assert by_metric[name]["value"] == pytest.approx(value, rel=1e-9), name
+        assert by_metric[name]["direction"] == direction, name
+    assert by_metric["kid"]["subset_sd"] == kid.sd
+    assert by_metric["kid"]["parameters"] == {"num_subsets": 7, "subset_size": 11}
+    assert by_metric["entropy"]["parameters"] == by_metric["density"]["parameters"] == {"k": 2}
     # distances shrink with the size of a set, and are compared with as many; shares are of the whole training set
-    counted = {name: row["num_training"] for name, row in found.items() if "num_training" in row}
+    counted = {name: row["num_training"] for name, row in by_metric.items() if "num_training" in row}
     assert counted == {
         "nn_distance_training": 48, "nn_distance_heldout": 48, "closer_to_training": 48, "authenticity": 70,
         "near_copy_rate": 70,
@@ -223,10 +223,10 @@ def test_classifiers_learn_from_training_images_and_are_held_to_the_others():
     _, reference, training, labels = four_sets()
     truth = (reference[:, 0] > 3).astype(int)  # drawn elsewhere: the classifier cannot be perfect
     fitted = fit_attributes(training, {"side": labels}, reference, {"side": truth}, {"side": ["a", "b", "never"]})
-    wanted = fit_classifier(training, labels, reference, truth, 3)
+    expected = fit_classifier(training, labels, reference, truth, 3)
     assert fitted["side"].class_names == ["a", "b", "never"]
-    assert fitted["side"].classifier.accuracy == wanted.accuracy < 1
-    np.testing.assert_allclose(fitted["side"].classifier.weight, wanted.weight)
+    assert fitted["side"].classifier.accuracy == expected.accuracy < 1
+    np.testing.assert_allclose(fitted["side"].classifier.weight, expected.weight)
     np.testing.assert_array_equal(fitted["side"].classifier.train_counts, [*np.bincount(labels), 0])
 
 
@@ -257,8 +257,8 @@ def test_families_that_are_not_wanted_or_cannot_be_had_are_left_out():
     }  # fmt: skip
     for family, names in of.items():
         config = MetricsConfig(num_images=48, scores=[family])
-        found = score(subject, reference, config, training=training, attributes=attributes)
-        assert {row["metric"] for row in found} == names
+        all_rows = score(subject, reference, config, training=training, attributes=attributes)
+        assert {row["metric"] for row in all_rows} == names
         by_argument = score(
             subject,
             reference,
@@ -267,7 +267,7 @@ def test_families_that_are_not_wanted_or_cannot_be_had_are_left_out():
             training=training,
             attributes=attributes,
         )
-        assert by_argument == found
+        assert by_argument == all_rows
         others = [name for name in of if name != family]
         assert score(subject, reference, config, families=others, training=training, attributes=attributes) == []
     assert score(subject, reference, MetricsConfig(num_images=48, scores=["copying", "tails"])) == []
@@ -299,14 +299,14 @@ def test_the_spread_over_images_is_that_of_the_same_scores_of_half_samples():
     def of_halves(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
         return {"fid": frechet_distance(a, b), "fid_infinity": frechet_infinity(a, b), **vars(manifold_scores(a, b, 2))}
 
-    wanted = resample_images(of_halves, subject, reference, 5)
-    found = {row["metric"]: row["image_sd"] for row in rows if "image_sd" in row}
-    assert found == pytest.approx(wanted)  # none for KID, whose subsets are one already, nor for copying
+    expected = resample_images(of_halves, subject, reference, 5)
+    spreads = {row["metric"]: row["image_sd"] for row in rows if "image_sd" in row}
+    assert spreads == pytest.approx(expected)  # none for KID, whose subsets are one already, nor for copying
     # known of the whole reference is not known of its halves
     again = score(
         subject, reference, config, families=("frechet", "manifold"), known=reference_statistics(reference, config)
     )
-    assert {row["metric"]: row["image_sd"] for row in again} == pytest.approx(wanted)
+    assert {row["metric"]: row["image_sd"] for row in again} == pytest.approx(expected)
     varied = score(subject, reference, config, families=("diversity",))
     assert all(row["image_sd"] > 0 for row in varied if row["metric"] != "near_duplicate_rate")
 
@@ -345,7 +345,7 @@ def test_what_is_known_of_a_reference_is_refused_where_it_cannot_be_used():
 
 
 def test_twins_weigh_alike_whatever_they_are_compared_with():
-    """Their radius of zero is raised to the rounding of distances in their own set, not in one far away."""
+    """Check that radii of zero are raised to the rounding of distances in their own set, not in one far away."""
     x = np.repeat(np.random.default_rng(4).standard_normal((30, 4)), 2, axis=0)
     for reference in (x + 0.1, 100 + x):
         rows = score(x, reference, CONFIG, families=("diversity",))
@@ -356,7 +356,7 @@ def test_twins_weigh_alike_whatever_they_are_compared_with():
 
 
 def test_a_subject_is_scored_together_with_its_controls():
-    """In the order in which they are read; other references only as the configuration names them."""
+    """Check the order of the rows; other references are used only if the configuration names them."""
     subject, reference, training, _ = four_sets()
     config = MetricsConfig(num_images=48, references=["heldout", "training", "real_train"])
     floor = [{"metric": "fid", "subject": "real_train"}]

@@ -15,7 +15,7 @@ SHARES = np.array([0.5, 0.25, 0.12, 0.08, 0.03, 0.02])
 
 
 def labelled(n: int, seed: int, shares: np.ndarray = SHARES, spread: float = 0.3):
-    """Six clusters in 12 dimensions, the later ones rarer."""
+    """Return six clusters in 12 dimensions, the later ones rarer."""
     rng = np.random.default_rng(seed)
     labels = rng.choice(len(shares), n, p=shares / shares.sum())
     centres = np.random.default_rng(99).standard_normal((6, 12)) * 2
@@ -74,7 +74,7 @@ def test_too_few_labels_are_refused():
 
 
 def that_has_seen(train_counts: list[int], heldout_counts: list[int]) -> Classifier:
-    """A classifier of which only the counts matter."""
+    """Return a classifier of which only the counts matter."""
     num_classes = len(train_counts)
     seen = np.random.default_rng(0).permutation(np.repeat(np.arange(num_classes), heldout_counts))
     nothing = np.zeros(1), np.ones(1), np.zeros((1, num_classes)), np.zeros(num_classes)
@@ -82,8 +82,8 @@ def that_has_seen(train_counts: list[int], heldout_counts: list[int]) -> Classif
 
 
 def test_tails_of_counts_that_are_known():
-    """200 samples: expected of them are the shares among held-out images, while what is rare goes by the training
-    images. The last class is never found among held-out images; the samples that are taken for it are too many."""
+    """Check 200 samples: expected counts are the shares among held-out images, while rarity goes by the training
+    images. The last class is never predicted for held-out images; the samples classified as it are surplus."""
     classifier = that_has_seen([50, 10, 30, 5, 5], [40, 40, 10, 10, 0])
     predictions = np.repeat(np.arange(5), [150, 8, 1, 3, 38])
     result = tail_scores(predictions, classifier)
@@ -134,7 +134,7 @@ def test_other_names_for_the_classes_change_nothing_but_the_names():
 
 
 def test_the_classifier_is_that_of_scikit_learn():
-    """The same convex problem: mean cross-entropy and PENALTY |W|² / 2, on standardised features."""
+    """Compare the same convex problem: mean cross-entropy and PENALTY |W|² / 2, on standardised features."""
     linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
     x, y = labelled(300, 11, spread=3)
     ours = fit_classifier(x * 7 + 3, y, *labelled(50, 12), num_classes=6)
@@ -150,7 +150,7 @@ def test_the_classifier_is_that_of_scikit_learn():
 
 
 def test_accuracy_chance_and_what_is_usual_are_of_labelled_heldout_images():
-    """Class 2 is the commonest among training images and the rarest among held-out ones."""
+    """Check with class 2 the most common among training images and the rarest among held-out ones."""
     x, y = labelled(400, 14, np.array([0.2, 0.2, 0.6, 0, 0, 0]), spread=4)
     heldout, truth = labelled(300, 15, np.array([0.6, 0.3, 0.1, 0, 0, 0]), spread=4)
     hidden = np.where(np.arange(300) % 3 == 1, -1, truth)
@@ -179,9 +179,9 @@ def test_nothing_is_classified_that_is_not_finite(classifier):
 
 
 def test_what_is_not_labelled_might_as_well_not_be_there():
-    """Far away, it would move the mean and the scale of the features."""
+    """Check unlabelled images far away, which would move the mean and the scale of the features."""
     (x, y), (heldout, truth) = labelled(300, 19, spread=3), labelled(200, 20, spread=3)
     with_others = np.vstack([x, x[:100] * 40 + 1000]), np.concatenate([y, np.full(100, -1)])
-    alone, beside = fit_classifier(x, y, heldout, truth, 6), fit_classifier(*with_others, heldout, truth, 6)
-    np.testing.assert_allclose(beside.weight, alone.weight, rtol=1e-6, atol=1e-9)
-    np.testing.assert_array_equal(beside.predict(heldout), alone.predict(heldout))
+    alone, with_unlabelled = fit_classifier(x, y, heldout, truth, 6), fit_classifier(*with_others, heldout, truth, 6)
+    np.testing.assert_allclose(with_unlabelled.weight, alone.weight, rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(with_unlabelled.predict(heldout), alone.predict(heldout))

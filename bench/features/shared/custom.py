@@ -1,10 +1,10 @@
 """A feature space of your own: `metrics.feature_space=my_module:make_extractor`.
 
 `make_extractor(weights)` gets `metrics.weights` (a path or None) and returns a `torch.nn.Module` that maps uint8 (n, 3,
-H, H) to float (n, d) and has two integers: `dimension`, that d, and `input_size`, the resolution it works at. It is
-called on the run's device, in float32, in eval mode, 64 images at a time. What the module's file and the weights' file
-hold is part of every score's identity; files that the module imports are not, so raise its `VERSION` (1 if absent) with
-them.
+H, H) to float (n, d). The module has two integer attributes: `dimension`, which is d, and `input_size`, the resolution
+that it works at. It is called on the run's device, in float32, in evaluation mode, with 64 images at a time. The
+contents of the module's file and of the weights file are part of every score's identity. Files that the module imports
+are not, so raise its `VERSION` (1 if absent) when they change.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from bench.features.shared.weights import sha256_of
 
 @dataclass(frozen=True)
 class CustomSpace:
-    """Offers what the modules of the built-in spaces offer. path: `module:function`."""
+    """A feature space of a user, with the functions of a built-in space's module. `path` is "module:function"."""
 
     path: str
 
     def identity(self, weights: str | None) -> dict[str, Any]:
-        """Return what identifies the features: the file's content, its `VERSION`, the weights."""
+        """Return what identifies the features: checksums of the module's file and of the weights, and `VERSION`."""
         module, _ = self._find()
         source = getattr(module, "__file__", None)
         return {
@@ -35,12 +35,12 @@ class CustomSpace:
         }
 
     def prefetch(self, weights: str | None) -> Path | None:
-        """Return the path of the weights, if any, after importing the module."""
+        """Return the path of the weights, if any, after checking that the module can be imported."""
         self._find()
         return Path(weights) if weights else None
 
     def load(self, weights: str | None) -> nn.Module:
-        """Return the network. Raises `MetricError` where the function returns something else."""
+        """Return the network. Raises `MetricError` if the function returns something else."""
         network = self._find()[1](weights)
         if not isinstance(network, nn.Module):
             raise MetricError(f"{self.path} returned a {type(network).__name__}, expected a torch.nn.Module")
@@ -51,6 +51,7 @@ class CustomSpace:
 
     @property
     def KINDS(self) -> tuple[str, ...]:
+        """Return the kinds of items that the space describes."""
         return getattr(self._find()[0], "KINDS", ("images",))
 
     def _find(self) -> tuple[Any, Any]:

@@ -1,8 +1,8 @@
-"""From uint8 images to float32 features, in a declared feature space.
+"""Extraction of float32 features from items, in a given feature space.
 
-Features are always computed in float32, without autocast and without TF32, and the network is always called
-on a full tile of `TILE` images. So a score depends on the images and the space alone: on one machine no batch
-size, order or precision setting changes a feature by one bit.
+Features are always computed in float32, without autocast and without TF32, and the network is always called on a full
+tile of `TILE` items. A score therefore depends on the items and the space alone: on one machine no batch size, order or
+precision setting changes a bit of a feature.
 """
 
 from collections.abc import Iterator
@@ -25,14 +25,13 @@ from bench.machine import distributed
 from bench.machine.device import Progress, Runtime, silent
 
 TILE = 64
-"""Images per call of the network. Fixed: the last bits of a convolution depend on how many images share a
-call.
-"""
+"""Items per call of the network. Fixed, because the last bits of a convolution depend on the batch size."""
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureSpace:
-    """A loaded extractor. network: uint8 (TILE, 3, H, H) on `device` to float (TILE, dimension)."""
+    """A loaded feature space. `network` maps TILE items on `device`, for images uint8 (TILE, 3, H, H), to float (TILE,
+    dimension)."""
 
     name: str
     dimension: int
@@ -50,7 +49,7 @@ def feature_space_spec(name: str, weights: str | None = None) -> dict[str, Any]:
 
 
 def check_kind(name: str, kind: str) -> None:
-    """Raise `ConfigError` where a feature space cannot describe items of that kind."""
+    """Raise `ConfigError` if a feature space does not describe items of a kind."""
     if kind not in kinds_of(name):
         described = ", ".join(kinds_of(name))
         raise ConfigError("metrics.feature_space", name, f"describes {described}, and the data are {kind}")
@@ -62,20 +61,21 @@ def kinds_of(name: str) -> tuple[str, ...]:
 
 
 def prefetch(name: str, weights: str | None = None) -> Path | None:
-    """Make sure that the weights are there, by downloading them if need be; to be called before long work.
+    """Return the path of the weights, after downloading them if needed; None for a custom space without weights.
 
-    Returns their path, None for a space of your own without any. Raises as `load_feature_space` does.
+    To be called before long work. Raises the errors of `load_feature_space`.
     """
     path = _module(name).prefetch(weights)
     if path is not None:
-        sha256_of(path)  # says clearly if the file is absent
+        sha256_of(path)  # raises a clear error if the file is absent
     return path
 
 
 def load_feature_space(name: str, runtime: Runtime, weights: str | None = None) -> FeatureSpace:
-    """Return the extractor, on the runtime's device. weights: a local file; None: the default weights of that space.
+    """Return a feature space with its network on the runtime's device. weights: a local file; None: the default.
 
-    Raises `ConfigError` for an unknown name, `MetricError` for weights that are absent, damaged or of another network.
+    Raises `ConfigError` for an unknown name, and `MetricError` for weights that are absent, damaged or of another
+    network.
     """
     network = _module(name).load(weights).to(runtime.device).float().eval().requires_grad_(False)
     spec = {"dimension": network.dimension, "input_size": network.input_size, **feature_space_spec(name, weights)}
@@ -90,26 +90,25 @@ def extract(
     rows: np.ndarray | None = None,
     shared: bool = True,
 ) -> np.ndarray:
-    """Compute the features of items, possibly memory-mapped.
+    """Compute the features of items.
 
     Args:
         space: A loaded feature space.
-        images: uint8 (N, 3, H, H), or items of another kind that the space describes.
+        images: uint8 (N, 3, H, H), or items of another kind that the space describes; possibly memory-mapped.
         progress: Called with (items done, items in all).
-        rows: int (M,), which items, in that order: to draw from a large array without copying it. None: all.
-        shared: Where several processes run, whether all call this for the same items and divide the work.
+        rows: int (M,), the items to use, in this order, so that a large array need not be copied. None: all.
+        shared: Whether all processes that run together call this for the same items and divide the work.
 
     Returns:
         float32 (M, space.dimension).
 
     Raises:
-        DataError: The items are of no kind.
-        ConfigError: The space does not describe their kind.
-        MetricError: A feature is NaN or infinite.
+        DataError: The items are of no known kind, or of one that the space does not describe.
+        MetricError: The network returns another shape, or a feature is NaN or infinite.
     """
     kind = kind_of(images)
     if kind.name not in space.kinds:
-        raise DataError(f"feature space {space.name} describes {', '.join(space.kinds)}, and these are {kind}")
+        raise DataError(f"feature space {space.name} describes {', '.join(space.kinds)}, but the items are {kind}")
     rows = np.arange(len(images)) if rows is None else rows
     features = np.empty((len(rows), space.dimension), np.float32)
     with torch.inference_mode(), _plain_float32():
@@ -126,7 +125,7 @@ def extract(
             distributed.all_gather_blocks(features, starts, TILE)
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):
-        raise MetricError(f"{space.name} features of {len(bad)} images are not finite, first image {bad[0]}")
+        raise MetricError(f"{space.name} features of {len(bad)} items are not finite, first item {bad[0]}")
     return features
 
 
@@ -136,7 +135,7 @@ def _module(name: str) -> ModuleType | CustomSpace:
 
 @contextmanager
 def _plain_float32() -> Iterator[None]:
-    """No autocast, no TF32, and cuDNN's deterministic kernels, whatever the rest of the run has set."""
+    """Disable autocast and TF32, and use cuDNN's deterministic kernels, whatever the settings of the run are."""
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

@@ -1,4 +1,4 @@
-"""Weights of feature extractors: read without executing anything, and identified by their SHA-256."""
+"""Weights of feature extractors, which are read without executing code and identified by their SHA-256."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ from bench.machine.files import remembered_sha256
 
 
 def sha256_of(path: Path) -> str:
-    """Hex digest of a file; remembered while the file's size and time stand. Raises `MetricError` if it is
-    absent.
-    """
+    """Return the SHA-256 of a file as hex digits, cached until its size or time changes. Raises `MetricError` if the
+    file is absent."""
     if not path.is_file():
         raise MetricError(f"weights file {path} does not exist: give an existing file, or leave metrics.weights null")
     return remembered_sha256(path)
 
 
 def download(url: str, path: Path, sha256: str | None = None) -> None:
-    """Fetches a file to `path`, whole or not at all. Raises `MetricError` that says how to do without network."""
+    """Download a file to `path`, whole or not at all. Raises `MetricError` for a failed download and for a wrong
+    checksum; the message explains what to do without a network."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256, progress=False)
@@ -32,9 +32,9 @@ def download(url: str, path: Path, sha256: str | None = None) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """A state dict from a .safetensors file or from a PyTorch file that holds tensors alone.
+    """Return the state dict of a .safetensors file or of a PyTorch file that contains only tensors.
 
-    Raises `MetricError` for anything else, in particular for pickles that would run code.
+    Raises `MetricError` for anything else, in particular for pickles that would execute code.
     """
     try:
         if path.suffix == ".safetensors":
@@ -42,7 +42,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError) as error:
         raise MetricError(f"weights file {path} cannot be read: {error}") from error
-    except Exception as error:  # torch raises pickle's, zipfile's and its own errors for a file of another kind
+    except Exception as error:  # for other files torch raises errors of pickle, of zipfile and its own
         raise MetricError(f"weights file {path} is not a plain state dict: {type(error).__name__}") from error
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise MetricError(f"weights file {path} is not a plain state dict of tensors")
@@ -50,7 +50,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def fill(network: torch.nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
-    """`load_state_dict`, strict, with an error that names the file."""
+    """Load a state dict into a network, strictly. Raises `MetricError` naming the file if it does not fit."""
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

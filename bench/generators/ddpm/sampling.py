@@ -103,7 +103,7 @@ def trajectory(
         runtime: Device and precision.
 
     Returns:
-        float32 (n, 3, H, H), in [-1, 1] up to the noise of the last step.
+        Images, float32 (n, 3, H, H), scaled to [-1, 1].
     """
     shape = (3, resolution, resolution)
     x = config.sampling.temperature * normal(seeds, shape, draw=0)

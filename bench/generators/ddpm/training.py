@@ -59,7 +59,7 @@ def fit(
         Facts for the ledger.
 
     Raises:
-        ConfigError: The configuration fits neither the images nor the number of processes, or not `init`.
+        ConfigError: The configuration does not fit the images, the number of processes, or `init`.
         TrainingError: The loss is no longer a finite number.
         Interrupted: SIGTERM was received; a checkpoint is saved.
     """

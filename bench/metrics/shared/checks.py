@@ -1,4 +1,4 @@
-"""What every score asks of its features: checked before anything is computed, and independent of their order."""
+"""Checks of features before a score is computed, and a canonical order of their rows."""
 
 import numpy as np
 
@@ -6,9 +6,8 @@ from bench.errors import MetricError
 
 
 def check_features(features: np.ndarray, what: str) -> None:
-    """float (N, d) with N >= 2, finite, not all rows equal; or a `MetricError` that says what it is
-    instead.
-    """
+    """Raise `MetricError` unless the features are float (N, d) with N >= 2, finite, and not all rows are equal. `what`
+    names them in the message."""
     if features.ndim != 2 or not np.issubdtype(features.dtype, np.floating):
         raise MetricError(
             f"{what} features have shape {features.shape} and dtype {features.dtype}, expected float (N, d)"
@@ -25,7 +24,8 @@ def check_features(features: np.ndarray, what: str) -> None:
 
 
 def check_pair(subject: np.ndarray, reference: np.ndarray, equal_n: bool = True) -> None:
-    """Both sides sound, of one width and, unless waived, of one N (all these scores depend on N)."""
+    """Raise `MetricError` unless both sides pass `check_features` and have equal d and, as most scores depend on N,
+    equal N (not checked if `equal_n` is false)."""
     check_features(subject, "subject")
     check_features(reference, "reference")
     if subject.shape[1] != reference.shape[1]:
@@ -35,18 +35,18 @@ def check_pair(subject: np.ndarray, reference: np.ndarray, equal_n: bool = True)
 
 
 def check_k(k: int, n: int) -> None:
-    """k-th neighbour of a point, the point itself not counted: 1 <= k < N."""
+    """Raise `MetricError` unless 1 <= k < n: a point has n - 1 neighbours, as it is not its own neighbour."""
     if not 1 <= k < n:
-        raise MetricError(f"k = {k} neighbours need more than k images on each side, there are N = {n}")
+        raise MetricError(f"k = {k} neighbours need more than k items on each side, there are N = {n}")
 
 
 def canonical_order(features: np.ndarray) -> np.ndarray:
-    """The rows sorted as byte strings: a seeded subset of them is the same in whatever order they came."""
+    """Return the rows sorted as byte strings, so that a seeded subset does not depend on their original order."""
     return features[canonical_indices(features)]
 
 
 def canonical_indices(features: np.ndarray) -> np.ndarray:
-    """int64 (N,): which row comes first, second, … in `canonical_order`, for where a copy of all rows takes too
+    """Return the permutation of the rows that `canonical_order` applies, int64 (N,), for sets whose copy would take too
     much memory."""
     rows = np.ascontiguousarray(features)
     return np.argsort(rows.view(f"V{rows.itemsize * rows.shape[1]}").ravel(), kind="stable")

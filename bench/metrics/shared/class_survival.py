@@ -1,9 +1,9 @@
-"""Tails: which kinds of pictures are still made, and do the rare ones go first?
+"""Tails: which classes of items does a model still generate, and do the rare ones disappear first?
 
-Samples carry no labels, so a classifier assigns them: multinomial logistic regression on frozen features, fitted to
-labelled real images. Its accuracy on held-out real images is part of every result, since a class that it cannot tell
-apart cannot be seen to die. On drawn data (`procedural`) the labels it learns from, and the reference counts, are exact
-for every attribute; the counts of the samples are still the classifier's.
+Samples have no labels, so a classifier assigns them: multinomial logistic regression on frozen features, fitted to
+labelled real items. Its accuracy on held-out real items is part of every result, because the loss of a class that it
+cannot distinguish goes unnoticed. For drawn data (`procedural`) the labels that it learns from, and the reference
+counts, are exact for every attribute; the counts of the samples are still the classifier's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,15 +18,26 @@ from bench.metrics.shared.checks import check_features
 
 MAX_STEPS = 50
 PENALTY = 1e-3
-"""Weight of |W|² / 2 beside the mean cross-entropy of standardised features."""
+"""Weight of |W|² / 2 in the loss, relative to the mean cross-entropy on standardised features."""
 
 SURVIVAL_SHARE = 0.1
-"""A class survives when it has at least this share of the count it has among real images."""
+"""A class survives if its count is at least this share of its expected count."""
 
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """Fitted by `fit_classifier`. accuracy: on held-out real images; chance: of always naming the commonest class."""
+    """A classifier of features, fitted by `fit_classifier`.
+
+    Attributes:
+        mean: float64 (d,), subtracted from features.
+        scale: float64 (d,), which features are divided by.
+        weight: float64 (d, num_classes).
+        bias: float64 (num_classes,).
+        accuracy: Accuracy on labelled held-out items, in [0, 1].
+        chance: Accuracy of always predicting the most common training class.
+        heldout_predictions: int64 (n,), predicted classes of the labelled held-out items.
+        train_counts: int64 (num_classes,), labelled training items per class.
+    """
 
     mean: np.ndarray
     scale: np.ndarray
@@ -39,10 +50,11 @@ class Classifier:
 
     @property
     def num_classes(self) -> int:
+        """Return the number of classes, with or without training items."""
         return len(self.bias)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """float (N, d) -> int64 (N,) class indices."""
+        """Return the class of each row of float (N, d) features, int64 (N,)."""
         check_features(features, "classified")
         return np.argmax((features - self.mean) / self.scale @ self.weight + self.bias, axis=1).astype(np.int64)
 
@@ -55,10 +67,22 @@ def fit_classifier(
     num_classes: int,
     device: str | torch.device = "cpu",
 ) -> Classifier:
-    """Logistic regression by L-BFGS in float64 on standardised features: convex, so nothing is drawn at random.
+    """Fit a logistic regression by L-BFGS in float64 on standardised features. The problem is convex and starts from
+    zero, so nothing is random.
 
-    train, heldout: float (N, d) and (M, d) features of real images; labels: int (N,), (M,), -1 for "not labelled",
-    which are left out. Raises `MetricError` where fewer than two classes are labelled, or nothing is held out.
+    Args:
+        train: float (N, d) features of real training items.
+        train_labels: int (N,), -1 for "not labelled"; such items are left out.
+        heldout: float (M, d) features of real held-out items.
+        heldout_labels: int (M,), -1 for "not labelled".
+        num_classes: Number of classes.
+        device: Where to fit.
+
+    Returns:
+        The classifier, with its accuracy on the held-out items.
+
+    Raises:
+        MetricError: Fewer than two classes have labelled training items, or no held-out item is labelled.
     """
     check_features(train, "training")
     check_features(heldout, "held-out")
@@ -66,8 +90,8 @@ def fit_classifier(
     counts = np.bincount(train_labels[known], minlength=num_classes)
     if (counts > 0).sum() < 2 or not known_heldout.any():
         raise MetricError(
-            f"a classifier needs labelled images of two classes and labelled held-out ones: {known.sum()} training "
-            f"images of {(counts > 0).sum()} classes and {known_heldout.sum()} held-out images are labelled"
+            f"a classifier needs labelled items of two classes and labelled held-out items: {known.sum()} training "
+            f"items of {(counts > 0).sum()} classes and {known_heldout.sum()} held-out items are labelled"
         )
     mean = train[known].mean(axis=0, dtype=np.float64)
     scale = np.maximum(train[known].std(axis=0, dtype=np.float64), 1e-6)
@@ -90,7 +114,7 @@ def fit_classifier(
 
 @dataclass(frozen=True)
 class Attribute:
-    """A labelled attribute of the real images, as a classifier of it and the names of its classes."""
+    """A labelled attribute of the real items: its classifier and the names of its classes."""
 
     classifier: Classifier
     class_names: list[str]
@@ -104,15 +128,18 @@ def fit_attributes(
     names: Mapping[str, list[str]],
     device: str | torch.device = "cpu",
 ) -> dict[str, Attribute]:
-    """Fit a classifier for every attribute of the real images that has labels of two classes or more.
+    """Fit a classifier for every attribute of the real items that has labels of at least two classes.
 
     Args:
-        train: float (N, d) features of real training images.
+        train: float (N, d) features of real training items.
         train_labels: Attribute -> int (N,), -1 for "not labelled".
-        heldout: float (M, d) features of held-out images.
-        heldout_labels: Attribute -> int (M,).
+        heldout: float (M, d) features of real held-out items.
+        heldout_labels: Attribute -> int (M,), -1 for "not labelled".
         names: Attribute -> names of its classes.
         device: Where to fit.
+
+    Returns:
+        Attribute -> its classifier; attributes without enough labels are left out.
     """
     usable = [a for a, y in train_labels.items() if len(np.unique(y[y >= 0])) > 1 and (heldout_labels[a] >= 0).any()]
     return {
@@ -141,8 +168,18 @@ def _minimise(x: torch.Tensor, y: torch.Tensor, num_classes: int) -> tuple[np.nd
 
 @dataclass(frozen=True, eq=False)
 class Tails:
-    """See `tail_scores`. counts, expected: float64 (num_classes,), images per class among the subject and among as many
-    real ones; tail, head: class indices."""
+    """The result of `tail_scores`, which defines the four scores.
+
+    Attributes:
+        survival: See `tail_scores`.
+        tail_survival: See `tail_scores`.
+        head_survival: See `tail_scores`.
+        divergence: See `tail_scores`.
+        counts: float64 (num_classes,), samples per class.
+        expected: float64 (num_classes,), expected count per class among as many real items.
+        tail: int64, indices of the rarer half of the classes.
+        head: int64, indices of the more common half of the classes.
+    """
 
     survival: float
     tail_survival: float
@@ -155,17 +192,18 @@ class Tails:
 
 
 def tail_scores(predictions: np.ndarray, classifier: Classifier) -> Tails:
-    """From the classes int (N,) that `classifier` gave the samples:
+    """Return the survival of classes among samples, given the classes int (N,) that `classifier` predicted for them.
 
-    survival: share of classes that survive. A class does when it has at least SURVIVAL_SHARE of its expected count,
-        and at least one image. Expected counts are the shares that the same classifier finds in held-out real images,
-        so that its habitual mistakes are on both sides; classes never found there are left out.
-    tail_survival, head_survival: the same over the rarer and the commoner half of those classes, by their
-        counts among the real training images. Tails first: tail_survival falls while head_survival stays.
-    divergence: total variation distance ½ Σ |p - q| between the class shares of samples and held-out real images.
+    survival: share of classes that survive. A class survives if it has at least SURVIVAL_SHARE of its expected count,
+        and at least one sample. Expected counts come from the classes that the same classifier predicts for held-out
+        real items, so that its systematic errors are on both sides; classes that it never predicts there are left out.
+    tail_survival, head_survival: the same for the rarer and the more common half of these classes, by their counts
+        among the real training items. If the tails go first, tail_survival falls while head_survival stays.
+    divergence: total variation distance ½ Σ |p - q| between the class shares of samples and of held-out real items.
 
-    Survival is better higher, divergence lower. Blind to variety within a class and to quality: a classifier names
-    something for any picture. With accuracy a, a dead class may still be "seen" through the mistakes (1 - a).
+    Higher survival and lower divergence are better. Blind to variety within a class and to quality, because a
+    classifier predicts a class for any item. With accuracy a, a lost class may still be predicted through the share
+    1 - a of errors.
     """
     expected_share = np.bincount(classifier.heldout_predictions, minlength=classifier.num_classes)
     expected = expected_share / expected_share.sum() * len(predictions)
@@ -187,14 +225,14 @@ def tail_scores(predictions: np.ndarray, classifier: Classifier) -> Tails:
 
 
 def survives(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """bool (num_classes,): at least SURVIVAL_SHARE of the expected count, and at least one."""
+    """Return which classes survive, bool (num_classes,): those with at least SURVIVAL_SHARE of the expected count, and
+    at least one sample."""
     return counts >= np.maximum(SURVIVAL_SHARE * expected, 1)
 
 
 def last_alive(counts: Sequence[np.ndarray], expected: np.ndarray) -> np.ndarray:
-    """int64 (num_classes,): the last generation of an unbroken life from generation 0 on; -1: never alive.
-
-    counts: per generation, float (num_classes,) images of each class.
+    """Return the last generation up to which each class survives without a gap from generation 0, int64 (num_classes,);
+    -1 for a class that does not survive generation 0. counts: per generation, float (num_classes,), samples per class.
     """
     alive = np.stack([survives(c, expected) for c in counts])
     return np.cumprod(alive, axis=0).sum(axis=0).astype(np.int64) - 1

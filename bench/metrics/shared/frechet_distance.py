@@ -1,4 +1,4 @@
-"""Frechet distance between two sets of features, each seen as one Gaussian (Heusel et al. 2017)."""
+"""Fréchet distance between two sets of features, each modelled as one Gaussian (Heusel et al. 2017)."""
 
 import math
 from dataclasses import dataclass
@@ -10,17 +10,20 @@ from bench.errors import MetricError
 from bench.metrics.shared.checks import canonical_order, check_features, check_pair
 
 BLOCK = 1024
-"""Images whose features are held in float64 at a time."""
+"""Number of rows that are held in float64 at a time."""
 
 Device = str | torch.device
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """The moments of one set of features; compute them once for a reference that is used again.
+    """The moments of one set of features, to be computed once for a reference that is used again.
 
-    mean: float64 (d,). n: number of images. moment: float64, the covariance (d, d) with n - 1 in the denominator; or,
-    where there are no more images than features, n - 1 rows (n - 1, d) whose products sum to it.
+    Attributes:
+        mean: float64 (d,).
+        n: Number of items.
+        moment: float64, the covariance (d, d) with n - 1 in the denominator; for n <= d + 1 instead a matrix
+            (n - 1, d) whose Gram matrix MᵀM is the covariance.
     """
 
     mean: np.ndarray
@@ -29,24 +32,26 @@ class Statistics:
 
     @property
     def has_few_images(self) -> bool:
+        """Return whether `moment` is the smaller matrix (n - 1, d)."""
         return self.n - 1 <= len(self.mean)
 
     @property
     def covariance(self) -> np.ndarray:
-        """Return float64 (d, d)."""
+        """Return the covariance, float64 (d, d)."""
         return self.moment.T @ self.moment if self.has_few_images else self.moment
 
     @property
     def trace(self) -> float:
+        """Return the trace of the covariance."""
         return float((self.moment**2).sum() if self.has_few_images else np.trace(self.moment))
 
     def factor(self, device: Device) -> torch.Tensor:
-        """Return F, float64 (m, d) with covariance = FᵀF: the moment of few images, else Cholesky's factor, or, of a
-        singular covariance, one from its eigenvectors."""
+        """Return F, float64 (m, d) on `device`, with covariance = FᵀF: the moment if there are few items, otherwise the
+        Cholesky factor, or for a singular covariance a factor from its eigenvectors."""
         moment = torch.from_numpy(self.moment).to(device)
         if self.has_few_images:
             return moment
-        # Some units of a network after a ReLU are 0 for every image; with 1 on the diagonal the others can be factored.
+        # Some units of a network after a ReLU are always 0; with 1 on their diagonal the others can be factored.
         constant = moment.diagonal() <= CONSTANT * moment.diagonal().max()
         lower, failed = torch.linalg.cholesky_ex(moment + torch.diag(constant.double()))
         if not failed:
@@ -56,13 +61,13 @@ class Statistics:
 
     @staticmethod
     def of(features: np.ndarray, device: Device = "cpu") -> "Statistics":
-        """Return the statistics of float (n, d). Raises `MetricError` for NaN, constant or fewer than two rows."""
+        """Return the statistics of float (n, d) features. Raises `MetricError` for NaN, equal rows, or n < 2."""
         check_features(features, "frechet")
         n, dimension = features.shape
         mean = features.mean(axis=0, dtype=np.float64)
         if n - 1 > dimension:
             return Statistics(mean, n, _covariance(features, mean, device))
-        # Centred rows sum to zero. A reflection that takes (1, …, 1) to the first axis makes the first of them vanish.
+        # Centred rows sum to zero, so a reflection of (1, …, 1) onto the first axis turns the first row into zero.
         rows = (features - mean) / np.sqrt(n - 1)
         return Statistics(mean, n, rows[1:] + rows[0] / (math.sqrt(n) - 1))
 
@@ -73,14 +78,14 @@ def frechet_distance(
     """Return |m1 - m2|² + tr S1 + tr S2 - 2 tr (S1 S2)^½ in float64 (Dowson & Landau 1982; as FID: Heusel et al. 2017,
     eq. 6). subject, reference: float (N, d), (M, d) features, or their statistics.
 
-    With S = FᵀF the last trace is the sum of the singular values of P = F1 F2ᵀ, which are the roots of the eigenvalues
-    of PPᵀ: a symmetric problem of size min(N, M, d), several times cheaper than a root of S1 S2. Roots of eigenvalues
-    near zero lose digits; where that could be seen in the result, the singular values are computed instead, so
-    singular covariances are fine.
+    With S = FᵀF the last trace is the sum of the singular values of P = F1 F2ᵀ, which are the square roots of the
+    eigenvalues of PPᵀ. This symmetric problem of size min(N, M, d) is several times cheaper than a root of S1 S2. The
+    roots of eigenvalues near zero lose digits; if the loss could show in the result, the singular values are computed
+    instead, so singular covariances are supported.
 
     Lower is better; 0 for equal mean and covariance. Biased upwards for finite N, so compare at equal N only. Blind to
-    everything beyond the first two moments, and to copying. Raises `MetricError` for unsound features and different
-    widths.
+    everything beyond the first two moments, and to copying. Raises `MetricError` for invalid features and for different
+    d.
     """
     a = subject if isinstance(subject, Statistics) else Statistics.of(subject, device)
     b = reference if isinstance(reference, Statistics) else Statistics.of(reference, device)
@@ -100,15 +105,15 @@ def frechet_distance(
 
 
 CONSTANT = 1e-28
-"""Variance, relative to the largest, below which a feature is constant and has rounding alone."""
+"""Variance, relative to the largest, below which a feature counts as constant: all its variance is rounding."""
 
 TOLERANCE = 1e-7
-"""Relative rounding of the distance beyond which it is computed from singular values. Eigenvalues have an error of
-about eps times the largest, their roots that over twice the root; the errors are taken to be independent."""
+"""Relative rounding error beyond which the distance is computed from singular values. The error of an eigenvalue is
+about eps times the largest, that of its root is this divided by twice the root; errors are taken as independent."""
 
 
 def _covariance(features: np.ndarray, mean: np.ndarray, device: Device) -> np.ndarray:
-    """Return float64 (d, d), summed in blocks of images."""
+    """Return the covariance, float64 (d, d), summed over blocks of rows."""
     n, dimension = features.shape
     total = torch.zeros(dimension, dimension, dtype=torch.float64, device=device)
     for start in range(0, n, BLOCK):
@@ -118,26 +123,39 @@ def _covariance(features: np.ndarray, mean: np.ndarray, device: Device) -> np.nd
 
 
 NUM_SIZES = 6
-"""Set sizes that the extrapolation goes through, evenly spaced from N / 2 to N."""
+"""Number of set sizes in the extrapolation, evenly spaced from N / 2 to N."""
 
 MIN_IMAGES_PER_DIMENSION = 1.5
-"""Below this many images per feature FID is not linear in 1 / N. Measured on Gaussians with the spectrum of
-flower photographs in `efficientnet_lite0` (d = 1280) and a true distance of 174: the extrapolation gave 249 at N =
-1024 and 167 at N = 2048, where plain FID gave 502 and 334."""
+"""Number of items per feature below which FID is not linear in 1 / N. Measured on Gaussians with the spectrum of flower
+photographs in `efficientnet_lite0` (d = 1280) and a true distance of 174: the extrapolation gave 249 at N = 1024 and
+167 at N = 2048, while plain FID gave 502 and 334."""
 
 
 def can_extrapolate(n: int, dimension: int) -> bool:
+    """Return whether n items with `dimension` features are enough for `frechet_infinity`."""
     return n >= MIN_IMAGES_PER_DIMENSION * dimension
 
 
 def frechet_infinity(
     subject: np.ndarray, reference: np.ndarray, seed: int = 0, device: str | torch.device = "cpu"
 ) -> float:
-    """Return FD∞: the Frechet distance extrapolated to N → ∞ (Chong & Forsyth 2020, sec. 4): the intercept of a line
-    through FID against 1 / N, for NUM_SIZES set sizes, both sides drawn anew at each size.
+    """Return FD∞, the Fréchet distance extrapolated to N → ∞ (Chong & Forsyth 2020, sec. 4): the intercept of a line
+    fitted to FID against 1 / N at NUM_SIZES set sizes, with both sides drawn anew at each size.
 
-    Lower is better. Nearly free of FID's bias in N, at the price of more variance; may be slightly negative when
-    the sets agree. Blind to the same things as FID. Raises `MetricError` where N is too small for the line to hold.
+    Lower is better. Nearly free of FID's bias in N, at the price of more variance; may be slightly negative if the
+    sets agree. Blind to the same things as FID.
+
+    Args:
+        subject: float (N, d) features.
+        reference: float (N, d) features.
+        seed: Seed of the draws.
+        device: Where to compute.
+
+    Returns:
+        The intercept.
+
+    Raises:
+        MetricError: The features are invalid or differ in shape, or N is too small for a linear fit.
     """
     check_pair(subject, reference)
     n, dimension = subject.shape

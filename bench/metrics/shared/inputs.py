@@ -1,4 +1,4 @@
-"""What a family of scores computes from, and what it returns. A family gets what its `NEEDS` name, and nothing else."""
+"""The inputs of a family of scores, and the values that it returns. A family gets only what its `NEEDS` name."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -17,18 +17,22 @@ if TYPE_CHECKING:
     from bench.metrics.shared.reference import ReferenceStatistics
 
 NEEDS = ("features", "items", "labels", "training", "model")
-"""What a family may ask for."""
+"""The inputs that a family may name in its `NEEDS`."""
 
 Risk = Callable[["Items"], dict[str, np.ndarray]]
-"""The loss of the subject's model on N items: "total" and parts of it, float64 (N,) each."""
+"""Maps N items to the loss of the subject's model on each: "total" and its parts, float64 (N,) each."""
 
 
 @dataclass(frozen=True)
 class Value:
     """One score before it becomes a row.
 
-    direction: which way is better, "up" or "down". parameters: what it was computed with, such as k; part of its
-    name. extra: more columns of its row.
+    Attributes:
+        metric: Name of the score.
+        value: The score.
+        direction: Which values are better: "up" (higher) or "down" (lower).
+        parameters: What the score was computed with, such as k; together with `metric` they identify the score.
+        extra: Further columns of the row.
     """
 
     metric: str
@@ -40,12 +44,18 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Two sets to compare, in the forms that families need. Equal N on both sides.
+    """Two sets to compare, with equal N, in the forms that families need. None: not available.
 
-    features: float (N, d) of the subject and of the reference. items: the subject's and the reference's, by kind.
-    attributes (labels): a classifier for every labelled attribute of the real items. training: float (T, d), features
-    of the training set of the subject's model; training_items: the set itself. model: the risk of the subject's model.
-    k: of nearest neighbours. known: the statistics of the reference, where they are already computed.
+    Attributes:
+        features: float (N, d) features of the subject and of the reference.
+        items: The items of the subject and of the reference, arrays of one kind.
+        attributes: A classifier for every labelled attribute of the real items (need "labels").
+        training: float (T, d) features of the training set of the subject's model.
+        training_items: The items of that training set.
+        model: The risk of the subject's model.
+        k: Number of nearest neighbours.
+        known: Statistics of the reference, if they are already computed.
+        device: Where to compute.
     """
 
     features: tuple[np.ndarray, np.ndarray] | None = None
@@ -59,11 +69,11 @@ class Inputs:
     device: "str | torch.device" = "cpu"
 
     def has(self, needs: tuple[str, ...]) -> bool:
-        """Return whether everything that a family needs is here."""
+        """Return whether everything in `needs` is available."""
         return all(getattr(self, "attributes" if need == "labels" else need) is not None for need in needs)
 
     def only(self, needs: tuple[str, ...]) -> "Inputs":
-        """Return the inputs without what a family does not need."""
+        """Return the inputs with everything that is not in `needs` removed."""
         hidden = {
             "features": ("features", "known"),
             "items": ("items", "training_items"),
@@ -76,26 +86,26 @@ class Inputs:
 
     @property
     def subject(self) -> np.ndarray:
-        """float (N, d) features of the subject."""
+        """Return the features of the subject, float (N, d)."""
         assert self.features is not None
         return self.features[0]
 
     @property
     def reference(self) -> np.ndarray:
-        """float (N, d) features of the reference."""
+        """Return the features of the reference, float (N, d)."""
         assert self.features is not None
         return self.features[1]
 
     @functools.cached_property
     def moments(self) -> "Statistics":
-        """The reference's, for the Fréchet distance."""
+        """Return the moments of the reference, for the Fréchet distance."""
         from bench.metrics.shared.frechet_distance import Statistics
 
         return self.known.moments if self.known else Statistics.of(self.reference, self.device)
 
     @functools.cached_property
     def points(self) -> "tuple[Points, Points]":
-        """Subject and reference, for neighbours."""
+        """Return subject and reference as points, for nearest neighbours."""
         from bench.metrics.shared.neighbours import Points
 
         distances = self.known.own_distances if self.known else None

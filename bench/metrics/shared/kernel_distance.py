@@ -1,4 +1,4 @@
-"""Kernel distance between two sets of features: no Gaussian assumed, and no bias in N (Binkowski et al. 2018)."""
+"""Kernel distance between two sets of features: no Gaussian assumption, and no bias in N (Binkowski et al. 2018)."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,18 @@ Device = str | torch.device
 
 
 BLOCK = 1024
-"""Points on either side of one block of kernel values."""
+"""Side of the square blocks that the kernel matrix is computed in."""
 
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """mean: over the subsets; the score. sd: standard deviation over the subsets. values: float64 (num_subsets,)."""
+    """The result of `kernel_distance`.
+
+    Attributes:
+        mean: Mean over the subsets, the score.
+        sd: Standard deviation over the subsets.
+        values: float64 (num_subsets,), the estimate of each subset.
+    """
 
     mean: float
     sd: float
@@ -37,14 +43,26 @@ def kernel_distance(
     """Return KID: the squared maximum mean discrepancy with kernel k(x, y) = (x·y / d + 1)³, its unbiased estimate
     (Gretton et al. 2012, eq. 3) averaged over subsets drawn without replacement (Binkowski et al. 2018, sec. 4).
 
-    subject, reference: float (N, d), (M, d). Every kernel value is computed once for all subsets, in blocks: with u, v
-    in {0, 1} marking the images of a subset, its sums are uᵀK(x, x)u, vᵀK(y, y)v and uᵀK(x, y)v.
+    Every kernel value is computed once for all subsets, in blocks: if u, v in {0, 1} mark the items of a subset, its
+    sums are uᵀK(x, x)u, vᵀK(y, y)v and uᵀK(x, y)v.
 
     Lower is better; 0 in expectation for equal distributions at any N, so single values may be negative. sd is what
-    published KIDs print after ±: the spread of one subset, not the error of the mean (the subsets share images).
+    published KIDs print after ±: the spread of one subset, not the error of the mean (the subsets share items).
     Blind to moments beyond the third, to copying, and, at small subset sizes, to rare modes.
 
-    Raises `MetricError` for unsound features and for subsets larger than either set.
+    Args:
+        subject: float (N, d) features.
+        reference: float (M, d) features.
+        num_subsets: Number of subsets.
+        subset_size: Items per subset on each side.
+        seed: Seed of the draws.
+        device: Where to compute.
+
+    Returns:
+        Mean, standard deviation and values over the subsets.
+
+    Raises:
+        MetricError: The features are invalid, or a subset would be larger than either set.
     """
     check_pair(subject, reference, equal_n=False)
     if not 2 <= subset_size <= min(len(subject), len(reference)):
@@ -69,7 +87,7 @@ def kernel_distance(
 
 
 def _mean(features: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Return float64 (d,), summed row by row in this order, without a copy of all."""
+    """Return the mean of the features, float64 (d,), summed row by row in the given order without copying the set."""
     total = np.zeros((1, features.shape[1]))
     for rows in slices(len(features), BLOCK):
         total = np.concatenate([total, features[order[rows]]]).sum(axis=0, keepdims=True)
@@ -78,11 +96,13 @@ def _mean(features: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Centred:
-    """Features as differences x' = x - c from one centre c for both sides: products of these keep, in float32, digits
-    that products of features far from the origin would lose. x·y = x'·y' + c·x' + c·y' + c·c.
+    """Features as differences x' = x - c from one centre c of both sides. Products of these differences keep, in
+    float32, digits that products of features far from the origin would lose: x·y = x'·y' + c·x' + c·y' + c·c.
 
-    differences: float32 (n, d). rest: float64 (n,), what the other terms and the 1 add to the kernel's base, one half
-    from either side: (c·x' + c·c / 2) / d + 1 / 2.
+    Attributes:
+        differences: float32 (n, d), x'.
+        rest: float64 (n,), this side's share of the other terms of the kernel's base, with c·c and the 1 divided
+            equally between the sides: (c·x' + c·c / 2) / d + 1 / 2.
     """
 
     differences: Tensor
@@ -90,7 +110,14 @@ class Centred:
 
     @staticmethod
     def of(features: np.ndarray, order: np.ndarray, centre: np.ndarray, device: Device) -> "Centred":
-        """Return features (n, d) - centre, with the rows in the order int64 (n,)."""
+        """Return the centred features, with their rows reordered.
+
+        Args:
+            features: float (n, d).
+            order: int64 (n,), which row comes first, second, ….
+            centre: float64 (d,).
+            device: Where to keep them.
+        """
         differences = torch.empty(features.shape, dtype=torch.float32)
         rest = np.empty(len(features))
         for rows in slices(len(features), BLOCK):
@@ -107,13 +134,24 @@ class Centred:
 
 
 def _sums(x: Centred, u: Tensor, y: Centred, v: Tensor) -> Tensor:
-    """Return Σ u[i, s] K(x_i, y_j) v[j, s] for each subset s: float64 (S,). For a set with itself, half of the kernel
-    is computed, and no image is paired with itself."""
+    """Return the sums Σ u[i, s] K(x_i, y_j) v[j, s] over i and j for each subset s.
+
+    If x is y, only half of the kernel is computed, and pairs i = j are left out.
+
+    Args:
+        x: n points.
+        u: float64 (n, S), 1 for the points of x in subset s, else 0.
+        y: m points.
+        v: float64 (m, S), 1 for the points of y in subset s, else 0.
+
+    Returns:
+        float64 (S,).
+    """
     total = torch.zeros(u.shape[1], dtype=torch.float64, device=u.device)
     for rows in slices(len(x), BLOCK):
         for columns in slices(len(y), BLOCK):
             if y is x and columns.start < rows.start:
-                continue  # counted from the other side
+                continue  # counted twice in the transposed block
             kernel = _kernel(x[rows], y[columns])
             if y is x and columns.start == rows.start:
                 kernel.fill_diagonal_(0)
@@ -123,6 +161,6 @@ def _sums(x: Centred, u: Tensor, y: Centred, v: Tensor) -> Tensor:
 
 
 def _kernel(x: Centred, y: Centred) -> Tensor:
-    """Return float64 (n, m), from products in float32."""
+    """Return the kernel values of all pairs, float64 (n, m), from products in float32."""
     base = product(x.differences, y.differences).double().div_(x.differences.shape[1])
     return base.add_(x.rest[:, None]).add_(y.rest).pow_(3)

@@ -1,6 +1,6 @@
-"""Copying: are samples closer to the images their model was trained on than new real images would be?
+"""Copying: are samples closer to the training set of their model than new real items are?
 
-Needs the features of that generation's own training set, beside held-out images that no model has seen.
+Needs the features of the training set of that generation, and of held-out items that no model has seen.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from bench.metrics.shared.neighbours import ROUNDING, Features, Points, nearest,
 
 @dataclass(frozen=True)
 class Copying:
-    """See `copying_scores`. num_compared: images on each side of the comparison of distances."""
+    """The result of `copying_scores`, which defines the five scores. `num_compared` is the number of items in each of
+    the two sets whose distances are compared."""
 
     nn_distance_training: float
     nn_distance_heldout: float
@@ -33,23 +34,34 @@ def copying_scores(
     seed: int = 0,
     device: str | torch.device = "cpu",
 ) -> Copying:
-    """Five scores of float (N, d) samples against float (M, d) held-out and float (T, d) training features; the first
-    two given as arrays or, checked before, as `Points`.
+    """Return five scores of copying.
 
-    nn_distance_training, nn_distance_heldout: median distance of a sample to its nearest image in each set, both
-        cut to min(T, M) images by a seeded draw, as distances shrink with the size of a set. Lower is nearer.
-    closer_to_training: share of samples nearer to the first than to the second (the comparison behind C_T of Meehan
-        et al. 2020), ties counting half. 0.5 when the training images are as good as any other; 1: copies. Lower is
-        better. Also rises when training and held-out images simply differ, e.g. a training set of samples.
-    authenticity: share of samples that lie further from their nearest training image than that image lies from its
-        own nearest neighbour in the training set (Alaa et al. 2022, sec. 3.3). Higher is better. Blind to copies of
-        images in dense regions; depends on T.
-    near_copy_rate: share of samples nearer to the whole training set than all but a share `quantile` of held-out
-        images are. `quantile` when nothing is copied. Lower is better. A model of low quality scores well, one
-        whose samples crowd around the middle of each mode scores badly without copying: closer_to_training tells
-        the two apart.
+    nn_distance_training, nn_distance_heldout: median distance of a sample to its nearest item in each set. Both sets
+        are cut to min(T, M) items by a seeded draw, because distances shrink with the size of a set. Lower is nearer.
+    closer_to_training: share of samples nearer to the training than to the held-out items (the comparison behind C_T of
+        Meehan et al. 2020); ties count half. 0.5 if training items are no nearer than others, 1 for copies. Lower is
+        better. Also rises if training and held-out items simply differ, e.g. for a training set of samples.
+    authenticity: share of samples that lie further from their nearest training item than that item lies from its own
+        nearest neighbour in the training set (Alaa et al. 2022, sec. 3.3). Higher is better. Blind to copies of items
+        in dense regions; depends on T.
+    near_copy_rate: share of samples nearer to the whole training set than all but a share `quantile` of the held-out
+        items are; equals `quantile` if nothing is copied. Lower is better. A model of low quality scores well, and one
+        whose samples crowd around the middle of each mode scores badly without copying: closer_to_training
+        distinguishes the two.
 
-    Raises `MetricError` for unsound features, different widths, or fewer than two training images.
+    Args:
+        subject: float (N, d) features of samples, or `Points` that are already checked.
+        heldout: float (M, d) features of held-out real items, or `Points` that are already checked.
+        training: float (T, d) features of the training set.
+        quantile: See near_copy_rate.
+        seed: Seed of the draw that cuts the larger set.
+        device: Where to compute.
+
+    Returns:
+        The five scores and the number of items that distances were compared for.
+
+    Raises:
+        MetricError: The features are invalid or differ in d, or there are fewer than two training items.
     """
     if isinstance(subject, np.ndarray) and isinstance(heldout, np.ndarray):
         check_pair(subject, heldout, equal_n=False)
@@ -64,7 +76,7 @@ def copying_scores(
     size = min(len(old), len(new))
 
     def to_nearest(points: Points) -> torch.Tensor:
-        """Squared distance of each sample to the nearest of `size` of these points."""
+        """Return the squared distance of each sample to the nearest of `size` of these points."""
         chosen = np.sort(rng.permutation(len(points))[:size])
         if len(points) == size:
             return to_old if points is old else nearest(samples, points, 1)[0][:, 0]
@@ -75,7 +87,8 @@ def copying_scores(
     spacing = own_distances(old, 1)[:, 0]
     usual = np.quantile(nearest(new, old, 1)[0].sqrt().cpu().numpy(), quantile)
     centre = new.features.mean(dim=0, dtype=torch.float64)
-    slack = 2 * ROUNDING * squared_norms(samples.features, centre)  # a copy of one of two twins is no new image
+    # Without the slack, a copy of one of two equal training items could count as authentic.
+    slack = 2 * ROUNDING * squared_norms(samples.features, centre)
     return Copying(
         nn_distance_training=_median(to_training.sqrt()),
         nn_distance_heldout=_median(to_heldout.sqrt()),

@@ -1,9 +1,9 @@
-"""Exact nearest neighbours: bounds decide most pairs, the distance in float64 decides the rest.
+"""Exact nearest neighbours: bounds decide most pairs, distances in float64 decide the rest.
 
 Distances are squared Euclidean. `Bounds` encloses all distances of a block of points, from one product of features
-rounded to bf16 (float32 where the hardware has no bf16). A pair that its bounds do not decide is computed from the
-differences of its features in float64, so the rounding of the product never changes a result. Where the bounds decide
-nothing, as for many points in a few tight clusters, every pair is computed: slower, in the same memory.
+rounded to bf16 (float32 if the hardware has no bf16). A pair that its bounds do not decide is computed from the
+differences of its features in float64, so the rounding of the product never changes a result. If the bounds decide
+nothing, as for many points in a few tight clusters, every pair is computed: this is slower but takes no more memory.
 """
 
 import math
@@ -18,21 +18,22 @@ from torch import Tensor
 from bench.machine.device import has_bf16
 
 BLOCK = 2**21
-"""Distances held at a time."""
+"""Number of distances that are held at a time."""
 
 FEW = {"cpu": 256, "cuda": 16384}
-"""Rows held in float64 at a time. On the CPU they stay in its cache."""
+"""Number of rows that are held in float64 at a time. On the CPU this many stay in its cache."""
 
 CENTRED_ON = 100
-"""The most points that the centre is a median of."""
+"""Largest number of points that the median for the centre is taken over."""
 
 ROUNDING = 1e-12
-"""Allowance for the rounding of a squared distance in comparisons, relative to the distance or the squared norms."""
+"""Tolerance for the rounding of a squared distance in comparisons, relative to the distance or to the squared norms."""
 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Features float (n, d) on a device, and at most one tensor that `own_distances` has returned for them."""
+    """Features, float (n, d) on a device. `known_own_distances` caches at most one tensor, the distances that
+    `own_distances` has computed for them."""
 
     features: Tensor
     known_own_distances: list[Tensor] = field(default_factory=list)
@@ -41,14 +42,15 @@ class Points:
     def of(
         features: "Features", device: str | torch.device = "cpu", own_distances: np.ndarray | None = None
     ) -> "Points":
-        """Return `Points` unchanged, and an array float (n, d), possibly memory-mapped, as points on `device`.
+        """Return features as points on `device`; `Points` are returned unchanged.
 
-        own_distances: float64 (n, k), what `own_distances` returned for these features earlier.
+        features: float (n, d), possibly memory-mapped, or `Points`. own_distances: float64 (n, k), the earlier result
+        of the function `own_distances` for these features.
         """
         if isinstance(features, Points):
             return features
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # it is only read
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # the tensor is only read
             values = torch.from_numpy(features).to(device)
         return Points(values, [] if own_distances is None else [torch.from_numpy(own_distances).to(device)])
 
@@ -62,16 +64,18 @@ Features = np.ndarray | Points
 class Bounds:
     """Lower and upper bounds of the squared distances |x - y|² of all x (n, d) and y (m, d), times scale².
 
-    Let the origin be a median of y, which outliers do not move, and x', y' be x, y rounded: |x' - x| <= r |x|. Their
-    product, a sum of d terms with machine epsilon e, rounded once more with unit roundoff u, satisfies
+    Let the origin be a median of y, which outliers do not move, and let x', y' be x, y rounded: |x' - x| <= r |x|.
+    Their product, a sum of d terms with machine epsilon e, rounded once more with unit roundoff u, satisfies
 
         |fl(x'·y') - x·y| <= b |x| |y|,  b = (1 + r)² (1 + d e) (1 + u) - 1   (Higham 2002, sec. 3.1).
 
-    As 2 |x| |y| <= |x|² + |y|², the distance |x|² + |y|² - 2 x'·y' is off by at most b |x|² + b |y|²: one term for
-    each point, so an outlier widens its own bounds alone.
+    Because 2 |x| |y| <= |x|² + |y|², the error of |x|² + |y|² - 2 x'·y' is at most b |x|² + b |y|²: one term for each
+    point, so an outlier widens only its own bounds.
 
-    x_slack, y_slack: float64 (n,), (m,): distance i, j lies between lower[i, j] and lower[i, j] + x_slack[i] +
-    y_slack[j]. scale: a power of two that keeps squares within the range of float32.
+    Attributes:
+        x_slack: float64 (n,). Distance i, j lies in [lower[i, j], lower[i, j] + x_slack[i] + y_slack[j]].
+        y_slack: float64 (m,).
+        scale: A power of two that keeps squares within the range of float32.
     """
 
     def __init__(self, x: Tensor, y: Tensor) -> None:
@@ -84,13 +88,14 @@ class Bounds:
         eps, tiny = torch.finfo(torch.float32).eps, torch.finfo(torch.float32).tiny
         d, loss = x.shape[1], max(x_loss, y_loss)
         product = (1 + loss) ** 2 * (1 + d * eps) * (1 + torch.finfo(dtype).eps / 2) - 1
-        # 8 eps: the sums in `lower` and the rounding of what it is compared with; tiny: numbers too small for float32
+        # 8 eps: rounding of the sums in `lower` and of what they are compared with; tiny: underflow in float32
         x_slack, y_slack = ((product + 8 * eps) * norms + 16 * d * tiny for norms in (x_norms, y_norms))
         self.x_low, self.y_low = (x_norms - x_slack).float(), (y_norms - y_slack).float()
         self.x_slack, self.y_slack = 2 * x_slack, 2 * y_slack
 
     def _rounded(self, z: Tensor, centre: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, float]:
-        """Return z - centre in `dtype`, its squared norms float64 (n,), and the largest relative rounding of a row."""
+        """Return z - centre in `dtype` (n, d), the squared norms of its rows before rounding, float64 (n,), and the
+        largest relative rounding error of a row. All are in units of `scale`."""
         values, norms = torch.empty_like(z, dtype=dtype), torch.empty(len(z), dtype=torch.float64, device=z.device)
         lost = torch.empty_like(norms)
         for rows in slices(len(z), FEW[z.device.type]):
@@ -101,77 +106,87 @@ class Bounds:
         return values, norms, float((lost / norms.clamp(min=1e-60)).max().sqrt())
 
     def blocks(self) -> Iterator[slice]:
-        """Yield the rows of x, a block at a time."""
+        """Yield slices of the rows of x, such that a block of distances to all y has about `BLOCK` entries."""
         return slices(len(self.x), max(1, BLOCK // len(self.y)))
 
     def lower(self, rows: slice) -> Tensor:
-        """Return float32 (rows, m): lower bounds of the distances of these x to all y."""
+        """Return lower bounds of the distances of some rows of x to all y, float32 (rows, m)."""
         return (self.x_low[rows, None] + self.y_low).sub_(product(self.x[rows], self.y), alpha=2)
 
 
 def nearest(queries: Points, points: Points, k: int) -> tuple[Tensor, Tensor]:
     """Return the k nearest points of each query: squared distances float64 (n, k), ascending, and indices int64 (n, k).
 
-    Among equally near points the first of the set comes first. For neighbours within one set ask for k + 1: every
-    point is its own first neighbour (or has a twin that is).
+    Among equally near points the one with the smaller index comes first. For neighbours within one set, use k + 1:
+    the first neighbour of every point is itself or an equal point.
     """
-    bounds, found = Bounds(queries.features, points.features), []
+    bounds, neighbours = Bounds(queries.features, points.features), []
     for rows in bounds.blocks():
         lower = bounds.lower(rows)
         likely = lower.topk(k, dim=1, largest=False).indices
         each = torch.arange(rows.start, rows.stop, device=likely.device).repeat_interleave(k)
         reach = pair_distances(queries.features, each, points.features, likely.flatten()).view(-1, k).amax(1)
-        # k points lie within this reach, so a point whose lower bound is beyond it is not among the k nearest
+        # k points lie within this reach, so a point with a larger lower bound is not among the k nearest
         i, j = (lower <= (reach * bounds.scale**2).float()[:, None]).nonzero(as_tuple=True)
         distances = pair_distances(queries.features, i + rows.start, points.features, j)
         order = distances.argsort(stable=True)
         order = order[i[order].argsort(stable=True)]  # by query, then distance, then index
         first = torch.searchsorted(i, torch.arange(len(lower), device=i.device))
         chosen = order[first[:, None] + torch.arange(k, device=i.device)]
-        found.append((distances[chosen], j[chosen]))
-    distances, indices = (torch.cat(parts) for parts in zip(*found, strict=True))
+        neighbours.append((distances[chosen], j[chosen]))
+    distances, indices = (torch.cat(parts) for parts in zip(*neighbours, strict=True))
     return distances, indices
 
 
 def own_distances(points: Points, k: int) -> Tensor:
-    """Return float64 (n, k): squared distances of each point to its k nearest others of the set, ascending.
+    """Return the squared distances of each point to its k nearest others of the set, float64 (n, k), ascending.
 
-    The result is kept: a second call with the same or a smaller k computes nothing.
+    The result is cached in `points`: a second call with the same or a smaller k computes nothing.
     """
     known = points.known_own_distances
     if not known or known[0].shape[1] < k:
-        known[:] = [nearest(points, points, k + 1)[0][:, 1:]]  # without the point itself, or a twin of it
+        known[:] = [nearest(points, points, k + 1)[0][:, 1:]]  # without the point itself, or an equal point
     return known[0][:, :k]
 
 
 def pair_distances(x: Tensor, i: Tensor, y: Tensor, j: Tensor) -> Tensor:
-    """Return float64 (p,): squared distances of x[i[q]] and y[j[q]], from their differences in float64."""
-    found = torch.empty(len(i), dtype=torch.float64, device=x.device)
+    """Return the squared distances of pairs of points, from their differences in float64.
+
+    Args:
+        x: float (n, d).
+        i: int64 (p,), the row of x in each pair.
+        y: float (m, d).
+        j: int64 (p,), the row of y in each pair.
+
+    Returns:
+        float64 (p,).
+    """
+    distances = torch.empty(len(i), dtype=torch.float64, device=x.device)
     count = FEW[x.device.type]
-    # Memory that is used again stays in the cache: several times faster on the CPU.
+    # Buffers that are reused stay in the cache, which is several times faster on the CPU.
     near, far = (z.new_empty(min(count, len(i)), z.shape[1]) for z in (x, y))
     a, b = (torch.empty_like(near, dtype=torch.float64) for _ in range(2))
     for q in slices(len(i), count):
         rows = slice(q.stop - q.start)
         a[rows] = torch.index_select(x, 0, i[q], out=near[rows])
         b[rows] = torch.index_select(y, 0, j[q], out=far[rows])
-        torch.sum(a[rows].sub_(b[rows]).square_(), 1, out=found[q])
-    return found
+        torch.sum(a[rows].sub_(b[rows]).square_(), 1, out=distances[q])
+    return distances
 
 
 def squared_norms(features: Tensor, centre: Tensor) -> Tensor:
-    """Return float64 (n,): squared distances of all features (n, d) to one centre, float64 (d,)."""
+    """Return the squared distances of all features, float (n, d), to one centre, float64 (d,), as float64 (n,)."""
     return torch.cat([(features[q] - centre).square().sum(1) for q in slices(len(features), FEW[features.device.type])])
 
 
 def slices(n: int, size: int) -> Iterator[slice]:
-    """Yield 0 … n in slices of `size`, in order."""
+    """Yield consecutive slices of at most `size` that cover the rows 0 to n - 1."""
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """Return a bᵀ with all sums in float32 or finer, and float32 multiplied as such: no TF32 on CUDA."""
+    """Return a bᵀ, accumulated in float32 or finer, and without TF32 for float32 factors on CUDA."""
     matmul = torch.backends.cuda.matmul
     before = matmul.allow_tf32, matmul.allow_bf16_reduced_precision_reduction
     matmul.allow_tf32, matmul.allow_bf16_reduced_precision_reduction = False, False

@@ -1,8 +1,8 @@
 """Precision, recall, density and coverage: does one set of features lie on the k-NN manifold of the other?
 
-The manifold of a set is the union of balls around its points, each reaching to that point's k-th nearest
-neighbour in the set. All neighbours are exact (`neighbours`). A point on the rim of a ball is inside,
-as in torch-fidelity (prdc excludes it); rounding is allowed for, so identical sets score 1.
+The manifold of a set is the union of balls around its points, each with the distance to the point's k-th nearest
+neighbour in the set as its radius. All neighbours are exact (`neighbours`). A point on the boundary of a ball is
+inside, as in torch-fidelity (prdc excludes it), up to a tolerance for rounding, so identical sets score 1.
 """
 
 from dataclasses import dataclass
@@ -25,21 +25,31 @@ class Manifold:
 
 
 def manifold_scores(subject: Features, reference: Features, k: int, device: str | torch.device = "cpu") -> Manifold:
-    """Return all four scores of float (N, d) features against float (M, d), as arrays or, already checked, as `Points`.
+    """Return the four scores of a subject against a reference.
 
-    precision: share of the subject inside the reference's manifold (Kynkäänniemi et al. 2019, eq. 1-2):
-        quality. Blind to how often each mode is hit; one outlier of the reference makes a huge ball that
-        lets anything in.
-    recall: share of the reference inside the subject's manifold (same): variety. Blind to frequency; one
+    precision: share of the subject inside the reference's manifold (Kynkäänniemi et al. 2019, eq. 1-2); measures
+        quality. Blind to the frequency of modes; one outlier of the reference has a huge ball that contains almost
+        anything.
+    recall: share of the reference inside the subject's manifold (same paper); measures variety. Blind to frequency; one
         outlier of the subject can inflate it.
-    density: mean number of reference balls around a subject point, over k (Naeem et al. 2020, eq. 5):
-        quality, not swayed by one outlier. May exceed 1: it rises when samples crowd where the reference is
-        dense. Blind to variety.
-    coverage: share of reference points whose own ball holds a subject point (same, eq. 6): variety, not
-        swayed by outliers. Blind to whatever the subject puts off the reference's manifold, and to a loss of variety
-        within modes: samples in the middle of a mode cover it.
+    density: mean number of reference balls around a subject point, divided by k (Naeem et al. 2020, eq. 5); measures
+        quality, robust to one outlier. May exceed 1: it rises if samples crowd where the reference is dense. Blind to
+        variety.
+    coverage: share of reference points whose ball contains a subject point (same paper, eq. 6); measures variety,
+        robust to outliers. Blind to samples off the reference's manifold, and to a loss of variety within modes:
+        samples in the middle of a mode cover it.
 
-    Raises `MetricError` for NaN or constant features, different widths, or k >= N on either side.
+    Args:
+        subject: float (N, d) features, or `Points` that are already checked.
+        reference: float (M, d) features, or `Points` that are already checked.
+        k: Number of the neighbour that gives a ball its radius.
+        device: Where to compute.
+
+    Returns:
+        The four scores.
+
+    Raises:
+        MetricError: Features are NaN or constant or differ in d, or k >= N on either side.
     """
     if isinstance(subject, np.ndarray) and isinstance(reference, np.ndarray):
         check_pair(subject, reference, equal_n=False)
@@ -54,7 +64,7 @@ def manifold_scores(subject: Features, reference: Features, k: int, device: str 
         i, j = (lower <= torch.maximum(x_radii[rows, None].float(), y_radii.float())).nonzero(as_tuple=True)
         lower, i = lower[i, j].double(), i + rows.start
         a, b = x_radii[i], y_radii[j]
-        distances = lower + bounds.x_slack[i] + bounds.y_slack[j]  # the upper bound: exact enough for most pairs
+        distances = lower + bounds.x_slack[i] + bounds.y_slack[j]  # the upper bound, which decides most pairs
         undecided = ((lower <= a) & (distances > a)) | ((lower <= b) & (distances > b))
         exact = pair_distances(x.features, i[undecided], y.features, j[undecided])
         distances[undecided] = exact * bounds.scale**2 * (1 - ROUNDING)

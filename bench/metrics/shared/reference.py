@@ -1,4 +1,4 @@
-"""The part of the scores that depends on the reference alone, computed once for all subjects."""
+"""Statistics of the reference alone, computed once for all subjects."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,19 +11,23 @@ from bench.metrics.shared.frechet_distance import Statistics
 from bench.metrics.shared.neighbours import Points, own_distances
 
 VERSION = 4
-"""Raised with any change that moves these statistics."""
+"""Must be raised by any change that changes these statistics."""
 
 
 @dataclass(frozen=True, eq=False)
 class ReferenceStatistics:
-    """moments: for the Fréchet distance. own_distances: float64 (M, k), squared, of each item to its k nearest
-    others."""
+    """The statistics of a reference of M items.
+
+    Attributes:
+        moments: For the Fréchet distance.
+        own_distances: float64 (M, k), squared distances of each item to its k nearest others.
+    """
 
     moments: Statistics
     own_distances: np.ndarray
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays to store; `of` reads them back."""
+        """Return the arrays to store, from which `of` makes the statistics again."""
         return {"mean": self.moments.mean, "moment": self.moments.moment, "own_distances": self.own_distances}
 
     @staticmethod
@@ -33,8 +37,8 @@ class ReferenceStatistics:
 
 
 def reference_statistics(features: np.ndarray, k: int, device: str | torch.device = "cpu") -> ReferenceStatistics:
-    """Return the statistics of the float (M, d) features of a reference. Raises `MetricError` for features that
-    `bench.metrics.score` refuses."""
+    """Return the statistics of a reference with features float (M, d). Raises `MetricError` for features that
+    `bench.metrics.score` rejects."""
     check_features(features, "reference")
     check_k(k, len(features))
     distances = own_distances(Points.of(features, device), k)

@@ -1,4 +1,4 @@
-"""How varied one set of features is, without a reference."""
+"""Variety of a set of features."""
 
 import numpy as np
 import torch
@@ -9,15 +9,16 @@ from bench.metrics.shared.checks import check_features, check_k
 from bench.metrics.shared.neighbours import ROUNDING, Features, Points, own_distances, squared_norms
 
 BLOCK = 1024
-"""Images whose features are held in float64 at a time."""
+"""Number of rows that are held in float64 at a time."""
 
 
 def vendi_score(features: np.ndarray, device: str | torch.device = "cpu") -> float:
-    """The effective number of different images: exp(-Σ λ log λ) over the eigenvalues λ of K / N, with the cosine
-    similarities K of the features (Friedman & Dieng 2023, def. 2.1).
+    """Return the effective number of different items: exp(-Σ λ log λ) over the eigenvalues λ of K / N, with the cosine
+    similarities K of the float (N, d) features (Friedman & Dieng 2023, def. 2.1).
 
-    Between 1 (all alike) and N (all orthogonal); higher is more varied. Depends on N. Blind to quality: noise is
-    varied. Feature maps after a ReLU are all alike to some degree, so values are far below N: compare, do not read.
+    Between 1 (all equal) and N (all orthogonal); higher is more varied. Depends on N. Blind to quality: noise is
+    varied. Features after a ReLU all have positive similarity, so values are far below N and mean something only in
+    comparison.
     """
     check_features(features, "vendi")
     n, dimension = features.shape
@@ -37,17 +38,19 @@ def vendi_score(features: np.ndarray, device: str | torch.device = "cpu") -> flo
 
 
 def _directions(features: np.ndarray, device: str | torch.device) -> torch.Tensor:
+    """Return the features scaled to norm 1, float64 (n, d)."""
     return F.normalize(torch.from_numpy(features.astype(np.float64)).to(device), dim=1)
 
 
 def entropy_estimate(features: Features, k: int, device: str | torch.device = "cpu") -> float:
-    """Differential entropy in nats per feature, after Kozachenko & Leonenko (1987), with k neighbours:
-    [ψ(N) - ψ(k) + log V_d + (d / N) Σ log r_k(i)] / d, where V_d is the volume of the unit ball.
+    """Return the differential entropy in nats per feature, estimated from k neighbours (Kozachenko & Leonenko 1987):
+    [ψ(N) - ψ(k) + log V_d + (d / N) Σ log r_k(i)] / d, where V_d is the volume of the unit ball and r_k(i) the distance
+    of item i to its k-th nearest other.
 
-    The "entropy of the data" that falls as a self-consuming chain memorises (Shi et al. 2025). Higher is more varied.
-    Divided by d because in a feature space only differences between generations mean something: images fill far fewer
-    than d dimensions. A pair of twins has r = 0 and entropy minus infinity; such radii are raised to the
-    rounding of the distances, so exact copies weigh heavily and finitely. Blind to quality.
+    This is the "entropy of the data" that falls as a self-consuming chain memorises (Shi et al. 2025). Higher is more
+    varied. It is divided by d because only differences between generations are meaningful: items fill far fewer than d
+    dimensions. Equal items have r = 0 and would make the entropy minus infinity; such radii are raised to the rounding
+    of the distances, so that exact copies have a large but finite weight. Blind to quality.
     """
     points = _points(features, "entropy", device)
     n, dimension = points.features.shape
@@ -56,7 +59,7 @@ def entropy_estimate(features: Features, k: int, device: str | torch.device = "c
     spread = squared_norms(points.features, points.features.mean(dim=0, dtype=torch.float64)).mean()
     smallest = ROUNDING * max(float(spread), torch.finfo(torch.float64).tiny)
     mean_log_radius = float(0.5 * squared.clamp(min=smallest).log().mean())
-    from scipy.special import digamma, gammaln  # only now: a quarter of a second
+    from scipy.special import digamma, gammaln  # here, because the import takes a quarter of a second
 
     log_volume = dimension / 2 * np.log(np.pi) - gammaln(dimension / 2 + 1)
     return float((digamma(n) - digamma(k) + log_volume) / dimension + mean_log_radius)
@@ -65,11 +68,23 @@ def entropy_estimate(features: Features, k: int, device: str | torch.device = "c
 def near_duplicate_rate(
     features: Features, reference: Features, quantile: float = 0.01, device: str | torch.device = "cpu"
 ) -> float:
-    """Share of images whose nearest other image of the same set is closer than is usual: closer than all but a share
-    `quantile` of the reference's images are to theirs. How many pictures are repeats, data as entropy.
+    """Return the share of items whose nearest other item of the set is unusually close: closer than for all but a share
+    `quantile` of the reference's items.
 
-    Lower is better; `quantile` is what real images score themselves. Needs equal N: neighbours get closer with N. Blind
-    to quality, and to repeats that a feature space tells apart.
+    Lower is better; real items score `quantile`. Needs equal N, because neighbours get closer as N grows. Blind to
+    quality, and to repeats that differ in the feature space.
+
+    Args:
+        features: float (N, d) features, or `Points` that are already checked.
+        reference: float (N, d) features of real items, or `Points` that are already checked.
+        quantile: Share of the reference's items that count as unusually close.
+        device: Where to compute.
+
+    Returns:
+        A share in [0, 1].
+
+    Raises:
+        MetricError: The features are invalid, or the sets differ in N.
     """
     own, usual = (_points(x, what, device) for x, what in ((features, "subject"), (reference, "reference")))
     if len(own) != len(usual):
@@ -79,7 +94,7 @@ def near_duplicate_rate(
 
 
 def _points(features: Features, what: str, device: str | torch.device) -> Points:
-    """Return features as `Points`; arrays are checked."""
+    """Return features as `Points`, after checking arrays. `what` names them in the message of a `MetricError`."""
     if isinstance(features, np.ndarray):
         check_features(features, what)
     return Points.of(features, device)

@@ -1,0 +1,217 @@
+"""What a vetting drops and a selection keeps: counted, stored, audited; what is refused."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import configs as c
+import numpy as np
+import pytest
+from echo import Echo, Lines, small
+
+from bench import audit, ledger, loop, selection, vetting
+from bench.composition import Composition, Part, PoolRef
+from bench.errors import ConfigError, DataError
+from bench.pool import REAL, Gathered, Pool, Records
+
+NEEDS = ("truth",)
+VERSION = 1
+
+
+def half(drawn: vetting.Drawn, seen: str = "") -> np.ndarray:
+    """A rule for the tests: keep real items and every other sample."""
+    truth = drawn.is_synthetic
+    assert truth is not None
+    return ~truth | (np.cumsum(truth) % 2 == 1)
+
+
+def everything(drawn: vetting.Drawn) -> np.ndarray:
+    return np.zeros(len(drawn.items), bool)
+
+
+def numbers(drawn: vetting.Drawn) -> np.ndarray:
+    return np.arange(len(drawn.items))
+
+
+def last(candidates: selection.Candidates) -> np.ndarray:
+    """A rule for the tests: keep the last candidates."""
+    return np.arange(len(candidates.pool))[-candidates.num_kept :]
+
+
+def twice(candidates: selection.Candidates) -> np.ndarray:
+    return np.zeros(candidates.num_kept, int)
+
+
+def too_few(candidates: selection.Candidates) -> np.ndarray:
+    return np.arange(candidates.num_kept - 1)
+
+
+VET = c.CustomVettingConfig(function="test_vetting_and_selection:half")
+SELECT = c.CustomSelectionConfig(function="test_vetting_and_selection:last", num_candidates=30)
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def run(**changes: Any) -> tuple[ledger.Chain, Echo]:
+        stand_in = Echo(monkeypatch)
+        loop.run_chain(small(tmp_path, num_generations=3, **changes), Lines())
+        (chain,) = ledger.read_runs([tmp_path / "echo"])
+        return chain, stand_in
+
+    return run
+
+
+def test_what_is_vetted_is_not_trained_on_and_the_ledger_counts_it(play):
+    chain, stand_in = play(vetting=VET, mixing=c.BlendConfig(synthetic_ratio=0.5))
+    assert [len(given.images) for given in stand_in.fits] == [20, 15, 15]
+    for row, given in zip(chain.rows[1:], stand_in.fits[1:], strict=True):
+        assert (row.composition["num_real"], row.composition["num_synthetic"]) == (10, 10)
+        assert row.vetting == {
+            "rule": "test_vetting_and_selection:half", "num_real_dropped": 0, "num_synthetic_dropped": 5,
+            "num_kept": 15, "effective_ratio": pytest.approx(1 / 3),
+        }  # fmt: skip
+        store = Path(row.store_dir)
+        drawn = Composition.load(store / row.artifacts["vet"] / "drawn")
+        trained = Composition.load(store / row.artifacts["train"])
+        assert (len(drawn), len(trained)) == (20, 15)
+        before = Pool.load(store / chain.rows[row.generation - 1].artifacts["samples"])
+        kept = before.items[drawn.parts[1].rows[::2]]
+        np.testing.assert_array_equal(given.images[10:], kept)
+
+
+def test_without_a_rule_there_is_no_stage_and_no_fact(play, tmp_path):
+    chain, _ = play()
+    assert not {"vet", "select"} & {path.name for path in (tmp_path / "store").iterdir()}
+    assert all(row.vetting == row.selection == {} for row in chain.rows)
+    assert not {"vet", "select"} & set(chain.rows[0].artifacts)
+
+
+def test_what_is_selected_is_what_the_next_generation_draws_from(play):
+    chain, stand_in = play(selection=SELECT, mixing=c.ReplaceConfig())
+    assert [len(given.seeds) for given in stand_in.samplings] == [33] * 3  # three probes
+    for row in chain.rows:
+        store = Path(row.store_dir)
+        drawn = Pool.load(store / row.artifacts["sample"] / "pool")
+        pool = Pool.load(store / row.artifacts["samples"])
+        assert row.selection["num_candidates"] == 30 and len(pool) == 20
+        np.testing.assert_array_equal(pool.items, drawn.items[10:])
+        np.testing.assert_array_equal(pool.records.seed, drawn.records.seed[10:])
+    first = Pool.load(Path(chain.rows[0].store_dir) / chain.rows[0].artifacts["samples"])
+    trained = {image.tobytes() for image in stand_in.fits[1].images}
+    assert trained == {image.tobytes() for image in first.items}
+
+
+def audited(chain: ledger.Chain, capsys: pytest.CaptureFixture) -> str:
+    audit.main([str(chain.directory)])
+    return capsys.readouterr().out
+
+
+def test_the_audit_agrees_and_notices_another_decision(play, capsys):
+    chain, _ = play(vetting=VET, selection=SELECT)
+    assert "0 mismatches" in audited(chain, capsys)
+    row = chain.rows[1]
+    kept = Path(row.store_dir) / row.artifacts["vet"] / "kept.npy"
+    decision = np.load(kept)
+    np.save(kept, np.roll(decision, 1))
+    assert "generation 1: the training set is not what the stored vetting kept" in audited(chain, capsys)
+    np.save(kept, decision)
+    rows = Path(row.store_dir) / row.artifacts["select"] / "rows.npy"
+    np.save(rows, np.load(rows) - 1)
+    assert "generation 1: the pool is not what the stored selection kept" in audited(chain, capsys)
+
+
+@pytest.mark.parametrize(
+    ("stage", "fact", "value"),
+    [("vetting", "num_synthetic_dropped", 3), ("vetting", "effective_ratio", 0.5), ("selection", "num_candidates", 99)],
+)
+def test_the_audit_notices_facts_that_are_not_so(play, capsys, stage, fact, value):
+    chain, _ = play(vetting=VET, selection=SELECT)
+    file = chain.directory / ledger.FILENAME
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows[2][stage][fact] = value
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert f"generation 2: {fact} is {value!r} in the ledger" in audited(chain, capsys)
+
+
+@pytest.mark.parametrize("stage", ["vet", "select"])
+def test_the_audit_notices_a_rule_that_left_nothing(play, capsys, stage):
+    chain, _ = play(vetting=VET, selection=SELECT)
+    file = chain.directory / ledger.FILENAME
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    del rows[1]["artifacts"][stage]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "custom left no result" in audited(chain, capsys)
+
+
+def test_a_chain_taken_up_again_reads_what_was_decided(play, tmp_path):
+    first, _ = play(vetting=VET, selection=SELECT)
+    shutil.rmtree(first.directory)
+    again, stand_in = play(vetting=VET, selection=SELECT)
+    assert stand_in.fits == stand_in.samplings == []
+    assert [row.artifacts for row in again.rows] == [row.artifacts for row in first.rows]
+
+
+@pytest.mark.parametrize(("rule", "named"), [("everything", "dropped all 20 items"), ("numbers", "expected bool")])
+def test_a_vetting_that_cannot_be_used_is_refused(play, rule, named):
+    with pytest.raises(DataError, match=named):
+        play(vetting=c.CustomVettingConfig(function=f"test_vetting_and_selection:{rule}"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "named"), [("twice", "rows twice or outside"), ("too_few", "expected 20 row numbers")]
+)
+def test_a_selection_that_cannot_be_used_is_refused(play, rule, named):
+    with pytest.raises(DataError, match=named):
+        play(
+            selection=c.CustomSelectionConfig(function=f"test_vetting_and_selection:{rule}", num_candidates=30)
+        )  # fmt: skip
+
+
+def test_fewer_candidates_than_samples_are_refused_before_training(play, tmp_path):
+    with pytest.raises(ConfigError, match=r"selection\.num_candidates=19: must be at least 20"):
+        play(selection=c.CustomSelectionConfig(function="test_vetting_and_selection:last", num_candidates=19))
+    assert not (tmp_path / "store" / "train").exists()
+
+
+@pytest.mark.parametrize(
+    ("resolve", "config", "key"),
+    [
+        (vetting.resolve, c.CustomVettingConfig(function="echo:nothing"), "vetting.function"),
+        (vetting.resolve, c.CustomVettingConfig(function=VET.function, parameters={"x": 1}), "vetting.parameters"),
+        (lambda x: selection.resolve(x, 5), c.CustomSelectionConfig("custom", "echo:nothing", 9), "selection.function"),
+        (lambda x: selection.resolve(x, 5), c.CustomSelectionConfig("custom", SELECT.function, 9, {"x": 1}),
+         "selection.parameters"),
+    ],
+)  # fmt: skip
+def test_a_rule_that_does_not_exist_or_fit_names_its_key(resolve, config, key):
+    with pytest.raises(ConfigError) as error:
+        resolve(config)
+    assert error.value.key == key
+
+
+def test_a_rule_is_not_told_the_truth_unless_it_needs_it(monkeypatch):
+    assert vetting.resolve(VET).needs_truth
+    monkeypatch.setattr("test_vetting_and_selection.NEEDS", ())
+    assert not vetting.resolve(VET).needs_truth
+
+
+def test_a_random_selection_keeps_each_candidate_equally_often():
+    pool = Pool(np.zeros((6, 3, 8, 8), np.uint8), Records.synthetic(0, np.arange(6)))
+    rule = selection.resolve(c.checked(RandomConfig(num_candidates=6)), 2)
+    counts = np.zeros(6)
+    for seed in range(600):
+        counts[selection.keep(rule, selection.Candidates(pool, 2, pool, np.random.default_rng(seed)))] += 1
+    assert counts.sum() == 1200 and abs(counts - 200).max() < 4 * np.sqrt(600 * (1 / 3) * (2 / 3))
+
+
+RandomConfig = __import__("bench.selection.random", fromlist=["Config"]).Config
+
+
+def test_what_is_kept_of_a_composition_keeps_its_order():
+    pools = [Pool(np.full((5, 3, 8, 8), g + 1, np.uint8), Records.synthetic(g, np.arange(5))) for g in (0, 1)]
+    parts = tuple(Part(PoolRef.of(pool, g), np.array([0, 2, 2, 4])) for g, pool in enumerate(pools))
+    composition = Composition(parts)
+    kept = composition.kept(np.array([1, 0, 1, 0, 0, 0, 0, 1], bool))
+    assert [part.rows.tolist() for part in kept.parts] == [[0, 2], [4]]
+    assert isinstance(kept.items({pool.id: pool for pool in pools}), Gathered) and REAL == -1
