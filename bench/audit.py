@@ -174,9 +174,9 @@ def testify(chains: list[Chain], runs: list[Path], num_samples: int, max_steps: 
         num_samples: Samples of each generation that are made again.
         max_steps: Longer trainings are not replayed.
     """
+    from bench.analysis.results_card import card, load
     from bench.analysis.study import studies
     from bench.report.__main__ import default_out
-    from bench.report.card import card, load
     from bench.witness import statements
     from bench.witness.chain import Witness
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import generators, metrics, mixing, preflight, stages
+from bench import generators, metrics, mixing, preflight, selection, stages
 from bench.composition import PoolRef
 from bench.config import Config, TrackingConfig, chain_id, to_dict
 from bench.datasets import RealData
@@ -41,7 +41,8 @@ def run_chain(config: Config, console: Console) -> Path:
     check_items(config, real)
     history = begin(config, real)
     num_samples = config.num_samples or max(history.budget, config.metrics.num_images)
-    num_candidates = stages.num_candidates(config, num_samples)
+    selection.resolve(config.selection, num_samples)
+    num_candidates = selection.num_candidates(config.selection, num_samples)
     mixing.plan(policy, history, config.num_generations, num_samples)
 
     pools = {pool.id: pool for pool in (real.train, real.reserve) if pool}

@@ -8,9 +8,10 @@ component must not import it either when it is imported.
 
 import hashlib
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -109,6 +110,46 @@ def resolve(group: str, config: Any, verbs: Sequence[str]) -> tuple[ModuleType, 
         raise ConfigError(f"{group}.parameters", config.parameters, f"{config.module}.Config: {error}") from error
     check(own, f"{group}.parameters")
     return module, own
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A component with one verb: its function, and the parameters that it is called with. name: of the component, or
+    `module:function`."""
+
+    name: str
+    module: ModuleType
+    function: Callable[..., Any]
+    parameters: dict[str, Any]
+
+    def __call__(self, argument: Any) -> Any:
+        return self.function(argument, **self.parameters)
+
+
+def rule(group: str, config: Any, verb: str, not_parameters: Sequence[str] = ()) -> Rule:
+    """Return the rule that a configuration names, with its parameters.
+
+    Args:
+        group: Of the configuration.
+        config: Of a component of the group, or its `custom` component.
+        verb: What the function is called in a component of the project.
+        not_parameters: Fields that the function does not get.
+
+    Raises:
+        ConfigError: There is no such function, or it does not take such parameters.
+    """
+    room = ROOMS[group]
+    name = getattr(config, room.discriminator)
+    if name == CUSTOM:
+        module, function = user_function(config.function, f"{group}.function")
+        try:
+            inspect.signature(function).bind(None, **config.parameters)
+        except TypeError as error:
+            raise ConfigError(f"{group}.parameters", config.parameters, f"{config.function}: {error}") from error
+        return Rule(config.function, module, function, config.parameters)
+    module = load(room.package, name, f"{group}.{room.discriminator}")
+    given = {k: v for k, v in asdict(config).items() if k not in (room.discriminator, *not_parameters)}
+    return Rule(name, module, getattr(module, verb), given)
 
 
 def version(module: ModuleType, stage: str) -> Any:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench import datasets, generators, metrics, selection, vetting
+from bench import datasets, generators, metrics, registry, selection, vetting
 from bench.composition import Composition
 from bench.config import Config, DataConfig, MetricsConfig
 from bench.datasets import RealData
@@ -103,7 +103,7 @@ def vet(
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
         synthetic = [np.full(len(part.rows), part.pool.is_synthetic) for part in composition.parts]
-        truth = np.concatenate(synthetic) if rule.needs_truth else None
+        truth = np.concatenate(synthetic) if vetting.needs_truth(rule) else None
         drawn = vetting.Drawn(composition.items(dict(pools)), real, np.random.default_rng(seed), truth)
         with context.console.stage(f"vet {len(composition)} items"):
             kept = vetting.keep(rule, drawn)
@@ -118,7 +118,7 @@ def vet(
         "composition": composition.id,
         "rule": rule.name,
         "parameters": rule.parameters,
-        "code": rule.version,
+        "code": registry.version(rule.module, "vet"),
         "real": real.id,
         "seed": seed,
         "version": VET_VERSION,
@@ -252,19 +252,13 @@ def select(
         "sample": sampled.key,
         "rule": rule.name,
         "parameters": rule.parameters,
-        "code": rule.version,
+        "code": registry.version(rule.module, "select"),
         "num_kept": num_samples,
         "real": real.id,
         "seed": seed,
         "version": SELECT_VERSION,
     }
     return context.store.make("select", spec, produce)
-
-
-def num_candidates(config: Config, num_samples: int) -> int:
-    """Return how many samples are drawn so that `num_samples` can be kept."""
-    rule = selection.resolve(config.selection, num_samples)
-    return rule.num_candidates if rule else num_samples
 
 
 def extract_features(context: StageContext, config: MetricsConfig, pool: Pool, what: str) -> np.ndarray:

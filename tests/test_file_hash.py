@@ -9,7 +9,7 @@ def test_a_file_that_changed_is_read_again(tmp_path):
     path.write_bytes(b"first")
     assert remembered_sha256(path) == hashlib.sha256(b"first").hexdigest()
     before = path.stat().st_mtime_ns
-    for content, later in ((b"again", 1), (b"longer", 1)):  # of the same size; of the same time
+    for content, later in ((b"again", 1), (b"longer", 1)):  # the same size, then the same time
         path.write_bytes(content)
         os.utime(path, ns=(before + later, before + later))
         assert remembered_sha256(path) == hashlib.sha256(content).hexdigest()

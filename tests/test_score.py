@@ -241,10 +241,10 @@ def test_the_floor_is_real_and_disjoint_and_the_control_a_deal_of_both(tmp_path,
     assert main["config"].num_resamples == 3 and main["config"].num_images == 30
     assert len(floor["a"]) == len(floor["b"]) == 30
     assert rows_of(floor["a"]) | rows_of(floor["b"]) <= real and not rows_of(floor["a"]) & rows_of(floor["b"])
-    assert rows_of(floor["b"]) == rows_of(main["b"])  # what the fakes are scored against
+    assert rows_of(floor["b"]) == rows_of(main["b"])  # the reference of the fake images
     assert rows_of(control["a"]) | rows_of(control["b"]) == rows_of(main["a"]) | rows_of(main["b"])
     assert rows_of(control["a"]) & fake and rows_of(control["b"]) & fake
-    assert "training" not in floor and "attributes" not in floor  # no copying, no tails
+    assert "training" not in floor and "attributes" not in floor  # neither copying nor tails
     compared = {family.name for family in metrics.families(MetricsConfig()) if control["only"](family)}
     assert compared == {"frechet", "kernel", "manifold"}
 
@@ -319,13 +319,13 @@ def test_arrays_are_read_in_both_layouts_with_their_labels(tmp_path, layout):
     np.testing.assert_array_equal(read.images, images)
     np.testing.assert_array_equal(read.labels["class"], [0, 2, 1, 0, 2, -1])
     assert read.names == {"class": ["0", "1", "2"]}
-    np.savez(path, other=stored, labels=np.zeros((6, 2), np.int64))  # not of one attribute
+    np.savez(path, other=stored, labels=np.zeros((6, 2), np.int64))  # not the labels of one attribute
     read = score.read_images(str(path))
     np.testing.assert_array_equal(read.images, images)
     assert read.labels == read.names == {}
     np.save(tmp_path / "set.npy", stored)
     np.testing.assert_array_equal(score.read_images(str(tmp_path / "set.npy")).images, images)
-    tiny = pictures(4, size=3)  # three pixels a side: taken as it is
+    tiny = pictures(4, size=3)  # a side of three pixels must not be taken for channels last
     np.save(tmp_path / "tiny.npy", tiny)
     np.testing.assert_array_equal(score.read_images(str(tmp_path / "tiny.npy")).images, tiny)
 

@@ -191,9 +191,9 @@ def test_a_rule_that_does_not_exist_or_fit_names_its_key(resolve, config, key):
 
 
 def test_a_rule_is_not_told_the_truth_unless_it_needs_it(monkeypatch):
-    assert vetting.resolve(VET).needs_truth
+    assert vetting.needs_truth(vetting.resolve(VET))
     monkeypatch.setattr("test_vetting_and_selection.NEEDS", ())
-    assert not vetting.resolve(VET).needs_truth
+    assert not vetting.needs_truth(vetting.resolve(VET))
 
 
 def test_a_random_selection_keeps_each_candidate_equally_often():

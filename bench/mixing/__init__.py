@@ -5,13 +5,12 @@ a whole chain's compositions are planned and checked before anything is trained 
 function in your own file: `mixing=custom mixing.function=my_module:my_policy` (docs/extending/).
 """
 
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bench import registry
-from bench.config import MixingConfig, to_dict
-from bench.errors import BenchError, ConfigError, DataError
+from bench.config import MixingConfig
+from bench.errors import BenchError, DataError
 
 if TYPE_CHECKING:
     from bench.composition import Composition
@@ -23,17 +22,7 @@ if TYPE_CHECKING:
 def resolve(config: MixingConfig) -> "Policy":
     """Return the policy that `config` names, with its parameters bound. Raises `ConfigError` where there is no such
     function or it does not take such parameters."""
-    parameters = to_dict(config)
-    if parameters.pop("policy") == registry.CUSTOM:
-        path, parameters = parameters["function"], parameters["parameters"]
-        function = registry.user_function(path, "mixing.function")[1]
-        try:
-            inspect.signature(function).bind(None, **parameters)
-        except TypeError as error:
-            raise ConfigError("mixing.parameters", parameters, f"{path} says: {error}") from error
-    else:
-        function = registry.load(registry.ROOMS["mixing"].package, config.policy, "mixing.policy").compose
-    return lambda history: function(history, **parameters)
+    return registry.rule("mixing", config, "compose")
 
 
 def compose(policy: "Policy", history: "History") -> "Composition":

@@ -1,12 +1,10 @@
 """A fixed total, of which a share is synthetic."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from bench.composition import Composition
-from bench.config import MixingConfig
 from bench.mixing.shared.history import History
-from bench.mixing.shared.schedule import Ratio, at, checked_ratio
+from bench.mixing.shared.schedule import Ratio, RatioConfig, at
 from bench.options import option
 
 VERSION = 1
@@ -14,15 +12,11 @@ CITATION = ""
 
 
 @dataclass
-class Config(MixingConfig):
+class Config(RatioConfig):
     """A fixed total, of which the share `synthetic_ratio` comes from the previous generation."""
 
     policy: str = "blend"
-    synthetic_ratio: Any = 0.5
     real_part: str = option("redrawn", one_of=("fixed", "redrawn"))
-
-    def validate(self) -> None:
-        self.synthetic_ratio = checked_ratio("synthetic_ratio", self.synthetic_ratio)
 
 
 def compose(history: History, synthetic_ratio: Ratio, real_part: str) -> Composition:

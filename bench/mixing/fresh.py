@@ -1,33 +1,21 @@
 """As blend, with a real share that is new in every generation: MAD's fresh data loop (2307.01850); 2602.16601."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from bench.composition import Composition
-from bench.config import MixingConfig
+from bench.mixing import replace
 from bench.mixing.shared.history import History
-from bench.mixing.shared.schedule import Ratio, at, checked_ratio
+from bench.mixing.shared.schedule import Ratio, RatioConfig, at
 
 VERSION = 1
-CITATION = """@misc{alemohammad2023mad,
-  title         = {Self-Consuming Generative Models Go {MAD}},
-  author        = {Alemohammad, Sina and Casco-Rodriguez, Josue and Luzi, Lorenzo and Humayun, Ahmed Imtiaz and
-                   Babaei, Hossein and LeJeune, Daniel and Siahkoohi, Ali and Baraniuk, Richard G.},
-  year          = {2023},
-  eprint        = {2307.01850},
-  archivePrefix = {arXiv},
-}"""
+CITATION = replace.CITATION
 
 
 @dataclass
-class Config(MixingConfig):
+class Config(RatioConfig):
     """As blend, but the real share is new in every generation, from the reserve that data.num_train leaves over."""
 
     policy: str = "fresh"
-    synthetic_ratio: Any = 0.5
-
-    def validate(self) -> None:
-        self.synthetic_ratio = checked_ratio("synthetic_ratio", self.synthetic_ratio)
 
 
 def compose(history: History, synthetic_ratio: Ratio) -> Composition:

@@ -1,12 +1,10 @@
 """As blend, with the synthetic share from the last few generations together."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from bench.composition import Composition
-from bench.config import MixingConfig
 from bench.mixing.shared.history import History
-from bench.mixing.shared.schedule import Ratio, at, checked_ratio
+from bench.mixing.shared.schedule import Ratio, RatioConfig, at
 from bench.options import option
 
 VERSION = 1
@@ -14,16 +12,12 @@ CITATION = ""
 
 
 @dataclass
-class Config(MixingConfig):
+class Config(RatioConfig):
     """As blend, but the synthetic share comes from the last `num_generations` generations together."""
 
     policy: str = "window"
-    synthetic_ratio: Any = 0.5
     real_part: str = option("redrawn", one_of=("fixed", "redrawn"))
     num_generations: int = option(3, at_least=1)
-
-    def validate(self) -> None:
-        self.synthetic_ratio = checked_ratio("synthetic_ratio", self.synthetic_ratio)
 
 
 def compose(history: History, num_generations: int, synthetic_ratio: Ratio, real_part: str) -> Composition:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from bench import ledger
+from bench.analysis.artifacts import load_probes
 from bench.config import TrackingConfig
 from bench.errors import BenchError
 from bench.ledger import Chain
@@ -19,8 +20,6 @@ from bench.tracking import trackers
 
 def replay(chain: Chain, settings: TrackingConfig) -> None:
     """Send every row of a chain that was not sent yet. Failures of W&B are logged, not raised."""
-    from bench.report.strip import load_probes  # imports Matplotlib, which --help does not need
-
     row = chain.rows[-1]
     tracker = trackers.start(settings, chain_id=chain.id, sweep=row.sweep, config=row.config, directory=chain.directory)
     for row in chain.rows:

@@ -5,8 +5,6 @@ A rule offers `Config` (a `VettingConfig`), `VERSION`, `CITATION` and `keep(draw
 of your own is one function: `vetting=custom vetting.function=my_module:keep`.
 """
 
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +12,10 @@ import numpy as np
 
 from bench import registry
 from bench.composition import Composition
-from bench.config import VettingConfig, to_dict
-from bench.errors import ConfigError, DataError
+from bench.config import VettingConfig
+from bench.errors import DataError
 from bench.pool import Gathered, Pool
+from bench.registry import Rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,41 +29,20 @@ class Drawn:
     is_synthetic: np.ndarray | None
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A rule with its parameters bound. version: of its code, for the spec of the stage."""
-
-    name: str
-    parameters: dict[str, Any]
-    version: Any
-    needs_truth: bool
-    function: Callable[..., np.ndarray]
-
-
 def resolve(config: VettingConfig) -> Rule | None:
     """Return the rule that `config` names; None for `none`. Raises `ConfigError` where there is no such function or it
     does not take such parameters."""
-    if config.name == registry.NONE:
-        return None
-    parameters = {k: v for k, v in to_dict(config).items() if k != "name"}
-    if config.name == registry.CUSTOM:
-        name, parameters = parameters["function"], parameters["parameters"]
-        module, function = registry.user_function(name, "vetting.function")
-        try:
-            inspect.signature(function).bind(None, **parameters)
-        except TypeError as error:
-            raise ConfigError("vetting.parameters", parameters, f"{name} says: {error}") from error
-    else:
-        name = config.name
-        module = registry.load(registry.ROOMS["vetting"].package, name, "vetting.name")
-        function = module.keep
-    needs_truth = "truth" in getattr(module, "NEEDS", ())
-    return Rule(name, parameters, registry.version(module, "vet"), needs_truth, function)
+    return None if config.name == registry.NONE else registry.rule("vetting", config, "keep")
+
+
+def needs_truth(rule: Rule) -> bool:
+    """Return whether a rule has to be told which items are synthetic."""
+    return "truth" in getattr(rule.module, "NEEDS", ())
 
 
 def keep(rule: Rule, drawn: Drawn) -> np.ndarray:
     """Return what a rule keeps, bool (N,). Raises `DataError` where it returns anything else, or drops everything."""
-    kept = np.asarray(rule.function(drawn, **rule.parameters))
+    kept = np.asarray(rule(drawn))
     if kept.dtype != np.bool_ or kept.shape != (len(drawn.items),):
         raise DataError(f"vetting {rule.name} returned {kept.dtype} {kept.shape}, expected bool ({len(drawn.items)},)")
     if not kept.any():

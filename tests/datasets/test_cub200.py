@@ -120,7 +120,7 @@ def test_a_wrong_archive_put_there_by_hand(publish, tmp_path):
 @pytest.mark.parametrize("member", ["../escaped.txt", "CUB_200_2011/../../escaped.txt", "/tmp/escaped-cub200.txt"])
 def test_members_that_would_land_outside_are_refused(publish, tmp_path, member):
     publish(extra=[member])
-    if member.startswith("/"):  # an absolute name is taken as a name below the folder
+    if member.startswith("/"):  # an absolute name is interpreted relative to the folder
         load_real(config(tmp_path))
     else:
         with pytest.raises(DataError, match="cannot unpack"):

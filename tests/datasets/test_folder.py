@@ -86,7 +86,7 @@ def test_other_modes_are_converted_and_counted(garden, caplog):
 
 def test_a_picture_is_turned_upright_first(tmp_path):
     half = np.zeros((20, 20, 3), np.uint8)
-    half[:10] = 255  # bright above, until the camera says that it was held on its side
+    half[:10] = 255  # bright at the top, before the EXIF orientation is applied
     orientation = Image.Exif()
     orientation[0x0112] = 6  # rotate clockwise by 90 degrees to see it upright
     for number in range(4):
@@ -149,7 +149,7 @@ def test_the_spec_follows_names_and_content_and_not_the_place(garden, tmp_path):
     (tmp_path / "elsewhere" / "notes.txt").write_text("other notes")
     (tmp_path / "elsewhere" / "rose" / ".hidden.png").write_bytes(b"")
     assert data_spec(config(tmp_path / "elsewhere")) == spec
-    (garden / "rose" / "01.bmp").rename(garden / "rose" / "01b.bmp")  # still in the same place
+    (garden / "rose" / "01.bmp").rename(garden / "rose" / "01b.bmp")  # keeps its place in the order
     assert data_spec(config(garden)) != spec
     (garden / "rose" / "01b.bmp").rename(garden / "rose" / "x.bmp")
     (garden / "rose" / "05.bmp").rename(garden / "rose" / "01.bmp")

@@ -92,7 +92,7 @@ def test_the_choice_does_not_depend_on_the_order_of_the_files(source):
     assert names == {turned.source_ids[row] for row in select(turned, rule)}
 
 
-def test_what_does_not_fit_is_said(source):
+def test_rules_that_no_image_matches_are_named(source):
     with pytest.raises(DataError, match="asks for 200 images, but only 100 match"):
         select(source, Subset(num_images=200))
     with pytest.raises(DataError, match=r"colour=1.*padding_bar_px"):

@@ -60,7 +60,7 @@ def test_labels_without_names_are_named_by_their_numbers(archive):
 
 def test_a_smaller_resolution_goes_through_the_resize_and_a_larger_one_is_noted(archive, caplog):
     path = archive()
-    for resolution in (8, 12):  # 12 is their own
+    for resolution in (8, 12):  # 12 is the resolution of the pictures
         real = load_real(NpzConfig(path=path, resolution=resolution, num_heldout=4))
         assert real.train.items.shape[-1] == resolution and real.train.notes == {}
     with caplog.at_level(logging.WARNING):
@@ -104,7 +104,7 @@ def test_an_image_may_have_no_class(archive):
         npz.open_source(NpzConfig(path=archive("worse.npz", labels=np.where(labels < 0, -2, labels)), resolution=12))
 
 
-def test_twins_on_both_sides_are_counted_and_said(tmp_path, caplog):
+def test_identical_items_on_both_sides_are_counted_and_logged(tmp_path, caplog):
     images = np.zeros((20, 8, 8, 3), np.uint8)
     images[10:] = np.arange(10, 20)[:, None, None, None]
     np.savez(tmp_path / "twins.npz", images=images)

@@ -114,7 +114,7 @@ def test_species_look_different_from_each_other(kind):
     rows = np.arange(600)
     source = procedural.open_source(ProceduralConfig(kind=kind, num_train=400, num_heldout=200))
     images = source.read(rows)[0].reshape(600, -1).astype(float)
-    # colour, pose and species together make a look; the look is what the class mean can hold
+    # The class mean can represent a combination of colour, pose and species.
     look = np.asarray(
         [f"{s}/{c}/{p}" for s, c, p in zip(*(source.labels[k] for k in ("species", "colour", "pose")), strict=True)]
     )
@@ -123,7 +123,7 @@ def test_species_look_different_from_each_other(kind):
     table = np.stack(list(centres.values()))
     owner = np.asarray([species[:400][look[:400] == name][0] for name in centres])
     distance = ((images[400:, None] - table[None]) ** 2).sum(-1)
-    assert (owner[distance.argmin(1)] == species[400:]).mean() > 0.7  # always guessing the commonest: 0.37
+    assert (owner[distance.argmin(1)] == species[400:]).mean() > 0.7  # 0.37 for always predicting the most common
 
 
 def test_parts_are_ranges_so_that_more_training_images_leave_the_held_out_ones_alone():

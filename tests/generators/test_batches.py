@@ -101,7 +101,7 @@ def test_timesteps_are_spread_over_all_and_never_beyond(
     if batch_size == 1:
         assert drawn.double().mean() == pytest.approx((num_timesteps - 1) / 2, rel=0.15)
 
-    largest = torch.tensor(1 - 2.0**-24)  # what `rand` can give, and 47 more of it rounds to 48
+    largest = torch.tensor(1 - 2.0**-24)  # the largest output of `rand`; 47 plus it rounds to 48
     monkeypatch.setattr(torch, "rand", lambda *args, **kw: largest)
     assert source.draw(0, num_timesteps)[2].max() == num_timesteps - 1
     monkeypatch.setattr(torch, "rand", lambda *args, **kw: torch.tensor(0.0))
@@ -110,7 +110,7 @@ def test_timesteps_are_spread_over_all_and_never_beyond(
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("form", ["memory", "mapped", "gathered"])
-@pytest.mark.parametrize("batch_size", [8, 48])  # batches that straddle two epochs, and three
+@pytest.mark.parametrize("batch_size", [8, 48])  # batches that span two and three epochs
 def test_streamed_draws_are_the_resident_ones(
     forms: dict[str, Items], form: str, batch_size: int, device: str, request: pytest.FixtureRequest
 ) -> None:
@@ -159,7 +159,7 @@ def test_a_whole_training_streamed(
     assert weights("resident") == weights("streamed") == weights("cut")
 
 
-def test_the_choice_is_by_free_memory_and_said(
+def test_the_choice_is_by_free_memory_and_logged(
     images: np.ndarray, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

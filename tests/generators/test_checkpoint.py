@@ -24,7 +24,7 @@ def test_tensors_come_back_as_they_were(tmp_path: Path) -> None:
         "parameter": torch.nn.Parameter(torch.ones(2)),
         "flags": torch.tensor([True, False]),
     }
-    saved["shared"] = saved["parameter"]  # safetensors refuses memory that two names share
+    saved["shared"] = saved["parameter"]  # safetensors rejects memory that two names share
     path = checkpoint.save(tmp_path / "new" / "folder", 12, saved, MINE)
     assert path.parent == tmp_path / "new" / "folder" and path.is_file()
     restored = checkpoint.load(path.parent, "mine")
@@ -49,14 +49,16 @@ def test_the_newest_is_the_one_of_the_latest_step(tmp_path: Path) -> None:
     assert restored is not None and restored[1]["step"] == restored[0]["step"] == 100
 
 
-def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
+def test_without_a_checkpoint_of_this_training_nothing_is_loaded(tmp_path: Path) -> None:
     assert checkpoint.newest(tmp_path) is None and checkpoint.load(tmp_path, "mine") is None
     assert checkpoint.load(tmp_path / "nowhere", "mine") is None
     checkpoint.save(tmp_path, 1, tensors(1), {"identity": "another"})
     assert checkpoint.load(tmp_path, "mine") is None
 
 
-def test_behind_that_of_another_training_ones_own_is_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_checkpoint_older_than_that_of_another_training_is_loaded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     checkpoint.save(tmp_path, 1, tensors(1), MINE)
     checkpoint.save(tmp_path, 2, tensors(2), {"identity": "another"})
     restored = checkpoint.load(tmp_path, "mine")
@@ -72,7 +74,7 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(
     path = checkpoint.save(tmp_path, 2, tensors(2), MINE)
     body = bytearray(path.read_bytes())
     if harm == "one bit":
-        body[-1] ^= 1  # the last byte of the last tensor, which safetensors does not look at
+        body[-1] ^= 1  # the last byte of the last tensor, which safetensors does not check
     if harm == "not ours":
         path.unlink()
         checkpoint.save_file(tensors(2), path)

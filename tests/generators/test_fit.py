@@ -65,7 +65,7 @@ def test_resumed_equals_uninterrupted(
     for step in (6, 10):  # after the checkpoints at 4 and 8
         with pytest.raises(Cut):
             fit(config, images, tmp_path / "cut", runtime, progress=cut_at(step))
-    torch.manual_seed(99)  # whatever the global random state is
+    torch.manual_seed(99)  # the global random state must not matter
     resumed = fit(config, images, tmp_path / "cut", runtime)
     assert (whole["resumed_from_step"], resumed["resumed_from_step"]) == (0, 8)
     assert digests(tmp_path / "whole" / "model") == digests(tmp_path / "cut" / "model")
@@ -137,7 +137,7 @@ def test_warm_start(tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path
 def test_a_loss_that_is_no_number_stops_the_training(
     tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path
 ) -> None:
-    fit(tiny(), images, tmp_path, cpu)  # leaves the checkpoints of steps 4 and 8
+    fit(tiny(), images, tmp_path, cpu)  # writes the checkpoints of steps 4 and 8
     config = tiny(training={"num_steps": 12, "learning_rate": 1e20, "warmup_steps": 0})
     with pytest.raises(TrainingError, match=r"at step \d+ of 12 .*learning_rate=1e\+20.*last good checkpoint") as error:
         fit(config, images, tmp_path / "bad", cpu)
@@ -154,7 +154,7 @@ def test_the_error_of_a_diverged_training_has_its_rate_then_and_what_is_left(
         return loss(*arguments) * (float("nan") if next(steps) == 6 else 1)
 
     monkeypatch.setattr(Process, "loss", poisoned)
-    config = tiny(training={"decay": "linear"})  # from step 4 on, of 12: the sixth has (12 - 5) / 9 of the rate
+    config = tiny(training={"decay": "linear"})  # from step 4 of 12 on: the sixth step has (12 - 5) / 9 of the rate
     message = r"became nan at step 6 of 12 .*learning_rate=0\.002, at this step 0\.00155556.*step-00000004\.safetensors"
     with pytest.raises(TrainingError, match=message):
         fit(config, images, tmp_path, cpu)
@@ -225,7 +225,7 @@ def test_time_is_counted_over_all_attempts_and_pace_over_the_last(
         if done == stop:
             raise Cut
 
-    for stop in (6, 10):  # each after three steps and a checkpoint, and one step that is lost
+    for stop in (6, 10):  # each time one step after a checkpoint is lost
         with pytest.raises(Cut):
             fit(tiny(), images, tmp_path, cpu, progress=partial(work, stop=stop))
     facts = fit(tiny(), images, tmp_path, cpu, progress=work)

@@ -32,12 +32,12 @@ def test_heads_that_do_not_divide_the_width(tiny: Make) -> None:
         generators.check(tiny(unet={"attention_head_dim": 32}), "images", (3, 8, 8))
     generators.check(tiny(unet={"attention_head_dim": 32, "attention": [False, False]}), "images", (3, 8, 8))
     three = {"channels": [8, 16, 24], "attention": [False, True, False]}
-    with pytest.raises(ConfigError, match=r"attention_head_dim=16.*\[16, 24\]"):  # the last level's middle block
+    with pytest.raises(ConfigError, match=r"attention_head_dim=16.*\[16, 24\]"):  # the middle block
         generators.check(tiny(unet={**three, "attention_head_dim": 16}), "images", (3, 8, 8))
     generators.check(tiny(unet={**three, "attention_head_dim": 8}), "images", (3, 8, 8))
 
 
-def test_a_warm_up_longer_than_the_training_is_said(tiny: Make, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_warm_up_longer_than_the_training_is_logged(tiny: Make, caplog: pytest.LogCaptureFixture) -> None:
     generators.check(tiny(training={"warmup_steps": 11}), "images", (3, 8, 8))
     assert not caplog.text
     generators.check(tiny(training={"warmup_steps": 12}), "images", (3, 8, 8))
@@ -102,7 +102,7 @@ def test_a_spec_changes_with_every_field_that_changes_the_result(tiny: Make) -> 
             trains_alike = generators.train_spec(changed) == generators.train_spec(plain)
             assert trains_alike == (group == "sampling" or key in HARMLESS), key
             samples_alike = generators.sample_spec(changed) == generators.sample_spec(plain)
-            if group != "noise":  # which is the model's
+            if group != "noise":  # which belongs to the model
                 assert samples_alike == (group != "sampling" or key in HARMLESS), key
 
 

@@ -38,7 +38,7 @@ def test_loss_is_that_of_diffusers(tiny: Callable[..., DDPMConfig], prediction: 
 def test_min_snr_means_the_same_for_every_prediction(prediction: str) -> None:
     """Check that the weighted error of one estimate of x0 is the same number for every way of expressing that
     estimate."""
-    x0, eps, t = inputs(5)  # t = 99 left out: there x0 / epsilon conversions lose all digits
+    x0, eps, t = inputs(5)  # without t = 99, where conversions between x0 and epsilon lose all digits
     guess = x0 + 0.1 * eps.roll(1, 0)
 
     def network(kind: str) -> Callable[..., tuple[torch.Tensor]]:

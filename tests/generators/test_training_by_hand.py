@@ -192,4 +192,4 @@ def test_the_model_and_its_losses_are_those_of_a_plain_loop(
     assert [point["step"] for point in curve] == [3, 6, 8]
     expected = [np.mean(losses[:3]), np.mean(losses[3:6]), np.mean(losses[6:])]
     assert [point["mean_loss"] for point in curve] == pytest.approx(expected, rel=1e-4)
-    assert facts["mean_loss"] == pytest.approx(np.mean(losses), rel=1e-4)  # not the mean of three unequal stretches
+    assert facts["mean_loss"] == pytest.approx(np.mean(losses), rel=1e-4)  # not the mean over three unequal intervals

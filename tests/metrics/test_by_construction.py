@@ -118,9 +118,9 @@ EXPECTED: dict[str, tuple] = {
         "same": ["precision", "head_survival", "near_copy_rate"],
     }),
     "shrunken_variance": (shrunken_variance, {
-        # near_copy_rate, though nothing is copied: the middle of a kind is near to every picture of it
+        # near_copy_rate rises although nothing is copied: the middle of a cluster is near to all its points
         "worse": ["fid", "recall", "entropy", "near_duplicate_rate", "near_copy_rate"],
-        # coverage, though variety is lost: the middle of a kind lies in many pictures' balls
+        # coverage rises although variety is lost: the middle of a cluster lies in many balls
         "better": ["precision", "density", "coverage"],
         "same": ["class_survival", "class_divergence", "closer_to_training"],
     }),

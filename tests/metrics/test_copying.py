@@ -19,14 +19,14 @@ def test_new_images_are_not_taken_for_copies():
     assert result.nn_distance_training == pytest.approx(result.nn_distance_heldout, rel=0.1)
 
 
-def test_copies_are_found():
+def test_copies_are_detected():
     _, heldout, training = sets()
     result = copying_scores(training + 1e-4, heldout, training)
     assert result.closer_to_training > 0.99 and result.near_copy_rate > 0.99 and result.authenticity < 0.01
     assert result.nn_distance_training < 0.01 < result.nn_distance_heldout
 
 
-def test_half_copies_are_half_found():
+def test_half_copies_are_half_detected():
     subject, heldout, training = sets()
     result = copying_scores(np.vstack([subject[:250], training[:250]]), heldout, training)
     assert result.near_copy_rate == pytest.approx(0.5, abs=0.03)

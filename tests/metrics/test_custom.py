@@ -70,7 +70,7 @@ def test_what_is_no_feature_space_is_refused(module):
     with pytest.raises(ConfigError, match="cannot be imported"):
         feature_space_spec("no_such_module_here:f")
     with pytest.raises(ConfigError, match="cannot be imported"):
-        prefetch("no_such_module_here:f")  # before long work
+        prefetch("no_such_module_here:f")  # the error must come before long work
     with pytest.raises(ConfigError, match="no function 'absent'"):
         feature_space_spec(f"{module}:absent")
     with pytest.raises(MetricError, match=r"expected a torch\.nn\.Module"):
@@ -81,7 +81,7 @@ def test_what_is_no_feature_space_is_refused(module):
         checked(MetricsConfig(feature_space="vgg"), "metrics")
 
 
-def test_a_space_of_ones_own_is_told_its_weights_and_runs_as_it_was_trained_to(module, tmp_path):
+def test_a_custom_space_gets_its_weights_and_runs_in_evaluation_mode(module, tmp_path):
     """Check that the network runs in evaluation mode and without gradients: dropout has no effect."""
     path = tmp_path / "w.bin"
     path.write_bytes(b"abc")

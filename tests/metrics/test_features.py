@@ -23,7 +23,7 @@ from bench.metrics.shared.frechet_distance import frechet_distance
 
 @pytest.fixture(scope="module")
 def runtime() -> Runtime:
-    return resolve_runtime(RuntimeConfig(device="cpu", precision="bf16"))  # features must not care
+    return resolve_runtime(RuntimeConfig(device="cpu", precision="bf16"))  # must not affect features
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_shape_dtype_and_spec(lite):
     result = extract(lite, pictures(5))
     assert result.shape == (5, 1280) and result.dtype == np.float32
     spec = feature_space_spec("efficientnet_lite0")
-    assert spec["weights_sha256"].startswith("57934424")  # the package names its file by its checksum
+    assert spec["weights_sha256"].startswith("57934424")  # the name of the file in the package contains its checksum
     assert (spec["dimension"], spec["input_size"]) == (lite.dimension, lite.input_size)
 
 
@@ -174,7 +174,7 @@ def test_processes_divide_the_work_only_where_they_share_the_images(monkeypatch)
 
     def fill(array: np.ndarray, starts: range, size: int) -> None:
         filled.append((array, list(starts), size))
-        array[:64] = array[128:] = 5  # what the first process has sent
+        array[:64] = array[128:] = 5  # the results of the first process
 
     monkeypatch.setattr(features_module.distributed, "all_gather_blocks", fill)
     network = Watched()
@@ -295,7 +295,7 @@ def test_standard_inception_weights_are_downloaded_once_and_checked(tmp_path, mo
     path = prefetch("inception_v3")
     assert path == tmp_path / "checkpoints" / "theirs.pth" and path.read_bytes() == b"others"
     (tmp_path / "theirs.pth").unlink()
-    assert prefetch("inception_v3") == path  # from where it lies
+    assert prefetch("inception_v3") == path  # without a download
     assert prefetch("inception_v3", str(path)) == path
 
 

@@ -58,7 +58,7 @@ def test_features_that_vary_little_on_one_side_count_with_what_they_vary():
     assert frechet_distance(a, b) == pytest.approx(((s - s[::-1]) ** 2).sum(), rel=1e-8)
 
 
-def test_sets_that_hardly_differ_are_told_apart_however_their_spread():
+def test_sets_that_hardly_differ_are_distinguished_whatever_their_spread():
     """Check sets scaled by 1 + c about their mean, with distance c² tr S: far below what roots of eigenvalues near zero
     would lose."""
     s = 10.0 ** np.arange(1, -7, -1)

@@ -116,7 +116,7 @@ def test_scaling_everything_scales_distances_and_leaves_shares(seed, factor):
     agree(after, {name: factor * before[name] for name in DISTANCES}, DISTANCES)
     agree(after, {"fid": factor**2 * before["fid"]}, ["fid"])
     agree(after, {"entropy": before["entropy"] + np.log(factor)}, ["entropy"])
-    if factor in (0.125, 0.5):  # powers of two leave the order of the rows as it is, in which sets are drawn
+    if factor in (0.125, 0.5):  # powers of two keep the order of the rows, which the draws depend on
         agree(after, {"fid_infinity": factor**2 * before["fid_infinity"]}, ["fid_infinity"])
 
 
@@ -266,7 +266,7 @@ def test_kid_draws_both_sides_anew_for_every_subset_and_seed():
     assert (result.mean, result.sd) == pytest.approx((np.mean(result.values), np.std(result.values)))
     other = kernel_distance(subject, heldout, 10, 10, seed=1)
     assert not set(other.values) & set(result.values)
-    # of a set with itself: were the same images drawn on both sides, every value would be the same side of zero
+    # A set with itself: if both sides drew the same images, every value would have the same sign.
     itself = kernel_distance(subject, subject, 40, 10).values
     assert (itself > 0).any() and (itself < 0).any()
 
@@ -294,11 +294,11 @@ def test_a_part_of_the_reference_has_precision_one_and_the_other_way_round_recal
 
 @given(seed=seeds, k=st.integers(1, 8))
 @few
-def test_a_set_beside_itself_lies_in_its_own_ball_and_in_as_many_others_as_there_are_neighbours(seed, k):
+def test_a_set_compared_with_itself_lies_in_its_own_ball_and_in_as_many_others_as_there_are_neighbours(seed, k):
     x = three_sets(seed)[0]
     result = manifold_scores(x, x.copy(), k)
     assert (result.precision, result.recall, result.coverage) == (1, 1, 1)
-    assert result.density == pytest.approx((k + 1) / k)  # the rim is inside: k neighbours, and the point itself
+    assert result.density == pytest.approx((k + 1) / k)  # the point itself and k neighbours: the boundary is inside
 
 
 @given(seed=seeds)
@@ -414,7 +414,7 @@ def test_vendi_sees_directions_alone(seed):
 
 @given(seed=seeds, copied=st.integers(1, 40))
 @few
-def test_a_planted_share_of_copies_is_found_exactly(seed, copied):
+def test_a_planted_share_of_copies_is_measured_exactly(seed, copied):
     """Check held-out images that mirror the training images, with symmetric samples, half of which lie nearer to
     either. A share p of copies makes this (1 + p) / 2, one of copied held-out images (1 - p) / 2."""
     rng = np.random.default_rng(seed)
@@ -463,14 +463,14 @@ def test_copying_is_that_of_the_definition(seed, num_heldout, num_training):
     assert result.authenticity == pytest.approx(further.mean())
     assert result.near_copy_rate == pytest.approx((to_training.min(1) < usual).mean())
     assert result.num_compared == min(num_training, num_heldout)
-    if num_training <= num_heldout:  # all of them are compared with
+    if num_training <= num_heldout:  # the whole training set is used
         assert result.nn_distance_training == pytest.approx(np.median(to_training.min(1)))
     if num_heldout <= num_training:
         assert result.nn_distance_heldout == pytest.approx(np.median(to_heldout.min(1)))
     if num_heldout == num_training:
         closer = to_training.min(1) < to_heldout.min(1)
         assert result.closer_to_training == pytest.approx(closer.mean())
-    # of the larger set only a part: some sample that is nearest to the rest lies further from the part
+    # Only a part of the larger set is used, and samples whose nearest item is in the rest lie further from this part.
     assert result.nn_distance_training >= np.median(to_training.min(1)) * (1 - 1e-9)
     assert result.nn_distance_heldout >= np.median(to_heldout.min(1)) * (1 - 1e-9)
 
@@ -532,7 +532,7 @@ def test_a_far_reference_point_changes_density_and_coverage_by_its_own_ball_alon
     assume(before.precision < 1)
     outlier = np.full((1, 5), 1e4)
     after = manifold_scores(subject, np.vstack([heldout, outlier]), k)
-    # the ball reaches to the k-th nearest point of the reference: all samples on this side of it are inside
+    # The ball reaches to the k-th nearest point of the reference, and contains all samples on this side of it.
     reach = np.sort(distances(outlier, heldout)[0])[k - 1]
     inside = distances(outlier, subject)[0] <= reach
     assert after.density == pytest.approx(before.density + inside.mean() / k)

@@ -80,7 +80,7 @@ def test_bounds_are_as_narrow_as_the_rounding_allows(with_bf16):
     lower, upper = bounds_of(a, b)
     assert float((upper - lower).mean()) < (0.02 if with_bf16 else 1e-4) * sum(norms)
     far = a.copy()
-    far[0, 0] = 1e4  # one far out must not make the bounds wider for the others
+    far[0, 0] = 1e4  # an outlier must not widen the bounds of the others
     low, high = bounds_of(far, b)
     assert float((high - low)[1:].mean()) < 1.3 * float((upper - lower)[1:].mean())
 

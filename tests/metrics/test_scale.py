@@ -18,7 +18,7 @@ from bench.metrics.shared.precision_recall import manifold_scores
 n, d = int(sys.argv[1]), 2048
 rng = np.random.default_rng(0)
 a, b = (rng.standard_normal((n, d), dtype=np.float32) for _ in range(2))
-manifold_scores(a[:50], b[:50], 3)  # libraries, thread pools
+manifold_scores(a[:50], b[:50], 3)  # loads libraries and starts thread pools
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 manifold_scores(a, b, 3)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)

@@ -159,7 +159,7 @@ def four_sets() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return subject, reference, training, (training[:, 0] > 2).astype(int)
 
 
-def test_every_row_holds_what_its_own_function_finds_of_the_right_sides():
+def test_every_row_holds_the_result_of_its_own_function_for_the_right_sides():
     """Check with settings that are no function's default."""
     subject, reference, training, labels = four_sets()
     size = (reference[:, 1] > 2).astype(int) + (reference[:, 1] > 3.5)
@@ -197,7 +197,7 @@ def test_every_row_holds_what_its_own_function_finds_of_the_right_sides():
     assert by_metric["kid"]["subset_sd"] == kid.sd
     assert by_metric["kid"]["parameters"] == {"num_subsets": 7, "subset_size": 11}
     assert by_metric["entropy"]["parameters"] == by_metric["density"]["parameters"] == {"k": 2}
-    # distances shrink with the size of a set, and are compared with as many; shares are of the whole training set
+    # Distances shrink with the size of a set, so both sets have the same size; shares use the whole training set.
     counted = {name: row["num_training"] for name, row in by_metric.items() if "num_training" in row}
     assert counted == {
         "nn_distance_training": 48, "nn_distance_heldout": 48, "closer_to_training": 48, "authenticity": 70,
@@ -221,7 +221,7 @@ def test_every_row_holds_what_its_own_function_finds_of_the_right_sides():
 
 def test_classifiers_learn_from_training_images_and_are_held_to_the_others():
     _, reference, training, labels = four_sets()
-    truth = (reference[:, 0] > 3).astype(int)  # drawn elsewhere: the classifier cannot be perfect
+    truth = (reference[:, 0] > 3).astype(int)  # another threshold, so that the classifier cannot be perfect
     fitted = fit_attributes(training, {"side": labels}, reference, {"side": truth}, {"side": ["a", "b", "never"]})
     expected = fit_classifier(training, labels, reference, truth, 3)
     assert fitted["side"].class_names == ["a", "b", "never"]
@@ -243,7 +243,7 @@ def test_attributes_that_cannot_be_learnt_or_checked_are_left_out():
     assert fitted.keys() == {"good"}
 
 
-def test_families_that_are_not_wanted_or_cannot_be_had_are_left_out():
+def test_families_that_are_not_selected_or_lack_inputs_are_left_out():
     subject, reference, training, labels = four_sets()
     attributes = fit_attributes(training, {"a": labels}, training, {"a": labels}, {"a": ["x", "y"]})
     of = {
@@ -301,8 +301,8 @@ def test_the_spread_over_images_is_that_of_the_same_scores_of_half_samples():
 
     expected = resample_images(of_halves, subject, reference, 5)
     spreads = {row["metric"]: row["image_sd"] for row in rows if "image_sd" in row}
-    assert spreads == pytest.approx(expected)  # none for KID, whose subsets are one already, nor for copying
-    # known of the whole reference is not known of its halves
+    assert spreads == pytest.approx(expected)  # none for KID, which has its own spread over subsets, nor for copying
+    # Statistics of the whole reference must not be used for its halves.
     again = score(
         subject, reference, config, families=("frechet", "manifold"), known=reference_statistics(reference, config)
     )
@@ -311,7 +311,7 @@ def test_the_spread_over_images_is_that_of_the_same_scores_of_half_samples():
     assert all(row["image_sd"] > 0 for row in varied if row["metric"] != "near_duplicate_rate")
 
 
-def test_rows_name_the_sides_and_the_space_that_they_are_told():
+def test_rows_name_the_given_sides_and_space():
     subject, reference = two_sets()
     config = MetricsConfig(num_images=60, feature_space="dinov2", scores=["manifold"])
     for row in score(subject, reference, config, subject="shuffled", reference="training"):

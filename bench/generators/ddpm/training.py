@@ -81,7 +81,14 @@ def fit(
 
 
 def training_identity(config: Config, resolution: int, seed: int, init: Path | None) -> str:
-    """Return a hash of everything that a checkpoint must have in common with a training that resumes from it."""
+    """Return a hash of everything that a checkpoint must have in common with a training that resumes from it.
+
+    Args:
+        config: The generator's configuration.
+        resolution: Side of the images, in pixels.
+        seed: Seed of the training.
+        init: Directory of the model to start from, if any.
+    """
     about = [VERSION["train"], key(config, "train", "train"), resolution, seed, str(init)]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 

@@ -31,25 +31,25 @@ class Statistics:
     moment: np.ndarray
 
     @property
-    def has_few_images(self) -> bool:
+    def has_few_items(self) -> bool:
         """Return whether `moment` is the smaller matrix (n - 1, d)."""
         return self.n - 1 <= len(self.mean)
 
     @property
     def covariance(self) -> np.ndarray:
         """Return the covariance, float64 (d, d)."""
-        return self.moment.T @ self.moment if self.has_few_images else self.moment
+        return self.moment.T @ self.moment if self.has_few_items else self.moment
 
     @property
     def trace(self) -> float:
         """Return the trace of the covariance."""
-        return float((self.moment**2).sum() if self.has_few_images else np.trace(self.moment))
+        return float((self.moment**2).sum() if self.has_few_items else np.trace(self.moment))
 
     def factor(self, device: Device) -> torch.Tensor:
         """Return F, float64 (m, d) on `device`, with covariance = FᵀF: the moment if there are few items, otherwise the
         Cholesky factor, or for a singular covariance a factor from its eigenvectors."""
         moment = torch.from_numpy(self.moment).to(device)
-        if self.has_few_images:
+        if self.has_few_items:
             return moment
         # Some units of a network after a ReLU are always 0; with 1 on their diagonal the others can be factored.
         constant = moment.diagonal() <= CONSTANT * moment.diagonal().max()
@@ -125,7 +125,7 @@ def _covariance(features: np.ndarray, mean: np.ndarray, device: Device) -> np.nd
 NUM_SIZES = 6
 """Number of set sizes in the extrapolation, evenly spaced from N / 2 to N."""
 
-MIN_IMAGES_PER_DIMENSION = 1.5
+MIN_ITEMS_PER_FEATURE = 1.5
 """Number of items per feature below which FID is not linear in 1 / N. Measured on Gaussians with the spectrum of flower
 photographs in `efficientnet_lite0` (d = 1280) and a true distance of 174: the extrapolation gave 249 at N = 1024 and
 167 at N = 2048, while plain FID gave 502 and 334."""
@@ -133,7 +133,7 @@ photographs in `efficientnet_lite0` (d = 1280) and a true distance of 174: the e
 
 def can_extrapolate(n: int, dimension: int) -> bool:
     """Return whether n items with `dimension` features are enough for `frechet_infinity`."""
-    return n >= MIN_IMAGES_PER_DIMENSION * dimension
+    return n >= MIN_ITEMS_PER_FEATURE * dimension
 
 
 def frechet_infinity(
@@ -160,7 +160,7 @@ def frechet_infinity(
     check_pair(subject, reference)
     n, dimension = subject.shape
     if not can_extrapolate(n, dimension):
-        raise MetricError(f"FD∞ needs N >= {MIN_IMAGES_PER_DIMENSION} x {dimension} features, there are N = {n}")
+        raise MetricError(f"FD∞ needs N >= {MIN_ITEMS_PER_FEATURE} x {dimension} features, but N = {n}")
     subject, reference = canonical_order(subject), canonical_order(reference)
     rng = np.random.default_rng(seed)
     sizes = np.linspace(n / 2, n, NUM_SIZES).round().astype(int)

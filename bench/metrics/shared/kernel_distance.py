@@ -67,8 +67,8 @@ def kernel_distance(
     check_pair(subject, reference, equal_n=False)
     if not 2 <= subset_size <= min(len(subject), len(reference)):
         raise MetricError(
-            f"KID subsets of {subset_size} images: there are {len(subject)} and {len(reference)}; allowed is 2 to "
-            f"{min(len(subject), len(reference))}"
+            f"KID subsets of {subset_size} images: there are {len(subject)} and {len(reference)}, so the size must lie "
+            f"in [2, {min(len(subject), len(reference))}]"
         )
     rng = np.random.default_rng(seed)
     draws = [[rng.choice(len(x), subset_size, replace=False) for x in (subject, reference)] for _ in range(num_subsets)]

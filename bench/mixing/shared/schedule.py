@@ -1,7 +1,9 @@
 """Ratios that are one number, or one number per generation."""
 
+from dataclasses import dataclass
 from typing import Any
 
+from bench.config import MixingConfig
 from bench.errors import ConfigError
 
 Ratio = float | list[float]
@@ -23,3 +25,13 @@ def checked_ratio(key: str, value: Any, high: float = 1.0) -> Ratio:
 def at(ratio: Ratio, generation: int) -> float:
     """Return the ratio of a generation; the first entry of a list is that of generation 1."""
     return ratio[generation - 1] if isinstance(ratio, list) else ratio
+
+
+@dataclass
+class RatioConfig(MixingConfig):
+    """What policies with a synthetic ratio have in common."""
+
+    synthetic_ratio: Any = 0.5
+
+    def validate(self) -> None:
+        self.synthetic_ratio = checked_ratio("synthetic_ratio", self.synthetic_ratio)
