@@ -6,7 +6,6 @@ module for components with several verbs, `module:function` for those with one. 
 component must not import it either when it is imported.
 """
 
-import hashlib
 import importlib
 import inspect
 import pkgutil
@@ -19,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from bench.errors import ConfigError
+from bench.files import sha256_of
 from bench.options import check
 
 
@@ -159,13 +159,25 @@ def version(module: ModuleType, stage: str) -> Any:
     if module.__name__.split(".")[0] == "bench":
         return number
     source = getattr(module, "__file__", None)
-    digest = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
+    digest = sha256_of(Path(source)) if source else ""
     return {"module": module.__name__, "version": number, "source_sha256": digest}
 
 
-def citation(module: ModuleType, config: dict[str, Any]) -> str:
-    """Return the BibTeX entries of a component, separated by blank lines; "" where there is none.
+def citation(package: str, name: str, config: dict[str, Any]) -> str:
+    """Return the BibTeX entries of a component of the project, separated by blank lines; "" where there are none.
 
-    config: the component's configuration as a dict, for modules whose `cite(config)` depends on it.
+    Args:
+        package: Of the room.
+        name: Of the component; that of a user's own is not known here.
+        config: The component's configuration as a dict, for modules whose `cite(config)` depends on it.
     """
-    return module.cite(config) if hasattr(module, "cite") else getattr(module, "CITATION", "")
+    if name not in names(package):
+        return ""
+    module = load(package, name, "name")
+    return module.cite(config) if hasattr(module, "cite") else module.CITATION
+
+
+def metric_citations() -> dict[str, str]:
+    """Return metric -> BibTeX entry, of all score families of the project."""
+    families = (load(SCORES, name, "name") for name in names(SCORES))
+    return {metric: entry for family in families for metric, entry in family.CITATION.items()}

@@ -1,7 +1,7 @@
 import hashlib
 import os
 
-from bench.machine.files import remembered_sha256
+from bench.files import remembered_sha256
 
 
 def test_a_file_that_changed_is_read_again(tmp_path):

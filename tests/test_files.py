@@ -10,9 +10,8 @@ import pytest
 import torch
 from test_ledger import make_row
 
-from bench import ledger
+from bench import files, ledger
 from bench.generators.shared import checkpoint
-from bench.machine import files
 from bench.store import Store
 
 Place = tuple[int, int]

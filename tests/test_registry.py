@@ -39,7 +39,8 @@ def test_every_component_offers_its_verbs_a_version_and_a_citation(package, name
     module = registry.load(package, name, "key")
     assert not [verb for verb in (*VERBS[package], "VERSION", "CITATION") if not hasattr(module, verb)]
     assert module.__doc__
-    assert module.CITATION == "" or module.CITATION.startswith("@")
+    entries = module.CITATION.values() if package == registry.SCORES else [module.CITATION]
+    assert all(entry == "" or entry.startswith("@") for entry in entries)
     for group, room in registry.ROOMS.items():
         if room.package == package:
             assert registry.schema(group, name) is module.Config

@@ -14,6 +14,7 @@ from bench import audit, ledger, loop, selection, vetting
 from bench.composition import Composition, Part, PoolRef
 from bench.errors import ConfigError, DataError
 from bench.pool import REAL, Gathered, Pool, Records
+from bench.seeds import derive_seed
 
 NEEDS = ("truth",)
 VERSION = 1
@@ -45,6 +46,19 @@ def twice(candidates: selection.Candidates) -> np.ndarray:
 
 def too_few(candidates: selection.Candidates) -> np.ndarray:
     return np.arange(candidates.num_kept - 1)
+
+
+DRAWS: list[tuple[str, int]] = []
+
+
+def noted_vetting(drawn: vetting.Drawn) -> np.ndarray:
+    DRAWS.append(("vet", int(drawn.rng.integers(2**62))))
+    return np.ones(len(drawn.items), bool)
+
+
+def noted_selection(candidates: selection.Candidates) -> np.ndarray:
+    DRAWS.append(("select", int(candidates.rng.integers(2**62))))
+    return np.arange(candidates.num_kept)
 
 
 VET = c.CustomVettingConfig(function="test_vetting_and_selection:half")
@@ -100,6 +114,18 @@ def test_what_is_selected_is_what_the_next_generation_draws_from(play):
     first = Pool.load(Path(chain.rows[0].store_dir) / chain.rows[0].artifacts["samples"])
     trained = {image.tobytes() for image in stand_in.fits[1].images}
     assert trained == {image.tobytes() for image in first.items}
+
+
+def test_every_draw_of_a_rule_comes_from_run_generation_and_stage(play):
+    rules = {
+        "vetting": c.CustomVettingConfig(function="test_vetting_and_selection:noted_vetting"),
+        "selection": c.CustomSelectionConfig("custom", "test_vetting_and_selection:noted_selection", 21),
+    }
+    DRAWS.clear()
+    for seed in (5, 6):
+        play(seed=seed, name="echo" if seed == 5 else "other", **rules)
+    assert len(DRAWS) == 12 and len(set(DRAWS)) == 12 and len({number for _, number in DRAWS}) == 12
+    assert DRAWS[0] == ("vet", int(np.random.default_rng(derive_seed(5, 0, "vet")).integers(2**62)))
 
 
 def audited(chain: ledger.Chain, capsys: pytest.CaptureFixture) -> str:

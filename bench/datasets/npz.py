@@ -17,7 +17,7 @@ from bench.config import DataConfig
 from bench.datasets.shared.resize import resize
 from bench.datasets.shared.source import Source
 from bench.errors import DataError
-from bench.machine.files import remembered_sha256
+from bench.files import remembered_sha256
 from bench.options import option
 
 VERSION = 1

@@ -8,14 +8,13 @@ bicubic, antialiased filter.
 
 import logging
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import MetricError
-from bench.features.shared.weights import download, fill, load_tensors, sha256_of
+from bench.features.shared.weights import download, fill, hub_folder, load_tensors, sha256_of
+
+if TYPE_CHECKING:
+    from torch import nn
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +54,17 @@ def prefetch(weights: str | None) -> Path:
     """
     if weights is not None:
         return Path(weights)
-    path = Path(torch.hub.get_dir()) / "checkpoints" / URL.rpartition("/")[2]
+    path = hub_folder() / URL.rpartition("/")[2]
     if not path.is_file():
         log.info("downloading the DINOv2 weights (1.2 GB) to %s", path)
         download(URL, path)
     return path
 
 
-def load(weights: str | None) -> nn.Module:
+def load(weights: str | None) -> "nn.Module":
     """Return the network, on the CPU."""
+    from bench.features.shared.networks import DINOFeatures, resample_positions
+
     try:
         import timm
     except ImportError as error:
@@ -76,38 +77,6 @@ def load(weights: str | None) -> nn.Module:
     state = load_tensors(path)
     state.pop("mask_token", None)  # used in training only
     if "pos_embed" in state:
-        state["pos_embed"] = _resampled(state["pos_embed"])
+        state["pos_embed"] = resample_positions(state["pos_embed"])
     fill(backbone, state, path)
-    return _Features(backbone)
-
-
-def _resampled(embedding: Tensor) -> Tensor:
-    """Return the position embedding (1, 1 + g², d), resampled from the grid of the training resolution to that of
-    `INPUT_SIZE`; the entry of the class token stays."""
-    grid, ours = round((embedding.shape[1] - 1) ** 0.5), INPUT_SIZE // PATCH
-    if grid == ours:
-        return embedding
-    patches = embedding[:, 1:].reshape(1, grid, grid, -1).permute(0, 3, 1, 2)
-    factor = (ours + OFFSET) / grid
-    patches = F.interpolate(patches, scale_factor=(factor, factor), mode="bicubic", align_corners=False)
-    return torch.cat([embedding[:, :1], patches.flatten(2).transpose(1, 2)], dim=1)
-
-
-class _Features(nn.Module):
-    """The network, from uint8 (n, 3, H, H) to float32 (n, 1024)."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone, self.dimension, self.input_size = backbone, DIMENSION, INPUT_SIZE
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        x = images.float()
-        if x.shape[-1] != INPUT_SIZE:
-            size = (INPUT_SIZE, INPUT_SIZE)
-            x = F.interpolate(x, size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 255)
-        return self.backbone((x / 255 - self.mean) / self.std)
+    return DINOFeatures(backbone)

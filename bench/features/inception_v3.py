@@ -5,17 +5,15 @@ scores are comparable with published ones. The weights (91 MB) are downloaded on
 a local file.
 """
 
-import io
 import logging
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
-from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import MetricError
-from bench.features.shared.weights import download, load_tensors, sha256_of
+from bench.features.shared.weights import download, hub_folder, load_tensors, sha256_of
+
+if TYPE_CHECKING:
+    from torch import nn
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +25,14 @@ CITATION = """@inproceedings{szegedy2016inception,
   year      = {2016},
 }"""
 DIMENSION = 2048
-INPUT_SIZE = FeatureExtractorInceptionV3.INPUT_IMAGE_SIZE
+INPUT_SIZE = 299
+URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 STANDARD_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
 def standard_path() -> Path:
     """Return the path of the standard weights. It is that of torch-fidelity, so that one download serves both."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rpartition("/")[2]
+    return hub_folder() / URL.rpartition("/")[2]
 
 
 def identity(weights: str | None) -> dict[str, Any]:
@@ -57,36 +56,18 @@ def prefetch(weights: str | None) -> Path:
     path = standard_path()
     if not path.is_file():
         log.info("downloading the Inception weights (91 MB) to %s", path)
-        download(URL_INCEPTION_V3, path, STANDARD_SHA256)
+        download(URL, path, STANDARD_SHA256)
     if sha256_of(path) != STANDARD_SHA256:
         raise MetricError(f"{path} has sha256 {sha256_of(path)}, expected {STANDARD_SHA256}: delete it and try again")
     return path
 
 
-def load(weights: str | None) -> nn.Module:
+def load(weights: str | None) -> "nn.Module":
     """Return the network, on the CPU."""
+    from bench.features.shared.networks import InceptionFeatures
+
     path = prefetch(weights)
     digest = sha256_of(path)
     if digest != STANDARD_SHA256:
         log.warning("inception_v3 with weights %s (sha256 %s…): not the standard FID weights", path, digest[:12])
-    return _Features(load_tensors(path), path)
-
-
-class _Features(nn.Module):
-    """The network, from uint8 (n, 3, H, H) to float32 (n, 2048)."""
-
-    dimension, input_size = DIMENSION, INPUT_SIZE
-
-    def __init__(self, state: dict[str, Tensor], path: Path) -> None:
-        super().__init__()
-        checked = io.BytesIO()  # torch-fidelity unpickles any file that it is given, so it gets only these tensors
-        torch.save(state, checked)
-        checked.seek(0)
-        try:
-            self.extractor = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], checked)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[1].strip()[:300] if "\n" in str(error) else str(error)
-            raise MetricError(f"weights file {path} does not fit Inception-v3: {reason}") from error
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.extractor(images)[0]
+    return InceptionFeatures(load_tensors(path), path)

@@ -6,12 +6,14 @@ from bench.metrics.shared.inputs import Inputs, Value
 
 NEEDS = ("features",)
 VERSION = 4
-CITATION = """@article{friedman2023vendi,
+CITATION = {
+    "vendi": """@article{friedman2023vendi,
   title   = {The {Vendi} Score: A Diversity Evaluation Metric for Machine Learning},
   author  = {Friedman, Dan and Dieng, Adji Bousso},
   journal = {Transactions on Machine Learning Research},
   year    = {2023},
-}"""
+}""",
+}
 
 
 def score(inputs: Inputs, config: None) -> Iterator[Value]:

@@ -8,19 +8,20 @@ from bench.metrics.shared.inputs import Inputs, Value
 NEEDS = ("features",)
 COMPARISON = True
 VERSION = 4
-CITATION = """@inproceedings{heusel2017fid,
+CITATION = {
+    "fid": """@inproceedings{heusel2017fid,
   title     = {{GANs} Trained by a Two Time-Scale Update Rule Converge to a Local {Nash} Equilibrium},
   author    = {Heusel, Martin and Ramsauer, Hubert and Unterthiner, Thomas and Nessler, Bernhard and Hochreiter, Sepp},
   booktitle = {Advances in Neural Information Processing Systems},
   year      = {2017},
-}
-
-@inproceedings{chong2020unbiased,
+}""",
+    "fid_infinity": """@inproceedings{chong2020unbiased,
   title     = {Effectively Unbiased {FID} and {Inception Score} and Where to Find Them},
   author    = {Chong, Min Jin and Forsyth, David},
   booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
   year      = {2020},
-}"""
+}""",
+}
 
 
 def score(inputs: Inputs, config: None) -> Iterator[Value]:

@@ -10,12 +10,14 @@ NEEDS = ("features",)
 COMPARISON = True
 OWN_SPREAD = True
 VERSION = 4
-CITATION = """@inproceedings{binkowski2018kid,
+CITATION = {
+    "kid": """@inproceedings{binkowski2018kid,
   title     = {Demystifying {MMD} {GANs}},
   author    = {Bi{\\'n}kowski, Miko{\\l}aj and Sutherland, Danica J. and Arbel, Michael and Gretton, Arthur},
   booktitle = {International Conference on Learning Representations},
   year      = {2018},
-}"""
+}""",
+}
 
 
 @dataclass

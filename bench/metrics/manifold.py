@@ -8,19 +8,19 @@ from bench.metrics.shared.inputs import Inputs, Value
 NEEDS = ("features",)
 COMPARISON = True
 VERSION = 4
-CITATION = """@inproceedings{kynkaanniemi2019precision,
+KYNKAANNIEMI = """@inproceedings{kynkaanniemi2019precision,
   title     = {Improved Precision and Recall Metric for Assessing Generative Models},
   author    = {Kynk{\\"a}{\\"a}nniemi, Tuomas and Karras, Tero and Laine, Samuli and Lehtinen, Jaakko and Aila, Timo},
   booktitle = {Advances in Neural Information Processing Systems},
   year      = {2019},
-}
-
-@inproceedings{naeem2020reliable,
+}"""
+NAEEM = """@inproceedings{naeem2020reliable,
   title     = {Reliable Fidelity and Diversity Metrics for Generative Models},
   author    = {Naeem, Muhammad Ferjad and Oh, Seong Joon and Uh, Youngjung and Choi, Yunjey and Yoo, Jaejun},
   booktitle = {International Conference on Machine Learning},
   year      = {2020},
 }"""
+CITATION = {"precision": KYNKAANNIEMI, "recall": KYNKAANNIEMI, "density": NAEEM, "coverage": NAEEM}
 
 
 def score(inputs: Inputs, config: None) -> Iterator[Value]:

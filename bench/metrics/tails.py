@@ -6,7 +6,7 @@ from bench.metrics.shared.inputs import Inputs, Value
 
 NEEDS = ("features", "labels")
 VERSION = 4
-CITATION = ""
+CITATION: dict[str, str] = {}
 
 
 def score(inputs: Inputs, config: None) -> Iterator[Value]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.machine.files import fsync, sha256_of
+from bench.files import fsync, sha256_of
 from bench.store.specs import canonical
 
 SPEC, MANIFEST = "spec.json", "manifest.json"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import StoreError
-from bench.machine.files import fsync
+from bench.files import fsync
 from bench.store import lease, result_files
 from bench.store.specs import spec_hash
 

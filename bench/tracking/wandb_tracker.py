@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from bench.config import TrackingConfig
+from bench.files import write_aside
 from bench.kinds import kind_of
 from bench.ledger import Row
-from bench.machine.files import write_aside
 from bench.tracking import logged_values
 
 log = logging.getLogger(__name__)

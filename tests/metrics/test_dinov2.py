@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from bench.config import RuntimeConfig
 from bench.errors import MetricError
 from bench.features import dinov2
-from bench.features.shared import extraction
+from bench.features.shared import extraction, networks
 from bench.features.shared.extraction import extract, feature_space_spec, load_feature_space
 from bench.features.shared.weights import sha256_of
 from bench.machine.device import resolve_runtime
@@ -66,7 +66,7 @@ def test_both_file_layouts_give_the_same_features(tmp_path):
 def test_position_embeddings_are_resampled_in_place():
     ramp = torch.linspace(0, 1, 37)
     embedding = torch.cat([torch.full((1, 1), 9.0), ramp.repeat_interleave(37)[:, None]]).unsqueeze(0)
-    result = dinov2._resampled(embedding)
+    result = networks.resample_positions(embedding)
     assert result.shape == (1, 1 + 16 * 16, 1) and result[0, 0, 0] == 9
     rows = result[0, 1:, 0].reshape(16, 16)
     assert (rows.diff(dim=0) > 0).all() and rows.diff(dim=1).abs().max() < 1e-5
@@ -83,7 +83,7 @@ def test_position_embeddings_lie_where_the_original_code_puts_them():
     most, and without the 0.1 the last rows would be off by 0.2."""
     ramp = torch.arange(37.0)
     embedding = torch.cat([torch.zeros(1, 1), ramp.repeat(37)[:, None]]).unsqueeze(0)
-    grid = dinov2._resampled(embedding)[0, 1:, 0].reshape(16, 16)
+    grid = networks.resample_positions(embedding)[0, 1:, 0].reshape(16, 16)
     expected = (torch.arange(16) + 0.5) * 37 / 16.1 - 0.5
     torch.testing.assert_close(grid[5, 1:-1], expected[1:-1], rtol=0, atol=0.06)
 

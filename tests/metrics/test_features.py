@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch_fidelity import feature_extractor_inceptionv3
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torchvision.transforms.v2.functional import InterpolationMode, resize
@@ -241,7 +242,7 @@ def test_standard_weights_must_match_their_checksum(random_weights, runtime, tmp
 
 def test_download_that_fails_says_what_to_do(runtime, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(inception, "URL_INCEPTION_V3", "http://127.0.0.1:9/weights-6726825d.pth")
+    monkeypatch.setattr(inception, "URL", "http://127.0.0.1:9/weights-6726825d.pth")
     with pytest.raises(MetricError, match=r"metrics\.weights"):
         load_feature_space("inception_v3", runtime)
 
@@ -288,7 +289,7 @@ def test_a_download_is_checked_and_left_where_it_was_asked_for(tmp_path):
 def test_standard_inception_weights_are_downloaded_once_and_checked(tmp_path, monkeypatch):
     (tmp_path / "theirs.pth").write_bytes(b"others")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(inception, "URL_INCEPTION_V3", (tmp_path / "theirs.pth").as_uri())
+    monkeypatch.setattr(inception, "URL", (tmp_path / "theirs.pth").as_uri())
     with pytest.raises(MetricError, match="could not be downloaded"):
         prefetch("inception_v3")
     monkeypatch.setattr(inception, "STANDARD_SHA256", hashlib.sha256(b"others").hexdigest())
@@ -347,3 +348,8 @@ def test_specs_tell_weights_and_spaces_apart(random_weights):
     }  # fmt: skip
     assert specs[2]["weights_sha256"] == sha256_of(random_weights)
     assert (specs[1]["dimension"], specs[1]["input_size"]) == (2048, 299)
+
+
+def test_constants_are_those_of_torch_fidelity():
+    assert feature_extractor_inceptionv3.URL_INCEPTION_V3 == inception.URL
+    assert FeatureExtractorInceptionV3.INPUT_IMAGE_SIZE == inception.INPUT_SIZE

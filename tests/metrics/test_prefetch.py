@@ -18,7 +18,7 @@ def test_prints_path_and_checksum(capsys):
 
 def test_says_what_to_do_without_network(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(inception, "URL_INCEPTION_V3", "http://127.0.0.1:9/weights-6726825d.pth")
+    monkeypatch.setattr(inception, "URL", "http://127.0.0.1:9/weights-6726825d.pth")
     assert main(["inception_v3"]) == 1
     captured = capsys.readouterr()
     assert "metrics.weights" in captured.err and captured.out == ""

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench import ledger
+from bench import ledger, registry
 from bench.analysis import results_card, setting
 from bench.analysis.results_card import differences
 from bench.analysis.study import Study, studies
@@ -137,12 +137,15 @@ def test_citations_name_what_was_used_and_nothing_else(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("bibtex") is None, reason="bibtex is not installed")
 def test_every_entry_is_read_by_bibtex(tmp_path: Path) -> None:
-    (tmp_path / "c.bib").write_text("\n".join(citing._ENTRIES.values()))
+    packages = [room.package for room in registry.ROOMS.values()] + [registry.FEATURES]
+    components = [registry.citation(package, name, {}) for package in packages for name in registry.names(package)]
+    entries = {entry for entry in (*components, *registry.metric_citations().values()) if entry}
+    (tmp_path / "c.bib").write_text("\n".join(entries))
     (tmp_path / "c.aux").write_text("\\citation{*}\n\\bibstyle{plain}\n\\bibdata{c}\n")
     done = subprocess.run(["bibtex", "c"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout
     assert "Warning" not in done.stdout, done.stdout
-    assert (tmp_path / "c.bbl").read_text().count("\\bibitem") == len(citing._ENTRIES)
+    assert (tmp_path / "c.bbl").read_text().count("\\bibitem") == len(entries)
 
 
 def test_a_comparison_has_each_cards_number_in_its_own_column(
@@ -235,7 +238,9 @@ def test_each_part_that_was_used_brings_its_own_reference() -> None:
     for group, members in known.items():
         for name, words in members.items():
             config = {**plain.config, "data": {"name": name if group == "data" else "procedural"}}
-            config["generator"] = {"name": "x", "sampling": {"sampler": name if group == "sampler" else None}}
+            model = "ddpm" if group == "sampler" else "x"
+            config["generator"] = {"name": model, "sampling": {"sampler": name if group == "sampler" else ""}}
+            config["mixing"] = {"policy": name if group == "policy" else "blend"}
             score = {
                 **plain.scores[0],
                 "metric": name if group == "metric" else "other",
@@ -246,3 +251,4 @@ def test_each_part_that_was_used_brings_its_own_reference() -> None:
             )
             text = citing.bibtex(studies([ledger.Chain(row.chain, Path(), [row])]))
             assert {word for word in every if word in text} == {words}, (group, name)
+            assert ("Denoising Diffusion Probabilistic" in text) == (group == "sampler")

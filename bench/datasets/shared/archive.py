@@ -9,7 +9,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from bench.errors import DataError
-from bench.machine.files import remembered_sha256
+from bench.files import remembered_sha256
 
 BLOCK = 1 << 20
 

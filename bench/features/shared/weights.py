@@ -1,13 +1,20 @@
 """Weights of feature extractors, which are read without executing code and identified by their SHA-256."""
 
 from pathlib import Path
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from typing import TYPE_CHECKING
 
 from bench.errors import MetricError
-from bench.machine.files import remembered_sha256
+from bench.files import remembered_sha256
+
+if TYPE_CHECKING:
+    import torch
+
+
+def hub_folder() -> Path:
+    """Return the folder where torch, and other packages with the same weights, keep downloaded files."""
+    import torch
+
+    return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def sha256_of(path: Path) -> str:
@@ -21,6 +28,8 @@ def sha256_of(path: Path) -> str:
 def download(url: str, path: Path, sha256: str | None = None) -> None:
     """Download a file to `path`, whole or not at all. Raises `MetricError` for a failed download and for a wrong
     checksum; the message explains what to do without a network."""
+    import torch
+
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256, progress=False)
@@ -31,11 +40,15 @@ def download(url: str, path: Path, sha256: str | None = None) -> None:
         ) from error
 
 
-def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+def load_tensors(path: Path) -> "dict[str, torch.Tensor]":
     """Return the state dict of a .safetensors file or of a PyTorch file that contains only tensors.
 
     Raises `MetricError` for anything else, in particular for pickles that would execute code.
     """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -49,7 +62,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def fill(network: torch.nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+def fill(network: "torch.nn.Module", state: "dict[str, torch.Tensor]", path: Path) -> None:
     """Load a state dict into a network, strictly. Raises `MetricError` naming the file if it does not fit."""
     try:
         network.load_state_dict(state)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.files import write_aside
 from bench.machine import distributed
-from bench.machine.files import write_aside
 
 log = logging.getLogger(__name__)
 

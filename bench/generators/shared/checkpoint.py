@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from bench.machine.files import write_aside
+from bench.files import write_aside
 
 log = logging.getLogger(__name__)
 
