@@ -29,33 +29,37 @@ from bench.registry import NONE
 def audit_chain(chain: Chain) -> list[str]:
     """Return what is wrong with a chain, one sentence each; empty where every number can be recounted."""
     problems: list[str] = []
-    synthetic: dict[str, Pool] = {}
+    synthetic: dict[int, Pool] = {}
     for row in chain.rows:
         store = Path(row.store_dir)
         try:
-            problems += [f"{chain.id} generation {row.generation}: {p}" for p in audit_row(row, store, synthetic)]
             samples = Pool.load(store / row.artifacts["samples"])
-            synthetic[samples.id] = samples
+            earlier = dict(synthetic)
+            synthetic[row.generation] = samples
+            problems += [f"{chain.id} generation {row.generation}: {p}" for p in audit_row(row, store, earlier)]
         except (BenchError, KeyError, TypeError, OSError, ValueError) as error:
             problems.append(f"{chain.id} generation {row.generation}: cannot be audited: {error}")
     return problems
 
 
-def audit_row(row: Row, store: Path, synthetic: dict[str, Pool]) -> list[str]:
-    """Return the problems of one generation. synthetic: the sample pools of the generations before it, by id."""
+def audit_row(row: Row, store: Path, synthetic: dict[int, Pool]) -> list[str]:
+    """Return the problems of one generation. synthetic: the sample pools of the generations before it, as far as they
+    can be read."""
     real_folder = store / row.artifacts["real"]
     train, heldout = Pool.load(real_folder / "train"), Pool.load(real_folder / "heldout")
     reserve = Pool.load(real_folder / "reserve") if (real_folder / "reserve").exists() else None
     trained_on = Composition.load(store / row.artifacts["train"])
     drawn, problems = audit_vetting(row, store, trained_on)
     problems = audit_identity(row) + audit_selection(row, store) + problems
-    real = {pool.id: pool for pool in (train, reserve) if pool}
+    known = {pool.id: pool for pool in (train, reserve, *synthetic.values()) if pool}
     births: list[np.ndarray] = []
     forbidden = set(heldout.records.source_id.tolist())
     for part in drawn.parts:
-        pool = real.get(part.pool.id) or synthetic.get(part.pool.id)
+        pool = known.get(part.pool.id)
         if pool is None:
             what = "the held-out pool" if part.pool.id == heldout.id else "a pool that this chain did not make"
+            if part.pool.generation not in (REAL, *synthetic):
+                what = f"generation {part.pool.generation}, whose samples cannot be read"
             problems.append(f"trained on {len(part.rows)} items of {what}")
             continue
         records = pool.records.take(part.rows)
@@ -70,7 +74,8 @@ def audit_row(row: Row, store: Path, synthetic: dict[str, Pool]) -> list[str]:
         problems.append("trained on items of its own or of a later generation")
     counted = drawn.counts(PoolRef.of(train, REAL), PoolRef.of(reserve, REAL) if reserve else None)
     problems += differences(row.composition, counted | recount(generation, len(train)))
-    if recompose(row, train, reserve, synthetic).id != drawn.id:
+    all_are_here = len(synthetic) == row.generation
+    if all_are_here and recompose(row, train, reserve, synthetic).id != drawn.id:
         problems.append(f"policy {row.policy} with seed {row.seed} composes another training set than the stored one")
     return problems
 
@@ -134,13 +139,13 @@ def audit_identity(row: Row) -> list[str]:
     ]
 
 
-def recompose(row: Row, train: Pool, reserve: Pool | None, synthetic: dict[str, Pool]) -> Composition:
+def recompose(row: Row, train: Pool, reserve: Pool | None, synthetic: dict[int, Pool]) -> Composition:
     """Return what the recorded policy and seed compose for this generation, from the pools that the chain has made."""
     history = History(
         generation=row.generation,
         real=PoolRef.of(train, REAL),
         reserve=PoolRef.of(reserve, REAL) if reserve else None,
-        synthetic=tuple(PoolRef.of(pool, generation) for generation, pool in enumerate(synthetic.values())),
+        synthetic=tuple(PoolRef.of(pool, generation) for generation, pool in sorted(synthetic.items())),
         budget=len(train),
         seed=row.config["seed"],
     )

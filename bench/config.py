@@ -104,7 +104,7 @@ class MetricsConfig:
         known = {name.partition(":")[0] for name in (*self.scores, *registry.names(registry.SCORES))}
         foreign = sorted(set(self.options) - known)
         if foreign:
-            raise ConfigError("options", foreign[0], f"is not a score family of metrics.scores={self.scores}")
+            raise ConfigError("options", foreign[0], f"is no score family; there are {', '.join(sorted(known))}")
 
 
 @dataclass

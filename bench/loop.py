@@ -24,8 +24,8 @@ from bench.tracking import trackers
 
 
 def run_chain(config: Config, console: Console) -> Path:
-    """Run or resume one chain; return its directory. What is in the store is not made again, so the same command
-    resumes after an interruption, and only reads after the end.
+    """Run or resume one chain; return its directory. Results in the store are not made again: on the same kind of
+    device the same command resumes after an interruption, and only reads after the end.
 
     Raises a `BenchError` for anything that a user can put right, before training where that can be known.
     """

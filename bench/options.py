@@ -1,8 +1,8 @@
 """Fields of a configuration: their bounds stand beside them as metadata, and one walker checks them all.
 
-`option` declares a field, `check` walks an instance and knows the path of each value, `key` returns what enters a
-stage's spec, and `changed` what identifies a chain. Values that equal the default of their class are left out of both,
-so a new field with a default renames no chain and invalidates no stored result.
+`option` declares a field; `check` walks an instance and knows the path of each value; `stage_values` returns what the key
+of a stage contains, and `identifying` what identifies a chain. Values that equal the default of their class are left out
+of both, so a new field with a default renames no chain and invalidates no stored result.
 """
 
 import math
@@ -21,7 +21,7 @@ from bench.errors import ConfigError
 @dataclass(frozen=True)
 class Bounds:
     """What a value may be; null is left to the field's type. above: exclusive. some_of: for lists of distinct names.
-    each: bounds of the entries of a list."""
+    multiple_of: for the entries of a list."""
 
     at_least: float | None = None
     at_most: float | None = None
@@ -38,11 +38,10 @@ class Bounds:
             return f"must be different ones of {', '.join(self.some_of)}"
         if self.multiple_of is not None:
             return f"each must be a multiple of {self.multiple_of}"
-        if self.above is not None:
-            return f"must be greater than {self.above:g}"
-        if self.at_most is not None:
+        if self.at_least is not None and self.at_most is not None:
             return f"must lie in [{self.at_least:g}, {self.at_most:g}]"
-        return f"must be at least {self.at_least:g}" if self.at_least is not None else "must be a finite number"
+        limits = (("at least", self.at_least), ("greater than", self.above), ("at most", self.at_most))
+        return "must be " + " and ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)
 
     def allow(self, value: Any) -> bool:
         """Return whether a value lies within the bounds."""
@@ -78,11 +77,13 @@ def option(
     Args:
         default: Of the field; a class is called for it, a list or dict is copied. Without one the user must give it.
         at_least, at_most, above, multiple_of, one_of, some_of: See `Bounds`.
-        stage: Whose spec the value enters: "train" or "sample" for a generator. "" takes that of the surrounding
-            field; None is for values that change no byte of any result, such as a checkpoint interval.
-        local: Whether two runs of one chain may differ in it: where, how far and how fast the chain runs.
+        stage: The stage whose key contains the value: "train", "sample" or "risk" for a generator. None: no key,
+            because the value changes no result, such as a checkpoint interval. Default: the stage of the enclosing
+            field, or training.
+        local: Whether the value is left out of the chain's identity: where, how far and how fast a chain runs.
         file: Whether the value is a path, which is known by its last part, wherever the file lies.
     """
+    assert stage in ("", None, "train", "sample", "risk"), f"stage={stage!r}: there is no such stage"
     limits = (at_least, at_most, above, multiple_of, one_of, some_of)
     bounds = Bounds(*limits) if any(limit is not None for limit in limits) else None
     about = {"bounds": bounds, "stage": stage, "local": local, "file": file}
@@ -120,8 +121,8 @@ def default_of(f: Field) -> Any:
     return f.default_factory() if f.default_factory is not NO_DEFAULT else f.default
 
 
-def key(config: Any, stage: str, inherited: str | None = None) -> dict[str, Any]:
-    """Return the part of a configuration that enters the spec of a stage, without the values that are the default.
+def stage_values(config: Any, stage: str, inherited: str | None = None) -> dict[str, Any]:
+    """Return the part of a configuration that the key of a stage contains, without the values that are the default.
 
     inherited: the stage of the fields that state none.
     """
@@ -130,7 +131,7 @@ def key(config: Any, stage: str, inherited: str | None = None) -> dict[str, Any]
         value, own = getattr(config, f.name), f.metadata.get("stage", "")
         belongs = inherited if own == "" else own
         if is_dataclass(value):
-            nested = key(value, stage, belongs)
+            nested = stage_values(value, stage, belongs)
             kept |= {f.name: nested} if nested else {}
         elif belongs == stage and value != default_of(f):
             kept[f.name] = value

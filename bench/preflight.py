@@ -9,12 +9,21 @@ def check(config: Config) -> None:
 
     Raises `ConfigError` that names the key. Loads no data, no weights, and no torch for the project's own components.
     """
-    module, _ = registry.resolve("data", config.data, datasets.VERBS)
+    module, _ = registry.module_and_config("data", config.data, datasets.VERBS)
+    registry.version(module, "real")
     kind = getattr(module, "KIND", "images")
     if kind == "images":
         generators.check(config.generator, kind, (3, config.data.resolution, config.data.resolution))
+    generators.train_spec(config.generator)
+    generators.sample_spec(config.generator)
+    if "model" in metrics.needs(config.metrics):
+        generators.risk_spec(config.generator)
     generators.with_num_steps(config.generator, config.metrics.num_images, config.retrain_epochs)
     mixing.resolve(config.mixing)
-    vetting.resolve(config.vetting)
-    selection.resolve(config.selection, config.num_samples or config.metrics.num_images)
-    metrics.check(config.metrics)
+    for stage, rule in (
+        ("vet", vetting.resolve(config.vetting)),
+        ("select", selection.resolve(config.selection, config.num_samples or config.metrics.num_images)),
+    ):
+        if rule is not None:
+            registry.version(rule.module, stage)
+    metrics.score_spec(config.metrics)

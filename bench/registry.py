@@ -17,6 +17,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from bench.errors import ConfigError
 from bench.files import sha256_of
 from bench.options import check
@@ -76,10 +79,19 @@ def user_module(path: str, key: str, verbs: Sequence[str] = ()) -> ModuleType:
         module = importlib.import_module(path)
     except Exception as error:  # the user's file may fail in any way
         raise ConfigError(key, path, f"cannot be imported: {type(error).__name__}: {error}") from error
+    source_sha256(module)
     missing = [verb for verb in verbs if not hasattr(module, verb)]
     if missing:
         raise ConfigError(key, path, f"the module lacks {', '.join(missing)}; it must offer {', '.join(verbs)}")
     return module
+
+
+@cache
+def source_sha256(module: ModuleType) -> str:
+    """Return the SHA-256 of a module's file as it was when the module was first asked for: the code that runs, even if
+    the file is edited meanwhile. "" for a module without a file."""
+    source = getattr(module, "__file__", None)
+    return sha256_of(Path(source)) if source else ""
 
 
 def user_function(path: str, key: str) -> tuple[ModuleType, Callable[..., Any]]:
@@ -94,7 +106,7 @@ def user_function(path: str, key: str) -> tuple[ModuleType, Callable[..., Any]]:
     return module, function
 
 
-def resolve(group: str, config: Any, verbs: Sequence[str]) -> tuple[ModuleType, Any]:
+def module_and_config(group: str, config: Any, verbs: Sequence[str]) -> tuple[ModuleType, Any]:
     """Return the module of a component and its own configuration.
 
     That of a user's module is its `Config`, made from the fields that all of the group have and from
@@ -104,12 +116,23 @@ def resolve(group: str, config: Any, verbs: Sequence[str]) -> tuple[ModuleType, 
         return load(ROOMS[group].package, config.name, f"{group}.name"), config
     module = user_module(config.module, f"{group}.module", ("Config", "VERSION", *verbs))
     common = {f.name: getattr(config, f.name) for f in fields(type(config).__mro__[1]) if f.name != "name"}
-    try:
-        own = module.Config(name=config.module, **common, **config.parameters)
-    except TypeError as error:
-        raise ConfigError(f"{group}.parameters", config.parameters, f"{config.module}.Config: {error}") from error
-    check(own, f"{group}.parameters")
+    own = typed(module.Config, {"name": config.module, **common, **config.parameters}, f"{group}.parameters")
     return module, own
+
+
+def typed(schema: type, values: dict[str, Any], path: str) -> Any:
+    """Return a checked instance of a configuration class, with the types and the nested classes that Hydra would give
+    it. Raises `ConfigError` for unknown keys, wrong types, missing values and values out of bounds."""
+    try:
+        tree = OmegaConf.merge(OmegaConf.structured(schema), values)
+        missing = sorted(OmegaConf.missing_keys(tree))
+        own = OmegaConf.to_object(tree) if not missing else None
+    except (OmegaConfBaseException, TypeError) as error:
+        raise ConfigError(path, values, str(error).splitlines()[0]) from error
+    if missing:
+        raise ConfigError(f"{path}.{missing[0]}", "???", "has no default: give a value")
+    check(own, path)
+    return own
 
 
 @dataclass(frozen=True)
@@ -155,12 +178,16 @@ def rule(group: str, config: Any, verb: str, not_parameters: Sequence[str] = ())
 def version(module: ModuleType, stage: str) -> Any:
     """Return what identifies the code of a component in the spec of a stage: its `VERSION`, one number or one per
     stage, and for a module outside the project the SHA-256 of its file."""
-    number = module.VERSION[stage] if isinstance(module.VERSION, dict) else module.VERSION
+    number = getattr(module, "VERSION", None)
+    if isinstance(number, dict):
+        number = number.get(stage)
+    if number is None:
+        raise ConfigError(
+            "VERSION", module.__name__, f"the module must state the VERSION of its code for stage {stage}"
+        )
     if module.__name__.split(".")[0] == "bench":
         return number
-    source = getattr(module, "__file__", None)
-    digest = sha256_of(Path(source)) if source else ""
-    return {"module": module.__name__, "version": number, "source_sha256": digest}
+    return {"module": module.__name__, "version": number, "source_sha256": source_sha256(module)}
 
 
 def citation(package: str, name: str, config: dict[str, Any]) -> str:

@@ -1,13 +1,12 @@
-"""The stages of one generation, each a pure function from a spec to a stored result.
+"""The stages of one generation. Each makes a spec and returns the stored result of that spec.
 
-A stage's spec is every input that can change its result; equal specs share one result, whichever chain asks first. The
+A spec is every input that can change its result; equal specs share one result, whichever chain asks first. The
 seeds in a spec come from (run seed, generation, stage), never from the ratio: so generation 0 is one and the same for
 all chains of a sweep with that seed, and two policies that compose the same training set train one model.
 """
 
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,7 +79,7 @@ def vet(
     config: Config,
     generation: int,
     composition: Composition,
-    pools: Mapping[str, Pool],
+    pools: dict[str, Pool],
     real: Pool,
 ) -> tuple[Composition, Result | None]:
     """Drop what the vetting rule does not keep. Without a rule there is no result, and the composition stays.
@@ -102,11 +101,8 @@ def vet(
     seed = derive_seed(config.seed, generation, "vet")
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
-        synthetic = [np.full(len(part.rows), part.pool.is_synthetic) for part in composition.parts]
-        truth = np.concatenate(synthetic) if vetting.needs_truth(rule) else None
-        drawn = vetting.Drawn(composition.items(dict(pools)), real, np.random.default_rng(seed), truth)
         with context.console.stage(f"vet {len(composition)} items"):
-            kept = vetting.keep(rule, drawn)
+            kept = vetting.keep(rule, composition, pools, real, seed)
         vetted = composition.kept(kept)
         for name, part in (("drawn", composition), ("vetted", vetted)):
             (out / name).mkdir()
@@ -203,7 +199,7 @@ def sample(context: StageContext, config: Config, generation: int, model: Result
         Pool(items[:num_samples], Records.synthetic(generation, np.array(seeds, np.int64))).save(out / "pool")
         np.save(out / "probes.npy", items[num_samples:], allow_pickle=False)
         rate = round(len(items) / seconds, 1)
-        return {"num_images": len(items), "seconds": round(seconds, 3), "images_per_second": rate}
+        return {"num_images": num_samples, "seconds": round(seconds, 3), "images_per_second": rate}
 
     spec = {
         "model": model.key,
@@ -342,6 +338,7 @@ def score(
         "heldout": real.heldout.id,
         "composition": composition.id,
         "model": {"key": model.key, "risk": generators.risk_spec(config.generator)} if "model" in needs else None,
+        "label_names": real.train.label_names if "labels" in needs else None,
         "space": space,
         "device": context.runtime.device.type,
         "scores": metrics.score_spec(settings),
@@ -411,6 +408,7 @@ def floor(context: StageContext, config: MetricsConfig, real: RealData) -> Resul
         "real_train": real.train.id,
         "heldout": real.heldout.id,
         "space": _space(context, config) if "features" in needs else None,
+        "label_names": real.train.label_names if "labels" in needs else None,
         "device": context.runtime.device.type,
         "scores": metrics.score_spec(config),
         "version": SCORE_VERSION,

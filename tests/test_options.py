@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import ConfigError
-from bench.options import check, identifying, key, local_keys, option
+from bench.options import check, identifying, local_keys, option, stage_values
 
 
 @dataclass
@@ -37,6 +37,7 @@ class Outer:
     ("change", "named"),
     [
         ({"width": 0}, "top.width=0: must be greater than 0"),
+        ({"width": float("inf")}, "top.width=inf: must be greater than 0"),
         ({"widths": [8, 12]}, r"top.widths=\[8, 12\]: each must be a multiple of 8"),
         ({"widths": []}, r"top.widths=\[\]"),
         ({"names": ["a", "a"]}, "top.names.*different ones of a, b"),
@@ -82,10 +83,13 @@ def test_defaults_are_not_shared():
 
 
 def test_a_key_has_the_changed_values_of_its_stage_and_nothing_else():
-    assert key(Outer(), "train", "train") == key(Outer(), "sample", "train") == {}
+    assert stage_values(Outer(), "train", "train") == stage_values(Outer(), "sample", "train") == {}
     changed = Outer(width=3, inner=Inner(0.1, 9, "heun"), late=Inner(0.2, 9, "heun"))
-    assert key(changed, "train", "train") == {"width": 3, "inner": {"rate": 0.1}}
-    assert key(changed, "sample", "train") == {"inner": {"solver": "heun"}, "late": {"rate": 0.2, "solver": "heun"}}
+    assert stage_values(changed, "train", "train") == {"width": 3, "inner": {"rate": 0.1}}
+    assert stage_values(changed, "sample", "train") == {
+        "inner": {"solver": "heun"},
+        "late": {"rate": 0.2, "solver": "heun"},
+    }
 
 
 def test_an_identity_has_everything_that_is_not_local_or_the_default():
@@ -94,3 +98,21 @@ def test_an_identity_has_everything_that_is_not_local_or_the_default():
     with_defaults = identifying(tree, Outer, with_defaults=True)
     assert with_defaults["widths"] == [8, 16] and with_defaults["inner"] == {"rate": 0.5}
     assert local_keys(Outer) == ["inner.pace", "late.pace"]
+
+
+@dataclass
+class Open:
+    share: float = option(0.5, above=0, at_most=1)
+    number: int = option(1, at_most=5)
+
+
+def test_a_message_names_every_bound():
+    with pytest.raises(ConfigError, match=r"share=1\.5: must be greater than 0 and at most 1"):
+        check(Open(share=1.5))
+    with pytest.raises(ConfigError, match="number=6: must be at most 5"):
+        check(Open(number=6))
+
+
+def test_there_is_no_stage_of_another_name():
+    with pytest.raises(AssertionError, match="stage='smaple'"):
+        option(1, stage="smaple")

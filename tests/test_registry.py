@@ -1,5 +1,6 @@
 """Components: found by file name, cheap to import, named once, and with defaults that do not move unnoticed."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -68,8 +69,13 @@ def test_a_users_module_is_known_by_its_name_its_version_and_what_is_in_it(tmp_p
     module = registry.user_module("theirs_for_registry", "key")
     train, sample = (registry.version(module, stage) for stage in ("train", "sample"))
     assert (train["version"], sample["version"]) == (1, 2) and train["module"] == "theirs_for_registry"
-    file.write_text("VERSION = {'train': 1, 'sample': 2}  # retouched\n")
-    assert registry.version(module, "train") != train
+    assert train["source_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    file.write_text("VERSION = {'train': 1, 'sample': 2}  # retouched while it runs\n")
+    assert (
+        registry.version(registry.user_module("theirs_for_registry", "key"), "train") == train
+    )  # what runs is the old one
+    with pytest.raises(ConfigError, match=r"VERSION='theirs_for_registry': the module must state .* for stage risk"):
+        registry.version(module, "risk")
     assert registry.version(registry.load("bench.mixing", "blend", "key"), "any") == 1
 
 

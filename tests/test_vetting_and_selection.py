@@ -20,19 +20,19 @@ NEEDS = ("truth",)
 VERSION = 1
 
 
-def half(drawn: vetting.Drawn, seen: str = "") -> np.ndarray:
+def half(unvetted: vetting.Unvetted, seen: str = "") -> np.ndarray:
     """A rule for the tests: keep real items and every other sample."""
-    truth = drawn.is_synthetic
+    truth = unvetted.is_synthetic
     assert truth is not None
     return ~truth | (np.cumsum(truth) % 2 == 1)
 
 
-def everything(drawn: vetting.Drawn) -> np.ndarray:
-    return np.zeros(len(drawn.items), bool)
+def everything(unvetted: vetting.Unvetted) -> np.ndarray:
+    return np.zeros(len(unvetted.items), bool)
 
 
-def numbers(drawn: vetting.Drawn) -> np.ndarray:
-    return np.arange(len(drawn.items))
+def numbers(unvetted: vetting.Unvetted) -> np.ndarray:
+    return np.arange(len(unvetted.items))
 
 
 def last(candidates: selection.Candidates) -> np.ndarray:
@@ -51,9 +51,9 @@ def too_few(candidates: selection.Candidates) -> np.ndarray:
 DRAWS: list[tuple[str, int]] = []
 
 
-def noted_vetting(drawn: vetting.Drawn) -> np.ndarray:
-    DRAWS.append(("vet", int(drawn.rng.integers(2**62))))
-    return np.ones(len(drawn.items), bool)
+def noted_vetting(unvetted: vetting.Unvetted) -> np.ndarray:
+    DRAWS.append(("vet", int(unvetted.rng.integers(2**62))))
+    return np.ones(len(unvetted.items), bool)
 
 
 def noted_selection(candidates: selection.Candidates) -> np.ndarray:
@@ -90,8 +90,9 @@ def test_what_is_vetted_is_not_trained_on_and_the_ledger_counts_it(play):
         trained = Composition.load(store / row.artifacts["train"])
         assert (len(drawn), len(trained)) == (20, 15)
         before = Pool.load(store / chain.rows[row.generation - 1].artifacts["samples"])
-        kept = before.items[drawn.parts[1].rows[::2]]
-        np.testing.assert_array_equal(given.images[10:], kept)
+        decision = np.load(store / row.artifacts["vet"] / "kept.npy")
+        assert decision[:10].all() and decision[10:].sum() == 5
+        np.testing.assert_array_equal(given.images[10:], before.items[drawn.parts[1].rows[decision[10:]]])
 
 
 def test_without_a_rule_there_is_no_stage_and_no_fact(play, tmp_path):
@@ -125,7 +126,9 @@ def test_every_draw_of_a_rule_comes_from_run_generation_and_stage(play):
     for seed in (5, 6):
         play(seed=seed, name="echo" if seed == 5 else "other", **rules)
     assert len(DRAWS) == 12 and len(set(DRAWS)) == 12 and len({number for _, number in DRAWS}) == 12
-    assert DRAWS[0] == ("vet", int(np.random.default_rng(derive_seed(5, 0, "vet")).integers(2**62)))
+    rng = np.random.default_rng(derive_seed(5, 0, "vet"))
+    rng.permutation(20)  # the order in which the rule sees the items
+    assert DRAWS[0] == ("vet", int(rng.integers(2**62)))
 
 
 def audited(chain: ledger.Chain, capsys: pytest.CaptureFixture) -> str:
@@ -220,6 +223,29 @@ def test_a_rule_is_not_told_the_truth_unless_it_needs_it(monkeypatch):
     assert vetting.needs_truth(vetting.resolve(VET))
     monkeypatch.setattr("test_vetting_and_selection.NEEDS", ())
     assert not vetting.needs_truth(vetting.resolve(VET))
+
+
+SEEN: list[tuple[np.ndarray, np.ndarray]] = []
+
+
+def looks(unvetted: vetting.Unvetted) -> np.ndarray:
+    SEEN.append((unvetted.items[np.arange(len(unvetted.items))], unvetted.is_synthetic))
+    assert not hasattr(unvetted.items, "parts")
+    return np.ones(len(unvetted.items), bool)
+
+
+def test_the_place_of_an_item_tells_nothing_and_the_truth_is_told_of_the_right_one():
+    real = Pool(np.full((30, 3, 8, 8), 1, np.uint8), Records.real([str(i) for i in range(30)]))
+    made = Pool(np.full((30, 3, 8, 8), 2, np.uint8), Records.synthetic(0, np.arange(30)))
+    parts = tuple(Part(PoolRef.of(pool, g), np.arange(30)) for pool, g in ((real, REAL), (made, 0)))
+    rule = vetting.resolve(c.CustomVettingConfig(function="test_vetting_and_selection:looks"))
+    SEEN.clear()
+    for seed in (0, 1):
+        vetting.keep(rule, Composition(parts), {real.id: real, made.id: made}, real, seed)
+    for items, truth in SEEN:
+        np.testing.assert_array_equal(items[:, 0, 0, 0] == 2, truth)
+        assert 5 < truth[:30].sum() < 25
+    assert (SEEN[0][1] != SEEN[1][1]).any()
 
 
 def test_a_random_selection_keeps_each_candidate_equally_often():

@@ -66,7 +66,7 @@ def log_slope(curves: Sequence[Sequence[float]]) -> Rate:
     return Rate(slope, slope - half, slope + half, error, degrees, num_seeds, num_generations)
 
 
-def verdict(rate: Rate, margin: float = MARGIN) -> str:
+def classify(rate: Rate, margin: float = MARGIN) -> str:
     """Judge a rate of log FID by this rule:
 
     stable        the interval lies wholly below `margin`: growth of 5 % a generation or more is ruled out.

@@ -63,7 +63,7 @@ def verdict(study: Study, condition: Condition) -> Verdict:
     words.insert(1, "×{:.2f} a generation ({:.2f} to {:.2f})".format(*factors))
     if fitted.num_seeds == 1:
         words.append("one seed")
-    word = collapse.verdict(fitted)
+    word = collapse.classify(fitted)
     return Verdict(KINDS[word], word, "; ".join(words))
 
 

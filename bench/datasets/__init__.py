@@ -18,7 +18,7 @@ from bench.config import SCHEMA, DataConfig
 from bench.datasets.shared.manifest import Manifest, Subset, find_subset, select, shipped
 from bench.datasets.shared.source import Source
 from bench.datasets.shared.split import Split, count_shared, split
-from bench.options import key
+from bench.options import stage_values
 from bench.pool import Pool, Records
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def load_real(config: DataConfig) -> RealData:
     Logs how many items were converted or enlarged, and how many held-out items are identical to a training item.
     Raises `DataError` if the data are missing, unreadable, of a wrong shape, or too few.
     """
-    module, own = registry.resolve("data", config, VERBS)
+    module, own = registry.module_and_config("data", config, VERBS)
     subset = _subset(module, own)
     source = module.open_source(own)
     rows = np.arange(len(source)) if subset is None else select(source, subset)
@@ -74,11 +74,11 @@ def data_spec(config: DataConfig) -> dict[str, Any]:
     """
     from bench.datasets.shared import resize  # here, because it imports Pillow
 
-    module, own = registry.resolve("data", config, VERBS)
+    module, own = registry.module_and_config("data", config, VERBS)
     subset = _subset(module, own)
     return {
         "data": own.name,
-        "config": key(own, "real", "real"),
+        "config": stage_values(own, "real", "real"),
         "schema": SCHEMA,
         "content": module.checksum(own) if hasattr(module, "checksum") else None,
         "subset": subset.rules() if subset else None,

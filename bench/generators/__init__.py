@@ -18,7 +18,7 @@ from bench import registry
 from bench.config import SCHEMA, GeneratorConfig
 from bench.errors import ConfigError, DataError
 from bench.kinds import kind_of
-from bench.options import key
+from bench.options import stage_values
 
 if TYPE_CHECKING:
     from bench.kinds import Items
@@ -39,19 +39,23 @@ def sample_spec(config: GeneratorConfig) -> dict[str, Any]:
 
 
 def risk_spec(config: GeneratorConfig) -> Any:
-    """Return the version of the code that computes the loss of a model."""
-    return registry.version(registry.resolve("generator", config, VERBS)[0], "risk")
+    """Return everything in the configuration that changes the loss of a model on given items, and the version of its
+    code. Raises `ConfigError` where the generator has no `risk`."""
+    module, own = registry.module_and_config("generator", config, VERBS)
+    if not hasattr(module, "risk"):
+        raise ConfigError("generator.name", own.name, "offers no risk, which a score of metrics.scores needs")
+    return {"version": registry.version(module, "risk"), "config": stage_values(own, "risk", "train")}
 
 
 def _spec(config: GeneratorConfig, stage: str) -> dict[str, Any]:
-    module, own = registry.resolve("generator", config, VERBS)
+    module, own = registry.module_and_config("generator", config, VERBS)
     version = registry.version(module, stage)
-    return {"generator": own.name, "version": version, "schema": SCHEMA, "config": key(own, stage, "train")}
+    return {"generator": own.name, "version": version, "schema": SCHEMA, "config": stage_values(own, stage, "train")}
 
 
 def check(config: GeneratorConfig, kind: str, shape: tuple[int, ...]) -> None:
     """Raise `ConfigError` where this generator cannot learn items of that kind and shape."""
-    module, own = registry.resolve("generator", config, VERBS)
+    module, own = registry.module_and_config("generator", config, VERBS)
     kinds = getattr(module, "KINDS", ("images",))
     if kind not in kinds:
         raise ConfigError("generator.name", own.name, f"learns {', '.join(kinds)}, and the data are {kind}")
@@ -64,16 +68,20 @@ def with_num_steps(config: GeneratorConfig, num_items: int, num_epochs: float | 
 
     Raises `ConfigError` where epochs are asked for of a generator that does not train in steps.
     """
-    training = getattr(config, "training", None)
+    own = registry.module_and_config("generator", config, VERBS)[1]
+    training = getattr(own, "training", None)
     if training is None:
         if num_epochs is not None:
-            raise ConfigError("retrain_epochs", num_epochs, f"generator {config.name} does not train in epochs")
+            raise ConfigError("retrain_epochs", num_epochs, f"generator {own.name} does not train in epochs")
         return config
     num_epochs = num_epochs or training.num_epochs
     if num_epochs is None:
         return config
     num_steps = math.ceil(num_epochs * num_items / training.batch_size)
-    return replace(config, training=replace(training, num_steps=num_steps, num_epochs=None))  # type: ignore[call-arg]
+    if own is config:
+        return replace(config, training=replace(training, num_steps=num_steps, num_epochs=None))
+    counted = {**config.parameters.get("training", {}), "num_steps": num_steps, "num_epochs": None}  # type: ignore[attr-defined]
+    return replace(config, parameters={**config.parameters, "training": counted})  # type: ignore[attr-defined, call-arg]
 
 
 def fit(
@@ -111,7 +119,7 @@ def fit(
     if len(items) == 0:
         raise DataError("there are no items to train on")
     check(config, kind_of(items).name, tuple(items.shape[1:]))
-    module, own = registry.resolve("generator", config, VERBS)
+    module, own = registry.module_and_config("generator", config, VERBS)
     return module.fit(
         own, items, seed=seed, out=out, work=work, runtime=runtime, progress=progress or _silent, init=init
     )
@@ -142,7 +150,7 @@ def sample(
     Returns:
         n items of the kind that the model was trained on.
     """
-    module, own = registry.resolve("generator", config, VERBS)
+    module, own = registry.module_and_config("generator", config, VERBS)
     return module.sample(own, model, seeds, work=work, runtime=runtime, progress=progress or _silent)
 
 
@@ -168,12 +176,8 @@ def risk(
     Returns:
         "total" and whatever parts the family has (noise levels for diffusion): float64 (N,) each.
 
-    Raises:
-        ConfigError: The generator has no `risk`.
     """
-    module, own = registry.resolve("generator", config, VERBS)
-    if not hasattr(module, "risk"):
-        raise ConfigError("generator.name", own.name, "offers no risk, which a score of metrics.scores needs")
+    module, own = registry.module_and_config("generator", config, VERBS)
     return module.risk(own, model, items, seeds, runtime=runtime, progress=progress or _silent)
 
 

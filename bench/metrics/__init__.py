@@ -1,7 +1,7 @@
 """Scores: every score of one subject against one reference, as rows of one long table.
 
 A family of scores is one file. It offers `NEEDS` (features, items, labels, training, model: it gets that and nothing
-else), `VERSION`, `CITATION` (metric -> BibTeX), `score(inputs, config)`, which yields values, and where it has options a
+else), `VERSION`, `CITATION` (metric -> BibTeX), `score(inputs, config)`, which yields values, and for its options a
 `Config`. `COMPARISON = True` states that it compares two sets and nothing else, so that it is also computed against
 every other reference and for the shuffled control. A family of your own is `module:function` in `metrics.scores`, its
 options in `metrics.options` (docs/extending/). Importing this package or a family does not load torch.
@@ -18,8 +18,7 @@ from bench import registry
 from bench.config import SCHEMA, MetricsConfig
 from bench.errors import ConfigError
 from bench.metrics.shared.inputs import NEEDS, Inputs, Risk, Value
-from bench.options import check as check_options
-from bench.options import key
+from bench.options import stage_values
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +31,6 @@ __all__ = [
     "Family",
     "Inputs",
     "Value",
-    "check",
     "families",
     "needs",
     "same_size",
@@ -87,17 +85,18 @@ def _family(name: str, given: dict[str, Any]) -> Family:
     unknown = [need for need in module.NEEDS if need not in NEEDS]
     if unknown:
         raise ConfigError("metrics.scores", name, f"needs {unknown[0]!r}; a score family may need {', '.join(NEEDS)}")
+    if "labels" in module.NEEDS and "features" not in module.NEEDS:
+        raise ConfigError("metrics.scores", name, "needs labels, which are told from features: it must need both")
+    if "training" in module.NEEDS and not {"features", "items"} & set(module.NEEDS):
+        raise ConfigError("metrics.scores", name, "needs training: of features or of items, which it must need as well")
+    if getattr(module, "COMPARISON", False) and tuple(module.NEEDS) != ("features",):
+        raise ConfigError("metrics.scores", name, "is a COMPARISON, so it must need features and nothing else")
     path = f"metrics.options.{options_key(name)}"
     if not hasattr(module, "Config"):
         if given:
             raise ConfigError(path, given, "this score family has no options")
         return Family(name, module, function, None)
-    try:
-        options = module.Config(**given)
-    except TypeError as error:
-        raise ConfigError(path, given, str(error)) from error
-    check_options(options, path)
-    return Family(name, module, function, options)
+    return Family(name, module, function, registry.typed(module.Config, given, path))
 
 
 def needs(config: MetricsConfig) -> set[str]:
@@ -105,17 +104,12 @@ def needs(config: MetricsConfig) -> set[str]:
     return {need for family in families(config) for need in family.needs}
 
 
-def check(config: MetricsConfig) -> None:
-    """Raise `ConfigError` where a score family cannot be computed as configured, before any training."""
-    families(config)
-
-
 def score_spec(config: MetricsConfig) -> dict[str, Any]:
     """Return the part of the configuration that changes scores, apart from the feature space, for store keys."""
     about = {
         family.name: {
             "version": registry.version(family.module, "score"),
-            "options": key(family.options, "score", "score") if family.options else {},
+            "options": stage_values(family.options, "score", "score") if family.options else {},
         }
         for family in families(config)
     }
@@ -235,7 +229,7 @@ def score_with_controls(
 
 def compares_features(family: Family) -> bool:
     """Return whether a family compares two sets of features and nothing else."""
-    return family.is_comparison and family.needs == ("features",)
+    return family.is_comparison
 
 
 def same_size(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,16 @@ from typing import Any
 
 from bench.ledger import Row, score_key
 
-LINEAGE = {"real-pool": "real", "checkpoint": "train", "samples": "sample", "scores": "score"}
-"""Type of artifact -> the stage in the row's `artifacts`; each is made from the one before."""
+LINEAGE = {
+    "real-pool": "real",
+    "vetted-set": "vet",
+    "checkpoint": "train",
+    "samples": "sample",
+    "selected-samples": "select",
+    "scores": "score",
+}
+"""Type of artifact -> the stage in the row's `artifacts`; each is made from the one before. A chain without vetting or
+selection has none of their artifacts."""
 
 
 def scalars(row: Row) -> dict[str, float]:
@@ -20,6 +28,8 @@ def scalars(row: Row) -> dict[str, float]:
         ("train", row.train),
         ("sample", row.sample),
         ("score", row.score),
+        ("vetting", row.vetting),
+        ("selection", row.selection),
     ):
         numbers = {k: v for k, v in facts.items() if isinstance(v, int | float) and not isinstance(v, bool)}
         values.update({f"{group}/{name}": value for name, value in numbers.items()})
@@ -52,8 +62,8 @@ class ArtifactRecord:
 
 
 def lineage(row: Row) -> Iterator[ArtifactRecord]:
-    """Yield real pool → checkpoint → samples → scores. Equal results give equal artifacts, so that chains which share a
-    generation share its artifacts."""
+    """Yield real pool → vetted set → checkpoint → samples → selected samples → scores. Equal results give equal
+    artifacts, so that chains which share a generation share its artifacts."""
     previous: str | None = None
     for kind, stage in LINEAGE.items():
         if stage not in row.artifacts:

@@ -1,6 +1,6 @@
 """Vetting: which items of a composition are dropped after it is drawn. One file per rule; `none` drops nothing.
 
-A rule offers `Config` (a `VettingConfig`), `VERSION`, `CITATION` and `keep(drawn, **parameters)`, which returns bool
+A rule offers `Config` (a `VettingConfig`), `VERSION`, `CITATION` and `keep(unvetted, **parameters)`, which returns bool
 (N,). It is not told which items are synthetic, unless its module states `NEEDS = ("truth",)`, as an oracle does. A rule
 of your own is one function: `vetting=custom vetting.function=my_module:keep`.
 """
@@ -14,16 +14,18 @@ from bench import registry
 from bench.composition import Composition
 from bench.config import VettingConfig
 from bench.errors import DataError
-from bench.pool import Gathered, Pool
+from bench.kinds import Items
+from bench.pool import Pool
 from bench.registry import Rule
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
-    """What a rule sees. items: the N items of the composition. real: the real pool that the chain may train on. rng:
+class Unvetted:
+    """What a rule sees. items: the N items of the composition, in a random order, which tells nothing about where they
+    come from. real: the real pool that the chain may train on. rng:
     for everything that the rule draws. is_synthetic: bool (N,), for a rule that needs the truth; else None."""
 
-    items: Gathered
+    items: Items
     real: Pool
     rng: np.random.Generator
     is_synthetic: np.ndarray | None
@@ -40,14 +42,46 @@ def needs_truth(rule: Rule) -> bool:
     return "truth" in getattr(rule.module, "NEEDS", ())
 
 
-def keep(rule: Rule, drawn: Drawn) -> np.ndarray:
-    """Return what a rule keeps, bool (N,). Raises `DataError` where it returns anything else, or drops everything."""
-    kept = np.asarray(rule(drawn))
-    if kept.dtype != np.bool_ or kept.shape != (len(drawn.items),):
-        raise DataError(f"vetting {rule.name} returned {kept.dtype} {kept.shape}, expected bool ({len(drawn.items)},)")
+class Reordered:
+    """Items in another order: nothing is copied but what is asked for."""
+
+    def __init__(self, items: Items, order: np.ndarray) -> None:
+        """Show `items` in the order of rows, int64 (N,)."""
+        self._items, self._order = items, order
+        self.shape, self.dtype = items.shape, items.dtype
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
+        return self._items[self._order[rows]]
+
+
+def keep(rule: Rule, composition: Composition, pools: dict[str, Pool], real: Pool, seed: int) -> np.ndarray:
+    """Return what a rule keeps of a composition, bool (N,), in the order of `composition.items`.
+
+    Args:
+        rule: From `resolve`.
+        composition: As the mixing policy drew it.
+        pools: The pools it was drawn from, by id.
+        real: The real pool that the chain may train on.
+        seed: Of the order in which the rule sees the items, and of what it draws.
+
+    Raises:
+        DataError: The rule returns anything else, or drops everything.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(composition))
+    is_synthetic = np.concatenate([np.full(len(part.rows), part.pool.is_synthetic) for part in composition.parts])
+    truth = is_synthetic[order] if needs_truth(rule) else None
+    kept = np.asarray(rule(Unvetted(Reordered(composition.items(pools), order), real, rng, truth)))
+    if kept.dtype != np.bool_ or kept.shape != (len(order),):
+        raise DataError(f"vetting {rule.name} returned {kept.dtype} {kept.shape}, expected bool ({len(order)},)")
     if not kept.any():
         raise DataError(f"vetting {rule.name} dropped all {len(kept)} items of the composition")
-    return kept
+    decision = np.empty(len(order), bool)
+    decision[order] = kept
+    return decision
 
 
 def facts(rule: Rule, drawn: Composition, vetted: Composition) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from diffusers.schedulers import scheduling_ddpm
 
 from bench.generators.ddpm.network import build_process
 from bench.generators.ddpm.sampling import trajectory
-from bench.generators.ddpm.solvers import Posterior, build_solver, quadratic
+from bench.generators.ddpm.solvers import DDIMSolver, build_solver, quadratic
 from bench.machine.device import Runtime
 
 
@@ -46,7 +46,7 @@ def test_posterior_is_ddim(eta: float) -> None:
     )
     reference.set_timesteps(10)
     timesteps = [99, 89, 79, 69, 59, 49, 39, 29, 19, 9]
-    solver = Posterior(timesteps, NoiseConfig(num_timesteps=100), eta)
+    solver = DDIMSolver(timesteps, NoiseConfig(num_timesteps=100), eta)
     assert solver.timesteps == reference.timesteps.tolist()
     for t in solver.timesteps:
         given = torch.randn(mine.shape, generator=random)

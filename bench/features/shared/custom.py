@@ -27,9 +27,8 @@ class CustomSpace:
     def identity(self, weights: str | None) -> dict[str, Any]:
         """Return what identifies the features: checksums of the module's file and of the weights, and `VERSION`."""
         module, _ = self._find()
-        source = getattr(module, "__file__", None)
         return {
-            "source_sha256": sha256_of(Path(source)) if source else "",
+            "source_sha256": registry.source_sha256(module),
             "weights_sha256": sha256_of(Path(weights)) if weights else "",
             "version": int(getattr(module, "VERSION", 1)),
         }

@@ -1,6 +1,7 @@
-"""Solvers, which compute x at the next timestep from x_t and an estimate of x0. All take their noise as an argument.
+"""The samplers DDIM, ancestral DDPM and DPM-Solver++, as solvers that step from x_t to the next timestep.
 
-`Posterior` is DDIM and, with eta = 1, ancestral DDPM; `Multistep` is DPM-Solver++ from diffusers.
+Each step gets an estimate of x0, and its noise as an argument. `DDIMSolver` is DDIM and, with eta = 1, ancestral DDPM;
+`DPMSolver` is DPM-Solver++ from diffusers.
 """
 
 import numpy as np
@@ -11,7 +12,7 @@ from bench.generators.ddpm.network import build_scheduler
 from bench.generators.ddpm.settings import NoiseConfig, SamplingConfig
 
 
-class Posterior:
+class DDIMSolver:
     """The solver x_s = a x0 + b x_t + c noise (Song et al. 2021, eq. 12 and 16). With eta = 1 this is eq. 6 and 7 of Ho
     et al. 2020, over any subset of the timesteps."""
 
@@ -35,7 +36,7 @@ class Posterior:
         return x if noise is None else x + c * noise
 
 
-class Multistep:
+class DPMSolver:
     """The second-order multistep DPM-Solver++ (Lu et al. 2022), ODE or SDE, on estimates of x0. Its last step is
     first-order."""
 
@@ -59,14 +60,14 @@ class Multistep:
         return self.scheduler.step(x0, t, x, variance_noise=noise, return_dict=False)[0]
 
 
-def build_solver(sampling: SamplingConfig, noise: NoiseConfig) -> Posterior | Multistep:
+def build_solver(sampling: SamplingConfig, noise: NoiseConfig) -> DDIMSolver | DPMSolver:
     """Return a solver for one batch. A solver counts its steps, so every batch needs a new one."""
     timesteps = quadratic(sampling.num_steps, noise.num_timesteps)
     if sampling.sampler == "ddpm":
-        return Posterior(timesteps, noise, eta=1.0)
+        return DDIMSolver(timesteps, noise, eta=1.0)
     if sampling.sampler == "ddim":
-        return Posterior(timesteps, noise, eta=sampling.eta)
-    return Multistep(timesteps, noise, sampling.sampler)
+        return DDIMSolver(timesteps, noise, eta=sampling.eta)
+    return DPMSolver(timesteps, noise, sampling.sampler)
 
 
 def quadratic(num_steps: int, num_timesteps: int) -> list[int]:

@@ -23,7 +23,7 @@ from bench.generators.shared.steps import Trainee
 from bench.kinds import Items
 from bench.machine import distributed
 from bench.machine.device import Runtime
-from bench.options import key
+from bench.options import stage_values
 from bench.seeds import derive_seed
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def training_identity(config: Config, resolution: int, seed: int, init: Path | N
         seed: Seed of the training.
         init: Directory of the model to start from, if any.
     """
-    about = [VERSION["train"], key(config, "train", "train"), resolution, seed, str(init)]
+    about = [VERSION["train"], stage_values(config, "train", "train"), resolution, seed, str(init)]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 

@@ -70,7 +70,14 @@ class Inputs:
 
     def has(self, needs: tuple[str, ...]) -> bool:
         """Return whether everything in `needs` is available."""
-        return all(getattr(self, "attributes" if need == "labels" else need) is not None for need in needs)
+        here = {
+            "features": self.features is not None,
+            "items": self.items is not None,
+            "labels": self.attributes is not None,
+            "training": self.training is not None or self.training_items is not None,
+            "model": self.model is not None,
+        }
+        return all(here[need] for need in needs)
 
     def only(self, needs: tuple[str, ...]) -> "Inputs":
         """Return the inputs with everything that is not in `needs` removed."""
