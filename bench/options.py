@@ -1,8 +1,8 @@
 """Fields of a configuration: their bounds stand beside them as metadata, and one walker checks them all.
 
-`option` declares a field; `check` walks an instance and knows the path of each value; `stage_values` returns what the key
-of a stage contains, and `identifying` what identifies a chain. Values that equal the default of their class are left out
-of both, so a new field with a default renames no chain and invalidates no stored result.
+`option` declares a field; `check` walks an instance and knows the path of each value; `stage_values` returns what the
+key of a stage contains, and `identifying` what identifies a chain. Values that equal the default of their class are
+left out of both, so a new field with a default renames no chain and invalidates no stored result.
 """
 
 import math

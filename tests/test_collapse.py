@@ -10,10 +10,10 @@ from bench.analysis.collapse import (
     STABLE,
     CriticalRatio,
     Rate,
+    classify,
     critical_ratio,
     half_life,
     log_slope,
-    verdict,
 )
 from bench.errors import MetricError
 
@@ -29,7 +29,7 @@ def noise(rng: np.random.Generator, num_seeds: int, num_generations: int, sd: fl
 def false_alarms(num_seeds: int, num_generations: int, sd: float, num_chains: int, carry: float = 0.0) -> float:
     rng = np.random.default_rng(num_seeds * 100 + num_generations)
     curves = (noise(rng, num_seeds, num_generations, sd, carry) for _ in range(num_chains))
-    return float(np.mean([verdict(log_slope(curve)) == COLLAPSED for curve in curves]))
+    return float(np.mean([classify(log_slope(curve)) == COLLAPSED for curve in curves]))
 
 
 def test_one_seed_is_plain_regression():
@@ -61,12 +61,12 @@ def test_the_interval_covers_the_true_slope(num_seeds, num_generations):
 def test_verdicts():
     g = np.arange(6)
     rng = np.random.default_rng(1)
-    assert verdict(log_slope(noise(rng, 3, 6, 0.05) * np.exp(0.4 * g))) == COLLAPSED
-    assert verdict(log_slope(noise(rng, 3, 6, 0.02))) == STABLE
-    assert verdict(log_slope(noise(rng, 1, 4, 0.4))) == INCONCLUSIVE
+    assert classify(log_slope(noise(rng, 3, 6, 0.05) * np.exp(0.4 * g))) == COLLAPSED
+    assert classify(log_slope(noise(rng, 3, 6, 0.02))) == STABLE
+    assert classify(log_slope(noise(rng, 1, 4, 0.4))) == INCONCLUSIVE
     slow_but_sure = log_slope([100 * np.exp(0.01 * g + s * 1e-4 * g) for s in range(3)])
-    assert slow_but_sure.low > 0 and verdict(slow_but_sure) == STABLE
-    assert verdict(slow_but_sure, margin=0.005) == COLLAPSED
+    assert slow_but_sure.low > 0 and classify(slow_but_sure) == STABLE
+    assert classify(slow_but_sure, margin=0.005) == COLLAPSED
 
 
 @pytest.mark.parametrize(("num_seeds", "num_generations"), [(1, 4), (1, 10), (2, 6), (3, 4), (5, 6)])
@@ -76,7 +76,7 @@ def test_false_alarms_are_as_rare_as_the_rule_says(num_seeds, num_generations):
 
 @pytest.mark.slow
 def test_measured_false_alarm_rates(capsys):
-    """The numbers in the docstring of `verdict`, measured again."""
+    """The numbers in the docstring of `classify`, measured again."""
     for carry, most in ((0.0, 0.03), (0.5, 0.11)):
         worst: dict[int, float] = {}
         for num_seeds in (1, 2, 3, 5):
@@ -258,9 +258,9 @@ def test_slopes_that_differ_by_seed_are_covered_as_often_as_it_says():
 def test_growth_of_five_percent_a_generation_is_where_none_ends():
     """Curves without noise: only the margin decides."""
     g = np.arange(6)
-    assert verdict(log_slope([100 * 1.0499**g])) == STABLE
-    assert verdict(log_slope([100 * 1.0501**g])) == COLLAPSED
-    assert verdict(log_slope([100 * 0.5**g])) == STABLE
+    assert classify(log_slope([100 * 1.0499**g])) == STABLE
+    assert classify(log_slope([100 * 1.0501**g])) == COLLAPSED
+    assert classify(log_slope([100 * 0.5**g])) == STABLE
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_growth_of_five_percent_a_generation_is_where_none_ends():
 )
 def test_the_ends_of_the_interval_decide_and_not_its_middle(low, high, word):
     for slope in (low, (low + high) / 2, high):
-        assert verdict(Rate(slope, low, high, 0.1, 3, 1, 5), margin=0.1) == word
+        assert classify(Rate(slope, low, high, 0.1, 3, 1, 5), margin=0.1) == word
 
 
 def test_half_life_has_the_ends_of_the_slopes_interval():

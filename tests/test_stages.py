@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import scoring
 import torch
-from configs import ProceduralConfig
+from configs import CustomGeneratorConfig, ProceduralConfig
 from echo import Echo, N, small
 
 from bench import datasets, generators, stages
 from bench.composition import Composition, Part, PoolRef
-from bench.config import Config, GeneratorConfig, MetricsConfig, to_dict
+from bench.config import Config, MetricsConfig, to_dict
 from bench.datasets import RealData, procedural
 from bench.datasets.shared import resize
 from bench.errors import ConfigError
@@ -330,11 +330,38 @@ def test_epochs_are_counted_out_in_steps(
     assert math.isclose(given.config.training.learning_rate, config.generator.training.learning_rate)
 
 
-def test_a_generator_without_steps_is_left_as_it_is():
-    config = GeneratorConfig(name="closed-form")
+def test_a_generator_without_steps_is_left_as_it_is(tmp_path, monkeypatch):
+    (tmp_path / "closed_form.py").write_text(
+        "from bench.config import GeneratorConfig as Config\nVERSION = 1\nfit = sample = None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = CustomGeneratorConfig(module="closed_form")
     assert generators.with_num_steps(config, 10) is config
-    with pytest.raises(ConfigError, match=r"retrain_epochs=2\.0: generator closed-form does not train in epochs"):
+    with pytest.raises(ConfigError, match=r"retrain_epochs=2\.0: generator closed_form does not train in epochs"):
         generators.with_num_steps(config, 10, 2.0)
+
+
+def test_epochs_of_a_generator_of_ones_own_are_counted_out_too(tmp_path, monkeypatch):
+    (tmp_path / "in_steps.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from bench.config import GeneratorConfig\n"
+        "from bench.generators.shared.schedule import TrainingConfig\n"
+        "from bench.options import option\n"
+        "VERSION = 1\n"
+        "fit = sample = None\n"
+        "@dataclass\n"
+        "class Config(GeneratorConfig):\n"
+        "    training: TrainingConfig = option(TrainingConfig)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = CustomGeneratorConfig(module="in_steps", parameters={"training": {"batch_size": 8, "num_epochs": 2.0}})
+    counted = generators.with_num_steps(config, 30)
+    assert counted.parameters["training"] == {"batch_size": 8, "num_steps": 8, "num_epochs": None}
+    assert generators.with_num_steps(config, 30, 4.0).parameters["training"]["num_steps"] == 15
+    with pytest.raises(ConfigError, match=r"generator\.parameters\.training\.batch_size=0"):
+        generators.with_num_steps(
+            CustomGeneratorConfig(module="in_steps", parameters={"training": {"batch_size": 0}}), 3
+        )
 
 
 # ---------------------------------------------------------------------------------------------------------- sample
@@ -391,7 +418,7 @@ def test_sampling_is_told_its_model_and_settings(sampled):
         assert (given.model, given.config, given.runtime) == (model.path / "model", config.generator, FP32)
         assert callable(given.progress)
     assert not [path for result in results for path in result.path.rglob("scratch")]
-    assert results[0].facts["num_images"] == 10  # the probes, too
+    assert results[0].facts["num_images"] == 7  # without the probes
 
 
 # ----------------------------------------------------------------------------------------------------------- scores
