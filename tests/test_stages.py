@@ -204,6 +204,7 @@ def test_each_option_is_in_the_keys_of_exactly_the_stages_that_it_changes(key, t
         ({"num_samples": 21}, {"sample"}),
         ({"runtime": BF16}, {"train", "sample"}),
         ({"runtime": replace(FP32, compile=True)}, {"train", "sample"}),
+        ({"runtime": replace(FP32, device=torch.device("cuda"))}, {*SCORED, "train", "sample", "features"}),
         ({"previous": "train/another"}, set()),  # it trains from scratch
         ({"samples": random_pool(20, 9)}, {"features", "score"}),
         ({"real": replace(REAL_IMAGES, train=OTHER)}, {"score", "floor"}),

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from collections.abc import Iterator
 from importlib import import_module
 
 import numpy as np
@@ -17,7 +18,8 @@ from scoring import (
 from bench import metrics
 from bench.analysis.uncertainty import resample_images
 from bench.config import MetricsConfig
-from bench.errors import MetricError
+from bench.errors import ConfigError, MetricError
+from bench.metrics import Inputs, Value
 from bench.metrics.shared.class_survival import fit_classifier, tail_scores
 from bench.metrics.shared.frechet_distance import frechet_distance, frechet_infinity
 from bench.metrics.shared.kernel_distance import kernel_distance
@@ -376,3 +378,53 @@ def test_a_subject_is_scored_together_with_its_controls():
     assert rows == [*main, *first, *second, *floor, *last]
     alone = score_with_controls(subject, reference, config, [], subject="fake", reference="real")
     assert {(row["subject"], row["reference"]) for row in alone} == {("fake", "real"), ("shuffled", "real")}
+
+
+ASKED: list[Inputs] = []
+NEEDS, VERSION = ("items",), 1
+
+
+def asks(inputs: Inputs, config: None) -> Iterator[Value]:
+    """A family of scores for the test below."""
+    ASKED.append(inputs)
+    yield Value("asked", 1.0, "up")
+
+
+@pytest.mark.parametrize(
+    ("needs", "gets"),
+    [
+        (("features",), {"features", "known"}),
+        (("items",), {"items"}),
+        (("features", "training"), {"features", "known", "training"}),
+        (("items", "training"), {"items", "training_items"}),
+        (("features", "labels"), {"features", "known", "attributes"}),
+        (("items", "model"), {"items", "model"}),
+    ],
+    ids=str,
+)
+def test_a_family_gets_what_it_needs_and_nothing_else(needs, gets, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.NEEDS", needs)
+    pair = two_sets()
+    everything = {
+        "items": pair, "training": pair[0], "training_items": pair[0], "attributes": {}, "model": lambda items: {},
+        "known": reference_statistics(pair[1], CONFIG),
+    }  # fmt: skip
+    ASKED.clear()
+    metrics.score(pair, MetricsConfig(num_images=60, scores=[f"{__name__}:asks"]), **everything)
+    (inputs,) = ASKED
+    fields = ("features", "items", "attributes", "training", "training_items", "model", "known")
+    assert {name for name in fields if getattr(inputs, name) is not None} == gets
+
+
+@pytest.mark.parametrize(
+    ("needs", "named"),
+    [
+        (("labels",), "must need both"),
+        (("training", "model"), "which it must need as well"),
+        (("pixels",), "a score family may need features, items"),
+    ],
+)
+def test_needs_that_nothing_can_meet_are_refused(needs, named, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.NEEDS", needs)
+    with pytest.raises(ConfigError, match=named):
+        metrics.families(MetricsConfig(scores=[f"{__name__}:asks"]))
