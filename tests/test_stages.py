@@ -587,6 +587,19 @@ def test_features_of_the_training_set_are_all_of_it_shuffled(context):
     assert 5 <= num_real <= 15  # a fair draw of both
 
 
+def test_the_risk_is_that_of_the_stored_model_under_noise_that_is_the_same_for_all(context, monkeypatch, tmp_path):
+    asked = []
+
+    def risk(config, model, items, seeds, **given):
+        asked.append((model, seeds.tolist()))
+        return {"total": np.zeros(len(items))}
+
+    monkeypatch.setattr(generators, "risk", risk)
+    for seed in (5, 6):
+        stages._risk(context, small(tmp_path, seed=seed), MODEL, np.zeros(4))
+    assert asked[0] == asked[1] and len(set(asked[0][1])) == 4 and asked[0][0] == MODEL.path / "model"
+
+
 def test_two_sets_are_cut_to_the_smaller_from_their_beginnings():
     a, b = np.arange(5), np.arange(10, 13)
     for one, two in (scoring.same_size(a, b), scoring.same_size(b, a)[::-1]):

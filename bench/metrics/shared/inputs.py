@@ -82,14 +82,15 @@ class Inputs:
     def only(self, needs: tuple[str, ...]) -> "Inputs":
         """Return the inputs with everything that is not in `needs` removed."""
         hidden = {
-            "features": ("features", "known"),
-            "items": ("items", "training_items"),
-            "labels": ("attributes",),
-            "training": ("training", "training_items"),
-            "model": ("model",),
+            "features": "features" not in needs,
+            "known": "features" not in needs,
+            "items": "items" not in needs,
+            "attributes": "labels" not in needs,
+            "training": not {"training", "features"} <= set(needs),
+            "training_items": not {"training", "items"} <= set(needs),
+            "model": "model" not in needs,
         }
-        names = {name for need, fields in hidden.items() if need not in needs for name in fields}
-        return replace(self, **dict.fromkeys(names))  # type: ignore[arg-type]
+        return replace(self, **{name: None for name, hide in hidden.items() if hide})  # type: ignore[arg-type]
 
     @property
     def subject(self) -> np.ndarray:
