@@ -194,13 +194,13 @@ def testify(chains: list[Chain], runs: list[Path], num_samples: int, max_steps: 
         problems += witness.problems
         unchecked |= dict.fromkeys(witness.unchecked)
     for study in studies(chains):
-        problems += [f"{study.title}: {said}" for said in statements.examine(card(study), chains)]
+        problems += [f"{study.title}: {problem}" for problem in statements.examine(card(study), chains)]
     for path in sorted({file for run in runs for file in default_out(run).glob("*card.json")}):
         body = load(path)
         if {member["id"] for condition in body["conditions"] for member in condition["chains"]} <= {
             c.id for c in chains
         }:
-            problems += [f"{path}: {said}" for said in statements.examine(body, chains)]
+            problems += [f"{path}: {problem}" for problem in statements.examine(body, chains)]
         else:
             unchecked[f"{path}: it is of chains that were not given, too"] = None
     return problems, list(unchecked)

@@ -67,11 +67,11 @@ def check(config: Config) -> None:
                 continue
         deviations[key] = [frozen.get(key), actual.get(key)]
     if deviations and config.protocol.strict:
-        key, (wanted, got) = next(iter(deviations.items()))
-        allowed = config.protocol.free.get(key, [wanted])
+        key, (frozen_value, given) = next(iter(deviations.items()))
+        allowed = config.protocol.free.get(key, [frozen_value])
         raise ConfigError(
             key,
-            got,
+            given,
             f"protocol {config.protocol.name} v{config.protocol.version} allows {allowed}; "
             f"protocol.strict=false deviates and says so in the ledger",
         )

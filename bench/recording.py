@@ -78,7 +78,7 @@ def record(directory: Path, row: Row, probes: np.ndarray) -> None:
     """Appends the row, unless the ledger has this generation from the same results; writes the probe picture.
 
     A ledger that has this generation from other results (newer code, or a data file that changed under its name) is
-    moved aside, and said so; the generations before it, which are the same, are carried over.
+    moved aside with a warning; the generations before it, which are the same, are carried over.
     """
     path = directory / ledger.FILENAME
     known = ledger.read(path) if path.exists() else []

@@ -258,7 +258,17 @@ def select(
 
 
 def extract_features(context: StageContext, config: MetricsConfig, pool: Pool, what: str) -> np.ndarray:
-    """Return float32 (N, d) features of a whole pool, computed once and stored. what: its name on the console."""
+    """Compute the features of a whole pool once and store them.
+
+    Args:
+        context: Store, device, console.
+        config: The feature space and its weights.
+        pool: N items.
+        what: Name of the pool on the console.
+
+    Returns:
+        float32 (N, d), memory-mapped.
+    """
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
         space = extraction.load_feature_space(config.feature_space, context.runtime, config.weights)
@@ -417,7 +427,14 @@ def floor(context: StageContext, config: MetricsConfig, real: RealData) -> Resul
 
 
 def real_attributes(real: RealData, real_train: np.ndarray, heldout: np.ndarray, device: Any) -> dict[str, Attribute]:
-    """Return a classifier for every labelled attribute of the real items, from their features, float (N, d) each."""
+    """Fit a classifier for every labelled attribute of the real items.
+
+    Args:
+        real: The pools with their labels.
+        real_train: float (N, d) features of the real pool.
+        heldout: float (M, d) features of the held-out pool.
+        device: Where to fit.
+    """
     labels = real.train.records.labels, real.heldout.records.labels
     return fit_attributes(real_train, labels[0], heldout, labels[1], real.train.label_names, device)
 
@@ -425,8 +442,17 @@ def real_attributes(real: RealData, real_train: np.ndarray, heldout: np.ndarray,
 def training_features(
     context: StageContext, config: MetricsConfig, composition: Composition, pools: dict[str, Pool]
 ) -> np.ndarray:
-    """Return float32 (T, d) features of what a generation trained on, gathered from those of its pools, in a shuffled
-    order: its first N are a fair draw of it."""
+    """Gather the features of what a generation trained on from those of its pools.
+
+    Args:
+        context: Store, device, console.
+        config: The feature space and its weights.
+        composition: T items.
+        pools: The pools it was drawn from, by id.
+
+    Returns:
+        float32 (T, d), in a shuffled order, so that the first N are a fair draw.
+    """
     parts = [
         extract_features(context, config, pools[part.pool.id], "training items")[part.rows]
         for part in composition.parts

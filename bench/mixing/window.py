@@ -21,7 +21,14 @@ class Config(RatioConfig):
 
 
 def compose(history: History, num_generations: int, synthetic_ratio: Ratio, real_part: str) -> Composition:
-    """Return a fixed total, whose synthetic share is drawn from the last `num_generations` generations together."""
+    """Return a fixed total, whose synthetic share is drawn from the last few generations together.
+
+    Args:
+        history: The pools so far.
+        num_generations: How many generations back.
+        synthetic_ratio: The share, or a schedule.
+        real_part: "fixed" or "redrawn" in every generation.
+    """
     num_synthetic = round(at(synthetic_ratio, history.generation) * history.budget)
     real = history.draw(history.real, history.budget - num_synthetic, fixed=real_part == "fixed")
     if num_synthetic == 0:
