@@ -7,7 +7,7 @@ import pytest
 
 from bench import registry
 from bench.certify import __main__ as certify
-from bench.certify import chains, theory
+from bench.certify import categories, chains, theory
 from bench.composition import Composition
 from bench.datasets import points
 from bench.datasets.shared.split import Split
@@ -60,6 +60,13 @@ def test_the_distance_and_the_loss_begin_where_one_fit_is_known():
     loss = 0.5 * (np.log(2 * np.pi * variance) + (4 + mean**2) / variance)
     for seen, exact in ((distance, theory.replace_distance(20, 1, 4.0)), (loss, theory.replace_risk(20, 1, 4.0))):
         assert abs(seen.mean() - exact) < 4 * seen.std() / len(seen) ** 0.5
+
+
+def test_the_diversity_of_categories_is_the_variance_of_their_indicators():
+    """The indicator of a category is a number with variance p(1 − p), and its maximum-likelihood variance p̂(1 − p̂)."""
+    for n in range(1, G):
+        assert theory.category_diversity(20, n, 0.7, False) == pytest.approx(theory.replace_variance(20, n, 0.7))
+        assert theory.category_diversity(20, n, 0.7, True) == pytest.approx(theory.accumulate_variance(20, n, 0.7))
 
 
 # -------------------------------------------------------------------------------------------------------- certificate
@@ -153,6 +160,13 @@ def test_an_error_in_a_score_is_caught(monkeypatch, capsys, few_scores):
 
     monkeypatch.setattr(frechet_distance, "frechet_distance", blind)
     assert {quantity for _, quantity in off(capsys, "replace, scores")} == {"FID to held-out", "FID, floor"}
+
+
+def test_an_error_in_the_loop_of_categories_is_caught(monkeypatch, capsys):
+    """Every share is smoothed, so that no category is ever lost."""
+    load = categories.load
+    monkeypatch.setattr(categories, "load", lambda model: 0.7 * load(model) + 0.05)
+    assert off(capsys, "replace, categories") == {("replace, categories", "E[1 − Σp̂²]")}
 
 
 def test_an_error_in_the_loss_is_caught(monkeypatch, capsys, few_scores):

@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for check in checks(loop, seen):
             print(check, flush=True)
             passed.append(check.passes)
-    differences = compare_with_the_store(loops[0])
+    differences = compare_with_the_store(chains.LOOPS["blend .5"])
     for line in differences:
         print(line)
     num_off = len(passed) - sum(passed)
@@ -135,10 +135,16 @@ def observe(
 
 def checks(loop: "Loop", seen: "Observed") -> Iterator[Check]:
     """Yield every quantity of a loop for which there is an exact value."""
-    from bench.certify import chains, theory
+    from bench.certify import categories, chains, theory
 
     num_generations = seen.variance.shape[1]
     m, variance, generations = chains.NUM_POINTS, chains.SD**2, range(num_generations)
+    fits = [g + 1 for g in generations]
+    if loop.of_categories:
+        start = 1 - float((categories.SHARES**2).sum())
+        shares = [theory.category_diversity(m, n, start, loop.policy == "accumulate") for n in fits]
+        yield Check(loop.name, "E[1 − Σp̂²]", generations, np.array(shares), seen.variance)
+        return
     error, spread = theory.moments(loop.plan, num_generations, loop.estimator == "unbiased", variance)
 
     def check(quantity: str, exact: Sequence[float] | np.ndarray, observed: np.ndarray) -> Check:
@@ -147,7 +153,6 @@ def checks(loop: "Loop", seen: "Observed") -> Iterator[Check]:
     yield check("E μ̂ − μ", np.zeros(num_generations), seen.shift)
     yield check("M E(μ̂ − μ)² / σ²", m * error / variance, m * seen.error / variance)
     yield check("E σ̂² / σ²", spread / variance, seen.variance / variance)
-    fits = [g + 1 for g in generations]
     if loop.policy == "replace" and loop.estimator == "unbiased":
         yield check("E W₂², of the model", [theory.replace_distance(m, n, variance) for n in fits], seen.distance)
     if loop.with_scores:

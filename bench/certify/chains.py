@@ -14,9 +14,11 @@ import numpy as np
 import torch
 
 from bench import datasets, generators, loop, metrics, mixing, registry
+from bench.certify import categories
 from bench.certify.theory import REAL, Draw, Plan, samples_of
 from bench.composition import PoolRef
-from bench.config import Config, MetricsConfig, RuntimeConfig
+from bench.config import Config, DataConfig, GeneratorConfig, MetricsConfig, RuntimeConfig
+from bench.custom import CustomDataConfig, CustomGeneratorConfig
 from bench.datasets.points import Config as PointsConfig
 from bench.features.shared import extraction
 from bench.generators import gaussian
@@ -40,6 +42,7 @@ class Loop:
 
     dimension: of the points; each coordinate by itself obeys the theory of one, so that a chain counts for several.
     with_scores: whether FID and risk are computed, for which there are formulas in one dimension.
+    of_categories: whether the items are not points but `bench.certify.categories`.
     """
 
     name: str
@@ -49,21 +52,28 @@ class Loop:
     estimator: str = "unbiased"
     dimension: int = 8
     with_scores: bool = False
+    of_categories: bool = False
 
     def config(self, chain: int, num_generations: int, **changes: Any) -> Config:
         """Return the checked configuration of a chain. Every chain has points of its own."""
         room = registry.schema("mixing", self.policy)
         assert room is not None
-        data = PointsConfig(
+        data: DataConfig = PointsConfig(
             dimension=self.dimension, mean=MEAN, sd=SD, num_train=NUM_POINTS, num_heldout=NUM_POINTS, num_reserve=FRESH,
             split_seed=chain,
         )  # fmt: skip
+        generator: GeneratorConfig = GaussianConfig(estimator=self.estimator)
+        if self.of_categories:
+            data = CustomDataConfig(
+                module=categories.__name__, num_train=NUM_POINTS, num_heldout=NUM_POINTS, split_seed=chain
+            )
+            generator = CustomGeneratorConfig(module=categories.__name__)
         config = Config(
             name="certify",
             seed=chain,
             num_generations=num_generations,
             data=data,
-            generator=GaussianConfig(estimator=self.estimator),
+            generator=generator,
             mixing=room(**self.parameters),
             metrics=MetricsConfig(feature_space="identity", num_images=NUM_POINTS, scores=["frechet"]),
             runtime=RuntimeConfig(device="cpu", precision="fp32"),
@@ -77,9 +87,9 @@ class Loop:
 class Observed:
     """What chains did, float64 (chains, generations) each; the first four are averaged over the coordinates.
 
-    shift: μ̂ − μ. error: (μ̂ − μ)². variance: σ̂². distance: (μ̂ − μ)² + (σ̂ − σ)². risk: mean loss of held-out points.
-    fid: of samples against held-out points, of the first and the last generation. floor: FID of real against held-out
-    points, (chains,). The last three are NaN without scores.
+    shift: μ̂ − μ. error: (μ̂ − μ)². variance: σ̂², of categories 1 − Σp̂². distance: (μ̂ − μ)² + (σ̂ − σ)². risk: mean loss
+    of held-out points. fid: of samples against held-out points, of the first and the last generation. floor: FID of
+    real against held-out points, (chains,). NaN where a loop has no such thing.
     """
 
     shift: np.ndarray
@@ -109,6 +119,9 @@ def run(name: str, chains: range, num_generations: int) -> Observed:
             config = which.config(chain, num_generations)
             real = datasets.load_real(config.data)
             made = generate(config, real, Path(folder) / str(chain))
+            if which.of_categories:
+                variance[i] = [1 - (categories.load(model) ** 2).sum() for model, _ in made]
+                continue
             for generation, (model, _) in enumerate(made):
                 mean, factor = gaussian.load(model)
                 away, squares = mean - MEAN, (factor**2).sum(axis=1)
@@ -245,6 +258,8 @@ LOOPS = {
         Loop("window 2, .75", "window", _window, {"synthetic_ratio": 0.75, "num_generations": 2}),
         Loop("fresh .5", "fresh", _fresh(0.5), {"synthetic_ratio": 0.5}),
         Loop("fresh .9", "fresh", _fresh(0.9), {"synthetic_ratio": 0.9}),
+        Loop("replace, categories", "replace", _replace, of_categories=True),
+        Loop("accumulate, categ.", "accumulate", _accumulate, of_categories=True),
     )
 }
 """All policies of the benchmark but those of users."""
