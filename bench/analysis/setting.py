@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from bench import registry
 from bench.config import identity
 from bench.errors import LedgerError
 from bench.flatten import flatten
@@ -83,7 +84,7 @@ def title_of(chains: list[Chain], setting: dict[str, Any], differing: list[str])
     """
     sweeps = sorted({chain.rows[0].sweep for chain in chains})
     row = chains[0].rows[0]
-    resolution = row.config.get("data", {}).get("resolution")
+    resolution = resolution_of(row)
     size = f" at {resolution} px" if resolution else ""
     title = f"{', '.join(sweeps)}: {row.dataset}{size}, {row.generator}"
     named: tuple[str, ...] = ("dataset", "generator.name", "data.resolution", "data.name", "data.kind")
@@ -92,6 +93,14 @@ def title_of(chains: list[Chain], setting: dict[str, Any], differing: list[str])
     plain = [key for key in differing if key not in named]
     extra = ", ".join(f"{key}={setting.get(key)}" for key in plain[:4])
     return title + (f" ({extra}{', …' if len(plain) > 4 else ''})" if extra else "")
+
+
+def resolution_of(row: Row) -> int | None:
+    """Return the resolution of the pictures in pixels, or None where the items are no pictures."""
+    data, package = row.config.get("data", {}), registry.ROOMS["data"].package
+    known = data.get("name") in registry.names(package)
+    module = registry.load(package, data["name"], "data.name") if known else None
+    return data.get("resolution") if getattr(module, "KIND", "images") == "images" else None
 
 
 def shown_setting(row: Row, with_defaults: bool = False) -> dict[str, Any]:

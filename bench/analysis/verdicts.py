@@ -8,6 +8,7 @@ from bench.analysis.cells import cell, digits
 from bench.analysis.collapse import CriticalRatio, Rate
 from bench.analysis.conditions import Condition
 from bench.analysis.measures import MAIN_METRICS, Measure
+from bench.analysis.setting import resolution_of
 from bench.analysis.study import Study
 
 RULE = (
@@ -111,7 +112,7 @@ def summary(study: Study) -> str:
     """Return what was run and what the verdicts are, in a few sentences."""
     verdicts = {c.label: verdict(study, c).badge for c in study.conditions}
     row = study.rows[0]
-    size = row.config.get("data", {}).get("resolution")
+    size = resolution_of(row)
     plural = "synthetic ratios" if study.by_ratio else "mixing policies"
     count = f"One {study.axis}" if len(verdicts) == 1 else f"{len(verdicts)} {plural}"
     generations = f"{len(study.generations)} generation{'s' if len(study.generations) > 1 else ''}"

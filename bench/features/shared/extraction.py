@@ -31,11 +31,11 @@ TILE = 64
 @dataclass(frozen=True, eq=False)
 class FeatureSpace:
     """A loaded feature space. `network` maps TILE items on `device`, for images uint8 (TILE, 3, H, H), to float (TILE,
-    dimension)."""
+    dimension). dimension: None where it is that of the items; input_size: None where the network takes any size."""
 
     name: str
-    dimension: int
-    input_size: int
+    dimension: int | None
+    input_size: int | None
     weights_sha256: str
     version: int
     network: nn.Module
@@ -100,7 +100,7 @@ def extract(
         shared: Whether all processes that run together call this for the same items and divide the work.
 
     Returns:
-        float32 (M, space.dimension).
+        float32 (M, d), with d = space.dimension where the space has one of its own.
 
     Raises:
         DataError: The items are of no known kind, or of one that the space does not describe.
@@ -110,15 +110,20 @@ def extract(
     if kind.name not in space.kinds:
         raise DataError(f"feature space {space.name} describes {', '.join(space.kinds)}, but the items are {kind}")
     rows = np.arange(len(images)) if rows is None else rows
-    features = np.empty((len(rows), space.dimension), np.float32)
+
+    def tile_features(start: int) -> torch.Tensor:
+        tile = torch.from_numpy(np.array(images[rows[start : start + TILE]]))
+        filler = tile[-1:].expand(TILE - len(tile), *tile.shape[1:])
+        return space.network(torch.cat([tile, filler]).to(space.device))[: len(tile)]
+
     with torch.inference_mode(), _plain_float32():
+        dimension = space.dimension or tile_features(0).shape[1]  # in every process, whichever tiles it has
+        features = np.empty((len(rows), dimension), np.float32)
         starts = range(0, len(rows), TILE)
         for start in distributed.shard(starts) if shared else starts:
-            tile = torch.from_numpy(np.array(images[rows[start : start + TILE]]))
-            filler = tile[-1:].expand(TILE - len(tile), *tile.shape[1:])
-            result = space.network(torch.cat([tile, filler]).to(space.device))[: len(tile)]
-            if result.shape[1:] != (space.dimension,):
-                raise MetricError(f"{space.name} returned shape {tuple(result.shape)}, expected (n, {space.dimension})")
+            result = tile_features(start)
+            if result.shape[1:] != (dimension,):
+                raise MetricError(f"{space.name} returned shape {tuple(result.shape)}, expected (n, {dimension})")
             features[start : start + TILE] = result.float().cpu().numpy()
             progress(min(start + TILE, len(rows)), len(rows))
         if shared:

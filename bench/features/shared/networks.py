@@ -81,3 +81,21 @@ class DINOFeatures(nn.Module):
             size = (self.input_size, self.input_size)
             x = F.interpolate(x, size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 255)
         return self.backbone((x / 255 - self.mean) / self.std)
+
+
+class Identity(nn.Module):
+    """Points as they are, (n, d)."""
+
+    dimension, input_size = None, None
+
+    def forward(self, points: Tensor) -> Tensor:
+        return points
+
+
+class Pixels(nn.Module):
+    """From uint8 (n, 3, H, H) to float32 (n, 3 H²), in [0, 1]."""
+
+    dimension, input_size = None, None
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1).float() / 255

@@ -1,0 +1,58 @@
+"""Categories for the certificate: a data set and a generator in the form of a user's own module.
+
+An item is a category and a number that tells real items apart; the generator is the shares of the categories. Their
+loops are those of population genetics (Wright–Fisher): a category that is lost never comes back.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from bench.datasets.shared.source import Source
+
+VERSION, KIND, KINDS = 1, "tokens", ("tokens",)
+SHARES = np.array([0.4, 0.2, 0.15, 0.1, 0.1, 0.05])
+FILE = "shares.safetensors"
+
+
+@dataclass
+class Config:
+    """Of the data set and of the generator alike, which is why it has the fields of both."""
+
+    name: str = ""
+    resolution: int = 8
+    num_train: int | None = None
+    num_heldout: int = 2
+    split_seed: int = 0
+
+
+def open_source(config: Config) -> Source:
+    """Return items drawn by the true shares, int32 (N, 2); the benchmark splits them by their names."""
+    num = config.num_heldout + (config.num_train or 0)
+    drawn = np.random.default_rng(config.split_seed).choice(len(SHARES), num, p=SHARES)
+    items = np.stack([drawn, np.arange(num)], axis=1).astype(np.int32)
+    return Source([f"item-{i}" for i in range(num)], lambda rows: (items[rows], {}))
+
+
+def fit(config: Config, items: Any, *, out: Path, **others: Any) -> dict[str, Any]:
+    """Write the shares of the categories, float64 (k,)."""
+    counts = np.bincount(items[np.arange(len(items))][:, 0], minlength=len(SHARES))
+    out.mkdir(parents=True)
+    save_file({"shares": counts / len(items)}, out / FILE)
+    return {"num_images": len(items), "seconds": 0.0}
+
+
+def sample(config: Config, model: Path, seeds: np.ndarray, **others: Any) -> np.ndarray:
+    """Draw item i from `seeds[i]` alone, int32 (n, 2); its number is 0."""
+    chance = np.array([np.random.default_rng(seed).random() for seed in seeds])
+    edges = np.cumsum(load(model))
+    drawn = np.searchsorted(edges / edges[-1], chance, side="right")
+    return np.stack([drawn, np.zeros(len(seeds))], axis=1).astype(np.int32)
+
+
+def load(model: Path) -> np.ndarray:
+    """Return the shares of a fitted model."""
+    return load_file(model / FILE)["shares"]

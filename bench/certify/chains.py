@@ -1,0 +1,265 @@
+"""Chains of Gaussian fits, run in memory by the benchmark's own policies, split, generator and scores.
+
+Only the store and the ledger are left out, which would take most of the time; `bench.certify.__main__` runs one chain
+through them and compares every sample.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench import datasets, generators, loop, metrics, mixing, registry
+from bench.certify import categories
+from bench.certify.theory import REAL, Draw, Plan, samples_of
+from bench.composition import PoolRef
+from bench.config import Config, DataConfig, GeneratorConfig, MetricsConfig, RuntimeConfig
+from bench.custom import CustomDataConfig, CustomGeneratorConfig
+from bench.datasets.points import Config as PointsConfig
+from bench.features.shared import extraction
+from bench.generators import gaussian
+from bench.generators.gaussian import Config as GaussianConfig
+from bench.machine.device import Runtime
+from bench.options import check
+from bench.pool import Pool, Records
+from bench.seeds import derive_seed
+
+NUM_POINTS = 20
+"""M, of every pool. Small, so that what a wrong loop would do is large: the effects are of order 1/M."""
+MEAN, SD = 3.0, 2.0
+FRESH = 200
+"""Size of the reserve, from which `fresh` takes."""
+RUNTIME = Runtime(torch.device("cpu"), None, compile=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """A loop with a known end. plan: what the policy must draw, in words of `theory`, written here a second time.
+
+    dimension: of the points; each coordinate by itself obeys the theory of one, so that a chain counts for several.
+    with_scores: whether FID and risk are computed, for which there are formulas in one dimension.
+    of_categories: whether the items are not points but `bench.certify.categories`.
+    """
+
+    name: str
+    policy: str
+    plan: Plan
+    parameters: dict[str, Any] = field(default_factory=dict)
+    estimator: str = "unbiased"
+    dimension: int = 8
+    with_scores: bool = False
+    of_categories: bool = False
+
+    def config(self, chain: int, num_generations: int, **changes: Any) -> Config:
+        """Return the checked configuration of a chain. Every chain has points of its own."""
+        room = registry.schema("mixing", self.policy)
+        assert room is not None
+        data: DataConfig = PointsConfig(
+            dimension=self.dimension, mean=MEAN, sd=SD, num_train=NUM_POINTS, num_heldout=NUM_POINTS, num_reserve=FRESH,
+            split_seed=chain,
+        )  # fmt: skip
+        generator: GeneratorConfig = GaussianConfig(estimator=self.estimator)
+        if self.of_categories:
+            data = CustomDataConfig(
+                module=categories.__name__, num_train=NUM_POINTS, num_heldout=NUM_POINTS, split_seed=chain
+            )
+            generator = CustomGeneratorConfig(module=categories.__name__)
+        config = Config(
+            name="certify",
+            seed=chain,
+            num_generations=num_generations,
+            data=data,
+            generator=generator,
+            mixing=room(**self.parameters),
+            metrics=MetricsConfig(feature_space="identity", num_images=NUM_POINTS, scores=["frechet"]),
+            runtime=RuntimeConfig(device="cpu", precision="fp32"),
+            **changes,
+        )
+        check(config)
+        return config
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What chains did, float64 (chains, generations) each; the first four are averaged over the coordinates.
+
+    shift: μ̂ − μ. error: (μ̂ − μ)². variance: σ̂², of categories 1 − Σp̂². distance: (μ̂ − μ)² + (σ̂ − σ)². risk: mean loss
+    of held-out points. fid: of samples against held-out points, of the first and the last generation. floor: FID of
+    real against held-out points, (chains,). NaN where a loop has no such thing.
+    """
+
+    shift: np.ndarray
+    error: np.ndarray
+    variance: np.ndarray
+    distance: np.ndarray
+    risk: np.ndarray
+    fid: np.ndarray
+    floor: np.ndarray
+
+    @staticmethod
+    def joined(parts: "Sequence[Observed]") -> "Observed":
+        """Return the chains of all parts."""
+        return Observed(*(np.concatenate([getattr(p, name) for p in parts]) for name in Observed.__dataclass_fields__))
+
+
+def run(name: str, chains: range, num_generations: int) -> Observed:
+    """Run some chains of a loop."""
+    which = LOOPS[name]
+    shape = (len(chains), num_generations)
+    shift, error, variance, distance, risk, fid = np.full((6, *shape), np.nan)
+    seen = Observed(shift, error, variance, distance, risk, fid, np.full(len(chains), np.nan))
+    space = extraction.load_feature_space("identity", RUNTIME)
+    memory = Path("/dev/shm")  # removing files from a disk takes longer than all the rest
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        for i, chain in enumerate(chains):
+            config = which.config(chain, num_generations)
+            real = datasets.load_real(config.data)
+            made = generate(config, real, Path(folder) / str(chain))
+            if which.of_categories:
+                variance[i] = [1 - (categories.load(model) ** 2).sum() for model, _ in made]
+                continue
+            for generation, (model, _) in enumerate(made):
+                mean, factor = gaussian.load(model)
+                away, squares = mean - MEAN, (factor**2).sum(axis=1)
+                shift[i, generation] = away.mean()
+                error[i, generation] = (away**2).mean()
+                variance[i, generation] = squares.mean()
+                distance[i, generation] = (away**2 + (np.sqrt(squares) - SD) ** 2).mean()
+            if which.with_scores:
+                _score(seen, i, config, real, made, space)
+    return seen
+
+
+def _score(
+    seen: Observed,
+    i: int,
+    config: Config,
+    real: datasets.RealData,
+    made: list[tuple[Path, Pool]],
+    space: extraction.FeatureSpace,
+) -> None:
+    """Fill in the scores of a chain.
+
+    Args:
+        seen: What the scores become part of.
+        i: The chain's place in it.
+        config: Of the chain.
+        real: Its real points.
+        made: Its models and samples.
+        space: The identity space.
+    """
+    real_train, heldout = (extraction.extract(space, pool.items, shared=False) for pool in (real.train, real.heldout))
+    seen.floor[i] = _fid(real_train, heldout, config)
+    seeds = np.zeros(NUM_POINTS, np.int64)
+    for generation, (model, samples) in enumerate(made):
+        losses = generators.risk(config.generator, model, real.heldout.items, seeds, runtime=RUNTIME)
+        seen.risk[i, generation] = losses["total"].mean()
+        if generation in (0, len(made) - 1):
+            features = extraction.extract(space, samples.items, shared=False)
+            seen.fid[i, generation] = _fid(features, heldout, config)
+
+
+def generate(config: Config, real: datasets.RealData, folder: Path) -> list[tuple[Path, Pool]]:
+    """Run one chain; return the folder of the model and the samples of every generation, as `bench.loop` makes them."""
+    policy, history = mixing.resolve(config.mixing), loop.begin(config, real)
+    pools = {pool.id: pool for pool in (real.train, real.reserve) if pool}
+    made = []
+    for generation in range(config.num_generations):
+        composition = mixing.compose(policy, history)
+        model = folder / str(generation)
+        generators.fit(
+            config.generator,
+            composition.items(pools),
+            seed=derive_seed(config.seed, generation, "train"),
+            out=model,
+            work=folder,
+            runtime=RUNTIME,
+        )
+        seeds = np.array([derive_seed(config.seed, generation, "sample", i) for i in range(NUM_POINTS)], np.int64)
+        items = generators.sample(config.generator, model, seeds, work=folder, runtime=RUNTIME)
+        samples = Pool(items, Records.synthetic(generation, seeds))
+        pools[samples.id] = samples
+        history = history.grown(PoolRef.of(samples, generation))
+        made.append((model, samples))
+    return made
+
+
+def _fid(subject: np.ndarray, heldout: np.ndarray, config: Config) -> float:
+    rows = metrics.score((subject, heldout), config.metrics)
+    return next(row["value"] for row in rows if row["metric"] == "fid")
+
+
+def _first(generation: int) -> list[Draw]:
+    return [Draw({REAL: NUM_POINTS}, NUM_POINTS)]
+
+
+def _some(pool: str, num: int, size: int | None = None) -> Draw:
+    return Draw({pool: size or NUM_POINTS}, num)
+
+
+def _replace(g: int) -> list[Draw]:
+    return [_some(samples_of(g - 1), NUM_POINTS)] if g else _first(g)
+
+
+def _accumulate(g: int) -> list[Draw]:
+    return [*_first(g), *(_some(samples_of(k), NUM_POINTS) for k in range(g))]
+
+
+def _accumulate_subsample(g: int) -> list[Draw]:
+    return [Draw(dict.fromkeys((REAL, *map(samples_of, range(g))), NUM_POINTS), NUM_POINTS)]
+
+
+def _blend(g: int) -> list[Draw]:
+    half = NUM_POINTS // 2
+    return [_some(REAL, half), _some(samples_of(g - 1), half)] if g else _first(g)
+
+
+def _blend_fixed(g: int) -> list[Draw]:
+    """The half of the real points that stays is a pool of its own; so is the other half."""
+    half = NUM_POINTS // 2
+    return [_some("kept", half, half), _some(samples_of(g - 1), half) if g else _some("others", half, half)]
+
+
+def _augment(g: int) -> list[Draw]:
+    return [*_first(g), *([_some(samples_of(g - 1), NUM_POINTS)] if g else [])]
+
+
+def _window(g: int) -> list[Draw]:
+    num_real = NUM_POINTS // 4
+    recent = {samples_of(k): NUM_POINTS for k in range(max(0, g - 2), g)}
+    return [_some(REAL, num_real), Draw(recent, NUM_POINTS - num_real)] if g else _first(g)
+
+
+def _fresh(ratio: float) -> Plan:
+    def plan(g: int) -> list[Draw]:
+        num = round((1 - ratio) * NUM_POINTS)
+        return [_some(f"new {g}", num, num), _some(samples_of(g - 1), NUM_POINTS - num)] if g else _first(g)
+
+    return plan
+
+
+ML = "maximum_likelihood"
+LOOPS = {
+    x.name: x
+    for x in (
+        Loop("replace", "replace", _replace),
+        Loop("replace, scores", "replace", _replace, dimension=1, with_scores=True),
+        Loop("replace, ML", "replace", _replace, estimator=ML),
+        Loop("accumulate", "accumulate", _accumulate),
+        Loop("accumulate, ML", "accumulate", _accumulate, estimator=ML),
+        Loop("accumulate_subsample", "accumulate_subsample", _accumulate_subsample),
+        Loop("blend .5", "blend", _blend, {"synthetic_ratio": 0.5}),
+        Loop("blend .5 fixed", "blend", _blend_fixed, {"synthetic_ratio": 0.5, "real_part": "fixed"}),
+        Loop("augment 1", "augment", _augment, {"synthetic_per_real": 1.0}),
+        Loop("window 2, .75", "window", _window, {"synthetic_ratio": 0.75, "num_generations": 2}),
+        Loop("fresh .5", "fresh", _fresh(0.5), {"synthetic_ratio": 0.5}),
+        Loop("fresh .9", "fresh", _fresh(0.9), {"synthetic_ratio": 0.9}),
+        Loop("replace, categories", "replace", _replace, of_categories=True),
+        Loop("accumulate, categ.", "accumulate", _accumulate, of_categories=True),
+    )
+}
+"""All policies of the benchmark but those of users."""
