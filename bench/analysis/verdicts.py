@@ -144,6 +144,8 @@ def _behind(found: Growth, word: str) -> list[str]:
         parts.append(f"{_percent(found.rate)} a generation from the first half to the second")
     if word == collapse.INCONCLUSIVE:
         seen = found.rise.detectable, 2 * found.bend.detectable
+        if found.rise.low > 0:
+            parts.append("a rise is sure, whether it levels off is not")
         if not all(map(math.isfinite, seen)):
             parts.append("too few seeds and generations for an interval")
         else:
@@ -180,14 +182,15 @@ def _change(study: Study, condition: Condition, metric: str, last: int) -> str:
 def critical(study: Study) -> CriticalRatio | None:
     """Return the ratio from which on conditions rise by the margin of the verdicts or more.
 
-    All ratios are compared over the generations that all chains have. None unless the conditions are ratios and at
-    least two of them have such a rise.
+    All ratios are compared over the generations that all of their chains have. Where a study has other arms, too, the
+    ratios are those of the policy that has a ratio of 0. None unless at least two of them have such a rise.
     """
-    if not study.by_ratio:
-        return None
+    base = next((b for c in study.conditions if (b := reference_of(study, c)) is not None), None)
+    family = [c for c in study.conditions if study.by_ratio or (base is not None and c.family == base.family)]
+    last = min((study.last_of(c) for c in family), default=0)
     rises: dict[float, dict[int, float]] = {}
-    for condition in study.conditions:
-        judged = _judged(study, condition, study.last_common + 1)
+    for condition in family:
+        judged = _judged(study, condition, last + 1)
         if judged is not None and condition.ratio is not None:
             alone = any(reference_of(study, other) == condition for other in study.conditions)
             reference = judged.curves if alone else judged.reference

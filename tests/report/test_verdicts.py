@@ -144,6 +144,17 @@ def test_policies_without_a_ratio_have_no_critical_one(tmp_path: Path) -> None:
     assert "2 mixing policies" in verdicts.summary(study)
 
 
+def test_arms_without_a_ratio_leave_the_critical_ratio_of_the_others_as_it_is(tmp_path: Path) -> None:
+    ratios = (0.0, 0.2, 0.5, 1.0)
+    alone = study_of(tmp_path / "alone", ratios=ratios, num_generations=5)
+    fabricate.sweep(tmp_path / "arms", ratios=ratios, num_generations=5, pictures=False)
+    study = study_of(tmp_path / "arms", ratios=(0.9,), num_generations=4, policy="accumulate")
+    assert not study.by_ratio and len(study.conditions) == 5
+    assert verdicts.critical(study) == verdicts.critical(alone) is not None
+    arm = next(c for c in study.conditions if c.policy == "accumulate")
+    assert "against ratio 0" in verdicts.verdict(study, arm).words
+
+
 def test_class_shares_are_means_over_seeds_with_the_commonest_first(tmp_path: Path) -> None:
     study = study_of(tmp_path, ratios=(1.0,), seeds=(0, 1))
     shares = class_shares(study)
@@ -268,6 +279,12 @@ def test_few_seeds_are_noted_and_have_no_badge_without_an_interval() -> None:
     assert verdicts.verdict(one, one.conditions[0]).numbers["rise"][1:] == [None, None]
     long = fid_study({1.0: shaped(*(0.2 * g for g in range(6)), 1.3, 1.4, 1.55, 1.8, noise=0.0)[:1]})
     judged = verdicts.verdict(long, long.conditions[0])
+    rising = fid_study({0.0: shaped(*[0.0] * 4), 1.0: shaped(0.0, 0.2, 0.32, 0.4, noise=0.03)})
+    unsure = verdicts.verdict(rising, rising.conditions[1])
+    assert unsure.badge == "inconclusive" and "; a rise is sure, whether it levels off is not; smallest" in unsure.words
+    noisy = fid_study({1.0: shaped(*FLAT, noise=0.5)})
+    open_ended = verdicts.verdict(noisy, noisy.conditions[0])
+    assert open_ended.badge == "inconclusive" and "a rise is sure" not in open_ended.words
     assert judged.badge == "diverging" and "from the scatter within chains, not between seeds; one seed" in judged.words
 
 
