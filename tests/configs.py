@@ -23,6 +23,7 @@ from bench.mixing.accumulate_subsample import Config as AccumulateSubsampleConfi
 from bench.mixing.augment import Config as AugmentConfig
 from bench.mixing.blend import Config as BlendConfig
 from bench.mixing.fresh import Config as FreshConfig
+from bench.mixing.real_only import Config as RealOnlyConfig
 from bench.mixing.replace import Config as ReplaceConfig
 from bench.mixing.window import Config as WindowConfig
 from bench.options import check
@@ -49,6 +50,7 @@ __all__ = [
     "NpzConfig",
     "ProceduralConfig",
     "ProtocolConfig",
+    "RealOnlyConfig",
     "ReplaceConfig",
     "RuntimeConfig",
     "SamplingConfig",

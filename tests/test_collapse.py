@@ -5,15 +5,19 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bench.analysis.collapse import (
-    COLLAPSED,
+    BOUNDED,
+    DIVERGING,
     INCONCLUSIVE,
     STABLE,
     CriticalRatio,
-    Rate,
+    Growth,
+    Interval,
     classify,
     critical_ratio,
+    growth,
     half_life,
     log_slope,
+    rises,
 )
 from bench.errors import MetricError
 
@@ -24,12 +28,6 @@ def noise(rng: np.random.Generator, num_seeds: int, num_generations: int, sd: fl
     for g in range(1, num_generations):
         e[:, g] = carry * e[:, g - 1] + np.sqrt(1 - carry**2) * e[:, g]
     return np.exp(5 + sd * e)
-
-
-def false_alarms(num_seeds: int, num_generations: int, sd: float, num_chains: int, carry: float = 0.0) -> float:
-    rng = np.random.default_rng(num_seeds * 100 + num_generations)
-    curves = (noise(rng, num_seeds, num_generations, sd, carry) for _ in range(num_chains))
-    return float(np.mean([classify(log_slope(curve)) == COLLAPSED for curve in curves]))
 
 
 def test_one_seed_is_plain_regression():
@@ -58,37 +56,6 @@ def test_the_interval_covers_the_true_slope(num_seeds, num_generations):
     assert covered >= 0.93  # one seed: 95 %; several: more, as the larger variance estimate is taken
 
 
-def test_verdicts():
-    g = np.arange(6)
-    rng = np.random.default_rng(1)
-    assert classify(log_slope(noise(rng, 3, 6, 0.05) * np.exp(0.4 * g))) == COLLAPSED
-    assert classify(log_slope(noise(rng, 3, 6, 0.02))) == STABLE
-    assert classify(log_slope(noise(rng, 1, 4, 0.4))) == INCONCLUSIVE
-    slow_but_sure = log_slope([100 * np.exp(0.01 * g + s * 1e-4 * g) for s in range(3)])
-    assert slow_but_sure.low > 0 and classify(slow_but_sure) == STABLE
-    assert classify(slow_but_sure, margin=0.005) == COLLAPSED
-
-
-@pytest.mark.parametrize(("num_seeds", "num_generations"), [(1, 4), (1, 10), (2, 6), (3, 4), (5, 6)])
-def test_false_alarms_are_as_rare_as_the_rule_says(num_seeds, num_generations):
-    assert false_alarms(num_seeds, num_generations, 0.3, 1000) <= 0.04
-
-
-@pytest.mark.slow
-def test_measured_false_alarm_rates(capsys):
-    """The numbers in the docstring of `classify`, measured again."""
-    for carry, most in ((0.0, 0.03), (0.5, 0.11)):
-        worst: dict[int, float] = {}
-        for num_seeds in (1, 2, 3, 5):
-            for num_generations in (4, 6, 10):
-                for sd in (0.02, 0.05, 0.1, 0.3):
-                    rate = false_alarms(num_seeds, num_generations, sd, 4000, carry)
-                    worst[num_seeds] = max(worst.get(num_seeds, 0), rate)
-        with capsys.disabled():
-            print(f"\ncarry {carry}: highest false-alarm rate by number of seeds {worst}")
-        assert max(worst.values()) <= most
-
-
 def test_half_life_of_an_exponential():
     g = np.arange(6)
     result = half_life([0.8 * 0.5 ** (g / 2), 0.6 * 0.5 ** (g / 2)], floor=0.001)
@@ -101,41 +68,6 @@ def test_half_life_without_decay_or_with_zeros():
     assert flat.high == np.inf and flat.low > 2
     lost = half_life([[0.5, 0.1, 0.0, 0.0]], floor=0.5 / 1000)
     assert 0 < lost.generations < 1
-
-
-def rate(slope: float, error: float, degrees: int = 20) -> Rate:
-    half = stats.t.ppf(0.975, degrees) * error
-    return Rate(slope, slope - half, slope + half, error, degrees, 3, 6)
-
-
-def test_critical_ratio_lies_where_the_lower_end_leaves_zero():
-    rates = {r: rate(0.4 * r - 0.05, 0.01) for r in (0.0, 0.25, 0.5, 0.75, 1.0)}
-    result = critical_ratio(rates)
-    half = rates[0.0].slope - rates[0.0].low
-    assert result.ratio == pytest.approx((0.05 + half) / 0.4)
-    assert result.low < result.ratio < result.high and result.high - result.low < 0.2 and result.crossing_share > 0.99
-    assert not result.always
-
-
-def test_critical_ratio_interval_covers_under_repetition():
-    truth = (0.05 + stats.t.ppf(0.975, 20) * 0.02) / 0.4
-    rng = np.random.default_rng(3)
-    results = []
-    for _ in range(150):
-        rates = {r: rate(0.4 * r - 0.05 + rng.normal(0, 0.02), 0.02) for r in (0.0, 0.25, 0.5, 0.75, 1.0)}
-        results.append(critical_ratio(rates, num_redraws=300))
-    known = [r for r in results if r.ratio is not None and r.low is not None]
-    assert len(known) > 120
-    assert np.mean([r.low <= truth <= r.high for r in known]) > 0.85
-
-
-def test_no_critical_ratio_within_what_was_run():
-    never = critical_ratio({0.0: rate(0.0, 0.05), 1.0: rate(0.01, 0.05)})
-    assert never.ratio is None and not never.always
-    always = critical_ratio({0.0: rate(0.5, 0.01), 1.0: rate(0.6, 0.01)})
-    assert always.ratio is None and always.always
-    with pytest.raises(MetricError, match="two synthetic ratios"):
-        critical_ratio({0.5: rate(0.1, 0.01)})
 
 
 @pytest.mark.parametrize(
@@ -255,34 +187,6 @@ def test_slopes_that_differ_by_seed_are_covered_as_often_as_it_says():
     assert np.mean([r.low <= 0.1 <= r.high for r in rates]) == pytest.approx(0.95, abs=0.02)
 
 
-def test_growth_of_five_percent_a_generation_is_where_none_ends():
-    """Curves without noise: only the margin decides."""
-    g = np.arange(6)
-    assert classify(log_slope([100 * 1.0499**g])) == STABLE
-    assert classify(log_slope([100 * 1.0501**g])) == COLLAPSED
-    assert classify(log_slope([100 * 0.5**g])) == STABLE
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "word"),
-    [
-        (-0.2, -0.1, STABLE),
-        (-0.1, 0.09, STABLE),
-        (0.02, 0.09, STABLE),  # growth is sure, and that it is less than the margin
-        (-0.1, 0.1, INCONCLUSIVE),
-        (0.0, 0.1, INCONCLUSIVE),
-        (0.0, 0.5, INCONCLUSIVE),
-        (-0.1, 0.5, INCONCLUSIVE),
-        (0.01, 0.1, COLLAPSED),
-        (0.05, 0.5, COLLAPSED),
-        (0.3, 0.5, COLLAPSED),
-    ],
-)
-def test_the_ends_of_the_interval_decide_and_not_its_middle(low, high, word):
-    for slope in (low, (low + high) / 2, high):
-        assert classify(Rate(slope, low, high, 0.1, 3, 1, 5), margin=0.1) == word
-
-
 def test_half_life_has_the_ends_of_the_slopes_interval():
     curves = np.array([[0.8, 0.5, 0.42, 0.2, 0.16], [0.7, 0.55, 0.3, 0.25, 0.1]])
     slope, error, degrees = one_regression(curves)
@@ -310,47 +214,221 @@ def test_what_does_not_decay_has_no_half_life():
     assert growing.low == pytest.approx(np.log(2) / -growing.rate.low)
 
 
-@pytest.mark.parametrize(("degrees", "other"), [(2, 500), (500, 2)])
-def test_the_interval_of_a_critical_ratio_is_students(degrees, other):
-    """One slope without error and one with: the crossing is a function of a single t variable, so that its quantiles
-    and the share of redraws with a crossing have closed forms."""
-    a, error = 0.3, 0.05
-    half = stats.t.ppf(0.975, degrees) * error
-    b = 1.5 * half + 0.2
-    result = critical_ratio({0.2: rate(-a, 0.0, other), 0.7: rate(b, error, degrees)}, num_redraws=40_000)
-
-    def crossing(t: float) -> float:
-        return 0.2 + 0.5 * a / (a + b + error * t - half)
-
-    smallest = (half - b) / error  # below it, collapse is not established at the upper ratio
-    share = stats.t.sf(smallest, degrees)
-    assert result.crossing_share == pytest.approx(share, abs=0.005)
-    assert result.ratio == pytest.approx(crossing(0.0))
-    assert result.low == pytest.approx(crossing(stats.t.isf(0.025 * share, degrees)), abs=0.01)
-    assert result.high == pytest.approx(crossing(stats.t.isf(0.975 * share, degrees)), abs=0.01)
-    assert not result.always
+def halves(num_generations: int) -> tuple[list[int], list[int]]:
+    """The generations after 0, in halves; the one in the middle belongs to the second."""
+    num_early = (num_generations - 1) // 2
+    return list(range(1, num_early + 1)), list(range(num_early + 1, num_generations))
 
 
-def test_a_critical_ratio_is_where_collapse_is_established_for_good():
-    """Established at 0.25, not at 0.5, and from there on: it is the last crossing that counts. No noise, so every
-    redraw is the same."""
-    slopes = {0.5: -0.1, 0.0: -0.3, 1.0: 0.5, 0.25: 0.2, 0.75: 0.3}  # in no order
-    result = critical_ratio({r: rate(s, 0.0) for r, s in slopes.items()}, num_redraws=50)
-    assert result == CriticalRatio(pytest.approx(0.5625), pytest.approx(0.5625), pytest.approx(0.5625), False, 1.0)
-    touching = critical_ratio({0.0: rate(0.0, 0.0), 1.0: rate(0.2, 0.0)}, num_redraws=50)
-    assert (touching.ratio, touching.always) == (0.0, False)
+def by_hand(x: np.ndarray) -> dict[str, np.ndarray]:
+    """Rise, rate and bend of each line of x (seeds, generations)."""
+    early, late = halves(x.shape[1])
+    start, end = x[:, early].mean(axis=1), x[:, late].mean(axis=1)
+    rate = (end - start) / (np.mean(late) - np.mean(early))
+    return {"rise": end, "rate": rate, "bend": rate - start / np.mean(early) / 2}
 
 
-def test_a_critical_ratio_that_is_not_there_has_no_interval():
-    unsure = critical_ratio({0.0: rate(0.0, 0.02), 1.0: rate(0.03, 0.02)})
-    assert unsure.crossing_share > 0.1  # some redraws cross, but what was observed does not
-    assert (unsure.ratio, unsure.low, unsure.high, unsure.always) == (None, None, None, False)
-    ends_at_zero = critical_ratio({0.0: rate(0.1, 0.0), 1.0: rate(0.0, 0.0)}, num_redraws=10)
-    assert (ends_at_zero.ratio, ends_at_zero.always, ends_at_zero.crossing_share) == (None, False, 0.0)
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(3, 6), st.integers(3, 9), st.booleans())
+def test_growth_is_students_interval_over_seeds(seed, num_seeds, num_generations, paired):
+    rng = np.random.default_rng(seed)
+    curves = noise(rng, num_seeds, num_generations, 0.1) * np.exp(0.1 * np.arange(num_generations))
+    reference = noise(rng, num_seeds, num_generations, 0.1) if paired else None
+    found = growth(curves.tolist(), None if reference is None else reference.tolist())
+    assert (found.paired, found.num_seeds, found.num_generations) == (paired, num_seeds, num_generations)
+    assert found.first == halves(num_generations)[1][0]
+    expected = by_hand(curves / (curves[:, :1] if reference is None else reference) - 1)
+    for name, values in expected.items():
+        interval = getattr(found, name)
+        mean, error = values.mean(), stats.sem(values)
+        assert (interval.value, interval.standard_error) == (pytest.approx(mean), pytest.approx(error))
+        assert interval.degrees == num_seeds - 1
+        assert (interval.low, interval.high) == pytest.approx(student(mean, error, num_seeds - 1))
+    each = rises(curves.tolist(), None if reference is None else reference.tolist())
+    assert each == pytest.approx(expected["rise"])
+
+
+def test_a_straight_line_bends_by_half_its_pace_and_a_plateau_by_less_than_none():
+    g = np.arange(8.0)
+    straight = growth([(100 * (1 + 0.2 * g)).tolist()] * 3)
+    assert straight.rate.value == pytest.approx(0.2) and straight.bend.value == pytest.approx(0.1)
+    level = growth([[100, *[140] * 7]] * 3)
+    assert level.rate.value == pytest.approx(0) and level.bend.value == pytest.approx(-0.1)
+    assert level.rise.value == pytest.approx(0.4)
+
+
+def from_residuals(x: np.ndarray, name: str, paired: bool) -> tuple[float, float, int]:
+    """Value, standard error and degrees of freedom, from lines fitted by `linregress` to each half."""
+    squares, degrees = 0.0, 0
+    for line in x:
+        for half in halves(x.shape[1]):
+            if len(half) > 2:
+                fit = stats.linregress(half, line[half])
+                squares += float(((line[half] - fit.intercept - fit.slope * np.array(half)) ** 2).sum())
+                degrees += len(half) - 2
+    weights = np.array([by_hand(unit[None])[name][0] for unit in np.eye(x.shape[1])])[1:]
+    share = (weights**2).sum() + (0 if paired else (weights @ (1 + x.mean(axis=0))[1:]) ** 2)
+    return float(by_hand(x)[name].mean()), float(np.sqrt(squares / degrees * share / len(x))), degrees
+
+
+@pytest.mark.parametrize(("num_seeds", "num_generations"), [(1, 9), (1, 12), (2, 7), (2, 10)])
+@pytest.mark.parametrize("paired", [True, False])
+def test_one_or_two_seeds_have_intervals_from_their_own_scatter(num_seeds, num_generations, paired):
+    rng = np.random.default_rng(num_generations)
+    curves = noise(rng, num_seeds, num_generations, 0.1) * np.exp(0.05 * np.arange(num_generations))
+    reference = noise(rng, num_seeds, num_generations, 0.1)
+    found = growth(curves.tolist(), reference.tolist() if paired else None)
+    x = curves / (reference if paired else curves[:, :1]) - 1
+    for name in ("rise", "rate", "bend"):
+        value, error, degrees = from_residuals(x, name, paired)
+        interval = getattr(found, name)
+        assert (interval.value, interval.standard_error) == (pytest.approx(value), pytest.approx(error))
+        assert interval.degrees == degrees >= 4
+        assert (interval.low, interval.high) == pytest.approx(student(value, error, degrees))
+
+
+@pytest.mark.parametrize(("num_seeds", "num_generations"), [(1, 3), (1, 8), (2, 3), (2, 6)])
+def test_without_four_degrees_of_freedom_nothing_is_said(num_seeds, num_generations):
+    """One seed and three points never get a red badge, however steep."""
+    steep = (100 * 3.0 ** np.arange(num_generations)).tolist()
+    found = growth([steep] * num_seeds)
+    assert (found.rise.low, found.bend.high, found.rise.degrees) == (-np.inf, np.inf, 0)
+    assert found.rise.detectable == np.inf and classify(found) == INCONCLUSIVE
+
+
+def test_what_could_be_seen_is_seen_in_four_of_five_repetitions():
+    rng = np.random.default_rng(5)
+    reference = np.full((5, 6), 100.0)
+    flat = noise(rng, 5, 6, 0.1)
+    seen = growth((flat / np.exp(5) * 100).tolist(), reference.tolist()).rise.detectable
+    error = seen / float(stats.t.ppf([0.975, 0.8], 4).sum())
+    hits = [student(v.mean(), float(stats.sem(v)), 4)[0] > 0 for v in rng.normal(seen, error * 5**0.5, (2000, 5))]
+    assert np.mean(hits) == pytest.approx(0.8, abs=0.05)
+
+
+def judged(rise: tuple[float, float], bend: tuple[float, float]) -> Growth:
+    ends = [Interval((low + high) / 2, low, high, 0.1, 2) for low, high in (rise, (0, 0), bend)]
+    return Growth(*ends, paired=True, first=3, num_seeds=3, num_generations=6)
+
+
+@pytest.mark.parametrize(
+    ("rise", "bend", "word"),
+    [
+        ((-0.2, 0.09), (-1, 1), STABLE),
+        ((0.02, 0.09), (0.01, 0.02), STABLE),  # a rise is sure, and that it is less than the margin
+        ((-0.3, -0.2), (-1, 1), STABLE),
+        ((0.02, 0.1), (0.01, 0.02), DIVERGING),
+        ((0.02, 0.1), (-0.02, -0.01), BOUNDED),
+        ((0.02, 0.1), (0.0, 0.02), INCONCLUSIVE),
+        ((0.02, 0.1), (-0.02, 0.0), INCONCLUSIVE),
+        ((0.0, 0.5), (0.01, 0.02), INCONCLUSIVE),
+        ((0.0, 0.5), (-0.02, -0.01), INCONCLUSIVE),
+        ((-0.1, 0.5), (-0.02, -0.01), INCONCLUSIVE),
+    ],
+)
+def test_the_ends_of_the_intervals_decide(rise, bend, word):
+    assert classify(judged(rise, bend)) == word
+
+
+def test_curves_without_noise_have_the_word_of_their_shape():
+    g = np.arange(8.0)
+    shapes = {
+        STABLE: [0 * g, -0.05 * g, 0.015 * g],
+        BOUNDED: [np.cumsum(1 / (g + 1) ** 2) - 1, 0.4 * (1 - np.exp(-g)), np.minimum(g, 1)],
+        DIVERGING: [0.1 * g, 3 * g, np.exp(0.2 * g) - 1],
+    }
+    for word, excesses in shapes.items():
+        for excess in excesses:
+            curves = [(level * (1 + excess)).tolist() for level in (90, 100, 110)]
+            assert classify(growth(curves)) == word
+            assert classify(growth(curves, [[level] * 8 for level in (90, 100, 110)])) == word
+
+
+def test_pairing_removes_what_seeds_share_with_ratio_0():
+    rng = np.random.default_rng(6)
+    shared = noise(rng, 3, 8, 0.5)
+    curves = shared * (1 + 0.1 * np.arange(8))
+    assert classify(growth(curves.tolist(), shared.tolist())) == DIVERGING
+    assert classify(growth(curves.tolist())) == INCONCLUSIVE
+
+
+@pytest.mark.parametrize("reference", [[[1.0] * 3] * 2, [[1.0] * 4], [[1.0, 0.0, 1.0]]])
+def test_a_reference_of_another_form_is_refused(reference):
+    with pytest.raises(MetricError):
+        growth([[1.0, 2.0, 3.0]], reference)
+    with pytest.raises(MetricError):
+        growth([[1.0, 0.0, 2.0]])
+
+
+def ratio_table(rng: np.random.Generator, num_seeds: int, sd: float = 0.03) -> dict[float, dict[int, float]]:
+    """Rises of 0.4 r - 0.02, with noise."""
+    return {
+        r: {s: 0.4 * r - 0.02 + (sd * rng.standard_normal() if r else 0.0) for s in range(num_seeds)}
+        for r in (0.0, 0.25, 0.5, 0.75, 1.0)
+    }
+
+
+def test_a_critical_ratio_is_where_the_mean_rise_passes_the_margin():
+    result = critical_ratio(ratio_table(np.random.default_rng(0), 5, 0.0))
+    assert result == CriticalRatio(pytest.approx(0.3), pytest.approx(0.3), pytest.approx(0.3), False)
+
+
+def test_the_estimate_does_not_depend_on_the_number_of_seeds_and_its_interval_does():
+    offsets = np.array([-0.03, 0.03, 0.0])
+    few = {r: {s: 0.4 * r + o for s, o in enumerate(offsets)} for r in (0.0, 0.25, 0.5, 1.0)}
+    many = {r: {s: 0.4 * r + o for s, o in enumerate(np.tile(offsets, 6))} for r in few}
+    one, other = critical_ratio(few), critical_ratio(many)
+    assert one.ratio == pytest.approx(0.25) and other.ratio == pytest.approx(one.ratio)
+    assert one.low < other.low < other.ratio < other.high < one.high
+
+
+def test_the_interval_of_a_critical_ratio_is_students():
+    """All ratios move together with the seed, so that the crossing is a function of one t variable."""
+    offsets = [-0.02, 0.03, -0.01]
+    error, quantile = float(stats.sem(offsets)), float(stats.t.ppf(0.975, 2))
+    found = critical_ratio(
+        {r: {s: 0.4 * r + o for s, o in enumerate(offsets)} for r in (0.0, 0.25, 0.5, 1.0)}, num_redraws=40_000
+    )
+    assert found.ratio == pytest.approx(0.25)
+    assert found.low == pytest.approx(max(0, 0.25 - quantile * error / 0.4), abs=0.01)
+    assert found.high == pytest.approx(0.25 + quantile * error / 0.4, abs=0.01)
+
+
+def test_the_interval_of_a_critical_ratio_covers_under_repetition():
+    rng = np.random.default_rng(3)
+    results = [critical_ratio(ratio_table(rng, 4), num_redraws=400) for _ in range(200)]
+    assert np.mean([r.low <= 0.3 <= r.high for r in results]) > 0.9
+
+
+def test_the_last_crossing_counts():
+    means = {0.5: 0.0, 0.0: -0.2, 1.0: 0.6, 0.25: 0.3, 0.75: 0.4}  # in no order
+    result = critical_ratio({r: dict.fromkeys(range(3), m) for r, m in means.items()}, num_redraws=20)
+    assert result.ratio == pytest.approx(0.5625)
+
+
+def test_a_rise_that_never_or_always_passes_has_no_critical_ratio():
+    for level, always in ((0.0, False), (0.09, False), (0.5, True)):
+        result = critical_ratio({r: dict.fromkeys(range(3), level) for r in (0.0, 0.3, 0.6, 0.9)})
+        assert result == CriticalRatio(None, None, None, always)
+
+
+@pytest.mark.parametrize(("num_ratios", "num_seeds"), [(3, 5), (4, 2), (1, 1), (0, 0)])
+def test_a_critical_ratio_is_refused_below_four_ratios_or_three_seeds(num_ratios, num_seeds):
+    table = {r / 4: {s: 0.4 * r + 0.01 * s for s in range(num_seeds)} for r in range(num_ratios)}
+    result = critical_ratio(table)
+    assert result.ratio is None and "at least 4 ratios with 3 common seeds" in result.refused
+    assert f"has {num_ratios} ratio" in result.refused and f"with {num_seeds} common seed" in result.refused
+
+
+def test_only_seeds_that_every_ratio_has_count():
+    table = {r: {s: r - 0.1 + 0.01 * s for s in range(5)} for r in (0.0, 0.25, 0.5, 1.0)}
+    table[0.5] = {s: v for s, v in table[0.5].items() if s in (1, 2, 4)}
+    same = {r: {s: by_seed[s] for s in (1, 2, 4)} for r, by_seed in table.items()}
+    assert critical_ratio(table) == critical_ratio(same) != critical_ratio(dict.fromkeys(table, table[0.25]))
 
 
 def test_redraws_of_a_critical_ratio_are_seeded():
-    rates = {0.0: rate(-0.1, 0.05), 1.0: rate(0.3, 0.05)}
-    first = critical_ratio(rates, num_redraws=100, seed=1)
-    assert first == critical_ratio(rates, num_redraws=100, seed=1)
-    assert first.low != critical_ratio(rates, num_redraws=100, seed=2).low
+    table = ratio_table(np.random.default_rng(1), 3, 0.1)
+    first = critical_ratio(table, num_redraws=100, seed=1)
+    assert first == critical_ratio(table, num_redraws=100, seed=1)
+    assert first.low != critical_ratio(table, num_redraws=100, seed=2).low

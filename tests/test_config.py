@@ -123,6 +123,8 @@ EDGES: list[tuple[type, str, str, list[Any], list[Any]]] = [
     (c.WindowConfig, "mixing.synthetic_ratio", "synthetic_ratio", [0, 1], [1.1]),
     (c.WindowConfig, "mixing.num_generations", "num_generations", [1], [0]),
     (c.FreshConfig, "mixing.synthetic_ratio", "synthetic_ratio", [0, 1], [1.1, []]),
+    (c.RealOnlyConfig, "mixing.synthetic_ratio", "synthetic_ratio", [0, 0.99, [0, 0.9]], [1, 1.1, [0, 1]]),
+    (c.RealOnlyConfig, "mixing.real_part", "real_part", ["fixed", "redrawn"], ["kept"]),
     (c.CustomMixingConfig, "mixing.function", "function", ["a:b"], ["a", "a:b:c", ""]),
     (c.MetricsConfig, "metrics.feature_space", "feature_space", ["dinov2", "a:b"], ["resnet", "a:b:c"]),
     (c.MetricsConfig, "metrics.num_images", "num_images", [4], [1]),
@@ -233,6 +235,7 @@ POLICIES = [
     c.AugmentConfig(),
     c.WindowConfig(),
     c.FreshConfig(),
+    c.RealOnlyConfig(),
     c.CustomMixingConfig(function="a:b", parameters={"share": 0.5}),
 ]
 TREES = [small(Path("/o"), data=data) for data in SOURCES] + [small(Path("/o"), mixing=mixing) for mixing in POLICIES]

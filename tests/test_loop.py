@@ -91,6 +91,7 @@ POLICIES = {
     "accumulate_subsample": c.AccumulateSubsampleConfig(),
     "window": c.WindowConfig(synthetic_ratio=0.8, num_generations=2),
     "fresh": c.FreshConfig(synthetic_ratio=[0.5, 0.1, 0.9]),
+    "real_only": c.RealOnlyConfig(synthetic_ratio=[0.5, 0.1, 0.9]),
 }
 
 
@@ -430,7 +431,7 @@ def test_audit_recounts_every_policy(play, tmp_path, capsys):
     for policy in POLICIES.values():
         play(mixing=policy, data=WITH_RESERVE, num_samples=22)
     assert audit.main([str(tmp_path / "echo")]) == 0
-    assert "8 chains, 32 generations audited: 0 mismatches" in capsys.readouterr().out
+    assert "9 chains, 36 generations audited: 0 mismatches" in capsys.readouterr().out
 
 
 def test_audit_has_nothing_to_say_of_an_empty_folder(tmp_path, capsys):

@@ -7,7 +7,7 @@ from itertools import pairwise
 import configs as c
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bench import registry
@@ -42,6 +42,7 @@ CONFIGS = [
     c.AccumulateSubsampleConfig(),
     c.WindowConfig(synthetic_ratio=0.75, num_generations=2),
     c.FreshConfig(synthetic_ratio=0.5),
+    c.RealOnlyConfig(synthetic_ratio=0.25),
 ]
 
 
@@ -73,6 +74,8 @@ GOLDEN: list[tuple[c.MixingConfig, list[dict[str, list[int]]]]] = [
         c.FreshConfig(synthetic_ratio=0.5),
         [{"reserve": [9, 10, 11], "s0": [0, 3, 6]}, {"reserve": [0, 3, 5], "s1": [3, 4, 7]}],
     ),
+    (c.RealOnlyConfig(synthetic_ratio=0.5), [{"real": [2, 3, 5]}, {"real": [3, 4, 5]}]),
+    (c.RealOnlyConfig(synthetic_ratio=0.5, real_part="fixed"), [{"real": [0, 1, 3]}, {"real": [0, 1, 3]}]),
 ]
 
 
@@ -93,6 +96,8 @@ def test_every_policy_is_tried_here_and_has_a_schema():
         (c.AugmentConfig(synthetic_per_real=0.5), 2, 40, {"-1": 40, "1": 20}),
         (c.AccumulateConfig(), 3, 40, {"-1": 40, "0": 40, "1": 40, "2": 40}),
         (c.FreshConfig(synthetic_ratio=0.5), 3, 20, {"-1": 20, "2": 20}),
+        (c.RealOnlyConfig(synthetic_ratio=0.25), 3, 30, {"-1": 30}),
+        (c.RealOnlyConfig(synthetic_ratio=[0.0, 0.5, 0.9]), 3, 4, {"-1": 4}),
     ],
 )
 def test_counts_are_what_the_paper_says(config, generation, num_real, per_generation):
@@ -136,7 +141,34 @@ def test_blend_at_ratio_one_is_replace_and_window_of_one_is_blend():
     assert at(c.WindowConfig(synthetic_ratio=1.0, num_generations=1), 2).num_synthetic == N
 
 
-@pytest.mark.parametrize("schema", [c.BlendConfig, c.WindowConfig])
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    budget=st.integers(1, 40),
+    ratio=st.floats(0, 1, exclude_max=True),
+    generation=st.integers(1, 6),
+    part=st.sampled_from(["fixed", "redrawn"]),
+)
+def test_real_only_is_blend_without_its_samples(seed, budget, ratio, generation, part):
+    past = changed(history(generation, seed=seed), budget=budget)
+    if round(ratio * budget) == budget:
+        with pytest.raises(DataError, match="without a single item"):
+            compose(resolve(c.RealOnlyConfig(synthetic_ratio=ratio, real_part=part)), past)
+        return
+    blended, starved = (
+        compose(resolve(schema(synthetic_ratio=ratio, real_part=part)), past)
+        for schema in (c.BlendConfig, c.RealOnlyConfig)
+    )
+    assert starved.num_synthetic == 0 and rows_of(starved, "real") == rows_of(blended, "real")
+
+
+@pytest.mark.parametrize("ratio", [1.0, [0.5, 1.0]])
+def test_real_only_needs_a_real_image(ratio):
+    with pytest.raises(ConfigError, match=r"mixing\.synthetic_ratio.*below 1"):
+        c.checked(c.RealOnlyConfig(synthetic_ratio=ratio), "mixing")
+
+
+@pytest.mark.parametrize("schema", [c.BlendConfig, c.WindowConfig, c.RealOnlyConfig])
 def test_fixed_real_part_stays_and_is_nested_redrawn_changes(schema):
     def real_rows(ratio: float, part: str, generation: int) -> set[int]:
         return rows_of(at(schema(synthetic_ratio=ratio, real_part=part), generation), "real")
@@ -192,6 +224,7 @@ def chains(draw: st.DrawFn) -> tuple[c.MixingConfig, History]:
                 c.AccumulateSubsampleConfig(),
                 c.WindowConfig(synthetic_ratio=ratio, num_generations=draw(st.integers(1, 7)), real_part=part),
                 c.FreshConfig(synthetic_ratio=ratio),
+                c.RealOnlyConfig(synthetic_ratio=ratio, real_part=part),
             ]
         )
     )
@@ -214,6 +247,9 @@ def nearest(share: float, num: int) -> set[int]:
 @given(chain=chains())
 def test_each_policy_takes_what_its_paper_says_from_where_it_says(chain):
     config, past = chain
+    now = getattr(config, "synthetic_ratio", None)
+    now = now[past.generation - 1] if isinstance(now, list) else now
+    assume(not isinstance(config, c.RealOnlyConfig) or round(now * past.budget) < past.budget)
     composition = compose(resolve(config), past)
     taken = {part.pool.id: len(part.rows) for part in composition.parts}
     assert all(len(np.unique(part.rows)) == len(part.rows) for part in composition.parts)  # nothing twice
@@ -236,6 +272,8 @@ def test_each_policy_takes_what_its_paper_says_from_where_it_says(chain):
             num_real = taken.pop("real", 0)
             assert taken.keys() <= window
             assert sum(taken.values()) in nearest(now, n) and num_real == n - sum(taken.values())
+        case c.RealOnlyConfig():
+            assert taken.keys() == {"real"} and n - taken["real"] in nearest(now, n)
         case _:
             real = "reserve" if isinstance(config, c.FreshConfig) else "real"
             assert newest in nearest(now, n)

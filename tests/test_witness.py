@@ -46,6 +46,7 @@ CHAINS = {
     ],
     "accumulate, warm": ["mixing=accumulate", "warm_start=true"],
     "accumulate_subsample, second seed": ["mixing=accumulate_subsample", "seed=1"],
+    "real_only by schedule": ["mixing=real_only", "mixing.synthetic_ratio=[0.3,0.7,0.5]"],
     "window, stochastic sampling": [
         *("mixing=window", "mixing.num_generations=2", "mixing.synthetic_ratio=0.6"),
         *("generator.sampling.sampler=sde-dpmsolver++", "generator.sampling.num_steps=3"),

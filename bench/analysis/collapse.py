@@ -1,4 +1,4 @@
-"""Statistics of collapse: whether a chain collapses, how fast, and from which synthetic ratio on."""
+"""Statistics of collapse: whether a condition leaves its reference, how far, how fast, and from which ratio on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,16 @@ from scipy import stats
 from bench.analysis.uncertainty import CONFIDENCE
 from bench.errors import MetricError
 
-MARGIN = float(np.log(1.05))
-"""Growth of log FID below which a chain counts as stable: 5 % a generation."""
+MARGIN = 0.1
+"""Rise over the reference below which a condition counts as stable: 10 % of the reference's score."""
+POWER = 0.8
+FEWEST_SEEDS = 3
+"""From this many seeds on, the spread between seeds makes the interval."""
+FEWEST_DEGREES = 4
+"""With fewer seeds, the residuals need as many degrees of freedom: nine generations of one seed, seven of two."""
+FEWEST_RATIOS = 4
 
-COLLAPSED, STABLE, INCONCLUSIVE = "collapsed", "stable", "inconclusive"
+STABLE, BOUNDED, DIVERGING, INCONCLUSIVE = "stable", "bounded", "diverging", "inconclusive"
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,7 @@ def log_slope(curves: Sequence[Sequence[float]]) -> Rate:
     Raises:
         MetricError: the curves are too short, of unequal length, not finite or not positive.
     """
-    y = _curves(curves)
-    if (y <= 0).any():
-        raise MetricError(f"log_slope needs values above 0, but the smallest is {y.min()}")
+    y = _positive(curves)
     num_seeds, num_generations = y.shape
     g = np.arange(num_generations) - (num_generations - 1) / 2
     spread = float((g**2).sum())
@@ -61,27 +65,149 @@ def log_slope(curves: Sequence[Sequence[float]]) -> Rate:
     if num_seeds > 1 and slopes.var(ddof=1) > variance:
         variance, degrees = float(slopes.var(ddof=1)), num_seeds - 1
     error = float(np.sqrt(variance / num_seeds))
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, degrees)) * error
-    slope = float(slopes.mean())
-    return Rate(slope, slope - half, slope + half, error, degrees, num_seeds, num_generations)
+    found = _interval(float(slopes.mean()), error, degrees)
+    return Rate(found.value, found.low, found.high, error, degrees, num_seeds, num_generations)
 
 
-def classify(rate: Rate, margin: float = MARGIN) -> str:
-    """Judge a rate of log FID by this rule:
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds with its 95 % interval, which is infinite where there are too few degrees of freedom.
 
-    stable        the interval lies wholly below `margin`: growth of 5 % a generation or more is ruled out.
-    collapsed     otherwise, and the interval lies wholly above 0: growth is established.
+    standard_error, degrees: the parameters of the t interval.
+    """
+
+    value: float
+    low: float
+    high: float
+    standard_error: float
+    degrees: int
+
+    @property
+    def detectable(self) -> float:
+        """The smallest effect that this interval would leave zero out for in 80 % of repetitions."""
+        if self.degrees <= 0 or not np.isfinite(self.high):
+            return float("inf")
+        return float(stats.t.ppf([0.5 + CONFIDENCE / 2, POWER], self.degrees).sum()) * self.standard_error
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How far, how fast and in what shape a condition leaves its reference, as shares of the reference's score.
+
+    rise: mean excess over the reference in the second half of the generations after 0; 0.4 is 40 %.
+    rate: growth per generation from the first half to the second.
+    bend: how much faster than at half the pace of a straight line it goes on: rate minus half the pace of the first
+        half. Negative: it levels off. Positive: it does not.
+    paired: whether the reference is the same seeds at ratio 0, or else each chain's own generation 0.
+    first: the first generation of the second half.
+    """
+
+    rise: Interval
+    rate: Interval
+    bend: Interval
+    paired: bool
+    first: int
+    num_seeds: int
+    num_generations: int
+
+
+def growth(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]] | None = None) -> Growth:
+    """Measure how curves y, e.g. y = FID, leave their reference: x = y / reference - 1.
+
+    The generations after 0 are split in halves, of which the second has the generation in the middle of an odd number.
+    Rise, rate and bend are weighted sums of the x of one seed. With at least three seeds their intervals are Student's,
+    over seeds (S - 1 degrees of freedom). With one or two they come from the residuals around a straight line within
+    each half (S (G - 5) degrees of freedom for G generations, at least four): they then hold for these chains and not
+    for others, and assume that the noise of one generation does not carry over to the next.
+
+    Args:
+        curves: one per seed, the y of generation 0, 1, …; all of one length, at least 3, and y > 0.
+        reference: the y of the same seeds at ratio 0, in the same form; None: generation 0 of each curve.
+
+    Raises:
+        MetricError: the curves are too short, of unequal length, not finite or not positive.
+    """
+    x, (early, late) = _excess(curves, reference)
+    num_seeds, num = x.shape
+    num_early = int(np.count_nonzero(early))
+    generations = np.arange(1, num + 1)
+    middle = float(early @ generations)
+    rate = (late - early) / (float(late @ generations) - middle)
+    weights = {"rise": late, "rate": rate, "bend": rate - early / middle / 2}
+    if num_seeds >= FEWEST_SEEDS:
+        found = {name: _over_seeds(x @ w) for name, w in weights.items()}
+    else:
+        found = {name: _of_residuals(x, num_early, w, paired=reference is not None) for name, w in weights.items()}
+    return Growth(
+        **found, paired=reference is not None, first=num_early + 1, num_seeds=num_seeds, num_generations=num + 1
+    )
+
+
+def rises(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]] | None = None) -> list[float]:
+    """Return the rise of each seed, whose mean is `growth(curves, reference).rise.value`."""
+    x, (_, late) = _excess(curves, reference)
+    return [float(v) for v in x @ late]
+
+
+def classify(growth: Growth, margin: float = MARGIN) -> str:
+    """Judge how a condition leaves its reference by this rule:
+
+    stable        the interval of the rise lies wholly below `margin`: a rise of 10 % or more is ruled out.
+    diverging     otherwise, and the intervals of rise and bend lie wholly above 0: it rises and does not level off.
+    bounded       otherwise, and the interval of the rise lies wholly above 0, that of the bend below: it levels off.
     inconclusive  otherwise: too few seeds or generations, or too much noise, to say.
 
-    False alarms ("collapsed" on pure log-normal noise around a constant), measured on 4000 chains for each of 4, 6 and
-    10 generations and sd 0.02, 0.05, 0.1 and 0.3 of log FID; the worst of the twelve: 2.9 % with one seed, 1.3 % with
-    two, 1.3 % with three, 1.6 % with five (2.5 % is what a 95 % interval allows). Where half of a generation's noise
-    carries over to the next (correlation 0.5): 10 %, 4.0 %, 2.9 %, 2.5 %: one seed is not enough for this word.
-    Measured again by `pytest -m slow -s tests/test_collapse.py`.
+    Its confusion matrix is in docs/results.md, measured by `python tests/verdict_errors.py`.
     """
-    if rate.high < margin:
+    if growth.rise.high < margin:
         return STABLE
-    return COLLAPSED if rate.low > 0 else INCONCLUSIVE
+    if growth.rise.low > 0 and growth.bend.low > 0:
+        return DIVERGING
+    return BOUNDED if growth.rise.low > 0 and growth.bend.high < 0 else INCONCLUSIVE
+
+
+def _excess(
+    curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]] | None
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Return x from generation 1 on, and the weights of its means over the first and the second half."""
+    y = _positive(curves)
+    base = y[:, :1] if reference is None else _positive(reference)
+    if reference is not None and base.shape != y.shape:
+        raise MetricError(f"a paired reference needs the shape of the curves {y.shape}, but has {base.shape}")
+    x = (y / base - 1)[:, 1:]
+    num = x.shape[1]
+    is_early = np.arange(num) < num // 2
+    return x, (is_early / is_early.sum(), ~is_early / (~is_early).sum())
+
+
+def _over_seeds(values: np.ndarray) -> Interval:
+    error = float(values.std(ddof=1) / np.sqrt(len(values)))
+    return _interval(float(values.mean()), error, len(values) - 1)
+
+
+def _of_residuals(x: np.ndarray, num_early: int, weights: np.ndarray, paired: bool) -> Interval:
+    """Return the interval of the mean of x @ weights from the scatter around a line in each half of each curve.
+
+    Where generation 0 is the reference, its noise moves all x of a curve together, and counts as often as they are.
+    """
+    num_seeds = len(x)
+    squares, degrees = 0.0, 0
+    for half in (x[:, :num_early], x[:, num_early:]):
+        if half.shape[1] > 2:
+            g = np.arange(half.shape[1])
+            fitted = np.stack([np.polyval(np.polyfit(g, line, 1), g) for line in half])
+            squares += float(((half - fitted) ** 2).sum())
+            degrees += num_seeds * (half.shape[1] - 2)
+    share = float((weights**2).sum())
+    if not paired:
+        share += float(((1 + x.mean(axis=0)) @ weights) ** 2)
+    error = float(np.sqrt(squares / max(degrees, 1) * share / num_seeds))
+    return _interval(float((x @ weights).mean()), error, degrees if degrees >= FEWEST_DEGREES else 0)
+
+
+def _interval(value: float, error: float, degrees: int) -> Interval:
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, degrees)) * error if degrees else np.inf
+    return Interval(value, value - half, value + half, error, degrees)
 
 
 @dataclass(frozen=True)
@@ -113,67 +239,75 @@ def half_life(curves: Sequence[Sequence[float]], floor: float) -> HalfLife:
 
 @dataclass(frozen=True)
 class CriticalRatio:
-    """The synthetic ratio at which the interval of the slope leaves zero.
+    """The synthetic ratio at which the rise passes the margin of the verdicts.
 
     ratio: None where there is no such ratio among those that were run.
-    low, high: 95 % interval of the ratio.
-    always: whether the interval lies above zero at every ratio that was run.
-    crossing_share: share of the redraws that have such a ratio.
+    low, high: 95 % interval of the ratio; an end that is the lowest or highest ratio that was run may lie beyond it.
+    always: whether the rise is above the margin at every ratio that was run.
+    refused: why there is no estimate; "" where there is one.
     """
 
     ratio: float | None
     low: float | None
     high: float | None
     always: bool
-    crossing_share: float
+    refused: str = ""
 
 
-def critical_ratio(rates: Mapping[float, Rate], num_redraws: int = 2000, seed: int = 0) -> CriticalRatio:
-    """Estimate the synthetic ratio from which on collapse is established.
+def critical_ratio(
+    rises: Mapping[float, Mapping[int, float]], margin: float = MARGIN, num_redraws: int = 2000, seed: int = 0
+) -> CriticalRatio:
+    """Estimate the synthetic ratio from which on a condition is not stable: where its mean rise passes the margin.
 
-    It is the ratio at which the lower end of the slope's 95 % interval crosses zero for good, interpolated linearly
-    between the ratios that were run. For its own interval, every slope is redrawn from its t distribution (mean,
-    standard error, degrees of freedom) and the crossing is computed again; the central 95 % of the crossings are the
-    interval. By definition the ratio depends on the number of seeds and generations, as less noise establishes slower
-    collapse: compare critical ratios only at equal numbers.
+    The crossing is interpolated linearly between the ratios that were run, and the last one counts. So the estimate
+    does not depend on the number of seeds; its interval does. For that, the mean rises of all ratios are redrawn
+    together, from Student's distribution with the covariance that the seeds show between ratios, and the crossing is
+    computed again. Redraws without a crossing count as the lowest or highest ratio.
 
     Args:
-        rates: synthetic ratio -> rate; at least two.
-        num_redraws: how many times the slopes are redrawn.
+        rises: synthetic ratio -> seed -> rise (`Growth.rise`) over equally many generations.
+        margin: the rise that counts.
+        num_redraws: how many times the rises are redrawn.
         seed: seed of the redraws.
-
-    Raises:
-        MetricError: fewer than two ratios are given.
     """
-    if len(rates) < 2:
-        raise MetricError(f"a critical ratio needs at least two synthetic ratios, but only {sorted(rates)} are given")
-    ratios = np.array(sorted(rates))
-    fitted = [rates[r] for r in ratios]
-    slopes = np.array([rate.slope for rate in fitted])
-    halves = slopes - np.array([rate.low for rate in fitted])
-    ratio = _crossing(ratios, slopes - halves)
+    ratios = np.array(sorted(rises))
+    seeds = sorted(set.intersection(*(set(by_seed) for by_seed in rises.values()))) if rises else []
+    if len(ratios) < FEWEST_RATIOS or len(seeds) < FEWEST_SEEDS:
+        have = f"{len(ratios)} ratio{'s' * (len(ratios) != 1)} with {len(seeds)} common seed{'s' * (len(seeds) != 1)}"
+        reason = f"it needs at least {FEWEST_RATIOS} ratios with {FEWEST_SEEDS} common seeds, and has {have}"
+        return CriticalRatio(None, None, None, always=False, refused=reason)
+    table = np.array([[rises[ratio][s] for ratio in ratios] for s in seeds])
+    means = table.mean(axis=0)
+    ratio = _crossing(ratios, means - margin)
+    if ratio is None:
+        return CriticalRatio(None, None, None, always=bool((means > margin).all()))
     rng = np.random.default_rng(seed)
-    errors = np.array([rate.standard_error for rate in fitted])
-    degrees = np.array([rate.degrees for rate in fitted])
-    redrawn = slopes + errors * rng.standard_t(degrees, (num_redraws, len(ratios)))
-    crossings = [c for row in redrawn if (c := _crossing(ratios, row - halves)) is not None]
-    low, high = np.quantile(crossings, [0.025, 0.975]) if ratio is not None and crossings else (None, None)
-    return CriticalRatio(
-        ratio,
-        None if low is None else float(low),
-        None if high is None else float(high),
-        always=bool((slopes - halves > 0).all()),
-        crossing_share=len(crossings) / num_redraws,
-    )
+    degrees = len(seeds) - 1
+    normal = rng.standard_normal((num_redraws, len(seeds))) @ (table - means) / np.sqrt(len(seeds) * degrees)
+    redrawn = means + normal * np.sqrt(degrees / rng.chisquare(degrees, (num_redraws, 1)))
+    crossings = []
+    for row in redrawn:
+        crossing = _crossing(ratios, row - margin)
+        end = ratios[0] if (row > margin).all() else ratios[-1]
+        crossings.append(end if crossing is None else crossing)
+    low, high = np.quantile(crossings, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
+    return CriticalRatio(ratio, float(low), float(high), always=False)
 
 
-def _crossing(ratios: np.ndarray, lower: np.ndarray) -> float | None:
-    """Return where `lower` becomes positive for good; None if it is positive everywhere or not at the last ratio."""
-    below = np.flatnonzero(lower <= 0)
+def _crossing(ratios: np.ndarray, above: np.ndarray) -> float | None:
+    """Return where `above` becomes positive for good; None if it is positive everywhere or not at the last ratio."""
+    below = np.flatnonzero(above <= 0)
     if len(below) == 0 or below[-1] == len(ratios) - 1:
         return None
     i = below[-1]
-    return float(ratios[i] + (ratios[i + 1] - ratios[i]) * -lower[i] / (lower[i + 1] - lower[i]))
+    return float(ratios[i] + (ratios[i + 1] - ratios[i]) * -above[i] / (above[i + 1] - above[i]))
+
+
+def _positive(curves: Sequence[Sequence[float]]) -> np.ndarray:
+    y = _curves(curves)
+    if (y <= 0).any():
+        raise MetricError(f"a relative change needs values above 0, but the smallest is {y.min()}")
+    return y
 
 
 def _curves(curves: Sequence[Sequence[float]]) -> np.ndarray:

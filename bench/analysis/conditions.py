@@ -38,13 +38,14 @@ def condition_of(row: Row) -> Condition:
     given = row.config.get("mixing", {})
     parameters = {name: value for name, value in given.items() if name != "policy" and value is not None}
     ratio = 1.0 if row.policy == "replace" else parameters.get("synthetic_ratio")
-    if not isinstance(ratio, int | float):
+    if not isinstance(ratio, int | float) or row.policy == "real_only":  # there, r is the share that is left out
         ratio = None
     if row.policy == "blend" and ratio is not None and parameters.get("real_part", "redrawn") == "redrawn":
         label = f"{ratio:.2f}"
     else:
         name = f"custom {parameters['function']}" if "function" in parameters else row.policy.replace("_", " ")
-        label = name + _details(parameters)
+        shown = {k: v for k, v in parameters.items() if (row.policy, k, v) != ("real_only", "real_part", "redrawn")}
+        label = name + _details(shown)
     for group in RULES:
         rule = {k: v for k, v in row.config.get(group, {}).items() if v not in (None, {}, "none")}
         if rule:

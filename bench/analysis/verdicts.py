@@ -1,71 +1,168 @@
 """Verdicts: what became of each condition, in words. `bench.analysis.collapse` defines the rule."""
 
+import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from bench.analysis import collapse
 from bench.analysis.cells import cell, digits
-from bench.analysis.collapse import CriticalRatio, Rate
-from bench.analysis.conditions import Condition
+from bench.analysis.collapse import CriticalRatio, Growth, Interval
+from bench.analysis.conditions import RULES, Condition
 from bench.analysis.measures import MAIN_METRICS, Measure
 from bench.analysis.setting import resolution_of
 from bench.analysis.study import Study
 
+MARGIN = f"{100 * collapse.MARGIN:.0f} %"
 RULE = (
-    "Rule: a line is fitted to log FID over the generations of each seed. “stable”: the 95 % interval of its slope "
-    f"rules out growth of {100 * (math.exp(collapse.MARGIN) - 1):.0f} % per generation or more. “collapsed”: it does "
-    "not, and the interval lies above zero. “inconclusive”: neither; more seeds or generations may decide. At least "
-    "three generations are needed."
+    "Rule: each seed's FID is divided by that of the same seed at ratio 0 (where there is none: by its own generation "
+    f"0), and 95 % intervals over seeds decide. “stable”: a rise of {MARGIN} or more in the second half of the "
+    "generations is ruled out. Otherwise a rise must be established, and is “diverging” where from the first half to "
+    "the second it surely goes on at more than half the pace of a straight line, “bounded” where it surely does not. "
+    "“inconclusive”: neither; more seeds or generations may decide."
 )
-KINDS = {collapse.COLLAPSED: "worse", collapse.STABLE: "better", collapse.INCONCLUSIVE: "open"}
+KINDS = {
+    collapse.DIVERGING: "worse",
+    collapse.BOUNDED: "level",
+    collapse.STABLE: "better",
+    collapse.INCONCLUSIVE: "open",
+}
 SHORTEST = 3
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """kind: worse, better or open; badge: one or two words; words: the numbers behind the badge."""
+    """kind: worse, level, better or open; badge: one or two words; words: the numbers behind the badge.
+
+    numbers: what the badge was derived from, for the results card; {} where there was too little for a verdict.
+    """
 
     kind: str
     badge: str
     words: str
+    numbers: dict[str, Any] = field(default_factory=dict)
 
 
-def rate(study: Study, condition: Condition) -> Rate | None:
-    """Return the slope of log FID over the generations that all seeds have; None where these are too few."""
+@dataclass(frozen=True)
+class _Judged:
+    """The curves that a verdict is made of. reference: those of ratio 0, or None."""
+
+    seeds: list[int]
+    curves: list[list[float]]
+    reference: list[list[float]] | None
+
+
+def _judged(study: Study, condition: Condition, num_generations: int | None = None) -> _Judged | None:
+    """Return the curves that a verdict is made of; None where these are too few, too short or not positive.
+
+    Seeds are paired with ratio 0 where at least three of a condition's seeds, or all of them, are there.
+
+    Args:
+        study: the chains.
+        condition: which of them.
+        num_generations: how many generations are read; None: as many as all of the seeds have.
+    """
     fid = study.primary("fid")
     if fid is None:
         return None
-    curves = _curves(study, condition, fid)
-    if not curves or len(curves[0]) < SHORTEST or min(map(min, curves)) <= 0:
+    seeds = list(study.chains[condition])
+    base = reference_of(study, condition)
+    if base is not None:
+        common = [seed for seed in seeds if seed in study.chains[base]]
+        if common and (len(common) == len(seeds) or len(common) >= collapse.FEWEST_SEEDS):
+            seeds = common
+        else:
+            base = None
+    tables = [_values(study, c, seeds, fid) for c in (condition, base) if c is not None]
+    length = min([len(table) for table in tables] + ([] if num_generations is None else [num_generations]))
+    curves = [[[table[g][seed] for g in range(length)] for seed in seeds] for table in tables]
+    if length < SHORTEST or min(v for lines in curves for line in lines for v in line) <= 0:
         return None
-    return collapse.log_slope(curves)
+    return _Judged(seeds, curves[0], curves[1] if base is not None else None)
 
 
-def _curves(study: Study, condition: Condition, measure: Measure) -> list[list[float]]:
-    """Return for each seed the values of generations 0, 1, … up to the last one that all seeds have."""
-    curves: list[dict[int, float]] = []
+def reference_of(study: Study, condition: Condition) -> Condition | None:
+    """Return the condition at ratio 0, without selection and vetting, that others are paired with.
+
+    None where the study has none, and for that condition itself: it is compared with its own generation 0.
+    """
+    plain = (c for c in study.conditions if c.ratio == 0 and not set(RULES) & json.loads(c.parameters).keys())
+    found = next(plain, None)
+    return None if found == condition else found
+
+
+def _values(study: Study, condition: Condition, seeds: list[int], measure: Measure) -> list[dict[int, float]]:
+    """Return for generations 0, 1, … seed -> value, up to the last one that all of `seeds` have."""
+    table: list[dict[int, float]] = []
     for generation in study.generations:
         values = study.values(condition, generation, measure)
-        if set(values) != set(study.chains[condition]) or generation != len(curves):
+        if not set(seeds) <= set(values) or generation != len(table):
             break
-        curves.append(values)
-    return [[values[seed] for values in curves] for seed in study.chains[condition]] if curves else []
+        table.append(values)
+    return table
+
+
+def growth(study: Study, condition: Condition) -> Growth | None:
+    """Return how FID leaves its reference over the generations that all seeds have; None where these are too few."""
+    judged = _judged(study, condition)
+    return None if judged is None else collapse.growth(judged.curves, judged.reference)
 
 
 def verdict(study: Study, condition: Condition) -> Verdict:
     """Judge a condition by `RULE`, in the main feature space and reference of the study."""
-    fitted = rate(study, condition)
     last = study.last_of(condition)
     changes = [_change(study, condition, metric, last) for metric in MAIN_METRICS]
     words = [change for change in changes if change]
-    if fitted is None:
+    judged = _judged(study, condition)
+    if judged is None:
         return Verdict("open", "too short", "; ".join(words) or "no FID")
-    factors = [math.exp(v) for v in (fitted.slope, fitted.low, fitted.high)]
-    words.insert(1, "×{:.2f} a generation ({:.2f} to {:.2f})".format(*factors))
-    if fitted.num_seeds == 1:
+    found = collapse.growth(judged.curves, judged.reference)
+    word = collapse.classify(found)
+    words[1:1] = _behind(found, word)
+    if found.num_seeds == 1:
         words.append("one seed")
-    word = collapse.classify(fitted)
-    return Verdict(KINDS[word], word, "; ".join(words))
+    numbers = {
+        "against": "ratio 0" if found.paired else "generation 0",
+        "seeds": judged.seeds,
+        "num_generations": found.num_generations,
+        **{name: _ends(getattr(found, name)) for name in ("rise", "rate", "bend")},
+    }
+    return Verdict(KINDS[word], word, "; ".join(words), numbers)
+
+
+def _ends(interval: Interval) -> list[float | None]:
+    """Return value, low and high, as JSON has them: None for an end that is not known."""
+    return [v if math.isfinite(v) else None for v in (interval.value, interval.low, interval.high)]
+
+
+def _behind(found: Growth, word: str) -> list[str]:
+    """Return the numbers behind a word: level, and rate or what could have been seen."""
+    base = "ratio 0" if found.paired else "its own generation 0"
+    last = found.num_generations - 1
+    where = f"generation {last}" if found.first == last else f"generations {found.first} to {last}"
+    parts = [f"{_percent(found.rise)} against {base} in {where}"]
+    if word in (collapse.DIVERGING, collapse.BOUNDED):
+        parts.append(f"{_percent(found.rate)} a generation from the first half to the second")
+    if word == collapse.INCONCLUSIVE:
+        seen = found.rise.detectable, 2 * found.bend.detectable
+        if found.rise.low > 0:
+            parts.append("a rise is sure, whether it levels off is not")
+        if not all(map(math.isfinite, seen)):
+            parts.append("too few seeds and generations for an interval")
+        else:
+            parts.append(
+                f"smallest that could be seen in 4 of 5 repetitions: a rise of {100 * seen[0]:.0f} %, a straight line "
+                f"of {100 * seen[1]:.0f} % a generation"
+            )
+    if found.num_seeds < collapse.FEWEST_SEEDS and math.isfinite(found.rise.high):
+        parts.append("interval from the scatter within chains, not between seeds")
+    return parts
+
+
+def _percent(interval: Interval) -> str:
+    """Return e.g. `+46 % (+40 to +52)`; without a bracket where there is no interval."""
+    value, low, high = (100 * v for v in (interval.value, interval.low, interval.high))
+    return f"{value:+.0f} %" + (f" ({low:+.0f} to {high:+.0f})" if math.isfinite(high) else "")
 
 
 def _change(study: Study, condition: Condition, metric: str, last: int) -> str:
@@ -84,28 +181,38 @@ def _change(study: Study, condition: Condition, metric: str, last: int) -> str:
 
 
 def critical(study: Study) -> CriticalRatio | None:
-    """Return the ratio from which on collapse is established.
+    """Return the ratio from which on conditions rise by the margin of the verdicts or more.
 
-    None unless the conditions are ratios and at least two of them have a rate.
+    All ratios are compared over the generations that all of their chains have. Where a study has other arms, too, the
+    ratios are those of the policy that has a ratio of 0. None unless at least two of them have such a rise.
     """
-    if not study.by_ratio:
-        return None
-    fitted = {c.ratio: rate(study, c) for c in study.conditions}
-    rates = {ratio: r for ratio, r in fitted.items() if r is not None and ratio is not None}
-    return collapse.critical_ratio(rates) if len(rates) > 1 else None
+    base = next((b for c in study.conditions if (b := reference_of(study, c)) is not None), None)
+    family = [c for c in study.conditions if study.by_ratio or (base is not None and c.family == base.family)]
+    last = min((study.last_of(c) for c in family), default=0)
+    rises: dict[float, dict[int, float]] = {}
+    for condition in family:
+        judged = _judged(study, condition, last + 1)
+        if judged is not None and condition.ratio is not None:
+            alone = any(reference_of(study, other) == condition for other in study.conditions)
+            reference = judged.curves if alone else judged.reference
+            rises[condition.ratio] = dict(zip(judged.seeds, collapse.rises(judged.curves, reference), strict=True))
+    return collapse.critical_ratio(rises) if len(rises) > 1 else None
 
 
 def critical_words(critical_ratio: CriticalRatio | None) -> str:
     """Return the critical ratio as a sentence; "" where there is none to report."""
     if critical_ratio is None:
         return ""
+    if critical_ratio.refused:
+        return f"No critical ratio: {critical_ratio.refused}."
     if critical_ratio.ratio is not None:
         low, high = critical_ratio.low, critical_ratio.high
-        between = "" if low is None or high is None else f" (95 % interval {low:.2f} to {high:.2f})"
-        return f"Collapse is established from a synthetic ratio of {critical_ratio.ratio:.2f} on{between}."
-    if critical_ratio.always:
-        return "Collapse is established at every ratio that was run."
-    return "Collapse is not established at the highest ratio that was run."
+        return (
+            f"The rise passes {MARGIN} from a synthetic ratio of {critical_ratio.ratio:.2f} on "
+            f"(95 % interval {low:.2f} to {high:.2f})."
+        )
+    where = "is above {} at every ratio" if critical_ratio.always else "does not pass {} at the highest ratio"
+    return f"The rise {where.format(MARGIN)} that was run."
 
 
 def summary(study: Study) -> str:
@@ -118,7 +225,7 @@ def summary(study: Study) -> str:
     generations = f"{len(study.generations)} generation{'s' if len(study.generations) > 1 else ''}"
     seeds = f"{len(study.seeds)} seed{'s' if len(study.seeds) > 1 else ''}"
     text = f"{count}, {generations}, {seeds}: {row.generator} on {row.dataset}" + (f" at {size} px." if size else ".")
-    for word in (collapse.COLLAPSED, collapse.STABLE, collapse.INCONCLUSIVE):
+    for word in KINDS:
         labels = [label for label, badge in verdicts.items() if badge == word]
         if labels:
             text += f" {word.capitalize()}: {_listed(labels)}."

@@ -243,6 +243,11 @@ def _fresh(ratio: float) -> Plan:
 
 
 ML = "maximum_likelihood"
+def _real_only(g: int) -> list[Draw]:
+    """Half of the real points, drawn anew in every generation, and no samples."""
+    return [_some(REAL, NUM_POINTS // 2)] if g else _first(g)
+
+
 LOOPS = {
     x.name: x
     for x in (
@@ -254,6 +259,7 @@ LOOPS = {
         Loop("accumulate_subsample", "accumulate_subsample", _accumulate_subsample),
         Loop("blend .5", "blend", _blend, {"synthetic_ratio": 0.5}),
         Loop("blend .5 fixed", "blend", _blend_fixed, {"synthetic_ratio": 0.5, "real_part": "fixed"}),
+        Loop("real_only .5", "real_only", _real_only, {"synthetic_ratio": 0.5}),
         Loop("augment 1", "augment", _augment, {"synthetic_per_real": 1.0}),
         Loop("window 2, .75", "window", _window, {"synthetic_ratio": 0.75, "num_generations": 2}),
         Loop("fresh .5", "fresh", _fresh(0.5), {"synthetic_ratio": 0.5}),

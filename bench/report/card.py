@@ -26,6 +26,8 @@ def to_markdown(study: Study, body: dict[str, Any]) -> str:
         "",
         f"## Generation {last}",
         "",
+        "± is the 95 % interval of the mean over seeds (Student's t).",
+        "",
     ]
     for table in tables(study):
         column = table.generations.index(last)
@@ -68,4 +70,4 @@ def comparison(cards: dict[str, dict[str, Any]]) -> str:
             title = f"{metric_name(score[0])} {arrow} ({score[1]}, {score[2]}, N = {score[3]}{given})"
             values = " | ".join(by_card.get(name, "–") for name in names)
             lines.append(f"| {title} | {condition} | {generation} | {values} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(["± is the 95 % interval of the mean over n seeds (Student's t).", "", *lines]) + "\n"

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from bench.analysis.cells import cell
 from bench.analysis.measures import MAIN_METRICS, Measure
 from bench.analysis.study import Study
 from bench.report.style import COLUMN, FLOOR, PAGE, colours, condition_id, legend, line_style, note, save, styled
@@ -22,8 +23,9 @@ class Curves:
 
 
 def curves(study: Study, out: Path, name: str) -> list[Curves]:
-    """Draw every score against the generation: the mean over seeds as a line, their range as a band, the floor dashed.
+    """Draw every score against the generation: mean, band of its 95 % interval, and the floor.
 
+    A panel is as high as the scores of all seeds need; a wider band, such as that of two seeds, is cut at its edge.
     The main scores share one figure of a column's width, the others one of a page's width, and the scores of each
     labelled attribute one more. There is one set of figures per feature space, reference and N.
 
@@ -67,7 +69,7 @@ def _figure(study: Study, measures: list[Measure], out: Path, name: str) -> list
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.tight_layout(h_pad=0.6, w_pad=1.2)
         legend(figure, study, axes[0, 0].get_legend_handles_labels(), per_row=4 * num_columns)
-        note(figure, measures[0])
+        note(figure, measures[0], "bands: 95 % interval of the mean over seeds")
         return save(figure, out, name)
 
 
@@ -81,25 +83,31 @@ def _panel(axis: Axes, study: Study, measure: Measure, panel: int) -> None:
         panel: number of the panel within its figure, for the ids of its parts.
     """
     palette = colours(study)
+    every: list[float] = []
     for condition in study.conditions:
         values_at = {g: list(study.values(condition, g, measure).values()) for g in study.generations}
         points = [(g, values) for g, values in values_at.items() if values]
         if not points:
             continue
         x = [g for g, _ in points]
+        every += [value for _, values in points for value in values]
         means = [sum(values) / len(values) for _, values in points]
         axis.plot(
             x, means, gid=condition_id(study, condition, f"line-{panel}"), zorder=3, **line_style(study, condition)
         )
         if any(len(values) > 1 for _, values in points):
-            low, high = ([f(values) for _, values in points] for f in (min, max))
+            cells = [c for _, values in points if (c := cell(values)) is not None]
+            low, high = ([c.mean + sign * (c.half_width or 0.0) for c in cells] for sign in (-1, 1))
             band = axis.fill_between(x, low, high, color=palette[condition], alpha=0.18, linewidth=0, zorder=2)
             band.set_gid(condition_id(study, condition, f"band-{panel}"))
     floor = study.floor(measure)
     if floor is not None:
+        every.append(floor)
         axis.axhline(floor, color=FLOOR, linewidth=0.9, linestyle=(0, (4, 3)), label="real images", zorder=1)
     axis.set_ylabel(measure.name)
-    least, most = axis.dataLim.ymin, axis.dataLim.ymax
+    least, most = min(every, default=0.0), max(every, default=1.0)
+    space = 0.05 * (most - least) or 0.05 * abs(most) or 1.0
+    axis.set_ylim(least - space, most + space)
     if 0 <= least <= most / 2 or measure.metric in MAIN_METRICS:  # from zero, unless that would flatten the curves
         axis.set_ylim(0, axis.get_ylim()[1] if most > 0 else 1)
     if measure.direction == "up" and most <= 1:

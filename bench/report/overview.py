@@ -40,7 +40,7 @@ def final_scores(study: Study, out: Path, name: str) -> list[Path]:
             _mark_critical(list(axes[:, 0]), threshold, threshold.ratio)
         axes[-1, 0].set_xlabel(f"{study.axis} (generation {generation})")
         figure.tight_layout(h_pad=0.6)
-        note(figure, measures[0])
+        note(figure, measures[0], "bars: 95 % interval of the mean over seeds")
         return save(figure, out, name)
 
 

@@ -115,10 +115,11 @@ def legend(figure: Figure, study: Study, entries: tuple[list, list[str]], per_ro
     )
 
 
-def note(figure: Figure, measure: Measure) -> None:
-    """Write below the figure what its scores depend on."""
+def note(figure: Figure, measure: Measure, marks: str = "") -> None:
+    """Write below the figure what its scores depend on, and what its marks mean."""
     text = "" if measure.attribute is None else f"classes by {measure.attribute} · "
     text += f"{measure.feature_space} · against {measure.reference} · N = {measure.num_subject}"
+    text += f"\n{marks}" if marks else ""
     figure.text(0.99, -0.01, text, ha="right", va="top", size=6, color=FLOOR)
 
 

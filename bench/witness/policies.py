@@ -54,9 +54,11 @@ def compose(mixing: dict[str, Any], g: int, seed: int, sizes: dict[Any, int]) ->
         given = [budget - share("synthetic_ratio", i) for i in range(1, g + 1)]
         rows = np.sort(order("reserve", True)[sum(given[:-1]) : sum(given)])
         return ({"reserve": rows} if len(rows) else {}) | take(g - 1, budget - given[-1])
-    if policy in ("blend", "window"):
+    if policy in ("blend", "real_only", "window"):
         number = share("synthetic_ratio", g)
         real = take("train", budget - number, fixed=mixing["real_part"] == "fixed")
+        if policy == "real_only":
+            return real
         if policy == "blend" or number == 0:
             return real | take(g - 1, number)
         return real | subsample(list(range(g))[-mixing["num_generations"] :], number)

@@ -1,7 +1,6 @@
-"""The statements of a results card, derived from the ledgers alone: values, means, intervals, growth per generation."""
+"""The statements of a results card, derived from the ledgers alone: values, means, intervals and verdicts."""
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -63,25 +62,123 @@ def _differences(card: dict[str, Any], chains: dict[str, Chain]) -> Iterator[str
         if not matching or not math.isclose(np.mean(matching), base["value"], rel_tol=1e-9, abs_tol=1e-12):
             yield f"{base['subject']}: {base['metric']} is {base['value']} in the card, {set(matching)} in the ledgers"
     for condition in card["conditions"]:
-        yield from _growth(card, condition, members[condition["label"]])
+        yield from _judgement(card, condition, members)
 
 
-def _growth(card: dict[str, Any], condition: dict[str, Any], by_seed: dict[str, Chain]) -> Iterator[str]:
-    """Check the factor of FID per generation in a verdict, with its interval, by least squares on log FID per seed."""
-    words = re.search(r"×([\d.]+) a generation \(([\d.]+) to ([\d.]+)\)", condition["verdict"]["words"])
+def _judgement(card: dict[str, Any], condition: dict[str, Any], members: dict[str, dict[str, Chain]]) -> Iterator[str]:
+    """Check the word of a verdict and the numbers behind it."""
     score = next((s for s in card["scores"] if s["metric"] == "fid" and s["reference"] == "heldout"), None)
-    if words is None or score is None or not by_seed:
+    by_seed = members[condition["label"]]
+    if score is None or len(by_seed) < len(condition["chains"]):
         return
-    length = min(len(chain.rows) for chain in by_seed.values())
-    logs = [[math.log(_value(c, g, score, "samples") or math.nan) for g in range(length)] for c in by_seed.values()]
-    fits = [stats.linregress(range(length), y) for y in logs]
-    slope, inside = np.mean([fit.slope for fit in fits]), np.mean([fit.stderr**2 for fit in fits])
-    between = np.var([fit.slope for fit in fits], ddof=1) if len(fits) > 1 else 0.0
-    degrees = len(fits) - 1 if between > inside else len(fits) * (length - 2)
-    half = stats.t.ppf(0.975, degrees) * math.sqrt(max(between, inside) / len(fits))
-    derived = [f"{math.exp(v):.2f}" for v in (slope, slope - half, slope + half)]
-    if list(words.groups()) != derived:
-        yield f"{condition['label']}: growth {words.groups()} a generation in the card, {derived} by the ledgers"
+    word, numbers = _judge(_excess(card, condition, members, score))
+    said = condition["verdict"]
+    same = word == said["badge"] and numbers.keys() == said["numbers"].keys()
+    if not same or not all(_equal(numbers[name], said["numbers"][name]) for name in numbers):
+        yield f"{condition['label']}: {said['badge']} {said['numbers']} in the card, {word} {numbers} by the ledgers"
+
+
+Excess = tuple[str, list[int], list[list[float]]]
+"""What the curves are compared with, the seeds, and per seed the excess of FID as a share, generation 0 first."""
+
+
+def _excess(
+    card: dict[str, Any], condition: dict[str, Any], members: dict[str, dict[str, Chain]], score: dict[str, Any]
+) -> Excess | None:
+    """Return a condition's excess over the same seeds at ratio 0, or over its own generation 0; None: too short.
+
+    Args:
+        card: the results card.
+        condition: the condition in it.
+        members: label -> seed -> chain.
+        score: the score of the card that is judged.
+    """
+    mine = members[condition["label"]]
+    zeros = [
+        c["label"]
+        for c in card["conditions"]
+        if c["policy"] != "real_only"
+        and c["parameters"].get("synthetic_ratio") == 0
+        and not {"selection", "vetting"} & set(c["parameters"])
+    ]
+    other = members[zeros[0]] if zeros and zeros[0] != condition["label"] else {}
+    shared = sorted((seed for seed in mine if seed in other), key=int)
+    paired = len(shared) >= 3 or 0 < len(shared) == len(mine)
+    seeds = shared if paired else sorted(mine, key=int)
+    excess = []
+    for seed in seeds:
+        chain = _curve(mine[seed], score)
+        base = _curve(other[seed], score) if paired else [chain[0]] * len(chain) if chain else []
+        excess.append([a / b - 1 if min(a, b) > 0 else math.nan for a, b in zip(chain, base, strict=False)])
+    length = min(map(len, excess), default=0)
+    excess = [line[:length] for line in excess]
+    if length < 3 or any(math.isnan(v) for line in excess for v in line):
+        return None
+    return ("ratio 0" if paired else "generation 0", [int(seed) for seed in seeds], excess)
+
+
+def _curve(chain: Chain, score: dict[str, Any]) -> list[float]:
+    """Return the values of generation 0, 1, … up to the first that is missing."""
+    values: list[float] = []
+    while (value := _value(chain, len(values), score, "samples")) is not None:
+        values.append(value)
+    return values
+
+
+def _judge(found: Excess | None) -> tuple[str, dict[str, Any]]:
+    """Return the word that the benchmark's rule has for an excess, and the numbers behind it."""
+    if found is None:
+        return "too short", {}
+    against, seeds, lines = found
+    length = len(lines[0])
+    middle = (length + 1) // 2
+    near, far = (1 + middle - 1) / 2, (middle + length - 1) / 2  # the mean generation of each half
+
+    def three(line: Sequence[float]) -> list[float]:
+        start, end = _mean(line[1:middle]), _mean(line[middle:])
+        pace = (end - start) / (far - near)
+        return [end, pace, pace - 0.5 * start / near]
+
+    each = np.array([three(line) for line in lines])
+    if len(lines) > 2:
+        ends = [stats.ttest_1samp(values, 0).confidence_interval(0.95) for values in each.T]
+        halves = [(end.high - end.low) / 2 for end in ends]
+    else:
+        squares, degrees = 0.0, 0
+        for line in lines:
+            for half in (line[1:middle], line[middle:]):
+                if len(half) > 2:
+                    squares += float(np.polyfit(range(len(half)), half, 1, full=True)[1].sum())
+                    degrees += len(half) - 2
+        shares = np.array([three(unit) for unit in np.eye(length).tolist()])[1:] ** 2
+        share = shares.sum(axis=0)
+        if against == "generation 0":
+            share = share + np.array(three((1 + np.mean(lines, axis=0)).tolist())) ** 2
+        quantile = stats.t.ppf(0.975, degrees) if degrees >= 4 else math.inf
+        halves = [quantile * math.sqrt(squares / max(degrees, 1) * v / len(lines)) for v in share]
+    values = each.mean(axis=0)
+    (_, low, high), _, (_, least, most) = triples = [
+        (v, v - h, v + h) for v, h in zip(values.tolist(), map(float, halves), strict=True)
+    ]
+    word = "inconclusive"
+    if high < 0.1:
+        word = "stable"
+    elif low > 0 and (least > 0 or most < 0):
+        word = "diverging" if least > 0 else "bounded"
+    finite = [[v if math.isfinite(v) else None for v in triple] for triple in triples]
+    numbers = {"against": against, "seeds": seeds, "num_generations": length}
+    return word, numbers | dict(zip(("rise", "rate", "bend"), finite, strict=True))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Whether two numbers of a card are equal but for rounding."""
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
+    return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9) if isinstance(a, float) and isinstance(b, float) else a == b
 
 
 def _value(chain: Chain, generation: int, score: dict[str, Any], subject: str) -> float | None:

@@ -52,7 +52,7 @@ def test_a_card_has_everything_needed_to_cite_and_repeat(tmp_path: Path) -> None
     assert fid["values"] == {str(s): fabricate.row(0.0, 0, s).scores[0]["value"] for s in (0, 2)}
     assert {b["subject"] for b in body["baselines"]} == {"real_train", "shuffled"}
     text = card.to_markdown(study, body)
-    for words in ("tiny version 1", "floor: real images: 21", "python -m bench", "collapsed"):
+    for words in ("tiny version 1", "floor: real images: 21", "python -m bench", "inconclusive", "± is the 95 %"):
         assert words in text
 
 
@@ -67,7 +67,7 @@ def test_equal_conditions_of_another_run_are_compared(tmp_path: Path, capsys: py
     two = saved(tmp_path, "two", seeds=(2, 3), protocol=PROTOCOL, ratios=(0.0, 1.0))
     assert compare.main([str(one), str(two)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + 7 * 2 * 4  # scores × common conditions × generations
+    assert len(lines) == 4 + 7 * 2 * 4  # legend and head, scores × common conditions × generations
     expected = sum(fabricate.row(1.0, 3, s).scores[0]["value"] for s in (2, 3)) / 2
     line = next(line for line in lines if line.startswith("| FID ↓ (efficientnet_lite0, heldout, N = 1024) | 1.00 | 3"))
     assert f"{expected:.4g} ± " in line.split("|")[5]
@@ -158,7 +158,8 @@ def test_a_comparison_has_each_cards_number_in_its_own_column(
         for name, seeds in given.items()
     ]
     assert compare.main([str(path) for path in paths]) == 0
-    head, _, *lines = capsys.readouterr().out.splitlines()
+    legend, _, head, _, *lines = capsys.readouterr().out.splitlines()
+    assert legend.startswith("± is the 95 % interval of the mean")
     assert [word.strip() for word in head.split("|")[4:-1]] == [str(path) for path in paths]
     assert {line.split("|")[2].strip() for line in lines} == {"1.00"}  # what two cards have at least
     assert len(lines) == 7 * 2

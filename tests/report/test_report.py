@@ -215,10 +215,10 @@ def test_a_report_of_several_studies_has_each_ones_own_words_files_and_pictures(
     """One sweep collapses and keeps its pictures; of the other, which is stable, they are gone."""
     for name, ratio, pictures in (("falls", 1.0, True), ("holds", 0.0, False)):
         data = {"name": "procedural", "kind": name, "resolution": 16}
-        fabricate.sweep(tmp_path / name, ratios=(ratio,), seeds=(0, 1), sweep=name, data=data, pictures=pictures)
+        fabricate.sweep(tmp_path / name, ratios=(ratio,), seeds=(0, 1, 2, 3), sweep=name, data=data, pictures=pictures)
     made = report.write([tmp_path / "falls", tmp_path / "holds"], tmp_path / "out")
     falls, holds = made.text.split("\n## ")
-    assert "falls" in falls.splitlines()[0] and "**1.00** collapsed: FID" in falls and "not in its store" not in falls
+    assert "falls" in falls.splitlines()[0] and "**1.00** diverging: FID" in falls and "not in its store" not in falls
     assert "holds" in holds.splitlines()[0] and "**0.00** stable: FID" in holds
     gone = [line for line in holds.splitlines() if line.startswith("> ") and ("store" in line or "more" in line)]
     assert [("generation" in line) for line in gone] == [True] * 4  # of the one chain that the strip would show

@@ -100,6 +100,7 @@ def test_parameters_are_the_same_in_any_order() -> None:
         ("replace", {"num_images": 512}, "replace (num images 512)", 1.0),
         ("accumulate_subsample", {}, "accumulate subsample", None),
         ("augment", {"synthetic_per_real": 0.2}, "augment (λ 0.2)", None),
+        ("real_only", {"synthetic_ratio": 0.5, "real_part": "redrawn"}, "real only (r 0.5)", None),
     ],
 )
 def test_a_condition_is_named_by_its_policy(policy: str, parameters: dict, label: str, ratio: float | None) -> None:

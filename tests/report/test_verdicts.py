@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +24,64 @@ def study_of(tmp_path: Path, **kwargs: Any) -> Study:
     return study
 
 
+def fids(ratio: float, seeds: Iterable[int], num_generations: int) -> list[list[float]]:
+    return [[fabricate.row(ratio, g, s).scores[0]["value"] for g in range(num_generations)] for s in seeds]
+
+
 def test_the_word_is_that_of_the_rule_and_the_numbers_are_the_ledgers(tmp_path: Path) -> None:
-    study = study_of(tmp_path, num_generations=5)
+    seeds = (0, 1, 2, 3, 4)
+    study = study_of(tmp_path, num_generations=6, seeds=seeds)
     result = {c.label: verdicts.verdict(study, c) for c in study.conditions}
     assert (result["0.00"].badge, result["0.00"].kind) == ("stable", "better")
-    assert (result["1.00"].badge, result["1.00"].kind) == ("collapsed", "worse")
-    curves = [[fabricate.row(1.0, g, s).scores[0]["value"] for g in range(5)] for s in range(3)]
-    rate = collapse.log_slope(curves)
-    assert verdicts.rate(study, study.conditions[2]) == rate
-    factors = "×{:.2f} a generation ({:.2f} to {:.2f})".format(
-        *(math.exp(v) for v in (rate.slope, rate.low, rate.high))
-    )
-    assert factors in result["1.00"].words
-    start, end = np.mean([c[0] for c in curves]), np.mean([c[4] for c in curves])
+    assert (result["1.00"].badge, result["1.00"].kind) == ("diverging", "worse")
+    curves, reference = fids(1.0, seeds, 6), fids(0.0, seeds, 6)
+    found = collapse.growth(curves, reference)
+    assert verdicts.growth(study, study.conditions[2]) == found and found.paired
+    assert verdicts.growth(study, study.conditions[0]) == collapse.growth(reference)
+    percent = [100 * v for v in (found.rise.value, found.rise.low, found.rise.high)]
+    words = "{:+.0f} % ({:+.0f} to {:+.0f}) against ratio 0 in generations 3 to 5".format(*percent)
+    assert words in result["1.00"].words
+    assert "against its own generation 0 in generations 3 to 5" in result["0.00"].words
+    percent = [100 * v for v in (found.rate.value, found.rate.low, found.rate.high)]
+    assert "{:+.0f} % ({:+.0f} to {:+.0f}) a generation from".format(*percent) in result["1.00"].words
+    start, end = np.mean([c[0] for c in curves]), np.mean([c[5] for c in curves])
     assert f"FID {start:.0f} → {end:.0f}" in result["1.00"].words
+    numbers = result["1.00"].numbers
+    assert (numbers["against"], numbers["seeds"], numbers["num_generations"]) == ("ratio 0", list(seeds), 6)
+    for name in ("rise", "rate", "bend"):
+        interval = getattr(found, name)
+        assert numbers[name] == [interval.value, interval.low, interval.high]
+    assert result["0.00"].numbers["against"] == "generation 0"
 
 
 def test_chains_of_different_length_are_judged_as_far_as_all_seeds_go(tmp_path: Path) -> None:
     fabricate.sweep(tmp_path, ratios=(1.0,), seeds=(0,), num_generations=5, pictures=False)
     study = study_of(tmp_path, ratios=(1.0,), seeds=(1,), num_generations=3)
-    rate = verdicts.rate(study, study.conditions[0])
-    assert rate is not None
-    assert (rate.num_seeds, rate.num_generations) == (2, 3)
+    found = verdicts.growth(study, study.conditions[0])
+    assert found is not None and not found.paired
+    assert (found.num_seeds, found.num_generations) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("at_zero", "at_one", "paired", "judged"),
+    [
+        ((0, 1, 2), (0, 1, 2), True, (0, 1, 2)),
+        ((0, 1, 2, 3), (0, 1), True, (0, 1)),  # all of its seeds
+        ((0, 1, 2), (0, 1, 2, 3, 4), True, (0, 1, 2)),  # three of them
+        ((0, 1), (0, 1, 2), False, (0, 1, 2)),
+        ((5,), (0, 1, 2), False, (0, 1, 2)),
+    ],
+)
+def test_a_condition_is_paired_where_three_or_all_of_its_seeds_are_at_ratio_0(
+    tmp_path: Path, at_zero: tuple, at_one: tuple, paired: bool, judged: tuple
+) -> None:
+    fabricate.sweep(tmp_path, ratios=(0.0,), seeds=at_zero, num_generations=5, pictures=False)
+    study = study_of(tmp_path, ratios=(1.0,), seeds=at_one, num_generations=4)
+    result = verdicts.verdict(study, study.conditions[1])
+    assert result.numbers["seeds"] == list(judged)
+    reference = fids(0.0, judged, 4) if paired else None
+    assert verdicts.growth(study, study.conditions[1]) == collapse.growth(fids(1.0, judged, 4), reference)
+    assert ("against ratio 0" in result.words) == paired
 
 
 def test_an_unfinished_condition_does_not_cut_the_words_of_the_others(tmp_path: Path) -> None:
@@ -67,14 +105,35 @@ def test_a_single_generation_is_printed_once(tmp_path: Path) -> None:
     assert "→" not in words
 
 
-def test_the_critical_ratio_lies_between_the_last_stable_and_the_first_collapsed(tmp_path: Path) -> None:
-    study = study_of(tmp_path, ratios=(0.0, 0.5, 1.0), num_generations=5)
+def test_the_critical_ratio_is_where_conditions_cease_to_be_stable(tmp_path: Path) -> None:
+    ratios, seeds = (0.0, 0.2, 0.5, 1.0), (0, 1, 2)
+    study = study_of(tmp_path, ratios=ratios, num_generations=5)
     result = verdicts.critical(study)
     assert result is not None and result.ratio is not None
+    rises = {r: collapse.rises(fids(r, seeds, 5), fids(0.0, seeds, 5)) for r in ratios}
+    assert rises[0.0] == [0.0] * 3
+    assert result == collapse.critical_ratio({r: dict(zip(seeds, v, strict=True)) for r, v in rises.items()})
     assert 0.0 < result.ratio < 0.5
-    assert f"from a synthetic ratio of {result.ratio:.2f} on" in verdicts.summary(study)
-    only = verdicts.critical(study_of(tmp_path / "x", ratios=(0.5, 1.0), num_generations=5))
-    assert only is not None and "every ratio" in verdicts.critical_words(only)
+    assert f"passes 10 % from a synthetic ratio of {result.ratio:.2f} on" in verdicts.summary(study)
+    above = verdicts.critical(study_of(tmp_path / "x", ratios=(0.7, 0.8, 0.9, 1.0), num_generations=5))
+    assert above is not None and above.always and "every ratio" in verdicts.critical_words(above)
+    assert "highest ratio" in verdicts.critical_words(collapse.CriticalRatio(None, None, None, always=False))
+
+
+def test_three_ratios_or_two_seeds_have_no_critical_ratio(tmp_path: Path) -> None:
+    for where, options in (("a", {"ratios": (0.0, 0.5, 1.0)}), ("b", {"ratios": (0, 0.2, 0.5, 1.0), "seeds": (0, 1)})):
+        study = study_of(tmp_path / where, num_generations=5, **options)
+        result = verdicts.critical(study)
+        assert result is not None and result.ratio is None
+        assert "No critical ratio: it needs at least 4 ratios" in verdicts.summary(study)
+
+
+def test_ratios_of_unequal_length_are_compared_over_the_generations_that_all_have(tmp_path: Path) -> None:
+    fabricate.sweep(tmp_path, ratios=(0.0, 0.2, 0.5), num_generations=6, pictures=False)
+    study = study_of(tmp_path, ratios=(1.0,), num_generations=4)
+    short = study_of(tmp_path / "x", ratios=(0.0, 0.2, 0.5, 1.0), num_generations=4)
+    assert verdicts.critical(study) == verdicts.critical(short)
+    assert verdicts.growth(study, study.conditions[1]) != verdicts.growth(short, short.conditions[1])
 
 
 def test_policies_without_a_ratio_have_no_critical_one(tmp_path: Path) -> None:
@@ -83,6 +142,17 @@ def test_policies_without_a_ratio_have_no_critical_one(tmp_path: Path) -> None:
     assert not study.by_ratio
     assert verdicts.critical(study) is None
     assert "2 mixing policies" in verdicts.summary(study)
+
+
+def test_arms_without_a_ratio_leave_the_critical_ratio_of_the_others_as_it_is(tmp_path: Path) -> None:
+    ratios = (0.0, 0.2, 0.5, 1.0)
+    alone = study_of(tmp_path / "alone", ratios=ratios, num_generations=5)
+    fabricate.sweep(tmp_path / "arms", ratios=ratios, num_generations=5, pictures=False)
+    study = study_of(tmp_path / "arms", ratios=(0.9,), num_generations=4, policy="accumulate")
+    assert not study.by_ratio and len(study.conditions) == 5
+    assert verdicts.critical(study) == verdicts.critical(alone) is not None
+    arm = next(c for c in study.conditions if c.policy == "accumulate")
+    assert "against ratio 0" in verdicts.verdict(study, arm).words
 
 
 def test_class_shares_are_means_over_seeds_with_the_commonest_first(tmp_path: Path) -> None:
@@ -112,36 +182,47 @@ def fid_study(curves: dict[float, list[list[float]]], metric: str = "fid") -> St
     return study
 
 
-def growing(factor: float, noise: float = 0.01, num_generations: int = 6) -> list[list[float]]:
-    signs = [1, -1, 1, 1, -1, 1]
-    return [[100 * factor**g * math.exp(s * noise * signs[g]) for g in range(num_generations)] for s in (1, -1)]
+def shaped(*excess: float, noise: float = 0.01) -> list[list[float]]:
+    """Three seeds, whose FID lies above 100 by these shares."""
+    signs = [1, -1, 1, 1, -1, 1, -1, 1, -1, 1]
+    return [
+        [100 * (1 + x) * math.exp(s * noise * signs[g]) if g else 100 for g, x in enumerate(excess)]
+        for s in (1, -1, 0.5)
+    ]
+
+
+FLAT, LEVEL = (0.0,) * 6, (0.0, 0.4, 0.45, 0.46, 0.46, 0.46)
+STRAIGHT, STEEP = tuple(0.2 * g for g in range(6)), tuple(2.0**g - 1 for g in range(6))
 
 
 def test_each_condition_has_the_word_of_its_own_curve() -> None:
-    study = fid_study(
-        {
-            0.0: growing(1.0),
-            0.25: growing(0.9),
-            0.5: growing(1.2, 0.5),
-            0.75: growing(1.5),
-            0.9: growing(1.6),
-            1.0: growing(2.0),
-        }
-    )
+    curves = {
+        0.0: shaped(*FLAT),
+        0.25: shaped(*(-0.05 * g for g in range(6))),
+        0.5: shaped(*STRAIGHT, noise=0.5),
+        0.75: shaped(*LEVEL),
+        0.9: shaped(*STRAIGHT),
+        1.0: shaped(*STEEP),
+    }
+    study = fid_study(curves)
     result = {c.label: verdicts.verdict(study, c) for c in study.conditions}
     assert {label: (v.badge, v.kind) for label, v in result.items()} == {
         "0.00": ("stable", "better"),
         "0.25": ("stable", "better"),
         "0.50": ("inconclusive", "open"),
-        "0.75": ("collapsed", "worse"),
-        "0.90": ("collapsed", "worse"),
-        "1.00": ("collapsed", "worse"),
+        "0.75": ("bounded", "level"),
+        "0.90": ("diverging", "worse"),
+        "1.00": ("diverging", "worse"),
     }
+    seen = re.search(r"a rise of (\d+) %, a straight line of (\d+) % a generation", result["0.50"].words)
+    found = collapse.growth(curves[0.5], curves[0.0])
+    assert seen is not None
+    assert [int(v) for v in seen.groups()] == [round(100 * found.rise.detectable), round(200 * found.bend.detectable)]
+    assert "that could be seen" not in result["0.75"].words + result["0.00"].words
+    assert "+46 % (" in result["0.75"].words
     text = verdicts.summary(study)
-    assert "Collapsed: 0.75, 0.90 and 1.00. Stable: 0.00 and 0.25. Inconclusive: 0.50." in text
-    rates = {c.ratio: verdicts.rate(study, c) for c in study.conditions}
-    assert verdicts.critical(study) == collapse.critical_ratio(rates)
-    assert 0.5 < verdicts.critical(study).ratio < 0.75
+    assert "Diverging: 0.90 and 1.00. Bounded: 0.75. Stable: 0.00 and 0.25. Inconclusive: 0.50." in text
+    assert 0.25 < verdicts.critical(study).ratio < 0.5
 
 
 @pytest.mark.parametrize(
@@ -155,30 +236,56 @@ def test_each_condition_has_the_word_of_its_own_curve() -> None:
         ([100.0, 110.0], None),
     ],
 )
-def test_a_rate_is_of_an_unbroken_curve_of_three_generations(curve: list[float], num_generations: int | None) -> None:
+@pytest.mark.parametrize("paired", [False, True])
+def test_growth_is_of_an_unbroken_curve_of_three_generations(
+    curve: list[float], num_generations: int | None, paired: bool
+) -> None:
     whole = [100.0 * 1.1**g for g in range(len(curve))]
     for lines in ([curve], [whole, curve], [curve, whole]):
-        study = fid_study({1.0: lines})
-        result = verdicts.rate(study, study.conditions[0])
+        chains = {1.0: [whole] * len(lines), 0.0: lines} if paired else {1.0: lines}
+        study = fid_study(chains)
+        result = verdicts.growth(study, study.conditions[-1])
         assert (None if result is None else result.num_generations) == num_generations
         if result is not None:
-            expected = [line[:num_generations] for line in lines]
-            assert result == collapse.log_slope(expected)
-        judged = verdicts.verdict(study, study.conditions[0])
-        assert (judged.badge == "too short") == (num_generations is None)
+            one = [line[:num_generations] for line in chains[1.0]]
+            other = [line[:num_generations] for line in lines] if paired else None
+            assert result == collapse.growth(one, other)
+        judged = verdicts.verdict(study, study.conditions[-1])
+        assert (judged.badge == "too short") == (num_generations is None) == (judged.numbers == {})
+
+
+def test_a_ratio_of_0_with_a_rule_of_its_own_and_real_only_are_no_reference() -> None:
+    study = fid_study({0.0: shaped(*FLAT), 1.0: shaped(*STRAIGHT)})
+    zero, one = study.conditions
+    assert verdicts.reference_of(study, one) == zero and verdicts.reference_of(study, zero) is None
+    chosen = dataclasses.replace(zero, parameters='{"selection": {"name": "random"}, "synthetic_ratio": 0.0}')
+    other = Study("", "", "", {chosen: study.chains[zero], one: study.chains[one]})
+    assert verdicts.reference_of(other, one) is None
 
 
 def test_without_fid_there_is_no_verdict() -> None:
-    study = fid_study({0.0: growing(1.0), 1.0: growing(2.0)}, metric="kid")
+    study = fid_study({0.0: shaped(*FLAT), 1.0: shaped(*STEEP)}, metric="kid")
     judged = verdicts.verdict(study, study.conditions[0])
     assert (judged.kind, judged.badge, judged.words) == ("open", "too short", "no FID")
     assert verdicts.critical(study) is None
 
 
-def test_one_seed_is_noted_and_only_then() -> None:
-    one, two = fid_study({1.0: growing(1.5)[:1]}), fid_study({1.0: growing(1.5)})
-    assert verdicts.verdict(one, one.conditions[0]).words.endswith("; one seed")
-    assert "one seed" not in verdicts.verdict(two, two.conditions[0]).words
+def test_few_seeds_are_noted_and_have_no_badge_without_an_interval() -> None:
+    one, two, three = (fid_study({1.0: shaped(*STEEP)[:n]}) for n in (1, 2, 3))
+    words = [verdicts.verdict(study, study.conditions[0]).words for study in (one, two, three)]
+    assert words[0].endswith("; one seed") and "one seed" not in words[1] + words[2]
+    assert all("too few seeds and generations for an interval" in w for w in words[:2])
+    assert "too few" not in words[2]
+    assert verdicts.verdict(one, one.conditions[0]).numbers["rise"][1:] == [None, None]
+    long = fid_study({1.0: shaped(*(0.2 * g for g in range(6)), 1.3, 1.4, 1.55, 1.8, noise=0.0)[:1]})
+    judged = verdicts.verdict(long, long.conditions[0])
+    rising = fid_study({0.0: shaped(*[0.0] * 4), 1.0: shaped(0.0, 0.2, 0.32, 0.4, noise=0.03)})
+    unsure = verdicts.verdict(rising, rising.conditions[1])
+    assert unsure.badge == "inconclusive" and "; a rise is sure, whether it levels off is not; smallest" in unsure.words
+    noisy = fid_study({1.0: shaped(*FLAT, noise=0.5)})
+    open_ended = verdicts.verdict(noisy, noisy.conditions[0])
+    assert open_ended.badge == "inconclusive" and "a rise is sure" not in open_ended.words
+    assert judged.badge == "diverging" and "from the scatter within chains, not between seeds; one seed" in judged.words
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.7])
