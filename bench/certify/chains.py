@@ -243,6 +243,8 @@ def _fresh(ratio: float) -> Plan:
 
 
 ML = "maximum_likelihood"
+
+
 def _real_only(g: int) -> list[Draw]:
     """Half of the real points, drawn anew in every generation, and no samples."""
     return [_some(REAL, NUM_POINTS // 2)] if g else _first(g)
