@@ -8,6 +8,7 @@ differ).
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,8 @@ from bench.errors import BenchError, DataError
 from bench.image_sets import ImageSet, check_resolutions, read_images
 from bench.options import check
 
+log = logging.getLogger(__name__)
+
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of the command line; None: those of this process."""
@@ -31,6 +34,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--real", required=True, metavar="A", help="reference images: folder, .npy, .npz or stored pool")
     add("--fake", required=True, metavar="B", help="images to score: the same formats")
     add("--train", metavar="C", help="training images of the model that made the fake ones: adds the copying scores")
+    add("--unseen", metavar="D", help="images of the source of --train that the model was not trained on: "
+        "adds closer_to_training and near_copy_rate")  # fmt: skip
     add("--feature-space", default="efficientnet_lite0", metavar="SPACE",
         help=f"{', '.join(registry.names(registry.FEATURES))}, or module:function (default: %(default)s)")  # fmt: skip
     add("--weights", metavar="FILE", help="local file with the feature extractor's weights")
@@ -75,6 +80,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
             subject="fake",
             reference="real",
             training=values.get("train"),
+            twin=_twin(values),
             attributes=_attributes(config, sets["real"], values["real"], order["real"], runtime.device),
             device=runtime.device,
         )
@@ -169,6 +175,15 @@ def _attributes(
     return fit_attributes(features[a], halves[0], features[b], halves[1], real.names, device)
 
 
+def _twin(values: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the features of training and unseen images, equally many; None where one of the sets is not given."""
+    from bench.metrics.shared.nearest_training import equal_sides
+
+    if "train" not in values or "unseen" not in values:
+        return None
+    return equal_sides(values["train"], values["unseen"])
+
+
 def _floor(reference: np.ndarray, real: np.ndarray, config: MetricsConfig, device: Any) -> list[dict[str, Any]]:
     """Score real images against other real images.
 
@@ -192,7 +207,7 @@ def _floor(reference: np.ndarray, real: np.ndarray, config: MetricsConfig, devic
 
 def _paths(options: argparse.Namespace) -> dict[str, str]:
     """Return the paths of the sets that are given, by name."""
-    named = {"real": options.real, "fake": options.fake, "train": options.train}
+    named = {"real": options.real, "fake": options.fake, "train": options.train, "unseen": options.unseen}
     return {name: path for name, path in named.items() if path is not None}
 
 
@@ -257,6 +272,8 @@ def _number(value: float) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options = parse(arguments)
+    if "copying" in options.scores and options.train is not None and options.unseen is None:
+        log.warning("closer_to_training and near_copy_rate are left out: they need --unseen")
     try:
         result = compare(options)
     except BenchError as error:

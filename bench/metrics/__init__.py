@@ -127,6 +127,8 @@ def score(
     only: Callable[[Family], bool] | None = None,
     training: np.ndarray | None = None,
     training_items: "Items | None" = None,
+    twin: tuple[np.ndarray, np.ndarray] | None = None,
+    twin_items: "tuple[Items, Items] | None" = None,
     attributes: "Mapping[str, Attribute] | None" = None,
     model: Risk | None = None,
     known: "ReferenceStatistics | None" = None,
@@ -152,6 +154,9 @@ def score(
         training: float (T, d), the training set of the subject's model. Families that need what is not given are left
             out, as for the floor, where there is no model.
         training_items: That training set itself.
+        twin: float (m, d) each, items that were trained on and as many of the same pools that were not. Without it,
+            scores that need it are left out.
+        twin_items: Those items themselves.
         attributes: By name, from `fit_attributes`, for families that need labels.
         model: Risk of the subject's model.
         known: `reference_statistics` of the reference, where they are already computed.
@@ -164,7 +169,19 @@ def score(
     from bench.metrics.shared.checks import check_k, check_pair
 
     chosen = [family for family in families(config) if only is None or only(family)]
-    inputs = Inputs(features, items, attributes, training, training_items, model, config.k, known, device)
+    inputs = Inputs(
+        features=features,
+        items=items,
+        attributes=attributes,
+        training=training,
+        training_items=training_items,
+        twin=twin,
+        twin_items=twin_items,
+        model=model,
+        k=config.k,
+        known=known,
+        device=device,
+    )
     if features is not None:
         check_pair(*features)
         check_k(config.k, len(features[0]))

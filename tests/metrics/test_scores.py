@@ -1,6 +1,7 @@
 import dataclasses
 import json
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,12 +67,15 @@ def test_every_family_has_rows_and_extra_inputs_add_theirs():
     labels = {"kind": (reference[:, 0] > 0).astype(int), "unlabelled": np.full(60, -1)}
     names = {"kind": ["left", "right"], "unlabelled": ["any"]}
     attributes = fit_attributes(reference, labels, reference, labels, names)
-    rows = score(subject, reference, CONFIG, training=reference[:30], attributes=attributes)
+    twin = (reference[:20], reference[20:40])
+    rows = score(subject, reference, CONFIG, training=reference[:30], twin=twin, attributes=attributes)
     by_name = {row["metric"]: row for row in rows}
     assert {"authenticity", "near_copy_rate", "class_survival", "classifier_accuracy"} <= by_name.keys()
     assert by_name["class_survival"]["parameters"] == {"attribute": "kind"}
     assert list(by_name["class_survival"]["counts"]) == ["left", "right"]
-    assert by_name["authenticity"]["num_training"] == 30
+    assert by_name["authenticity"]["num_training"] == 30 and by_name["near_copy_rate"]["num_training"] == 20
+    without = score(subject, reference, CONFIG, training=reference[:30], families=("copying",))
+    assert {row["metric"] for row in without} == {"nn_distance_training", "nn_distance_heldout", "authenticity"}
     only = score(subject, reference, CONFIG, families=("kernel",), training=reference)
     assert [row["metric"] for row in only] == ["kid"] and only[0]["subset_sd"] > 0
     assert only[0]["parameters"] == {"num_subsets": 100, "subset_size": 30}
@@ -171,10 +175,11 @@ def test_every_row_holds_the_result_of_its_own_function_for_the_right_sides():
         {"side": ["left", "right"], "size": ["s", "m", "l"]},
     )
     config = MetricsConfig(num_images=48, k=2, options={"kernel": {"num_subsets": 7, "subset_size": 11}})
-    rows = score(subject, reference, config, training=training, attributes=attributes)
+    twin = (training[:40], training[30:] * np.float64(1.3))
+    rows = score(subject, reference, config, training=training, twin=twin, attributes=attributes)
 
     kid = kernel_distance(subject, reference, 7, 11)
-    manifold, copying = manifold_scores(subject, reference, 2), copying_scores(subject, reference, training)
+    manifold, copying = manifold_scores(subject, reference, 2), copying_scores(subject, reference, training, twin=twin)
     expected = {
         "fid": (frechet_distance(subject, reference), "down"),
         "fid_infinity": (frechet_infinity(subject, reference), "down"),
@@ -197,11 +202,11 @@ def test_every_row_holds_the_result_of_its_own_function_for_the_right_sides():
     assert by_metric["kid"]["subset_sd"] == kid.sd
     assert by_metric["kid"]["parameters"] == {"num_subsets": 7, "subset_size": 11}
     assert by_metric["entropy"]["parameters"] == by_metric["density"]["parameters"] == {"k": 2}
-    # Distances shrink with the size of a set, so both sets have the same size; shares use the whole training set.
+    # Distances shrink with the size of a set, so two sets that are compared have the same size.
     counted = {name: row["num_training"] for name, row in by_metric.items() if "num_training" in row}
     assert counted == {
-        "nn_distance_training": 48, "nn_distance_heldout": 48, "closer_to_training": 48, "authenticity": 70,
-        "near_copy_rate": 70,
+        "nn_distance_training": 48, "nn_distance_heldout": 48, "closer_to_training": 40, "authenticity": 70,
+        "near_copy_rate": 40,
     }  # fmt: skip
 
     for name, attribute in attributes.items():
@@ -246,6 +251,7 @@ def test_attributes_that_cannot_be_learnt_or_checked_are_left_out():
 def test_families_that_are_not_selected_or_lack_inputs_are_left_out():
     subject, reference, training, labels = four_sets()
     attributes = fit_attributes(training, {"a": labels}, training, {"a": labels}, {"a": ["x", "y"]})
+    given: dict[str, Any] = {"training": training, "twin": (training, training + 1), "attributes": attributes}
     of = {
         "frechet": {"fid", "fid_infinity"},
         "kernel": {"kid"},
@@ -257,19 +263,18 @@ def test_families_that_are_not_selected_or_lack_inputs_are_left_out():
     }  # fmt: skip
     for family, names in of.items():
         config = MetricsConfig(num_images=48, scores=[family])
-        all_rows = score(subject, reference, config, training=training, attributes=attributes)
+        all_rows = score(subject, reference, config, **given)
         assert {row["metric"] for row in all_rows} == names
         by_argument = score(
             subject,
             reference,
             MetricsConfig(num_images=48),
             families=[family],
-            training=training,
-            attributes=attributes,
+            **given,
         )
         assert by_argument == all_rows
         others = [name for name in of if name != family]
-        assert score(subject, reference, config, families=others, training=training, attributes=attributes) == []
+        assert score(subject, reference, config, families=others, **given) == []
     assert score(subject, reference, MetricsConfig(num_images=48, scores=["copying", "tails"])) == []
     comparisons = {family.name for family in metrics.families(CONFIG) if family.is_comparison}
     assert comparisons == {"frechet", "kernel", "manifold"}

@@ -52,6 +52,9 @@ class Inputs:
         attributes: A classifier for every labelled attribute of the real items (need "labels").
         training: float (T, d) features of the training set of the subject's model.
         training_items: The items of that training set.
+        twin: float (m, d) features of items that the model trained on and of as many others of the same pools
+            (`bench.twin`); None where there are no such items, also for a family that needs training.
+        twin_items: Those items themselves.
         model: The risk of the subject's model.
         k: Number of nearest neighbours.
         known: Statistics of the reference, if they are already computed.
@@ -63,6 +66,8 @@ class Inputs:
     attributes: "Mapping[str, Attribute] | None" = None
     training: np.ndarray | None = None
     training_items: "Items | None" = None
+    twin: tuple[np.ndarray, np.ndarray] | None = None
+    twin_items: "tuple[Items, Items] | None" = None
     model: Risk | None = None
     k: int = 3
     known: "ReferenceStatistics | None" = None
@@ -83,9 +88,9 @@ class Inputs:
         """Return the inputs with everything that is not in `needs` removed."""
         hidden = {
             "features": ("features", "known"),
-            "items": ("items", "training_items"),
+            "items": ("items", "training_items", "twin_items"),
             "labels": ("attributes",),
-            "training": ("training", "training_items"),
+            "training": ("training", "training_items", "twin", "twin_items"),
             "model": ("model",),
         }
         names = {name for need, fields in hidden.items() if need not in needs for name in fields}
