@@ -2,8 +2,8 @@
 
 A and B are folders of pictures, NumPy arrays (.npy, or .npz with `images`) or stored pools. The command prints a table,
 or JSON with --json, to stdout and progress to stderr. Each score comes with two controls: real images against real
-images (the floor, the score of a perfect generator) and both sets shuffled together (the score of two sets that do not
-differ).
+images (the floor, which a perfect generator would reach in expectation) and both sets shuffled together (the score of two
+sets that do not differ).
 """
 
 import argparse
@@ -247,6 +247,9 @@ def table(result: dict[str, Any]) -> str:
     floor = next(iter(by_subject["real"].values()), None)
     space = result["feature_space"]
     about = f"{space['name']} (weights {space['weights_sha256'][:12]}), N = {first['num_subject']}"
+    dimension = next((row["dimension"] for row in by_subject["fake"].values() if "dimension" in row), None)
+    if dimension:
+        about += f", N/d = {first['num_subject'] / dimension:.2g}"
     if floor is None:
         about += "; no floor: too few real images to split"
     elif floor["num_subject"] != first["num_subject"]:

@@ -7,6 +7,8 @@ every other reference and for the shuffled control. A family of your own is `mod
 options in `metrics.options` (docs/extending/). Importing this package or a family does not load torch.
 """
 
+import functools
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType, ModuleType
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from bench.kinds import Items
     from bench.metrics.shared.class_survival import Attribute
     from bench.metrics.shared.reference import ReferenceStatistics
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "Family",
@@ -140,9 +144,9 @@ def score(
      "reference": "heldout", "num_subject": 1024, "num_reference": 1024, "parameters": {"k": 3},
      "value": 0.71, "direction": "up"}
 
-    Some rows have more columns: `subset_sd` (KID), `image_sd` (with config.num_resamples), `num_training` (copying:
-    training items compared with), `counts` (class survival: name -> [items, items expected]). The feature space of a
-    family that needs no features is what it needs instead: `items` or `model`.
+    Some rows have more columns: `subset_sd` (KID), `image_sd` (with config.num_resamples), `dimension` (FID: d),
+    `num_training` (copying: training items compared with), `counts` (class survival: name -> [items, items expected]).
+    The feature space of a family that needs no features is what it needs instead: `items` or `model`.
 
     Args:
         features: float (N, d) of the subject and of the reference; None where no family needs them.
@@ -234,6 +238,8 @@ def score_with_controls(
     rows = score(features, config, **given)
     if features is None:
         return rows + floor
+    if "fid" in {row["metric"] for row in rows}:
+        warn_of_few(*features[0].shape, config.feature_space)
     device = given.get("device", "cpu")
     for name in (name for name in config.references if name in others):
         pair = same_size(features[0], others[name])
@@ -242,6 +248,17 @@ def score_with_controls(
     rows += floor
     about = {"subject": "shuffled", "reference": given.get("reference", "heldout")}
     return rows + score(shuffled(*features), config, only=compares_features, device=device, **about)
+
+
+@functools.cache
+def warn_of_few(n: int, dimension: int, space: str) -> None:
+    """Warn, once for each, where FID is computed from fewer items than features."""
+    if n < dimension:
+        log.warning(
+            "FID of N = %d items with d = %d features of %s: N/d = %.2f. Its bias depends on what is measured, and "
+            "shrunken features may score better than real items; raise metrics.num_images, or read KID",
+            n, dimension, space, n / dimension,
+        )  # fmt: skip
 
 
 def compares_features(family: Family) -> bool:

@@ -287,6 +287,25 @@ def test_fid_is_extrapolated_from_one_and_a_half_images_per_feature_on():
         assert ("fid_infinity" in {row["metric"] for row in rows}) == has
 
 
+def test_fid_says_its_dimension_and_warns_once_where_there_are_fewer_items_than_features(caplog):
+    rng = np.random.default_rng(4)
+    metrics.warn_of_few.cache_clear()
+    for d, warned in ((59, 0), (60, 0), (61, 1), (61, 1)):
+        pair = rng.standard_normal((60, d)), rng.standard_normal((60, d))
+        rows = score_with_controls(*pair, dataclasses.replace(CONFIG, scores=["frechet"]), [])
+        assert {row["dimension"] for row in rows} == {d}
+        assert caplog.text.count("N/d = 0.98") == warned
+    score_with_controls(*pair[::-1], dataclasses.replace(CONFIG, scores=["kernel"], feature_space="other"), [])
+    assert caplog.text.count("N/d") == 1
+
+
+def test_fid_at_few_items_rewards_shrinking():
+    """Check the case that docs/scores.md warns of: N/d = 1.22."""
+    draws = np.random.default_rng(5).standard_normal((6, 2, 156, 128))
+    real, shrunken = (np.mean([frechet_distance(a * by, b) for a, b in draws]) for by in (1, 0.9))
+    assert shrunken < real - 2
+
+
 @pytest.mark.parametrize(("n", "asked", "got"), [(60, 1000, 30), (60, 30, 30), (60, 12, 12), (5, 9, 2), (4, 3, 2)])
 def test_kid_takes_subsets_of_at_most_half_of_the_images(n, asked, got):
     config = MetricsConfig(num_images=60, options={"kernel": {"subset_size": asked}})

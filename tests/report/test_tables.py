@@ -201,3 +201,15 @@ def test_the_legend_explains_the_signs_that_are_there_and_no_others() -> None:
     both = score_tables.tables(study_with({"fid": {0.0: [1.0, 2.0], 1.0: [1.0]}}))[0].legend()
     assert ["±" in " ".join(words) for words in (several, single, both)] == [True, False, True]
     assert ["single seed" in " ".join(words) for words in (several, single, both)] == [False, True, True]
+
+
+def test_tables_of_fid_print_n_per_feature(tmp_path):
+    def with_dimension(row):
+        scores = [{**s, "dimension": 1280} if s["metric"] == "fid" else s for s in row.scores]
+        return dataclasses.replace(row, scores=scores)
+
+    (plain,) = studies([ledger.Chain("a", Path(), [fabricate.row(0.5, 0, 0)])])
+    (study,) = studies([ledger.Chain("a", Path(), [with_dimension(fabricate.row(0.5, 0, 0))])])
+    assert "N/d" not in tables.markdown(plain)
+    (of_fid,) = [line for line in tables.markdown(study).splitlines() if "N/d" in line]
+    assert of_fid.startswith("**FID") and "N = 1024 · N/d = 0.8 · " in of_fid
