@@ -2,8 +2,8 @@
 
 A and B are folders of pictures, NumPy arrays (.npy, or .npz with `images`) or stored pools. The command prints a table,
 or JSON with --json, to stdout and progress to stderr. Each score comes with two controls: real images against real
-images (the floor, which a perfect generator would reach in expectation) and both sets shuffled together (the score of two
-sets that do not differ).
+images (the floor, which a perfect generator would reach in expectation) and both sets shuffled together (the score of
+two sets that do not differ).
 """
 
 import argparse
