@@ -228,7 +228,7 @@ def table(result: dict[str, Any]) -> str:
         lines.append(
             (
                 row["metric"],
-                "↓" if row["direction"] == "down" else "↑",
+                {"up": "↑", "down": "↓", "none": ""}[row["direction"]],
                 _number(row["value"]),
                 "" if spread is None else _number(spread),
                 *("" if other is None else _number(other["value"]) for other in others),

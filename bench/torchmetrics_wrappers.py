@@ -137,7 +137,7 @@ class ManifoldScores(FeatureMetric):
 class VendiScore(FeatureMetric):
     """See `bench.metrics.shared.variety.vendi_score`."""
 
-    higher_is_better = True
+    higher_is_better = None
     roles = ("subject",)
 
     def values(self, **sets: np.ndarray) -> Result:
@@ -147,7 +147,7 @@ class VendiScore(FeatureMetric):
 class EntropyEstimate(FeatureMetric):
     """See `bench.metrics.shared.variety.entropy_estimate`."""
 
-    higher_is_better = True
+    higher_is_better = None
     roles = ("subject",)
 
     def __init__(self, space: FeatureSpace | None = None, k: int = 3, **settings: Any) -> None:

@@ -103,21 +103,38 @@ def score(
     elif metric in COPYING:
         return copying(metric, x, y, training, twin), 2 / n if metric in COPYING[2:] else 1e-4 * np.abs(x).max()
     elif metric == "vendi":
-        rows = x.astype(float) / np.linalg.norm(x.astype(float), axis=1, keepdims=True)
-        shares = np.linalg.eigvalsh(rows @ rows.T / n)
-        value = np.exp(special.entr(np.clip(shares, 0, None)).sum())
-    elif metric == "entropy":  # Kozachenko & Leonenko 1987, per dimension
-        k, d = about["k"], x.shape[1]
-        radii = np.sort(cdist(x, x), axis=1)[:, k]
-        volume = d / 2 * np.log(np.pi) - special.gammaln(d / 2 + 1)
-        value = (special.digamma(n) - special.digamma(k) + volume) / d + np.log(radii).mean()
-        if radii.min() < 1e-4 * radii.max():  # for identical images, the radius is a rounding error
+        value = vendi(x)
+    elif metric == "vendi_distance":
+        return float(abs(np.log(vendi(x)) - np.log(vendi(y)))), 1e-3
+    elif metric in ("entropy", "entropy_distance"):
+        sets = (x,) if metric == "entropy" else (x, y)
+        found, safe = zip(*(entropy(z, about["k"]) for z in sets), strict=True)
+        value = found[0] if metric == "entropy" else abs(found[0] - found[1])
+        if not all(safe):
             return float(value), np.inf
+        return float(value), 1e-3 * max(abs(one) for one in found) + 1e-6
     else:
         assert metric == "near_duplicate_rate", f"{metric} is not implemented a second time"
         own, usual = (np.sort(cdist(z, z), axis=1)[:, 1] for z in (x, y))
         return float((own < np.quantile(usual, 0.01)).mean()), 2 / n
     return float(value), 1e-3 * abs(value) + 1e-6
+
+
+def vendi(x: np.ndarray) -> float:
+    """Return the Vendi score of Friedman & Dieng 2023."""
+    rows = x.astype(float) / np.linalg.norm(x.astype(float), axis=1, keepdims=True)
+    shares = np.linalg.eigvalsh(rows @ rows.T / len(x))
+    return float(np.exp(special.entr(np.clip(shares, 0, None)).sum()))
+
+
+def entropy(x: np.ndarray, k: int) -> tuple[float, bool]:
+    """Return the entropy of Kozachenko & Leonenko 1987, per dimension, and whether no radius is a rounding error, as
+    that of identical images is."""
+    n, d = x.shape
+    radii = np.sort(cdist(x, x), axis=1)[:, k]
+    volume = d / 2 * np.log(np.pi) - special.gammaln(d / 2 + 1)
+    value = (special.digamma(n) - special.digamma(k) + volume) / d + np.log(radii).mean()
+    return float(value), bool(radii.min() >= 1e-4 * radii.max())
 
 
 POLYNOMIAL = {"kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1}

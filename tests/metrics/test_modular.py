@@ -198,7 +198,7 @@ def test_which_way_is_better_is_what_the_rows_say():
         (modular.EntropyEstimate, "entropy"),
         (modular.NearDuplicateRate, "near_duplicate_rate"),
     ):
-        assert metric.higher_is_better == (direction[name] == "up"), name
+        assert metric.higher_is_better == {"up": True, "down": False, "none": None}[direction[name]], name
 
 
 def test_settings_left_out_are_those_of_the_ledger():

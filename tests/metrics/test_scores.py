@@ -185,8 +185,10 @@ def test_every_row_holds_the_result_of_its_own_function_for_the_right_sides():
         "fid_infinity": (frechet_infinity(subject, reference), "down"),
         "kid": (kid.mean, "down"),
         **{name: (value, "up") for name, value in vars(manifold).items()},
-        "vendi": (vendi_score(subject), "up"),
-        "entropy": (entropy_estimate(subject, 2), "up"),
+        "vendi": (vendi_score(subject), "none"),
+        "vendi_distance": (abs(np.log(vendi_score(subject) / vendi_score(reference))), "down"),
+        "entropy": (entropy_estimate(subject, 2), "none"),
+        "entropy_distance": (abs(entropy_estimate(subject, 2) - entropy_estimate(reference, 2)), "down"),
         "near_duplicate_rate": (near_duplicate_rate(subject, reference), "down"),
         **{
             name: (getattr(copying, name), "up" if name == "authenticity" else "down")
@@ -256,7 +258,7 @@ def test_families_that_are_not_selected_or_lack_inputs_are_left_out():
         "frechet": {"fid", "fid_infinity"},
         "kernel": {"kid"},
         "manifold": {"precision", "recall", "density", "coverage"},
-        "diversity": {"vendi", "entropy", "near_duplicate_rate"},
+        "diversity": {"vendi", "vendi_distance", "entropy", "entropy_distance", "near_duplicate_rate"},
         "copying": {"nn_distance_training", "nn_distance_heldout", "closer_to_training", "authenticity",
                     "near_copy_rate"},
         "tails": {"class_survival", "tail_survival", "head_survival", "class_divergence", "classifier_accuracy"},
@@ -371,12 +373,30 @@ def test_what_is_known_of_a_reference_is_refused_where_it_cannot_be_used():
 def test_twins_weigh_alike_whatever_they_are_compared_with():
     """Check that radii of zero are raised to the rounding of distances in their own set, not in one far away."""
     x = np.repeat(np.random.default_rng(4).standard_normal((30, 4)), 2, axis=0)
+
+    def value(rows: list[dict[str, Any]]) -> float:
+        return next(row["value"] for row in rows if row["metric"] == "entropy")
+
     for reference in (x + 0.1, 100 + x):
         rows = score(x, reference, CONFIG, families=("diversity",))
-        assert rows[1]["value"] == pytest.approx(entropy_estimate(x, 3), abs=1e-9)
+        assert value(rows) == pytest.approx(entropy_estimate(x, 3), abs=1e-9)
         k_1 = score(x, reference, MetricsConfig(num_images=60, k=1), families=("diversity",))
-        assert k_1[1]["value"] == pytest.approx(entropy_estimate(x, 1), abs=1e-9)
-        assert k_1[1]["value"] < rows[1]["value"] - 1
+        assert value(k_1) == pytest.approx(entropy_estimate(x, 1), abs=1e-9)
+        assert value(k_1) < value(rows) - 1
+
+
+def test_noise_is_more_varied_than_real_items_and_ranks_behind_them():
+    rng = np.random.default_rng(6)
+    axes = rng.standard_normal((2, 12)) * 4
+    real, again = (rng.standard_normal((60, 2)) @ axes + rng.standard_normal((60, 12)) for _ in range(2))
+    noise = rng.standard_normal((60, 12)) * 6
+    of = [{r["metric"]: r["value"] for r in score(x, real, CONFIG, families=("diversity",))} for x in (again, noise)]
+    for name in ("vendi", "entropy", "vendi_distance", "entropy_distance"):
+        assert of[1][name] > of[0][name], name
+    equal = {row["metric"]: row["value"] for row in score(real, real, CONFIG, families=("diversity",))}
+    assert equal["vendi_distance"] == equal["entropy_distance"] == 0
+    fewer = {row["metric"]: row["value"] for row in score(real / 3, real, CONFIG, families=("diversity",))}
+    assert fewer["entropy_distance"] == pytest.approx(np.log(3))
 
 
 def test_a_subject_is_scored_together_with_its_controls():

@@ -30,6 +30,7 @@ def test_bold_needs_a_significant_paired_difference_to_every_other() -> None:
     clear = {"a": {0: 10.0, 1: 12.0, 2: 14.0}, "b": {0: 11.0, 1: 13.1, 2: 15.2}}  # pairs differ by 1.0 … 1.2
     assert best(clear, "down") == "a"
     assert best(clear, "up") == "b"
+    assert best(clear, "none") is None  # it only describes
     near = {**clear, "c": {0: 10.5, 1: 11.0, 2: 14.6}}  # a is not surely better than c
     assert best(near, "down") is None
     assert best({"a": {0: 1.0}, "b": {0: 9.0}}, "down") is None  # a single seed decides nothing

@@ -30,7 +30,7 @@ class Value:
     Attributes:
         metric: Name of the score.
         value: The score.
-        direction: Which values are better: "up" (higher) or "down" (lower).
+        direction: Which values are better: "up" (higher), "down" (lower) or "none" (neither: it describes).
         parameters: What the score was computed with, such as k; together with `metric` they identify the score.
         extra: Further columns of the row.
     """
