@@ -44,7 +44,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--resolution", type=int, metavar="PX",
         help="crop pictures of a folder to squares and resize them to PX (default: as they are)")  # fmt: skip
-    families = registry.names(registry.SCORES)
+    families = [name for name in registry.names(registry.SCORES) if "model" not in _needs(name)]
     add("--scores", nargs="+", default=list(families), choices=families, metavar="FAMILY",
         help=f"any of {', '.join(families)} (default: all that the sets allow)")  # fmt: skip
     add("--k", type=int, default=3, help="neighbours of the k-NN scores (default: %(default)s)")
@@ -54,6 +54,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (default: %(default)s)")
     add("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_args(arguments)
+
+
+def _needs(family: str) -> tuple[str, ...]:
+    return tuple(registry.load(registry.SCORES, family, "--scores").NEEDS)
 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:

@@ -318,8 +318,10 @@ def score(
         given: dict[str, Any] = {"device": context.runtime.device}
         features, others = None, {}
         known_pools = {**pools, real.heldout.id: real.heldout}
-        if reason and "features" in needs:
-            log.warning("closer_to_training and near_copy_rate are left out, training items have no twin: %s", reason)
+        if reason:
+            log.warning(
+                "Scores that compare training items with unseen ones are left out, there is no twin: %s", reason
+            )
         if "features" in needs:
             heldout = extract_features(context, settings, real.heldout, "held-out items")
             real_train = extract_features(context, settings, real.train, "real items")

@@ -519,7 +519,7 @@ def test_without_a_twin_the_reason_is_logged_and_its_scores_are_left_out(why, co
     assert {"authenticity ", "nn_distance_training "} <= got.keys()
     assert not {"closer_to_training ", "near_copy_rate "} & got.keys()
     said = {"used up": "of the samples of generation 0, 0 were not trained on and 20 are", "vetted": "a vetting rule"}
-    assert f"training items have no twin: {said[why]}" in caplog.text
+    assert f"there is no twin: {said[why]}" in caplog.text
 
 
 def test_scores_with_and_without_a_twin_are_different_results(tmp_path, monkeypatch):
