@@ -158,9 +158,10 @@ class ProtocolConfig:
 @dataclass
 class Config:
     """One chain. name: the sweep it belongs to. num_generations counts generation 0. num_samples: drawn from every
-    generation's model (null: as many as the real pool or the scores need, whichever is more). warm_start: training goes
-    on from the previous generation's weights. retrain_epochs: how long generations from 1 on train; null: as long as
-    generation 0. num_probes: pictures of the same noise in every generation."""
+    generation's model (null: twice as many as generation 0 trains on, so that copies are told by comparison with those
+    that are not drawn; with a selection, as many as it trains on; never fewer than are scored). warm_start: training
+    goes on from the previous generation's weights. retrain_epochs: how long generations from 1 on train; null: as long
+    as generation 0. num_probes: pictures of the same noise in every generation."""
 
     name: str = option(local=True)
     seed: int = option(0, at_least=0)

@@ -39,7 +39,7 @@ class Row:
         images, as text, -> number of images).
     scores: dicts of metric, feature_space, reference, subject (`samples`, or `real_train` for the
         real-vs-real floor), num_subject, num_reference, parameters, value and direction (`up`: higher is
-        better; `down`: lower is better).
+        better; `down`: lower is better; `none`: neither).
     train, sample, score: facts of each stage, including `seconds`.
     artifacts: name -> path relative to `store_dir`.
     vetting, selection: facts of these stages, empty where the chain has none and in rows of older versions.
@@ -105,8 +105,8 @@ def _check_score(entry: Any) -> None:
     value = entry["value"]
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise LedgerError(f"score {entry['metric']!r} has value {value!r}, expected a finite number")
-    if entry["direction"] not in ("up", "down"):
-        raise LedgerError(f"score {entry['metric']!r} has direction {entry['direction']!r}, expected up or down")
+    if entry["direction"] not in ("up", "down", "none"):
+        raise LedgerError(f"score {entry['metric']!r} has direction {entry['direction']!r}, expected up, down or none")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import generators, metrics, mixing, preflight, selection, stages
+from bench import generators, metrics, mixing, preflight, registry, selection, stages
 from bench.composition import PoolRef
 from bench.config import Config, TrackingConfig, chain_id, to_dict
 from bench.datasets import RealData
@@ -40,7 +40,7 @@ def run_chain(config: Config, console: Console) -> Path:
     real, real_result = stages.real_data(context, config.data)
     check_items(config, real)
     history = begin(config, real)
-    num_samples = config.num_samples or max(history.budget, config.metrics.num_images)
+    num_samples = config.num_samples or default_num_samples(config, history.budget)
     selection.resolve(config.selection, num_samples)
     num_candidates = selection.num_candidates(config.selection, num_samples)
     mixing.plan(policy, history, config.num_generations, num_samples)
@@ -74,6 +74,14 @@ def run_chain(config: Config, console: Console) -> Path:
             pools[samples.id] = samples
             history = history.grown(PoolRef.of(samples, generation))
     return directory
+
+
+def default_num_samples(config: Config, budget: int) -> int:
+    """Return twice as many as generation 0 trained on, so that a policy that draws `budget` of them leaves as many
+    unseen (`bench.twin`). With a selection as many as it trained on, because a selection's strength is the share of
+    candidates that it keeps. At least as many as are scored."""
+    drawn = 2 * budget if config.selection.name == registry.NONE else budget
+    return max(drawn, config.metrics.num_images)
 
 
 def make_directory(config: Config, chain: str) -> Path:

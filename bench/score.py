@@ -2,12 +2,13 @@
 
 A and B are folders of pictures, NumPy arrays (.npy, or .npz with `images`) or stored pools. The command prints a table,
 or JSON with --json, to stdout and progress to stderr. Each score comes with two controls: real images against real
-images (the floor, the score of a perfect generator) and both sets shuffled together (the score of two sets that do not
-differ).
+images (the floor, which a perfect generator would reach in expectation) and both sets shuffled together (the score of
+two sets that do not differ).
 """
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,8 @@ from bench.errors import BenchError, DataError
 from bench.image_sets import ImageSet, check_resolutions, read_images
 from bench.options import check
 
+log = logging.getLogger(__name__)
+
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of the command line; None: those of this process."""
@@ -31,6 +34,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--real", required=True, metavar="A", help="reference images: folder, .npy, .npz or stored pool")
     add("--fake", required=True, metavar="B", help="images to score: the same formats")
     add("--train", metavar="C", help="training images of the model that made the fake ones: adds the copying scores")
+    add("--unseen", metavar="D", help="images of the source of --train that the model was not trained on: "
+        "adds closer_to_training and near_copy_rate")  # fmt: skip
     add("--feature-space", default="efficientnet_lite0", metavar="SPACE",
         help=f"{', '.join(registry.names(registry.FEATURES))}, or module:function (default: %(default)s)")  # fmt: skip
     add("--weights", metavar="FILE", help="local file with the feature extractor's weights")
@@ -39,7 +44,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--resolution", type=int, metavar="PX",
         help="crop pictures of a folder to squares and resize them to PX (default: as they are)")  # fmt: skip
-    families = registry.names(registry.SCORES)
+    families = [name for name in registry.names(registry.SCORES) if "model" not in _needs(name)]
     add("--scores", nargs="+", default=list(families), choices=families, metavar="FAMILY",
         help=f"any of {', '.join(families)} (default: all that the sets allow)")  # fmt: skip
     add("--k", type=int, default=3, help="neighbours of the k-NN scores (default: %(default)s)")
@@ -49,6 +54,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (default: %(default)s)")
     add("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_args(arguments)
+
+
+def _needs(family: str) -> tuple[str, ...]:
+    return tuple(registry.load(registry.SCORES, family, "--scores").NEEDS)
 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
@@ -75,6 +84,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
             subject="fake",
             reference="real",
             training=values.get("train"),
+            twin=_twin(values),
             attributes=_attributes(config, sets["real"], values["real"], order["real"], runtime.device),
             device=runtime.device,
         )
@@ -169,6 +179,15 @@ def _attributes(
     return fit_attributes(features[a], halves[0], features[b], halves[1], real.names, device)
 
 
+def _twin(values: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the features of training and unseen images, equally many; None where one of the sets is not given."""
+    from bench.metrics.shared.nearest_training import equal_sides
+
+    if "train" not in values or "unseen" not in values:
+        return None
+    return equal_sides(values["train"], values["unseen"])
+
+
 def _floor(reference: np.ndarray, real: np.ndarray, config: MetricsConfig, device: Any) -> list[dict[str, Any]]:
     """Score real images against other real images.
 
@@ -192,7 +211,7 @@ def _floor(reference: np.ndarray, real: np.ndarray, config: MetricsConfig, devic
 
 def _paths(options: argparse.Namespace) -> dict[str, str]:
     """Return the paths of the sets that are given, by name."""
-    named = {"real": options.real, "fake": options.fake, "train": options.train}
+    named = {"real": options.real, "fake": options.fake, "train": options.train, "unseen": options.unseen}
     return {name: path for name, path in named.items() if path is not None}
 
 
@@ -213,7 +232,7 @@ def table(result: dict[str, Any]) -> str:
         lines.append(
             (
                 row["metric"],
-                "↓" if row["direction"] == "down" else "↑",
+                {"up": "↑", "down": "↓", "none": ""}[row["direction"]],
                 _number(row["value"]),
                 "" if spread is None else _number(spread),
                 *("" if other is None else _number(other["value"]) for other in others),
@@ -232,6 +251,9 @@ def table(result: dict[str, Any]) -> str:
     floor = next(iter(by_subject["real"].values()), None)
     space = result["feature_space"]
     about = f"{space['name']} (weights {space['weights_sha256'][:12]}), N = {first['num_subject']}"
+    dimension = next((row["dimension"] for row in by_subject["fake"].values() if "dimension" in row), None)
+    if dimension:
+        about += f", N/d = {first['num_subject'] / dimension:.2g}"
     if floor is None:
         about += "; no floor: too few real images to split"
     elif floor["num_subject"] != first["num_subject"]:
@@ -257,6 +279,8 @@ def _number(value: float) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options = parse(arguments)
+    if "copying" in options.scores and options.train is not None and options.unseen is None:
+        log.warning("closer_to_training and near_copy_rate are left out: they need --unseen")
     try:
         result = compare(options)
     except BenchError as error:

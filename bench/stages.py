@@ -6,6 +6,7 @@ all chains of a sweep with that seed, and two policies that compose the same tra
 """
 
 import json
+import logging
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -15,17 +16,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench import datasets, generators, metrics, registry, selection, vetting
-from bench.composition import Composition
+from bench.composition import Composition, PoolRef
 from bench.config import Config, DataConfig, MetricsConfig
 from bench.datasets import RealData
+from bench.errors import DataError
 from bench.features.shared import extraction
 from bench.machine.console import Console
 from bench.machine.device import Runtime
 from bench.metrics.shared import reference
 from bench.metrics.shared.class_survival import Attribute, fit_attributes
-from bench.pool import Pool, Records
+from bench.pool import REAL, Pool, Records
 from bench.seeds import derive_seed
 from bench.store import Result, Store
+from bench.twin import Twin, unseen_twin
 
 if TYPE_CHECKING:
     pass
@@ -34,9 +37,12 @@ REAL_VERSION = 2
 SAMPLE_VERSION = 2
 SELECT_VERSION = 1
 VET_VERSION = 1
-SCORE_VERSION = 2
+SCORE_VERSION = 3
 """Raised with any change to a stage that moves its results: old results are then made again, never mixed with new ones.
 (The code of components has versions of its own.)"""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -316,10 +322,16 @@ def score(
     settings = config.metrics
     needs = metrics.needs(settings)
     n = settings.num_images
+    twin, reason = matched_twin(config, composition, real) if "training" in needs else (None, "")
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
         given: dict[str, Any] = {"device": context.runtime.device}
         features, others = None, {}
+        known_pools = {**pools, real.heldout.id: real.heldout}
+        if reason:
+            log.warning(
+                "Scores that compare training items with unseen ones are left out, there is no twin: %s", reason
+            )
         if "features" in needs:
             heldout = extract_features(context, settings, real.heldout, "held-out items")
             real_train = extract_features(context, settings, real.train, "real items")
@@ -328,11 +340,16 @@ def score(
             others = {"real_train": real_train, "training": training}
             given["known"] = reference_statistics(context, settings, real.heldout)
             given["training"] = training
+            if twin:
+                sides = twin.trained_on, twin.unseen
+                given["twin"] = tuple(training_features(context, settings, side, known_pools) for side in sides)
             if "labels" in needs:
                 given["attributes"] = real_attributes(real, real_train, heldout, context.runtime.device)
         if "items" in needs:
             given["items"] = (samples.items[:n], real.heldout.items[:n])
             given["training_items"] = composition.items(pools)
+            if twin:
+                given["twin_items"] = (twin.trained_on.items(pools), twin.unseen.items(known_pools))
         if "model" in needs:
             given["model"] = partial(_risk, context, config, model)
         real_rows = read_scores(floor(context, settings, real))
@@ -347,6 +364,7 @@ def score(
         "real_train": real.train.id,
         "heldout": real.heldout.id,
         "composition": composition.id,
+        "twin": twin.id if twin else None,
         "model": {"key": model.key, "risk": generators.risk_spec(config.generator)} if "model" in needs else None,
         "label_names": real.train.label_names if "labels" in needs else None,
         "space": space,
@@ -355,6 +373,16 @@ def score(
         "version": SCORE_VERSION,
     }
     return context.store.make("score", spec, produce)
+
+
+def matched_twin(config: Config, composition: Composition, real: RealData) -> tuple[Twin | None, str]:
+    """Return the unseen twin of what a generation trained on; or None, and the reason why there is none."""
+    if vetting.resolve(config.vetting) is not None:
+        return None, "a vetting rule chose what stays, so items that it did not see are of another distribution"
+    try:
+        return unseen_twin(composition, PoolRef.of(real.heldout, REAL)), ""
+    except DataError as error:
+        return None, str(error)
 
 
 def _risk(context: StageContext, config: Config, model: Result, items: Any) -> dict[str, np.ndarray]:

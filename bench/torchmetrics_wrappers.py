@@ -22,7 +22,7 @@ from bench.features.shared.extraction import FeatureSpace, extract
 from bench.metrics.shared.class_survival import Classifier, tail_scores
 from bench.metrics.shared.frechet_distance import frechet_distance, frechet_infinity
 from bench.metrics.shared.kernel_distance import kernel_distance
-from bench.metrics.shared.nearest_training import copying_scores
+from bench.metrics.shared.nearest_training import copying_scores, equal_sides
 from bench.metrics.shared.precision_recall import manifold_scores
 from bench.metrics.shared.variety import entropy_estimate, near_duplicate_rate, vendi_score
 
@@ -30,11 +30,13 @@ Result = Tensor | dict[str, Tensor]
 
 
 class FeatureMetric(Metric):
-    """A metric that collects features by role. `roles` names the sets that the score needs; subclasses compute it."""
+    """A metric that collects features by role. `roles` names the sets that the score needs, but for those
+    that are `optional`; subclasses compute it."""
 
     is_differentiable = False
     full_state_update = False
     roles: ClassVar[tuple[str, ...]] = ("subject", "reference")
+    optional: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, space: FeatureSpace | None = None, **settings: Any) -> None:
         """Create an empty metric.
@@ -71,6 +73,8 @@ class FeatureMetric(Metric):
         sets = {}
         for role in self.roles:
             collected = getattr(self, role)
+            if len(collected) == 0 and role in self.optional:
+                continue
             if len(collected) == 0:
                 raise MetricError(f"{type(self).__name__} has no {role} yet: update it first")
             sets[role] = dim_zero_cat(collected).cpu().numpy()
@@ -133,7 +137,7 @@ class ManifoldScores(FeatureMetric):
 class VendiScore(FeatureMetric):
     """See `bench.metrics.shared.variety.vendi_score`."""
 
-    higher_is_better = True
+    higher_is_better = None
     roles = ("subject",)
 
     def values(self, **sets: np.ndarray) -> Result:
@@ -143,7 +147,7 @@ class VendiScore(FeatureMetric):
 class EntropyEstimate(FeatureMetric):
     """See `bench.metrics.shared.variety.entropy_estimate`."""
 
-    higher_is_better = True
+    higher_is_better = None
     roles = ("subject",)
 
     def __init__(self, space: FeatureSpace | None = None, k: int = 3, **settings: Any) -> None:
@@ -164,12 +168,20 @@ class NearDuplicateRate(FeatureMetric):
 
 
 class CopyingScores(FeatureMetric):
-    """Five scores of copying, with held-out items as the reference; see `bench.metrics.shared.nearest_training`."""
+    """Scores of copying, with held-out items as the reference; see `bench.metrics.shared.nearest_training`.
 
-    roles = ("subject", "reference", "training")
+    With batches of the role `unseen`, items of the training items' distribution that were not trained on, also
+    closer_to_training and near_copy_rate.
+    """
+
+    roles = ("subject", "reference", "training", "unseen")
+    optional = ("unseen",)
 
     def values(self, **sets: np.ndarray) -> Result:
-        return _scalars(copying_scores(sets["subject"], sets["reference"], sets["training"], device=self.device))
+        twin = equal_sides(sets["training"], sets["unseen"]) if "unseen" in sets else None
+        return _scalars(
+            copying_scores(sets["subject"], sets["reference"], sets["training"], twin=twin, device=self.device)
+        )
 
 
 class TailScores(FeatureMetric):

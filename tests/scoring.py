@@ -10,11 +10,13 @@ from bench.config import MetricsConfig
 from bench.metrics import same_size, score_spec, shuffled
 from bench.metrics.shared import reference as statistics
 from bench.metrics.shared.class_survival import Attribute, fit_attributes
+from bench.metrics.shared.nearest_training import Copying, copying_scores, equal_sides
 from bench.metrics.shared.reference import ReferenceStatistics
 
 __all__ = [
     "Attribute",
     "ReferenceStatistics",
+    "copying",
     "fit_attributes",
     "reference_statistics",
     "same_size",
@@ -35,6 +37,13 @@ def score(
 
 def score_with_controls(a: np.ndarray, b: np.ndarray, config: MetricsConfig, floor: list, /, **given: Any) -> list:
     return metrics.score_with_controls((a, b), config, floor, **given)
+
+
+def copying(
+    subject: np.ndarray, heldout: np.ndarray, training: np.ndarray, quantile: float = 0.01, seed: int = 0
+) -> Copying:
+    """Scores of copying where held-out items are also the unseen twin of the training items."""
+    return copying_scores(subject, heldout, training, quantile, seed, twin=equal_sides(training, heldout, seed))
 
 
 def reference_statistics(features: np.ndarray, config: MetricsConfig, device: str = "cpu") -> ReferenceStatistics:

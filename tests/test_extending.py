@@ -104,6 +104,14 @@ def test_the_risk_of_a_generator_of_ones_own_is_a_score(tmp_path):
     assert not (tmp_path / "outputs" / "store" / "features").exists()
 
 
+def test_the_risk_family_asks_a_generator_of_ones_own(tmp_path):
+    chain = run_example("generator", tmp_path, "metrics.scores=[risk]")
+    for row in chain.rows:
+        values = {s["metric"]: s for s in row.scores if not s["parameters"]}
+        assert values.keys() == {"risk", "risk_gap"} and {s["feature_space"] for s in row.scores} == {"model"}
+        assert all(np.isfinite(s["value"]) for s in row.scores)
+
+
 def test_a_policy_of_ones_own(tmp_path):
     chain = run_example("mixing", tmp_path, "num_generations=4")
     assert chain.rows[3].composition["per_generation"].keys() == {"0", "1", "2"}

@@ -167,10 +167,10 @@ def test_a_score_lacks_nothing(key: str) -> None:
 
 
 @pytest.mark.parametrize("direction", ["UP", "", None])
-def test_a_score_is_better_in_one_of_two_directions(direction: object) -> None:
+def test_a_score_is_better_in_one_of_two_directions_or_in_none(direction: object) -> None:
     good = make_row().scores[0]
-    assert make_row(scores=[{**good, "direction": "up"}])
-    with pytest.raises(LedgerError, match="expected up or down"):
+    assert make_row(scores=[{**good, "direction": "up"}]) and make_row(scores=[{**good, "direction": "none"}])
+    with pytest.raises(LedgerError, match="expected up, down or none"):
         make_row(scores=[{**good, "direction": direction}])
 
 

@@ -31,6 +31,7 @@ from bench.machine.console import Console
 from bench.mixing import compose, resolve
 from bench.mixing.shared.history import History
 from bench.pool import REAL, Pool
+from bench.selection.random import Config as RandomSelection
 from bench.store import Store
 from bench.tracking import trackers
 
@@ -142,7 +143,7 @@ def test_each_generation_is_sampled_from_its_own_model_with_noise_of_its_own(pla
         for image, seed in zip(pool.items, pool.records.seed, strict=True):
             np.testing.assert_array_equal(image, echo.picture(run.folder(generation, "model"), seed))
         seeds += pool.records.seed.tolist()
-    assert len(set(seeds)) == 4 * 20
+    assert len(set(seeds)) == 4 * 40
     other = play(seed=6)
     assert not {seed for pool in other.samples for seed in pool.records.seed.tolist()} & set(seeds)
 
@@ -197,10 +198,16 @@ def test_samples_are_scored_against_held_out_images_and_what_they_were_trained_o
             assert found.get("num_training") == score.get("num_training")
 
 
-def test_as_many_samples_as_asked_for_or_else_as_real_images(play):
-    assert [len(pool) for pool in play(num_generations=2).samples] == [20, 20]
+def test_as_many_samples_as_asked_for_or_else_twice_as_many_as_real_images(play):
+    assert [len(pool) for pool in play(num_generations=2).samples] == [40, 40]
     assert [len(pool) for pool in play(num_generations=2, num_samples=27).samples] == [27, 27]
     assert [len(pool) for pool in play(num_generations=2, num_samples=16, mixing=POLICIES["blend"]).samples] == [16, 16]
+
+
+def test_a_selection_keeps_as_many_as_before_so_that_it_stays_as_strict(play):
+    run = play(num_generations=2, selection=RandomSelection(num_candidates=30))
+    assert [len(pool) for pool in run.samples] == [20, 20]
+    assert [row.selection for row in run.rows] == [{"rule": "random", "num_candidates": 30, "num_kept": 20}] * 2
 
 
 def test_a_chain_taken_up_again_makes_only_what_is_missing_and_ends_the_same(play):
@@ -234,7 +241,7 @@ def test_the_ledger_names_the_results_of_each_generation(play):
         }
         assert Pool.load(run.folder(generation, "real") / "train").id == run.real.train.id
         assert row.train == {"num_steps": given.config.training.num_steps}
-        assert row.sample["num_images"] == 20
+        assert row.sample["num_images"] == 40
         assert row.wall_seconds < 60
         assert row.config == to_dict(run.config) and row.chain == chain_id(run.config)
     assert store.root == run.folder(0, "real").parents[2]
@@ -298,7 +305,7 @@ def test_only_the_first_of_several_processes_records_and_mirrors(first, tmp_path
             {"mixing": c.FreshConfig(synthetic_ratio=0.0)},
             "generation 1 needs fresh real images 0…19, and the reserve has 0",
         ),
-        ({"mixing": c.AugmentConfig(synthetic_per_real=[1.0, 1.0, 1.1])}, "generation 3 needs 22 images"),
+        ({"mixing": c.AugmentConfig(synthetic_per_real=[1.0, 1.0, 2.1])}, "generation 3 needs 42 images"),
         ({"mixing": c.CustomMixingConfig(function="nowhere:policy")}, r"mixing\.function"),
         ({"runtime": c.RuntimeConfig(device="cuda:99")}, r"runtime\.device"),
     ],
@@ -354,9 +361,9 @@ def test_a_chain_records_what_is_needed_to_cite_it(tiny, tmp_path):
         assert row.environment["versions"]["torch"]
         assert row.config["generator"]["training"]["num_steps"] == 4
         pool = samples(row)
-        assert len(pool) == 24
+        assert len(pool) == 48
         assert set(pool.records.generation.tolist()) == {row.generation}
-        assert len(set(pool.records.seed.tolist())) == 24
+        assert len(set(pool.records.seed.tolist())) == 48
         probes = np.load(Path(row.store_dir) / row.artifacts["probes"], allow_pickle=False)
         assert probes.shape == (2, 3, 16, 16)
     chain = next((tmp_path / "outputs" / "cite").iterdir())

@@ -12,7 +12,7 @@ from bench.errors import DataError
 from bench.metrics.shared import class_survival
 from bench.metrics.shared.frechet_distance import frechet_distance
 from bench.metrics.shared.kernel_distance import kernel_distance
-from bench.metrics.shared.nearest_training import copying_scores
+from bench.metrics.shared.nearest_training import copying_scores, equal_sides
 from bench.metrics.shared.precision_recall import manifold_scores
 from bench.metrics.shared.variety import entropy_estimate, vendi_score
 from bench.pool import Pool, Records
@@ -53,6 +53,14 @@ def test_pool_against_array_as_a_table(real, tmp_path, capsys):
     assert {"fid", "kid", "precision", "vendi", "class_survival", "classifier_accuracy"} <= lines.keys()
     assert "authenticity" not in lines
     assert lines["fid"][1] == "↓" and all(float(x) >= 0 for x in lines["fid"][2:6])  # value, sd, floor, shuffled
+
+
+def test_without_unseen_images_the_rates_of_copies_are_left_out_and_said_to_be(tmp_path, plain, capsys, caplog):
+    sets = {name: pictures(n, seed) for seed, (name, n) in enumerate({"real": 40, "fake": 40, "train": 55}.items())}
+    paths = [part for name, images in sets.items() for part in (f"--{name}", saved(tmp_path, name, images))]
+    code, out, _ = run(capsys, *paths, *plain, "--scores", "copying", "frechet")
+    assert code == 0 and "authenticity" in out and "closer_to_training" not in out
+    assert "closer_to_training and near_copy_rate are left out: they need --unseen" in caplog.text
 
 
 def test_json_holds_the_rows_and_where_they_come_from(real, tmp_path, capsys):
@@ -197,12 +205,16 @@ def saved(folder, name: str, images: np.ndarray, **others: np.ndarray) -> str:
 
 
 def test_scores_are_those_of_the_sets_as_they_are_named(tmp_path, plain, capsys):
-    sets = {name: pictures(n, seed) for seed, (name, n) in enumerate({"real": 40, "fake": 40, "train": 55}.items())}
+    sets = {
+        name: pictures(n, seed)
+        for seed, (name, n) in enumerate({"real": 40, "fake": 40, "train": 55, "unseen": 30}.items())
+    }
     paths = [part for name, images in sets.items() for part in (f"--{name}", saved(tmp_path, name, images))]
     families = ["--scores", "frechet", "kernel", "manifold", "diversity", "copying", "--k", "2", "--json"]
     result = json.loads(run(capsys, *paths, *plain, *families)[1])
-    real, fake, train = (features_of(images) for images in sets.values())
-    copying = copying_scores(fake, real, train)
+    real, fake, train, unseen = (features_of(images) for images in sets.values())
+    copying = copying_scores(fake, real, train, twin=equal_sides(train, unseen))
+    assert copying.closer_to_training is not None and copying.num_twin == 30
     expected = {
         "fid": frechet_distance(fake, real),
         "kid": kernel_distance(fake, real, 100, 20).mean,
@@ -212,14 +224,14 @@ def test_scores_are_those_of_the_sets_as_they_are_named(tmp_path, plain, capsys)
         "nn_distance_training": copying.nn_distance_training,
         "nn_distance_heldout": copying.nn_distance_heldout,
         "authenticity": copying.authenticity,
+        "closer_to_training": copying.closer_to_training,
+        "near_copy_rate": copying.near_copy_rate,
     }
     by_metric = {row["metric"]: row["value"] for row in result["rows"] if row["subject"] == "fake"}
     assert {name: by_metric[name] for name in expected} == pytest.approx(expected, rel=1e-6)
     assert by_metric["precision"] != by_metric["recall"]
     assert (result["num_real"], result["num_fake"], result["seed"]) == (40, 40, 0)
-    assert {name: result[name] for name in ("real", "fake", "train")} == dict(
-        zip(("real", "fake", "train"), paths[1::2], strict=True)
-    )
+    assert {name: result[name] for name in sets} == dict(zip(sets, paths[1::2], strict=True))
     assert len(result["feature_space"]["source_sha256"]) == 64
 
 

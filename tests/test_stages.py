@@ -468,15 +468,85 @@ def attributes() -> dict[str, scoring.Attribute]:
     )
 
 
+def sides_of(composition: Composition, *pools: Pool) -> tuple[list[bytes], list[bytes]]:
+    """Return the images of both sides of the unseen twin."""
+    twin, reason = stages.matched_twin(CHAIN, composition, REAL_IMAGES)
+    assert twin is not None and not reason
+    by_id = {pool.id: pool for pool in (REAL_IMAGES.train, REAL_IMAGES.heldout, *pools)}
+    sides = (side.items(by_id)[np.arange(len(side))] for side in (twin.trained_on, twin.unseen))
+    first, second = ([image.tobytes() for image in images] for images in sides)
+    return first, second
+
+
+def test_the_twin_is_disjoint_from_what_was_trained_on_and_has_its_proportions():
+    train, heldout = ([image.tobytes() for image in pool.items] for pool in (REAL_IMAGES.train, REAL_IMAGES.heldout))
+    early, late = random_pool(60, 12, generation=0), random_pool(30, 13, generation=1)
+    drawn = [image.tobytes() for image in early.items], [image.tobytes() for image in late.items]
+    rows = [4, 4, *range(5, 9)], range(10, 40), range(3, 21)  # five different ones
+    parts = zip((REAL_IMAGES.train, early, late), rows, (REAL, 0, 1), strict=True)
+    composition = Composition(tuple(rows_of(*part) for part in parts))
+    first, second = sides_of(composition, early, late)
+    # Of the later generation 12 are left for 18 that were used: two thirds of every pool.
+    used = set(train[4:9]), set(drawn[0][10:40]), set(drawn[1][3:21])
+    left = set(heldout), {*drawn[0][:10], *drawn[0][40:]}, {*drawn[1][:3], *drawn[1][21:]}
+    for side, sources in ((first, used), (second, left)):
+        assert len(side) == len(set(side)) == 3 + 20 + 12
+        assert [len(source.intersection(side)) for source in sources] == [3, 20, 12]
+
+
+def test_where_enough_is_unseen_the_twin_is_of_all_that_was_trained_on():
+    before = random_pool(40, 12, generation=0)
+    composition = Composition((rows_of(REAL_IMAGES.train, range(20), REAL), rows_of(before, range(20), 0)))
+    first, second = sides_of(composition, before)
+    assert sorted(first) == sorted(image.tobytes() for image in (*REAL_IMAGES.train.items, *before.items[:20]))
+    assert len(second) == 40 and not set(second) & set(first)
+    reserve = replace(REAL_IMAGES, reserve=random_pool(9, 14))
+    both = Composition((rows_of(REAL_IMAGES.train, range(16), REAL), rows_of(reserve.reserve, range(9), REAL)))
+    twin, _ = stages.matched_twin(CHAIN, both, reserve)
+    assert twin is not None and len(twin) == len(twin.trained_on) == 24  # one held-out image is too few
+    assert [part.pool.id for part in twin.unseen.parts] == [REAL_IMAGES.heldout.id]
+
+
+@pytest.mark.parametrize("why", ["used up", "vetted"])
+def test_without_a_twin_the_reason_is_logged_and_its_scores_are_left_out(why, context, caplog, monkeypatch):
+    before, config = random_pool(20, 12, generation=0), CHAIN
+    if why == "vetted":
+        monkeypatch.setattr(stages.vetting, "resolve", lambda config: "a rule")
+    rows = range(20) if why == "used up" else range(5)
+    parts = (rows_of(REAL_IMAGES.train, range(4), REAL), rows_of(before, rows, 0))
+    pools = {REAL_IMAGES.train.id: REAL_IMAGES.train, before.id: before}
+    result = stages.score(context, config, OTHER, REAL_IMAGES, Composition(parts), pools, MODEL)
+    got = values(stages.read_scores(result), "samples", "heldout")
+    assert {"authenticity ", "nn_distance_training "} <= got.keys()
+    assert not {"closer_to_training ", "near_copy_rate "} & got.keys()
+    said = {"used up": "of the samples of generation 0, 0 were not trained on and 20 are", "vetted": "a vetting rule"}
+    assert f"there is no twin: {said[why]}" in caplog.text
+
+
+def test_scores_with_and_without_a_twin_are_different_results(tmp_path, monkeypatch):
+    base = Inputs(CHAIN)
+    before = base.keys(tmp_path)
+    monkeypatch.setattr(stages.vetting, "resolve", lambda config: "a rule")
+    after = base.keys(tmp_path)
+    assert {stage for stage in before if before[stage] != after[stage]} == {"score"}
+
+
 def test_samples_are_scored_against_the_held_out_images_and_all_that_was_trained_on(scored):
     rows, samples, training = scored
+    before = random_pool(20, 12, generation=0)
+    composition = Composition((rows_of(REAL_IMAGES.train, range(3, 12), REAL), rows_of(before, range(13, 20), 0)))
+    sides = sides_of(composition, before)
+    assert len(sides[0]) == len(sides[1]) == 9 + 7
+    shape = samples.items.shape[1:]
+    twin = tuple(echo.features(np.stack([np.frombuffer(i, np.uint8).reshape(shape) for i in side])) for side in sides)
     expected = by_hand(
         samples.items[:N],
         REAL_IMAGES.heldout.items[:N],
         training=echo.features(training),
+        twin=twin,
         attributes=attributes(),
     )
-    assert {"fid ", "authenticity ", "class_survival colour"} <= expected.keys()
+    assert {"fid ", "authenticity ", "closer_to_training ", "class_survival colour"} <= expected.keys()
     assert values(rows, "samples", "heldout") == pytest.approx(expected, rel=1e-6)
 
 
@@ -524,6 +594,8 @@ def test_samples_that_copy_a_reference_are_at_no_distance_from_it_alone(copied, 
     assert (fid["heldout"] < 1e-3) == (reference == "heldout")
     assert values(read, "real_train", "heldout")["fid "] > 1
     assert (values(read, "samples", "heldout")["near_copy_rate "] == 1) == (reference != "heldout")
+    closer = values(read, "samples", "heldout")["closer_to_training "]
+    assert closer < 0.5 if reference == "heldout" else closer == 1
 
 
 def test_without_tails_or_other_references_their_rows_are_left_out(context):

@@ -32,9 +32,9 @@ def best(values: Mapping[str, Mapping[int, float]], direction: str) -> str | Non
 
     Args:
         values: condition -> seed -> score.
-        direction: `up` where higher is better, `down` where lower is better.
+        direction: `up` where higher is better, `down` where lower is better, `none` where neither is.
     """
-    if len(values) < 2:
+    if len(values) < 2 or direction == "none":
         return None
     sign = 1.0 if direction == "up" else -1.0
     leader = max(values, key=lambda name: sign * summarise(list(values[name].values())).mean)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 MAIN_METRICS = ("fid", "precision", "recall")
-NAMES = {"fid": "FID", "fid_infinity": "FID∞", "kid": "KID", "vendi": "Vendi score"}
+NAMES = {"fid": "FID", "fid_infinity": "FID∞", "kid": "KID", "vendi": "Vendi score", "vendi_distance": "Vendi distance"}
+ARROWS = {"up": "↑", "down": "↓", "none": ""}
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class Measure:
     """One score, described so exactly that two values of it may be compared.
 
     parameters: the parameters of the score, as JSON with sorted keys.
-    direction: `up` where higher is better, `down` where lower is better.
+    direction: `up` where higher is better, `down` where lower is better, `none` where a score only describes.
     """
 
     metric: str
@@ -26,12 +27,12 @@ class Measure:
 
     @property
     def arrow(self) -> str:
-        return "↑" if self.direction == "up" else "↓"
+        return ARROWS[self.direction]
 
     @property
     def name(self) -> str:
-        """The score's name and the direction in which it is better."""
-        return f"{metric_name(self.metric)} {self.arrow}"
+        """The score's name and the direction in which it is better, if there is one."""
+        return f"{metric_name(self.metric)} {self.arrow}".rstrip()
 
     @property
     def attribute(self) -> str | None:

@@ -47,9 +47,12 @@ class Table:
         return digits([c.mean for line in self.lines for c in line.cells if c] + list(self.baselines.values()))
 
     def facts(self) -> list[str]:
-        """Return what the numbers depend on: feature space, reference, N and parameters, protocol, setting."""
-        m = self.measure
-        return [m.feature_space, f"against {m.reference}", m.sizes, self.study.protocol, f"setting {self.study.hash}"]
+        """Return what the numbers depend on: feature space, reference, N and parameters, of FID N/d, protocol,
+        setting."""
+        m, dimension = self.measure, self.study.dimension(self.measure)
+        per_feature = [f"N/d = {m.num_subject / dimension:.2g}"] if dimension else []
+        about = [m.feature_space, f"against {m.reference}", m.sizes, *per_feature]
+        return [*about, self.study.protocol, f"setting {self.study.hash}"]
 
     def legend(self) -> list[str]:
         """Explain the signs that occur in the cells, and no others."""

@@ -145,8 +145,14 @@ class Study:
         """
         return dict(self.scores.baselines.get(measure, {}))
 
+    def dimension(self, measure: Measure) -> int | None:
+        """Return the number of features that a score was computed from; None where its rows do not say."""
+        rows = (row for by_seed in self.chains.values() for chain in by_seed.values() for row in chain.rows)
+        scores = (score for row in rows for score in row.scores if "dimension" in score)
+        return next((score["dimension"] for score in scores if measure_of(score) == measure), None)
+
     def floor(self, measure: Measure) -> float | None:
-        """Return the same score of real training images, which a perfect generator would reach.
+        """Return the same score of real training images, which a perfect generator would reach in expectation.
 
         None where it was not computed.
         """

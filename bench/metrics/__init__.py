@@ -7,6 +7,8 @@ every other reference and for the shuffled control. A family of your own is `mod
 options in `metrics.options` (docs/extending/). Importing this package or a family does not load torch.
 """
 
+import functools
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType, ModuleType
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from bench.kinds import Items
     from bench.metrics.shared.class_survival import Attribute
     from bench.metrics.shared.reference import ReferenceStatistics
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "Family",
@@ -127,6 +131,8 @@ def score(
     only: Callable[[Family], bool] | None = None,
     training: np.ndarray | None = None,
     training_items: "Items | None" = None,
+    twin: tuple[np.ndarray, np.ndarray] | None = None,
+    twin_items: "tuple[Items, Items] | None" = None,
     attributes: "Mapping[str, Attribute] | None" = None,
     model: Risk | None = None,
     known: "ReferenceStatistics | None" = None,
@@ -138,9 +144,9 @@ def score(
      "reference": "heldout", "num_subject": 1024, "num_reference": 1024, "parameters": {"k": 3},
      "value": 0.71, "direction": "up"}
 
-    Some rows have more columns: `subset_sd` (KID), `image_sd` (with config.num_resamples), `num_training` (copying:
-    training items compared with), `counts` (class survival: name -> [items, items expected]). The feature space of a
-    family that needs no features is what it needs instead: `items` or `model`.
+    Some rows have more columns: `subset_sd` (KID), `image_sd` (with config.num_resamples), `dimension` (FID: d),
+    `num_training` (copying: training items compared with), `counts` (class survival: name -> [items, items expected]).
+    The feature space of a family that needs no features is what it needs instead: `items` or `model`.
 
     Args:
         features: float (N, d) of the subject and of the reference; None where no family needs them.
@@ -152,6 +158,9 @@ def score(
         training: float (T, d), the training set of the subject's model. Families that need what is not given are left
             out, as for the floor, where there is no model.
         training_items: That training set itself.
+        twin: float (m, d) each, items that were trained on and as many of the same pools that were not. Without it,
+            scores that need it are left out.
+        twin_items: Those items themselves.
         attributes: By name, from `fit_attributes`, for families that need labels.
         model: Risk of the subject's model.
         known: `reference_statistics` of the reference, where they are already computed.
@@ -164,7 +173,19 @@ def score(
     from bench.metrics.shared.checks import check_k, check_pair
 
     chosen = [family for family in families(config) if only is None or only(family)]
-    inputs = Inputs(features, items, attributes, training, training_items, model, config.k, known, device)
+    inputs = Inputs(
+        features=features,
+        items=items,
+        attributes=attributes,
+        training=training,
+        training_items=training_items,
+        twin=twin,
+        twin_items=twin_items,
+        model=model,
+        k=config.k,
+        known=known,
+        device=device,
+    )
     if features is not None:
         check_pair(*features)
         check_k(config.k, len(features[0]))
@@ -217,6 +238,8 @@ def score_with_controls(
     rows = score(features, config, **given)
     if features is None:
         return rows + floor
+    if "fid" in {row["metric"] for row in rows}:
+        warn_of_few(*features[0].shape, config.feature_space)
     device = given.get("device", "cpu")
     for name in (name for name in config.references if name in others):
         pair = same_size(features[0], others[name])
@@ -225,6 +248,17 @@ def score_with_controls(
     rows += floor
     about = {"subject": "shuffled", "reference": given.get("reference", "heldout")}
     return rows + score(shuffled(*features), config, only=compares_features, device=device, **about)
+
+
+@functools.cache
+def warn_of_few(n: int, dimension: int, space: str) -> None:
+    """Warn, once for each, where FID is computed from fewer items than features."""
+    if n < dimension:
+        log.warning(
+            "FID of N = %d items with d = %d features of %s: N/d = %.2f. Its bias depends on what is measured, and "
+            "shrunken features may score better than real items; raise metrics.num_images, or read KID",
+            n, dimension, space, n / dimension,
+        )  # fmt: skip
 
 
 def compares_features(family: Family) -> bool:

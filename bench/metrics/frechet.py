@@ -7,7 +7,7 @@ from bench.metrics.shared.inputs import Inputs, Value
 
 NEEDS = ("features",)
 COMPARISON = True
-VERSION = 4
+VERSION = 5
 CITATION = {
     "fid": """@inproceedings{heusel2017fid,
   title     = {{GANs} Trained by a Two Time-Scale Update Rule Converge to a Local {Nash} Equilibrium},
@@ -28,6 +28,8 @@ def score(inputs: Inputs, config: None) -> Iterator[Value]:
     """Yield `fid`, and `fid_infinity` where N suffices for it."""
     from bench.metrics.shared.frechet_distance import can_extrapolate, frechet_distance, frechet_infinity
 
-    yield Value("fid", frechet_distance(inputs.subject, inputs.moments, inputs.device), "down")
+    width = {"dimension": inputs.subject.shape[1]}
+    yield Value("fid", frechet_distance(inputs.subject, inputs.moments, inputs.device), "down", extra=width)
     if can_extrapolate(*inputs.subject.shape):
-        yield Value("fid_infinity", frechet_infinity(inputs.subject, inputs.reference, device=inputs.device), "down")
+        value = frechet_infinity(inputs.subject, inputs.reference, device=inputs.device)
+        yield Value("fid_infinity", value, "down", extra=width)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from bench.analysis.measures import metric_name
+from bench.analysis.measures import ARROWS, metric_name
 from bench.analysis.results_card import card, check_comparable, load, score_key
 from bench.analysis.score_tables import tables
 from bench.analysis.study import Study
@@ -65,9 +65,9 @@ def comparison(cards: dict[str, dict[str, Any]]) -> str:
     lines = ["| score | condition | generation | " + " | ".join(names) + " |", "|:--|:--|--:|" + "--:|" * len(names)]
     for (score, condition, generation, direction), by_card in cells.items():
         if len(by_card) > 1:
-            arrow = "↑" if direction == "up" else "↓"
             given = "".join(f", {k} = {v}" for k, v in json.loads(score[-1]).items())
-            title = f"{metric_name(score[0])} {arrow} ({score[1]}, {score[2]}, N = {score[3]}{given})"
-            values = " | ".join(by_card.get(name, "–") for name in names)
+            name = f"{metric_name(score[0])} {ARROWS[direction]}".rstrip()
+            title = f"{name} ({score[1]}, {score[2]}, N = {score[3]}{given})"
+            values = " | ".join(by_card.get(of, "–") for of in names)
             lines.append(f"| {title} | {condition} | {generation} | {values} |")
     return "\n".join(["± is the 95 % interval of the mean over n seeds (Student's t).", "", *lines]) + "\n"

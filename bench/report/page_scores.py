@@ -1,6 +1,6 @@
 """The scores on the page: figures of curves with the tables of what they show."""
 
-from bench.analysis.measures import Measure
+from bench.analysis.measures import Measure, metric_name
 from bench.analysis.score_tables import Table, tables
 from bench.analysis.study import Study
 from bench.report.figures import Figures
@@ -55,7 +55,7 @@ def scores(number: int, study: Study, figures: Figures) -> Html:
 
 
 def _names(measures: list[Measure]) -> str:
-    return ", ".join(dict.fromkeys(measure.name[:-2] for measure in measures))
+    return ", ".join(dict.fromkeys(metric_name(measure.metric) for measure in measures))
 
 
 def _title(measures: list[Measure]) -> str:
@@ -72,7 +72,12 @@ def _table(table: Table) -> Html:
     for line in table.lines:
         cells = []
         for value, is_best in zip(line.cells, line.is_best, strict=True):
-            shade = None if value is None else f"--share:{_badness(value.mean, means, table.measure.direction):.0%}"
+            direction = table.measure.direction
+            shade = (
+                None
+                if value is None or direction == "none"
+                else f"--share:{_badness(value.mean, means, direction):.0%}"
+            )
             marks = {"class_": "best", "title": BEST} if is_best else {}
             cells.append(element("td", text(value, table.places), style=shade, **marks))
         name = element("th", line.condition.label, scope="row")

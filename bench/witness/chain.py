@@ -209,6 +209,10 @@ class Witness:
         order = np.random.default_rng(0).permutation(2 * n)
         shuffled = independent_scores.canonical(np.concatenate([sides["samples"], sides["heldout"]]))[order]
         training = training[np.random.default_rng(0).permutation(len(training))]
+        twin = self.twin(features)
+        told = {"closer_to_training"} & {entry["metric"] for entry in of_features}
+        if "copying" in about["scores"]:
+            self.expect(bool(told) == (twin is not None), "its training set has a twin and no score, or the reverse")
         sides |= {"real_train": features[train.id], "training": training, "shuffled": shuffled[:n]}
         real = [(features[pool.id], pool.records.labels) for pool in (train, heldout)]
         for entry in of_features:
@@ -220,7 +224,7 @@ class Witness:
                 (entry["num_subject"], entry["num_reference"]) == (size, size), f"{name} has another N than {size}"
             )
             try:
-                value, slack = independent_scores.score(entry, x[:size], y[:size], training, real, self.fitted)
+                value, slack = independent_scores.score(entry, x[:size], y[:size], training, twin, real, self.fitted)
             except ImportError as error:
                 self.unchecked.append(
                     f"{entry['metric']}: {error.name} is missing, pip install 'diffusion-collapse-bench[audit]'"
@@ -229,6 +233,30 @@ class Witness:
             self.expect(
                 abs(value - entry["value"]) <= slack, f"{name} is {entry['value']:.6g}, derived again {value:.6g}"
             )
+
+    def twin(self, features: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the features of items trained on, and of as many that were not, of every pool at one share: held-out
+        images for real ones, otherwise samples of the same generation. None where a pool has none left."""
+        if "vet" in self.folder:
+            return None
+        heldout, groups = self.pools["heldout"], []
+        used_real, unused_real = [], [(heldout.id, row) for row in range(len(heldout))]
+        for pool, rows in self.parts:
+            used = sorted(set(rows.tolist()))
+            if pool.records.generation[0] < 0:
+                used_real += [(pool.id, row) for row in used]
+            else:
+                unused = sorted(set(range(len(pool))) - set(used))
+                groups.append(([(pool.id, row) for row in used], [(pool.id, row) for row in unused]))
+        groups = [(used_real, unused_real), *groups] if used_real else groups
+        over, under = min(((len(unused), len(used)) for used, unused in groups), key=lambda pair: pair[0] / pair[1])
+        random = np.random.default_rng(0)
+        sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+        for pairs in groups:
+            size = min(len(pairs[0]), len(pairs[0]) * over // under)
+            for side, items in zip(sides, pairs, strict=True):
+                side += [features[items[i][0]][items[i][1]] for i in random.permutation(len(items))[:size]]
+        return (np.stack(sides[0]), np.stack(sides[1])) if len(sides[0]) > 1 else None
 
     def features(self, pool: Pool) -> np.ndarray:
         """Return the stored features of a pool, float32 (N, d), after comparing them with its images' features."""

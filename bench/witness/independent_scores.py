@@ -14,6 +14,7 @@ from torch_fidelity.metric_kid import kernel_mmd
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 COPYING = ("nn_distance_training", "nn_distance_heldout", "closer_to_training", "authenticity", "near_copy_rate")
+Twin = tuple[np.ndarray, np.ndarray] | None
 Labelled = list[tuple[np.ndarray, dict[str, np.ndarray]]]
 TAILS = ("class_survival", "tail_survival", "head_survival", "class_divergence", "classifier_accuracy")
 
@@ -51,7 +52,13 @@ def canonical(x: np.ndarray) -> np.ndarray:
 
 
 def score(
-    entry: dict[str, Any], x: np.ndarray, y: np.ndarray, training: np.ndarray, real: Labelled, fitted: dict[str, Any]
+    entry: dict[str, Any],
+    x: np.ndarray,
+    y: np.ndarray,
+    training: np.ndarray,
+    twin: Twin,
+    real: Labelled,
+    fitted: dict[str, Any],
 ) -> tuple[float, float]:
     """Compute a score and return (value, tolerance). All features are float32 (n, d).
 
@@ -60,6 +67,7 @@ def score(
         x: features of the subject.
         y: features of the reference.
         training: features of the model's training set.
+        twin: features of items trained on, and of as many of the same pools that were not; None where there is none.
         real: features and labels by attribute, of the real training images and of the held-out images.
         fitted: a cache of classifiers, by attribute.
     """
@@ -93,23 +101,40 @@ def score(
         ):  # its threads block each other
             return float(compute_prdc(y.astype(float), x.astype(float), about["k"])[metric]), 2 / n
     elif metric in COPYING:
-        return copying(metric, x, y, training), 2 / n if metric in COPYING[2:] else 1e-4 * np.abs(x).max()
+        return copying(metric, x, y, training, twin), 2 / n if metric in COPYING[2:] else 1e-4 * np.abs(x).max()
     elif metric == "vendi":
-        rows = x.astype(float) / np.linalg.norm(x.astype(float), axis=1, keepdims=True)
-        shares = np.linalg.eigvalsh(rows @ rows.T / n)
-        value = np.exp(special.entr(np.clip(shares, 0, None)).sum())
-    elif metric == "entropy":  # Kozachenko & Leonenko 1987, per dimension
-        k, d = about["k"], x.shape[1]
-        radii = np.sort(cdist(x, x), axis=1)[:, k]
-        volume = d / 2 * np.log(np.pi) - special.gammaln(d / 2 + 1)
-        value = (special.digamma(n) - special.digamma(k) + volume) / d + np.log(radii).mean()
-        if radii.min() < 1e-4 * radii.max():  # for identical images, the radius is a rounding error
+        value = vendi(x)
+    elif metric == "vendi_distance":
+        return float(abs(np.log(vendi(x)) - np.log(vendi(y)))), 1e-3
+    elif metric in ("entropy", "entropy_distance"):
+        sets = (x,) if metric == "entropy" else (x, y)
+        found, safe = zip(*(entropy(z, about["k"]) for z in sets), strict=True)
+        value = found[0] if metric == "entropy" else abs(found[0] - found[1])
+        if not all(safe):
             return float(value), np.inf
+        return float(value), 1e-3 * max(abs(one) for one in found) + 1e-6
     else:
         assert metric == "near_duplicate_rate", f"{metric} is not implemented a second time"
         own, usual = (np.sort(cdist(z, z), axis=1)[:, 1] for z in (x, y))
         return float((own < np.quantile(usual, 0.01)).mean()), 2 / n
     return float(value), 1e-3 * abs(value) + 1e-6
+
+
+def vendi(x: np.ndarray) -> float:
+    """Return the Vendi score of Friedman & Dieng 2023."""
+    rows = x.astype(float) / np.linalg.norm(x.astype(float), axis=1, keepdims=True)
+    shares = np.linalg.eigvalsh(rows @ rows.T / len(x))
+    return float(np.exp(special.entr(np.clip(shares, 0, None)).sum()))
+
+
+def entropy(x: np.ndarray, k: int) -> tuple[float, bool]:
+    """Return the entropy of Kozachenko & Leonenko 1987, per dimension, and whether no radius is a rounding error, as
+    that of identical images is."""
+    n, d = x.shape
+    radii = np.sort(cdist(x, x), axis=1)[:, k]
+    volume = d / 2 * np.log(np.pi) - special.gammaln(d / 2 + 1)
+    value = (special.digamma(n) - special.digamma(k) + volume) / d + np.log(radii).mean()
+    return float(value), bool(radii.min() >= 1e-4 * radii.max())
 
 
 POLYNOMIAL = {"kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1}
@@ -125,7 +150,7 @@ def frechet(x: np.ndarray, y: np.ndarray) -> float:
     return float(fid_statistics_to_metric(*pair, verbose=False)["frechet_inception_distance"])
 
 
-def copying(metric: str, x: np.ndarray, new: np.ndarray, old: np.ndarray) -> float:
+def copying(metric: str, x: np.ndarray, new: np.ndarray, old: np.ndarray, twin: Twin) -> float:
     """Compute a score of copying: Meehan et al. 2020 (closer), Alaa et al. 2022 (authenticity).
 
     Args:
@@ -133,18 +158,21 @@ def copying(metric: str, x: np.ndarray, new: np.ndarray, old: np.ndarray) -> flo
         x: features of samples.
         new: features of held-out images.
         old: features of training images.
+        twin: features of training images, and of as many that are unseen.
     """
+    if metric in ("closer_to_training", "near_copy_rate"):
+        assert twin is not None, f"{metric} has a value without a twin"
+        seen, unseen = (cdist(x, z).min(1) for z in twin)
+        if metric == "near_copy_rate":
+            return float((seen < np.quantile(unseen, 0.01)).mean())
+        return float((seen < unseen).mean() + 0.5 * (seen == unseen).mean())
     to_old = cdist(x, old)
     if metric == "authenticity":
         nearest = to_old.argmin(1)
         spacing = np.sort(cdist(old[nearest], old), axis=1)[:, 1]
         return float((to_old.min(1) > spacing + 1e-6 * np.abs(x).max()).mean())
-    if metric == "near_copy_rate":
-        return float((to_old.min(1) < np.quantile(cdist(new, old).min(1), 0.01)).mean())
     random, size = np.random.default_rng(0), min(len(old), len(new))
     closest = [cdist(x, canonical(z)[random.permutation(len(z))[:size]]).min(1) for z in (old, new)]
-    if metric == "closer_to_training":
-        return float((closest[0] < closest[1]).mean() + 0.5 * (closest[0] == closest[1]).mean())
     return float(np.median(closest[metric == "nn_distance_heldout"]))
 
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
+from scoring import copying
 
 from bench.metrics.shared.frechet_distance import Statistics, frechet_distance, frechet_infinity
 from bench.metrics.shared.kernel_distance import kernel_distance
-from bench.metrics.shared.nearest_training import copying_scores
 from bench.metrics.shared.precision_recall import manifold_scores
 from bench.metrics.shared.variety import entropy_estimate, near_duplicate_rate, vendi_score
 
@@ -47,7 +47,7 @@ def measured(subject: np.ndarray, heldout: np.ndarray, training: np.ndarray, k: 
     """Return every score. KID uses one subset of the whole sets, so nothing is random."""
     whole = kernel_distance(subject, heldout, 2, min(len(subject), len(heldout)))
     drawn = kernel_distance(subject, heldout, 4, len(subject) // 3)
-    copying = vars(copying_scores(subject, heldout, training, QUANTILE))
+    found = vars(copying(subject, heldout, training, QUANTILE))
     return {
         "fid": frechet_distance(subject, heldout),
         "fid_infinity": frechet_infinity(subject, heldout),
@@ -58,7 +58,7 @@ def measured(subject: np.ndarray, heldout: np.ndarray, training: np.ndarray, k: 
         "vendi": vendi_score(subject),
         "entropy": entropy_estimate(subject, k),
         "near_duplicate_rate": near_duplicate_rate(subject, heldout, QUANTILE),
-        **{name: value for name, value in copying.items() if name != "num_compared"},
+        **{name: value for name, value in found.items() if not name.startswith("num_")},
     }
 
 
@@ -153,7 +153,7 @@ def test_repeating_the_samples_changes_no_share_of_the_samples(seed, times):
     assert after.recall == 0
     assert vendi_score(repeated) == pytest.approx(vendi_score(subject))
     assert near_duplicate_rate(repeated, np.vstack([heldout] * times) + 1e-3 * repeated, 0.01) == 1
-    a, b = (copying_scores(x, heldout, training, QUANTILE) for x in (subject, repeated))
+    a, b = (copying(x, heldout, training, QUANTILE) for x in (subject, repeated))
     assert vars(b) == pytest.approx(vars(a))
 
 
@@ -386,9 +386,9 @@ def test_near_duplicates_are_those_of_the_definition(seed, n, quantile):
 def test_a_hundredth_of_real_images_are_near_duplicates_by_default():
     x = np.random.default_rng(1).standard_normal((901, 3))
     assert near_duplicate_rate(x, x) == pytest.approx(0.01, abs=2 / 901)  # both of a nearest pair, or one
-    assert copying_scores(x, x[::-1].copy(), np.random.default_rng(2).standard_normal((901, 3))).near_copy_rate == (
-        pytest.approx(9 / 901)
-    )
+    heldout, training = np.random.default_rng(2).standard_normal((2, 901, 3))
+    assert copying(x, heldout, training).near_copy_rate == pytest.approx(0.01, abs=0.01)
+    assert copying(x, x * [-1, 1, 1], x[::-1] * [-1, 1, 1]).near_copy_rate == pytest.approx(9 / 901, abs=1.5 / 901)
 
 
 @pytest.mark.parametrize(("n", "d"), [(12, 6), (5, 20), (1100, 4)])
@@ -422,18 +422,21 @@ def test_a_planted_share_of_copies_is_measured_exactly(seed, copied):
     mirror = np.array([-1, 1, 1, 1])
     half = rng.standard_normal((20, 4))
     samples, heldout = np.vstack([half, half * mirror]), training * mirror
-    before = copying_scores(samples, heldout, training, QUANTILE)
+    before = copying(samples, heldout, training, QUANTILE)
     assert before.closer_to_training == 0.5
     assert before.nn_distance_training == pytest.approx(before.nn_distance_heldout)
 
     p = copied / (40 + copied)
-    after = copying_scores(np.vstack([samples, training[:copied]]), heldout, training, QUANTILE)
+    with_copies = np.vstack([samples, training[:copied]])
+    after = copying(with_copies, heldout, training, QUANTILE)
     assert after.closer_to_training == pytest.approx((1 + p) / 2)
-    assert after.near_copy_rate == pytest.approx(before.near_copy_rate * (1 - p) + p)
+    usual = np.quantile(distances(with_copies, heldout).min(1), QUANTILE)
+    near = distances(samples, training).min(1) < usual
+    assert after.near_copy_rate == pytest.approx(near.mean() * (1 - p) + p)
     assert after.authenticity == pytest.approx(before.authenticity * (1 - p))
     assert after.nn_distance_training <= before.nn_distance_training
 
-    memorised = copying_scores(np.vstack([samples, heldout[:copied]]), heldout, training, QUANTILE)
+    memorised = copying(np.vstack([samples, heldout[:copied]]), heldout, training, QUANTILE)
     assert memorised.closer_to_training == pytest.approx((1 - p) / 2)
     assert memorised.nn_distance_heldout <= before.nn_distance_heldout
 
@@ -442,7 +445,7 @@ def test_a_planted_share_of_copies_is_measured_exactly(seed, copied):
 @few
 def test_swapping_training_and_heldout_swaps_the_distances_and_turns_the_share_round(seed):
     subject, heldout, training = three_sets(seed)
-    before, after = copying_scores(subject, heldout, training), copying_scores(subject, training, heldout)
+    before, after = copying(subject, heldout, training), copying(subject, training, heldout)
     assert after.closer_to_training == pytest.approx(1 - before.closer_to_training)
     assert after.nn_distance_training == pytest.approx(before.nn_distance_heldout)
     assert after.nn_distance_heldout == pytest.approx(before.nn_distance_training)
@@ -454,15 +457,14 @@ def test_copying_is_that_of_the_definition(seed, num_heldout, num_training):
     rng = np.random.default_rng(seed)
     subject, heldout = rng.standard_normal((30, 3)), rng.standard_normal((num_heldout, 3)) * 1.3
     training = rng.standard_normal((num_training, 3)) * 0.7
-    result = copying_scores(subject, heldout, training, QUANTILE)
+    result = copying(subject, heldout, training, QUANTILE)
 
     to_training, to_heldout = distances(subject, training), distances(subject, heldout)
     spacing = np.sort(distances(training, training), axis=1)[:, 1]
-    usual = np.quantile(distances(heldout, training).min(1), QUANTILE)
+    usual = np.quantile(to_heldout.min(1), QUANTILE)
     further = to_training.min(1) > spacing[to_training.argmin(1)]
     assert result.authenticity == pytest.approx(further.mean())
-    assert result.near_copy_rate == pytest.approx((to_training.min(1) < usual).mean())
-    assert result.num_compared == min(num_training, num_heldout)
+    assert result.num_compared == result.num_twin == min(num_training, num_heldout)
     if num_training <= num_heldout:  # the whole training set is used
         assert result.nn_distance_training == pytest.approx(np.median(to_training.min(1)))
     if num_heldout <= num_training:
@@ -470,6 +472,7 @@ def test_copying_is_that_of_the_definition(seed, num_heldout, num_training):
     if num_heldout == num_training:
         closer = to_training.min(1) < to_heldout.min(1)
         assert result.closer_to_training == pytest.approx(closer.mean())
+        assert result.near_copy_rate == pytest.approx((to_training.min(1) < usual).mean())
     # Only a part of the larger set is used, and samples whose nearest item is in the rest lie further from this part.
     assert result.nn_distance_training >= np.median(to_training.min(1)) * (1 - 1e-9)
     assert result.nn_distance_heldout >= np.median(to_heldout.min(1)) * (1 - 1e-9)
@@ -477,8 +480,8 @@ def test_copying_is_that_of_the_definition(seed, num_heldout, num_training):
 
 def test_samples_that_are_images_of_both_sets_count_half():
     x, other, _ = three_sets(7)
-    assert copying_scores(x, x, x.copy()).closer_to_training == 0.5
-    both = copying_scores(np.vstack([x[:9], other[:27]]), np.vstack([x, other * 9]), np.vstack([x, other]))
+    assert copying(x, x, x.copy()).closer_to_training == 0.5
+    both = copying(np.vstack([x[:9], other[:27]]), np.vstack([x, other * 9]), np.vstack([x, other]))
     assert both.closer_to_training == pytest.approx((9 / 2 + 27) / 36)
 
 
@@ -493,7 +496,7 @@ def test_the_larger_set_is_cut_to_the_smaller_by_a_fair_draw(larger):
     outcomes = []
     for seed in range(60):
         sets = {"training": large, "heldout": small} if larger == "training" else {"training": small, "heldout": large}
-        result = copying_scores(samples, **sets, seed=seed)
+        result = copying(samples, **sets, seed=seed)
         assert result.num_compared == 10
         drawn = getattr(result, f"nn_distance_{larger}") < 100
         assert drawn or getattr(result, f"nn_distance_{larger}") > 1000
@@ -515,8 +518,8 @@ def test_one_image_on_either_side_is_refused_by_every_score():
         lambda: manifold_scores(x, one, 1),
         lambda: vendi_score(one),
         lambda: entropy_estimate(one, 1),
-        lambda: copying_scores(one, x, x),
-        lambda: copying_scores(x, x, one),
+        lambda: copying(one, x, x),
+        lambda: copying(x, x, one),
     ):
         with pytest.raises(MetricError, match="N = 1"):
             refused()

@@ -21,7 +21,7 @@ from bench.metrics.shared.variety import entropy_estimate, near_duplicate_rate, 
 
 def sets(n: int = 64, d: int = 8) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    names = ("subject", "reference", "training")
+    names = ("subject", "reference", "training", "unseen")
     return {name: rng.gamma(2, 1 + i / 4, (n, d)).astype(np.float32) for i, name in enumerate(names)}
 
 
@@ -47,9 +47,9 @@ def every_metric() -> dict[str, modular.FeatureMetric]:
 
 def directly() -> dict[str, float]:
     data = sets()
-    s, r, t = data.values()
+    s, r, t, u = data.values()
     kernel = kernel_distance(s, r, 5, 20)
-    manifold, copying = manifold_scores(s, r, 2), copying_scores(s, r, t)
+    manifold, copying = manifold_scores(s, r, 2), copying_scores(s, r, t, twin=(t, u))
     tails = tail_scores(classifier().predict(s), classifier())
     return {
         "frechet": frechet_distance(s, r),
@@ -60,7 +60,7 @@ def directly() -> dict[str, float]:
         "vendi": vendi_score(s),
         "entropy": entropy_estimate(s, 4),
         "duplicates": near_duplicate_rate(s, r),
-        **{f"copying/{name}": value for name, value in vars(copying).items() if name != "num_compared"},
+        **{f"copying/{name}": value for name, value in vars(copying).items() if not name.startswith("num_")},
         **{
             f"tails/{name}": getattr(tails, name)
             for name in ("survival", "tail_survival", "head_survival", "divergence")
@@ -150,6 +150,13 @@ def test_images_go_through_the_feature_space():
     assert float(metric.compute()) == pytest.approx(vendi_score(extract(space, images)), rel=1e-9)
 
 
+def test_copying_without_unseen_items_has_the_scores_that_need_none():
+    metric, data = modular.CopyingScores(), sets()
+    for role in ("subject", "reference", "training"):
+        metric.update(torch.from_numpy(data[role]), role)
+    assert metric.compute().keys() == {"nn_distance_training", "nn_distance_heldout", "authenticity"}
+
+
 def test_in_a_collection():
     data = sets()
     both = MetricCollection({"fid": modular.FrechetDistance(), "prdc": modular.ManifoldScores()}, compute_groups=False)
@@ -191,7 +198,7 @@ def test_which_way_is_better_is_what_the_rows_say():
         (modular.EntropyEstimate, "entropy"),
         (modular.NearDuplicateRate, "near_duplicate_rate"),
     ):
-        assert metric.higher_is_better == (direction[name] == "up"), name
+        assert metric.higher_is_better == {"up": True, "down": False, "none": None}[direction[name]], name
 
 
 def test_settings_left_out_are_those_of_the_ledger():

@@ -2,6 +2,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,12 +69,15 @@ def test_every_family_has_rows_and_extra_inputs_add_theirs():
     labels = {"kind": (reference[:, 0] > 0).astype(int), "unlabelled": np.full(60, -1)}
     names = {"kind": ["left", "right"], "unlabelled": ["any"]}
     attributes = fit_attributes(reference, labels, reference, labels, names)
-    rows = score(subject, reference, CONFIG, training=reference[:30], attributes=attributes)
+    twin = (reference[:20], reference[20:40])
+    rows = score(subject, reference, CONFIG, training=reference[:30], twin=twin, attributes=attributes)
     by_name = {row["metric"]: row for row in rows}
     assert {"authenticity", "near_copy_rate", "class_survival", "classifier_accuracy"} <= by_name.keys()
     assert by_name["class_survival"]["parameters"] == {"attribute": "kind"}
     assert list(by_name["class_survival"]["counts"]) == ["left", "right"]
-    assert by_name["authenticity"]["num_training"] == 30
+    assert by_name["authenticity"]["num_training"] == 30 and by_name["near_copy_rate"]["num_training"] == 20
+    without = score(subject, reference, CONFIG, training=reference[:30], families=("copying",))
+    assert {row["metric"] for row in without} == {"nn_distance_training", "nn_distance_heldout", "authenticity"}
     only = score(subject, reference, CONFIG, families=("kernel",), training=reference)
     assert [row["metric"] for row in only] == ["kid"] and only[0]["subset_sd"] > 0
     assert only[0]["parameters"] == {"num_subsets": 100, "subset_size": 30}
@@ -173,17 +177,20 @@ def test_every_row_holds_the_result_of_its_own_function_for_the_right_sides():
         {"side": ["left", "right"], "size": ["s", "m", "l"]},
     )
     config = MetricsConfig(num_images=48, k=2, options={"kernel": {"num_subsets": 7, "subset_size": 11}})
-    rows = score(subject, reference, config, training=training, attributes=attributes)
+    twin = (training[:40], training[30:] * np.float64(1.3))
+    rows = score(subject, reference, config, training=training, twin=twin, attributes=attributes)
 
     kid = kernel_distance(subject, reference, 7, 11)
-    manifold, copying = manifold_scores(subject, reference, 2), copying_scores(subject, reference, training)
+    manifold, copying = manifold_scores(subject, reference, 2), copying_scores(subject, reference, training, twin=twin)
     expected = {
         "fid": (frechet_distance(subject, reference), "down"),
         "fid_infinity": (frechet_infinity(subject, reference), "down"),
         "kid": (kid.mean, "down"),
         **{name: (value, "up") for name, value in vars(manifold).items()},
-        "vendi": (vendi_score(subject), "up"),
-        "entropy": (entropy_estimate(subject, 2), "up"),
+        "vendi": (vendi_score(subject), "none"),
+        "vendi_distance": (abs(np.log(vendi_score(subject) / vendi_score(reference))), "down"),
+        "entropy": (entropy_estimate(subject, 2), "none"),
+        "entropy_distance": (abs(entropy_estimate(subject, 2) - entropy_estimate(reference, 2)), "down"),
         "near_duplicate_rate": (near_duplicate_rate(subject, reference), "down"),
         **{
             name: (getattr(copying, name), "up" if name == "authenticity" else "down")
@@ -199,11 +206,11 @@ def test_every_row_holds_the_result_of_its_own_function_for_the_right_sides():
     assert by_metric["kid"]["subset_sd"] == kid.sd
     assert by_metric["kid"]["parameters"] == {"num_subsets": 7, "subset_size": 11}
     assert by_metric["entropy"]["parameters"] == by_metric["density"]["parameters"] == {"k": 2}
-    # Distances shrink with the size of a set, so both sets have the same size; shares use the whole training set.
+    # Distances shrink with the size of a set, so two sets that are compared have the same size.
     counted = {name: row["num_training"] for name, row in by_metric.items() if "num_training" in row}
     assert counted == {
-        "nn_distance_training": 48, "nn_distance_heldout": 48, "closer_to_training": 48, "authenticity": 70,
-        "near_copy_rate": 70,
+        "nn_distance_training": 48, "nn_distance_heldout": 48, "closer_to_training": 40, "authenticity": 70,
+        "near_copy_rate": 40,
     }  # fmt: skip
 
     for name, attribute in attributes.items():
@@ -248,30 +255,30 @@ def test_attributes_that_cannot_be_learnt_or_checked_are_left_out():
 def test_families_that_are_not_selected_or_lack_inputs_are_left_out():
     subject, reference, training, labels = four_sets()
     attributes = fit_attributes(training, {"a": labels}, training, {"a": labels}, {"a": ["x", "y"]})
+    given: dict[str, Any] = {"training": training, "twin": (training, training + 1), "attributes": attributes}
     of = {
         "frechet": {"fid", "fid_infinity"},
         "kernel": {"kid"},
         "manifold": {"precision", "recall", "density", "coverage"},
-        "diversity": {"vendi", "entropy", "near_duplicate_rate"},
+        "diversity": {"vendi", "vendi_distance", "entropy", "entropy_distance", "near_duplicate_rate"},
         "copying": {"nn_distance_training", "nn_distance_heldout", "closer_to_training", "authenticity",
                     "near_copy_rate"},
         "tails": {"class_survival", "tail_survival", "head_survival", "class_divergence", "classifier_accuracy"},
     }  # fmt: skip
     for family, names in of.items():
         config = MetricsConfig(num_images=48, scores=[family])
-        all_rows = score(subject, reference, config, training=training, attributes=attributes)
+        all_rows = score(subject, reference, config, **given)
         assert {row["metric"] for row in all_rows} == names
         by_argument = score(
             subject,
             reference,
             MetricsConfig(num_images=48),
             families=[family],
-            training=training,
-            attributes=attributes,
+            **given,
         )
         assert by_argument == all_rows
         others = [name for name in of if name != family]
-        assert score(subject, reference, config, families=others, training=training, attributes=attributes) == []
+        assert score(subject, reference, config, families=others, **given) == []
     assert score(subject, reference, MetricsConfig(num_images=48, scores=["copying", "tails"])) == []
     comparisons = {family.name for family in metrics.families(CONFIG) if family.is_comparison}
     assert comparisons == {"frechet", "kernel", "manifold"}
@@ -282,6 +289,25 @@ def test_fid_is_extrapolated_from_one_and_a_half_images_per_feature_on():
     for d, has in ((40, True), (41, False)):
         rows = score(rng.standard_normal((60, d)), rng.standard_normal((60, d)), CONFIG, families=("frechet",))
         assert ("fid_infinity" in {row["metric"] for row in rows}) == has
+
+
+def test_fid_says_its_dimension_and_warns_once_where_there_are_fewer_items_than_features(caplog):
+    rng = np.random.default_rng(4)
+    metrics.warn_of_few.cache_clear()
+    for d, warned in ((59, 0), (60, 0), (61, 1), (61, 1)):
+        pair = rng.standard_normal((60, d)), rng.standard_normal((60, d))
+        rows = score_with_controls(*pair, dataclasses.replace(CONFIG, scores=["frechet"]), [])
+        assert {row["dimension"] for row in rows} == {d}
+        assert caplog.text.count("N/d = 0.98") == warned
+    score_with_controls(*pair[::-1], dataclasses.replace(CONFIG, scores=["kernel"], feature_space="other"), [])
+    assert caplog.text.count("N/d") == 1
+
+
+def test_fid_at_few_items_rewards_shrinking():
+    """Check the case that docs/scores.md warns of: N/d = 1.22."""
+    draws = np.random.default_rng(5).standard_normal((6, 2, 156, 128))
+    real, shrunken = (np.mean([frechet_distance(a * by, b) for a, b in draws]) for by in (1, 0.9))
+    assert shrunken < real - 2
 
 
 @pytest.mark.parametrize(("n", "asked", "got"), [(60, 1000, 30), (60, 30, 30), (60, 12, 12), (5, 9, 2), (4, 3, 2)])
@@ -349,12 +375,30 @@ def test_what_is_known_of_a_reference_is_refused_where_it_cannot_be_used():
 def test_twins_weigh_alike_whatever_they_are_compared_with():
     """Check that radii of zero are raised to the rounding of distances in their own set, not in one far away."""
     x = np.repeat(np.random.default_rng(4).standard_normal((30, 4)), 2, axis=0)
+
+    def value(rows: list[dict[str, Any]]) -> float:
+        return next(row["value"] for row in rows if row["metric"] == "entropy")
+
     for reference in (x + 0.1, 100 + x):
         rows = score(x, reference, CONFIG, families=("diversity",))
-        assert rows[1]["value"] == pytest.approx(entropy_estimate(x, 3), abs=1e-9)
+        assert value(rows) == pytest.approx(entropy_estimate(x, 3), abs=1e-9)
         k_1 = score(x, reference, MetricsConfig(num_images=60, k=1), families=("diversity",))
-        assert k_1[1]["value"] == pytest.approx(entropy_estimate(x, 1), abs=1e-9)
-        assert k_1[1]["value"] < rows[1]["value"] - 1
+        assert value(k_1) == pytest.approx(entropy_estimate(x, 1), abs=1e-9)
+        assert value(k_1) < value(rows) - 1
+
+
+def test_noise_is_more_varied_than_real_items_and_ranks_behind_them():
+    rng = np.random.default_rng(6)
+    axes = rng.standard_normal((2, 12)) * 4
+    real, again = (rng.standard_normal((60, 2)) @ axes + rng.standard_normal((60, 12)) for _ in range(2))
+    noise = rng.standard_normal((60, 12)) * 6
+    of = [{r["metric"]: r["value"] for r in score(x, real, CONFIG, families=("diversity",))} for x in (again, noise)]
+    for name in ("vendi", "entropy", "vendi_distance", "entropy_distance"):
+        assert of[1][name] > of[0][name], name
+    equal = {row["metric"]: row["value"] for row in score(real, real, CONFIG, families=("diversity",))}
+    assert equal["vendi_distance"] == equal["entropy_distance"] == 0
+    fewer = {row["metric"]: row["value"] for row in score(real / 3, real, CONFIG, families=("diversity",))}
+    assert fewer["entropy_distance"] == pytest.approx(np.log(3))
 
 
 def test_a_subject_is_scored_together_with_its_controls():

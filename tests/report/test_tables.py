@@ -30,6 +30,7 @@ def test_bold_needs_a_significant_paired_difference_to_every_other() -> None:
     clear = {"a": {0: 10.0, 1: 12.0, 2: 14.0}, "b": {0: 11.0, 1: 13.1, 2: 15.2}}  # pairs differ by 1.0 … 1.2
     assert best(clear, "down") == "a"
     assert best(clear, "up") == "b"
+    assert best(clear, "none") is None  # it only describes
     near = {**clear, "c": {0: 10.5, 1: 11.0, 2: 14.6}}  # a is not surely better than c
     assert best(near, "down") is None
     assert best({"a": {0: 1.0}, "b": {0: 9.0}}, "down") is None  # a single seed decides nothing
@@ -201,3 +202,15 @@ def test_the_legend_explains_the_signs_that_are_there_and_no_others() -> None:
     both = score_tables.tables(study_with({"fid": {0.0: [1.0, 2.0], 1.0: [1.0]}}))[0].legend()
     assert ["±" in " ".join(words) for words in (several, single, both)] == [True, False, True]
     assert ["single seed" in " ".join(words) for words in (several, single, both)] == [False, True, True]
+
+
+def test_tables_of_fid_print_n_per_feature(tmp_path):
+    def with_dimension(row):
+        scores = [{**s, "dimension": 1280} if s["metric"] == "fid" else s for s in row.scores]
+        return dataclasses.replace(row, scores=scores)
+
+    (plain,) = studies([ledger.Chain("a", Path(), [fabricate.row(0.5, 0, 0)])])
+    (study,) = studies([ledger.Chain("a", Path(), [with_dimension(fabricate.row(0.5, 0, 0))])])
+    assert "N/d" not in tables.markdown(plain)
+    (of_fid,) = [line for line in tables.markdown(study).splitlines() if "N/d" in line]
+    assert of_fid.startswith("**FID") and "N = 1024 · N/d = 0.8 · " in of_fid

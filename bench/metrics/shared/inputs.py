@@ -30,7 +30,7 @@ class Value:
     Attributes:
         metric: Name of the score.
         value: The score.
-        direction: Which values are better: "up" (higher) or "down" (lower).
+        direction: Which values are better: "up" (higher), "down" (lower) or "none" (neither: it describes).
         parameters: What the score was computed with, such as k; together with `metric` they identify the score.
         extra: Further columns of the row.
     """
@@ -52,6 +52,9 @@ class Inputs:
         attributes: A classifier for every labelled attribute of the real items (need "labels").
         training: float (T, d) features of the training set of the subject's model.
         training_items: The items of that training set.
+        twin: float (m, d) features of items that the model trained on and of as many others of the same pools
+            (`bench.twin`); None where there are no such items, also for a family that needs training.
+        twin_items: Those items themselves.
         model: The risk of the subject's model.
         k: Number of nearest neighbours.
         known: Statistics of the reference, if they are already computed.
@@ -63,6 +66,8 @@ class Inputs:
     attributes: "Mapping[str, Attribute] | None" = None
     training: np.ndarray | None = None
     training_items: "Items | None" = None
+    twin: tuple[np.ndarray, np.ndarray] | None = None
+    twin_items: "tuple[Items, Items] | None" = None
     model: Risk | None = None
     k: int = 3
     known: "ReferenceStatistics | None" = None
@@ -87,7 +92,9 @@ class Inputs:
             "items": "items" not in needs,
             "attributes": "labels" not in needs,
             "training": not {"training", "features"} <= set(needs),
+            "twin": not {"training", "features"} <= set(needs),
             "training_items": not {"training", "items"} <= set(needs),
+            "twin_items": not {"training", "items"} <= set(needs),
             "model": "model" not in needs,
         }
         return replace(self, **{name: None for name, hide in hidden.items() if hide})  # type: ignore[arg-type]

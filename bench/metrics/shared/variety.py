@@ -16,9 +16,9 @@ def vendi_score(features: np.ndarray, device: str | torch.device = "cpu") -> flo
     """Return the effective number of different items: exp(-Σ λ log λ) over the eigenvalues λ of K / N, with the cosine
     similarities K of the float (N, d) features (Friedman & Dieng 2023, def. 2.1).
 
-    Between 1 (all equal) and N (all orthogonal); higher is more varied. Depends on N. Blind to quality: noise is
-    varied. Features after a ReLU all have positive similarity, so values are far below N and mean something only in
-    comparison.
+    Between 1 (all equal) and N (all orthogonal); higher is more varied, which is not better: noise is more varied than
+    real items. Depends on N. Features after a ReLU all have positive similarity, so values are far below N and mean
+    something only in comparison.
     """
     check_features(features, "vendi")
     n, dimension = features.shape

@@ -1,0 +1,33 @@
+"""The loss of the model itself on items that it was not trained on, and how much lower it is on those that it was."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from bench.metrics.shared.inputs import Inputs, Value
+
+NEEDS = ("model", "items", "training")
+VERSION = 1
+CITATION: dict[str, str] = {}
+
+
+def score(inputs: Inputs, config: None) -> Iterator[Value]:
+    """Yield `risk`, on held-out items, and `risk_gap`, on unseen items of the training set's twin minus on those that
+    were trained on, where there is a twin; each in total and for every part of the loss."""
+    assert inputs.items is not None and inputs.model is not None
+    heldout = inputs.items[1]
+    for part, losses in inputs.model(heldout).items():
+        yield Value("risk", float(np.mean(losses)), "down", _parameters(part))
+    if inputs.twin_items is not None:
+        size = min(len(heldout), len(inputs.twin_items[0]))
+        rng = np.random.default_rng(0)
+        trained_on, unseen = (
+            inputs.model(side[np.sort(rng.permutation(len(side))[:size])]) for side in inputs.twin_items
+        )
+        for part, losses in unseen.items():
+            gap = float(np.mean(losses) - np.mean(trained_on[part]))
+            yield Value("risk_gap", gap, "down", _parameters(part), {"num_training": size})
+
+
+def _parameters(part: str) -> dict[str, str]:
+    return {} if part == "total" else {"part": part}
