@@ -439,24 +439,24 @@ def asks(inputs: Inputs, config: None) -> Iterator[Value]:
     [
         (("features",), {"features", "known"}),
         (("items",), {"items"}),
-        (("features", "training"), {"features", "known", "training"}),
-        (("items", "training"), {"items", "training_items"}),
+        (("features", "training"), {"features", "known", "training", "twin"}),
+        (("items", "training"), {"items", "training_items", "twin_items"}),
         (("features", "labels"), {"features", "known", "attributes"}),
         (("items", "model"), {"items", "model"}),
     ],
-    ids=str,
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_a_family_gets_what_it_needs_and_nothing_else(needs, gets, monkeypatch):
     monkeypatch.setattr(f"{__name__}.NEEDS", needs)
     pair = two_sets()
     everything = {
-        "items": pair, "training": pair[0], "training_items": pair[0], "attributes": {}, "model": lambda items: {},
+        "items": pair, "training": pair[0], "training_items": pair[0], "twin": pair, "twin_items": pair, "attributes": {}, "model": lambda items: {},
         "known": reference_statistics(pair[1], CONFIG),
     }  # fmt: skip
     ASKED.clear()
     metrics.score(pair, MetricsConfig(num_images=60, scores=[f"{__name__}:asks"]), **everything)
     (inputs,) = ASKED
-    fields = ("features", "items", "attributes", "training", "training_items", "model", "known")
+    fields = (*everything, "features")
     assert {name for name in fields if getattr(inputs, name) is not None} == gets
 
 
