@@ -450,8 +450,8 @@ def test_a_family_gets_what_it_needs_and_nothing_else(needs, gets, monkeypatch):
     monkeypatch.setattr(f"{__name__}.NEEDS", needs)
     pair = two_sets()
     everything = {
-        "items": pair, "training": pair[0], "training_items": pair[0], "twin": pair, "twin_items": pair, "attributes": {}, "model": lambda items: {},
-        "known": reference_statistics(pair[1], CONFIG),
+        "items": pair, "training": pair[0], "training_items": pair[0], "twin": pair, "twin_items": pair,
+        "attributes": {}, "model": lambda items: {}, "known": reference_statistics(pair[1], CONFIG),
     }  # fmt: skip
     ASKED.clear()
     metrics.score(pair, MetricsConfig(num_images=60, scores=[f"{__name__}:asks"]), **everything)
