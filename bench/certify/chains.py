@@ -72,6 +72,7 @@ class Loop:
             name="certify",
             seed=chain,
             num_generations=num_generations,
+            num_samples=NUM_POINTS,
             data=data,
             generator=generator,
             mixing=room(**self.parameters),

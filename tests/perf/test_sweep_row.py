@@ -7,7 +7,7 @@ import pytest
 from bench.perf import compare_sweep
 
 SIZE = "num_generations=2 mixing.synthetic_ratio=0.5,1 generator.training.num_steps=2 data.num_train=16 "
-SIZE += "data.num_heldout=16 metrics.num_images=16"
+SIZE += "data.num_heldout=16 metrics.num_images=16 num_samples=16"
 
 
 def test_a_sweep_makes_each_result_once_and_the_chains_apart_all_of_them(tmp_path: Path):
