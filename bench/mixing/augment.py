@@ -6,7 +6,7 @@ from typing import Any
 from bench.composition import Composition
 from bench.config import MixingConfig
 from bench.mixing.shared.history import History
-from bench.mixing.shared.schedule import Ratio, at, checked_ratio
+from bench.mixing.shared.ratio_schedule import Ratio, at, checked_ratio
 
 VERSION = 1
 CITATION = """@misc{bertrand2023stability,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bench.composition import Composition
 from bench.mixing.shared.history import History
-from bench.mixing.shared.schedule import Ratio, RatioConfig, at
+from bench.mixing.shared.ratio_schedule import Ratio, RatioConfig, at
 from bench.options import option
 
 VERSION = 1

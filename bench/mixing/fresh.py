@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from bench.composition import Composition
 from bench.mixing import replace
 from bench.mixing.shared.history import History
-from bench.mixing.shared.schedule import Ratio, RatioConfig, at
+from bench.mixing.shared.ratio_schedule import Ratio, RatioConfig, at
 
 VERSION = 1
 CITATION = replace.CITATION

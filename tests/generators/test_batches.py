@@ -15,7 +15,7 @@ from configs import DDPMConfig, TrainingConfig
 
 from bench import generators
 from bench.composition import Composition, Part, PoolRef
-from bench.generators.ddpm.batches import NoisyBatches
+from bench.generators.ddpm.noisy_batches import NoisyBatches
 from bench.generators.shared import batches
 from bench.generators.shared.batches import RESIDENT_SHARE, OnDevice
 from bench.kinds import Items

@@ -17,7 +17,7 @@ from diffusers import DDPMPipeline
 
 from bench import generators
 from bench.errors import ConfigError, DataError, TrainingError
-from bench.generators.ddpm import batches
+from bench.generators.ddpm import noisy_batches as batches
 from bench.generators.ddpm.network import Process
 from bench.generators.ddpm.training import ema_decay, learning_rate
 from bench.generators.shared import checkpoint

@@ -16,7 +16,7 @@ from bench import generators
 from bench.errors import TrainingError
 from bench.generators.ddpm import network
 from bench.generators.ddpm import training as ddpm
-from bench.generators.ddpm.batches import NoisyBatches
+from bench.generators.ddpm.noisy_batches import NoisyBatches
 from bench.machine import interrupt
 from bench.machine.device import Runtime
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from bench import registry
 from bench.errors import ConfigError, DataError, MetricError
-from bench.features.shared.custom import CustomSpace
+from bench.features.shared.user_space import CustomSpace
 from bench.features.shared.weights import sha256_of
 from bench.kinds import kind_of
 from bench.machine import distributed

@@ -14,8 +14,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from bench.errors import ConfigError
 from bench.generators.ddpm import VERSION, check
-from bench.generators.ddpm.batches import NoisyBatch, NoisyBatches
 from bench.generators.ddpm.network import autocast, build_process, build_scheduler, build_unet, place
+from bench.generators.ddpm.noisy_batches import NoisyBatch, NoisyBatches
 from bench.generators.ddpm.settings import Config
 from bench.generators.shared import steps
 from bench.generators.shared.schedule import ema_decay, learning_rate
@@ -43,25 +43,10 @@ def fit(
     progress: Callable[[int, int], None],
     init: Path | None = None,
 ) -> dict[str, Any]:
-    """Train on images and write the model as a diffusers pipeline. See also `bench.generators.fit`.
+    """Train on images, uint8 (N, 3, H, H), and write the model as a diffusers pipeline, whose weights are the average
+    (EMA).
 
-    Args:
-        config: The generator's configuration.
-        images: uint8 (N, 3, H, H), possibly memory-mapped.
-        seed: Seed of every draw of the training.
-        out: Directory of the model, which `DDPMPipeline.from_pretrained` opens. Its weights are the average (EMA).
-        work: Directory that outlives a killed process, for checkpoints.
-        runtime: Device and precision.
-        progress: Called with (steps done, steps in all).
-        init: Directory of a model to start from; None: weights drawn from `seed`.
-
-    Returns:
-        Facts for the ledger.
-
-    Raises:
-        ConfigError: The configuration does not fit the images, the number of processes, or `init`.
-        TrainingError: The loss is no longer a finite number.
-        Interrupted: SIGTERM was received; a checkpoint is saved.
+    Args, Returns and Raises are those of `bench.generators.fit`.
     """
     check(config, images.shape[1:])
     training = config.training
