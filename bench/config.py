@@ -73,7 +73,9 @@ class MetricsConfig:
     images; those that compare two sets and nothing else also against every other of `references`. A family or feature
     space is a file of bench/metrics or bench/features, or `module:function` for your own. options: of a family, by
     its name. num_resamples: half-samples of the images for a standard deviation of each score; 0: none. weights: a
-    local file with the feature extractor's weights, for machines without network; null: the default."""
+    local file with the feature extractor's weights, for machines without network; null: the default. extra_spaces:
+    feature spaces in which the families that compare two sets are computed as well, such as FID in DINOv2's; their
+    weights are in extra_weights, by space."""
 
     feature_space: str = "efficientnet_lite0"
     num_images: int = option(1024, at_least=2)
@@ -83,6 +85,8 @@ class MetricsConfig:
     options: dict[str, Any] = option({})
     num_resamples: int = option(0, at_least=0)
     weights: str | None = option(None, local=True)
+    extra_spaces: list[str] = option([])
+    extra_weights: dict[str, str] = option({}, local=True)
 
     def validate(self) -> None:
         if self.k >= self.num_images:
@@ -96,11 +100,18 @@ class MetricsConfig:
         for key, package, values in (
             ("scores", registry.SCORES, self.scores),
             ("feature_space", registry.FEATURES, [self.feature_space]),
+            ("extra_spaces", registry.FEATURES, self.extra_spaces),
         ):
             unknown = [name for name in values if name.count(":") != 1 and name not in registry.names(package)]
             if unknown:
                 allowed = ", ".join(registry.names(package))
                 raise ConfigError(key, unknown[0], f"must be one of {allowed}, or module:function")
+        spaces = [self.feature_space, *self.extra_spaces]
+        if len(set(spaces)) < len(spaces):
+            raise ConfigError("extra_spaces", self.extra_spaces, f"must be different, and not {self.feature_space} too")
+        unused = sorted(set(self.extra_weights) - set(self.extra_spaces))
+        if unused:
+            raise ConfigError("extra_weights", unused[0], f"is none of metrics.extra_spaces, {self.extra_spaces}")
         known = {name.partition(":")[0] for name in (*self.scores, *registry.names(registry.SCORES))}
         foreign = sorted(set(self.options) - known)
         if foreign:

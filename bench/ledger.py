@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 SCHEMA = 1
 FILENAME = "ledger.jsonl"
 
-OPTIONAL = frozenset({"vetting", "selection"})
+OPTIONAL = frozenset({"vetting", "selection", "code"})
 """Fields that rows of older versions of this schema lack; they have the field's default."""
 
 _COMPOSITION_KEYS = ("num_real", "num_synthetic", "synthetic_ratio", "per_generation")
@@ -43,6 +43,7 @@ class Row:
     train, sample, score: facts of each stage, including `seconds`.
     artifacts: name -> path relative to `store_dir`.
     vetting, selection: facts of these stages, empty where the chain has none and in rows of older versions.
+    code: the versions of the code by stage (`bench.code_versions`); empty in rows of older versions.
     Raises `LedgerError` if a field has the wrong type or a value is not a finite number.
     """
 
@@ -68,6 +69,7 @@ class Row:
     wall_seconds: float
     vetting: dict[str, Any] = field(default_factory=dict)
     selection: dict[str, Any] = field(default_factory=dict)
+    code: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

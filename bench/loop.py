@@ -34,7 +34,8 @@ def run_chain(config: Config, console: Console) -> Path:
     directory = make_directory(config, chain)
     console.where = chain
     if "features" in metrics.needs(config.metrics):
-        extraction.prefetch(config.metrics.feature_space, config.metrics.weights)
+        for space in (config.metrics, *metrics.in_extra_spaces(config.metrics)):
+            extraction.prefetch(space.feature_space, space.weights)
     policy = mixing.resolve(config.mixing)
     context = StageContext(open_store(Path(config.store_dir)), resolve_runtime(config.runtime), console)
     real, real_result = stages.real_data(context, config.data)
@@ -98,7 +99,8 @@ def check_items(config: Config, real: RealData) -> None:
     """Raise `ConfigError` where the generator or the feature space cannot take the items that were read."""
     generators.check(config.generator, real.train.kind.name, real.train.items.shape[1:])
     if "features" in metrics.needs(config.metrics):
-        extraction.check_kind(config.metrics.feature_space, real.train.kind.name)
+        for name in (config.metrics.feature_space, *config.metrics.extra_spaces):
+            extraction.check_kind(name, real.train.kind.name)
 
 
 def begin(config: Config, real: RealData) -> History:

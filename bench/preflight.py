@@ -27,3 +27,4 @@ def check(config: Config) -> None:
         if rule is not None:
             registry.version(rule.module, stage)
     metrics.score_spec(config.metrics)
+    metrics.in_extra_spaces(config.metrics)

@@ -16,6 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from bench.code_versions import code_versions
 from bench.config import SCHEMA, Config, from_hydra, identity, to_dict
 from bench.errors import ConfigError
 from bench.flatten import flatten
@@ -84,9 +85,19 @@ def frozen_values(config: Config) -> dict[str, Any]:
 
 
 def fingerprint(config: Config) -> str:
-    """Return the SHA-256 of everything a protocol fixes, its free keys and their allowed values included, without the
-    values that are the default. Golden in the tests."""
+    """Return the SHA-256 of everything a protocol fixes: values that are not the default, precision among them, free
+    keys with their allowed values, and the versions of the code that makes and scores samples. Golden in the tests."""
     values = {**identity(config), "num_generations": config.num_generations, "schema": SCHEMA}
     values["protocol"] = {k: v for k, v in values["protocol"].items() if k not in ("strict", "deviations")}
+    values["code"] = code_versions(config)
     text = json.dumps(values, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def facts(config: Config) -> dict[str, Any]:
+    """Return what a ledger row says of the protocol in force: its name and version, the fingerprint of the protocol as
+    this code knows it, and in what the chain deviates."""
+    protocol = config.protocol
+    known = fingerprint(compose_protocol(protocol.name)) if protocol.name else None
+    about = {"name": protocol.name, "version": protocol.version, "deviations": protocol.deviations}
+    return {**about, **({"fingerprint": known} if known else {})}

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bench import ledger
+from bench import ledger, protocols
+from bench.code_versions import code_versions
 from bench.config import Config, DataConfig, GeneratorConfig, chain_id, config_hash, to_dict
 from bench.kinds import kind_of
 from bench.ledger import Row
@@ -65,12 +66,13 @@ def make_row(
         store_dir=str(Path(config.store_dir).resolve()),
         config=to_dict(config),
         config_hash=config_hash(config),
-        protocol={k: v for k, v in to_dict(config.protocol).items() if k in ("name", "version", "deviations")},
+        protocol=protocols.facts(config),
         environment={**environment.describe(), "command": environment.command(), **context.runtime.facts()},
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         wall_seconds=round(wall_seconds, 3),
         vetting=results["vet"].facts if "vet" in results else {},
         selection=results["select"].facts if "select" in results else {},
+        code=code_versions(config),
     )
 
 
@@ -106,7 +108,9 @@ def _free_name(path: Path) -> Path:
 
 def summary(row: Row, reused: bool) -> str:
     """One line: who, on what, and the scores of the samples."""
-    scores = [s for s in row.scores if s["subject"] == "samples" and s["reference"] == "heldout"]
+    space = row.config["metrics"]["feature_space"]
+    sides = ("samples", "heldout", space)
+    scores = [s for s in row.scores if (s["subject"], s["reference"], s["feature_space"]) == sides]
     shown = " ".join(f"{s['metric']} {s['value']:.3g}" for s in scores if s["metric"] in ("fid", "precision", "recall"))
     origin = "from the store" if reused else f"{row.wall_seconds:.0f} s"
     ratio = f"{row.composition['synthetic_ratio']:.2f} synthetic"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench import datasets, generators, metrics, registry, selection, vetting
+from bench.code_versions import REAL_VERSION, SAMPLE_VERSION, SCORE_VERSION, SELECT_VERSION, VET_VERSION
 from bench.composition import Composition, PoolRef
 from bench.config import Config, DataConfig, MetricsConfig
 from bench.datasets import RealData
@@ -32,14 +33,6 @@ from bench.twin import Twin, unseen_twin
 
 if TYPE_CHECKING:
     pass
-
-REAL_VERSION = 2
-SAMPLE_VERSION = 2
-SELECT_VERSION = 1
-VET_VERSION = 1
-SCORE_VERSION = 3
-"""Raised with any change to a stage that moves its results: old results are then made again, never mixed with new ones.
-(The code of components has versions of its own.)"""
 
 
 log = logging.getLogger(__name__)
@@ -355,10 +348,13 @@ def score(
         real_rows = read_scores(floor(context, settings, real))
         with context.console.stage("score"):
             rows = metrics.score_with_controls(features, settings, real_rows, others=others, **given)
+        for extra in metrics.in_extra_spaces(settings):
+            rows += comparisons(context, extra, samples, real)
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
         return {"num_scores": len(rows), **({"space": space} if space else {})}
 
     space = _space(context, settings) if "features" in needs else None
+    extra_spaces = [_space(context, extra) for extra in metrics.in_extra_spaces(settings)]
     spec = {
         "samples": samples.id,
         "real_train": real.train.id,
@@ -368,11 +364,32 @@ def score(
         "model": {"key": model.key, "risk": generators.risk_spec(config.generator)} if "model" in needs else None,
         "label_names": real.train.label_names if "labels" in needs else None,
         "space": space,
+        **({"extra_spaces": extra_spaces} if extra_spaces else {}),
         "device": context.runtime.device.type,
         "scores": metrics.score_spec(settings),
         "version": SCORE_VERSION,
     }
     return context.store.make("score", spec, produce)
+
+
+def comparisons(context: StageContext, config: MetricsConfig, samples: Pool, real: RealData) -> list[dict[str, Any]]:
+    """Return the scores, with floor and control, of the families that compare two sets of features and nothing else.
+
+    Args:
+        context: Store, device, console.
+        config: Its feature space and its families, which are such ones.
+        samples: The generation's pool.
+        real: The pools that they are compared with.
+    """
+    subject, heldout = (
+        extract_features(context, config, pool, f"{what} in {config.feature_space}")[: config.num_images]
+        for pool, what in ((samples, "samples"), (real.heldout, "held-out items"))
+    )
+    known = reference_statistics(context, config, real.heldout)
+    real_rows = read_scores(floor(context, config, real))
+    with context.console.stage(f"score in {config.feature_space}"):
+        device = context.runtime.device
+        return metrics.score_with_controls((subject, heldout), config, real_rows, known=known, device=device)
 
 
 def matched_twin(config: Config, composition: Composition, real: RealData) -> tuple[Twin | None, str]:

@@ -12,6 +12,7 @@ TINY = [
     "data.num_heldout=24",
     "metrics=efficientnet_lite0",
     "metrics.num_images=16",
+    "metrics.extra_spaces=[]",
     "generator.unet.channels=[8,16]",
     "generator.unet.attention=[false,false]",
     "generator.unet.layers_per_block=1",

@@ -140,6 +140,8 @@ NEW_VALUES = {
     "metrics.num_resamples": 2,
     "metrics.options": {"kernel": {"subset_size": 7}},
     "metrics.weights": __file__,  # known by what is in it
+    "metrics.extra_spaces": ["pixels"],
+    "metrics.extra_weights": {"efficientnet_lite0": __file__},
     "mixing.synthetic_ratio": 0.9,
     "mixing.real_part": "fixed",
     "num_samples": 30,
@@ -169,6 +171,8 @@ CHANGES: dict[str, set[str]] = {
     "metrics.feature_space": {*SCORED, "features"},
     "metrics.options": set(),  # of a family that is not computed here
     "metrics.weights": {*SCORED, "features"},
+    "metrics.extra_spaces": {"score"},
+    "metrics.extra_weights": {"score"},
     "metrics.num_images": SCORED,
     "metrics.k": SCORED,
     "": set(),  # where and how far a chain runs, and its policy, which speaks through the composition
@@ -187,6 +191,8 @@ def test_each_option_is_in_the_keys_of_exactly_the_stages_that_it_changes(key, t
     config = small(tmp_path)
     if key == "generator.sampling.eta":
         config = with_leaf(config, ["generator", "sampling", "sampler"], "ddim")
+    if key == "metrics.extra_weights":
+        config = with_leaf(config, ["metrics", "extra_spaces"], ["efficientnet_lite0"])
     old = flatten(to_dict(config))[key]
     value = NEW_VALUES[key] if key in NEW_VALUES else not old if isinstance(old, bool) else (old + old) or 1
     group = max((group for group in CHANGES if f"{key}.".startswith(f"{group}." if group else "")), key=len)

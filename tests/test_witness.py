@@ -44,6 +44,7 @@ CHAINS = {
         "warm_start=true",
         "retrain_epochs=1",
     ],
+    "in two feature spaces": ["metrics.extra_spaces=[efficientnet_lite0]", "metrics.scores=[frechet,kernel,manifold]"],
     "accumulate, warm": ["mixing=accumulate", "warm_start=true"],
     "accumulate_subsample, second seed": ["mixing=accumulate_subsample", "seed=1"],
     "real_only by schedule": ["mixing=real_only", "mixing.synthetic_ratio=[0.3,0.7,0.5]"],
@@ -113,6 +114,13 @@ def score_training_images_as_held_out(patch: pytest.MonkeyPatch) -> None:
         return honest(context, config, samples, dataclasses.replace(real, heldout=real.train), *rest)
 
     patch.setattr(stages, "score", score)
+
+
+def score_real_images_in_the_extra_space(patch: pytest.MonkeyPatch) -> None:
+    honest = stages.comparisons
+    patch.setattr(
+        stages, "comparisons", lambda context, config, samples, real: honest(context, config, real.train, real)
+    )
 
 
 def give_every_generation_the_noise_of_the_first(patch: pytest.MonkeyPatch) -> None:
@@ -210,6 +218,11 @@ def hold_out_images_that_are_trained_on(patch: pytest.MonkeyPatch) -> None:
     ("lie", "overrides", "named"),
     [
         (score_training_images_as_held_out, [], r"not made from features of pool|against heldout is"),
+        (
+            score_real_images_in_the_extra_space,
+            ["metrics.extra_spaces=[efficientnet_lite0]"],
+            "not made from features of pool .* in efficientnet_lite0|heldout in efficientnet_lite0 is",
+        ),
         (give_every_generation_the_noise_of_the_first, [], "generation 1: its samples have other seeds"),
         (store_probes_before_samples, [], "sample 0 is off what its seed gives"),
         (start_from_the_first_model, ["warm_start=true"], "generation 2: its training began from"),

@@ -4,9 +4,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from bench.flatten import flatten
 from bench.ledger import Row
 
 RULES = ("selection", "vetting")
+NOT_FREE = ("seed.", "mixing.", "data.", *(f"{rule}." for rule in RULES))
 SHORT_NAMES = {"synthetic_ratio": "r", "synthetic_per_real": "λ", "num_generations": "last", "real_part": "real"}
 
 
@@ -17,8 +19,8 @@ class Condition:
     policy: name of the mixing policy.
     label: how tables and figures name the condition.
     ratio: the synthetic share of the training set from generation 1 on, where it is one number; else None.
-    parameters: the parameters of the policy, and below `selection` and `vetting` those of the rules, as JSON with
-        sorted keys.
+    parameters: the parameters of the policy, below `selection` and `vetting` those of the rules, and the values of
+        what else the protocol leaves free, as JSON with sorted keys.
     """
 
     policy: str
@@ -31,6 +33,13 @@ class Condition:
         """The policy and its parameters without the ratio."""
         others = {k: v for k, v in json.loads(self.parameters).items() if k != "synthetic_ratio"}
         return self.policy, json.dumps(others)
+
+
+def free_keys(row: Row) -> list[str]:
+    """Return the keys outside seed, data and rules that the row's protocol leaves free, such as a sampling temperature:
+    their values set conditions of one study apart."""
+    free = row.config.get("protocol", {}).get("free", {})
+    return sorted(key for key in free if not f"{key}.".startswith(NOT_FREE))
 
 
 def condition_of(row: Row) -> Condition:
@@ -51,6 +60,11 @@ def condition_of(row: Row) -> Condition:
         if rule:
             parameters[group] = rule
             label += f" + {group} {rule.get('function', rule['name'])}{_details(rule)}"
+    if row.protocol.get("name"):
+        given = flatten(row.config)
+        free = {key: given.get(key) for key in free_keys(row)}
+        parameters |= free
+        label += "".join(f", {key.rpartition('.')[2].replace('_', ' ')} {_text(value)}" for key, value in free.items())
     return Condition(row.policy, label, ratio, json.dumps(parameters, sort_keys=True))
 
 

@@ -1,11 +1,13 @@
 """Notes on a study: what a reader must know before trusting its numbers."""
 
 from bench.analysis.conditions import Condition
+from bench.analysis.provenance import stage_code
 from bench.ledger import Chain, Row
 
 
 def notes_on(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
-    """Return notes on damage, unequal lengths, unequal numbers of seeds, mixed precision and missing floors.
+    """Return notes on damage, unequal lengths, unequal numbers of seeds, mixed precision, mixed versions of the code,
+    and missing floors.
 
     Args:
         chains: condition -> seed -> chain.
@@ -15,7 +17,8 @@ def notes_on(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     notes += _lengths(every)
     notes += _seeds(chains)
     notes += [note for condition, by_seed in chains.items() if (note := _precisions(condition, by_seed))]
-    return notes + _missing_floors([row for chain in every for row in chain.rows])
+    rows = [row for chain in every for row in chain.rows]
+    return notes + _code(rows) + _missing_floors(rows)
 
 
 def _lengths(chains: list[Chain]) -> list[str]:
@@ -47,6 +50,15 @@ def _precisions(condition: Condition, by_seed: dict[int, Chain]) -> str:
         f"{condition.label}: seeds were run in different precision ({'; '.join(parts)}): "
         "this may be why their scores differ"
     )
+
+
+def _code(rows: list[Row]) -> list[str]:
+    """Return a note for every part of the code of which several versions were used."""
+    return [
+        f"several versions of the code {part} were used ({', '.join(numbers)}): rerun the older chains"
+        for part, numbers in stage_code([row for row in rows if row.code]).items()
+        if len(numbers) > 1
+    ]
 
 
 def _missing_floors(rows: list[Row]) -> list[str]:

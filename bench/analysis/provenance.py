@@ -4,6 +4,7 @@ import json
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from bench.flatten import flatten
 from bench.ledger import Chain, Row
 
 STAGES = ("train", "sample", "score")
@@ -31,6 +32,15 @@ def versions(rows: list[Row]) -> dict[str, list[str]]:
             if number:
                 used.setdefault(name, set()).add(number)
     return {name: sorted(numbers) for name, numbers in sorted(used.items())}
+
+
+def stage_code(rows: list[Row]) -> dict[str, list[str]]:
+    """Return `stage.part` -> the versions of that code that were used, such as {"train.ddpm": ["6"]}; sorted."""
+    used: dict[str, set[str]] = {}
+    for row in rows:
+        for key, number in flatten(row.code).items():
+            used.setdefault(key, set()).add(str(number))
+    return {key: sorted(numbers) for key, numbers in sorted(used.items())}
 
 
 def chain_seconds(chain: Chain) -> dict[str, float]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.analysis.measures import Measure
-from bench.analysis.provenance import hardware, package_version, versions
+from bench.analysis.provenance import hardware, package_version, stage_code, versions
 from bench.analysis.score_tables import Table, tables
 from bench.analysis.setting import must_be_equal
 from bench.analysis.study import Study
@@ -58,6 +58,8 @@ def card(study: Study) -> dict[str, Any]:
             for subject, value in study.baselines(table.measure).items()
         ],
         "hardware": hardware(rows),
+        "precision": sorted({str(row.environment.get("precision")) for row in rows}),
+        "code_versions": stage_code(rows),
         "versions": versions(rows),
         "code_revisions": sorted({str(row.environment.get("code_revision")) for row in rows}),
         "images_seen": sum(row.train.get("images_seen", 0) for row in rows),
@@ -116,8 +118,9 @@ def load(path: Path) -> dict[str, Any]:
 def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     """Return why the numbers of two cards may not be compared; [] where they may.
 
-    Comparable cards have the same protocol and version, no deviations, the same data and the same scores (feature
-    space, N, k, reference).
+    Comparable cards have the same protocol and version, no deviations, the same data, the same scores (feature space,
+    N, k, reference), and scores by the same code. Cards of one protocol also have the same precision, and the same code
+    of mixing, training and sampling: the protocol's fingerprint contains them.
     """
     reasons = []
     if a["protocol"]["text"] != b["protocol"]["text"]:
@@ -129,9 +132,26 @@ def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     for key in sorted(left.keys() | right.keys()):
         if left.get(key) != right.get(key):
             reasons.append(f"{key}: {left.get(key)} / {right.get(key)}")
+    reasons += _other_code(a, b, all_stages=bool(a["protocol"].get("name")))
     if not {score_key(s) for s in a["scores"]} & {score_key(s) for s in b["scores"]}:
         reasons.append("no score is in both")
     return reasons
+
+
+def _other_code(a: dict[str, Any], b: dict[str, Any], all_stages: bool) -> list[str]:
+    """Return in which versions of code that both used two cards differ, and in which precision; [] for cards that do
+    not say.
+
+    all_stages: whether mixing, training, sampling and precision count as well.
+    """
+    left, right = ({**c.get("code_versions", {}), "precision": c.get("precision", [])} for c in (a, b))
+    shared = [key for key in sorted(left.keys() & right.keys()) if all_stages or key.startswith(("real.", "score."))]
+    names = {key: key if key == "precision" else f"version of the code {key}" for key in shared}
+    return [
+        f"{names[key]}: {', '.join(left[key])} / {', '.join(right[key])}"
+        for key in shared
+        if left[key] and right[key] and left[key] != right[key]
+    ]
 
 
 def score_key(score: dict[str, Any]) -> tuple:

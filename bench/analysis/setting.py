@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
+from bench.analysis.conditions import free_keys
 from bench.config import identity
 from bench.errors import LedgerError
 from bench.flatten import flatten
@@ -32,7 +33,7 @@ def setting_of(row: Row) -> str:
 def _setting(row: Row, with_defaults: bool = False) -> dict[str, Any]:
     chosen = flatten(identity(row.config, with_defaults=with_defaults))
     everything = {"dataset": row.dataset, "generator.name": row.generator, **chosen}
-    excluded = tuple(f"{key}." for key in NOT_THE_SETTING)
+    excluded = tuple(f"{key}." for key in (*NOT_THE_SETTING, *free_keys(row)))
     kept = {k: v for k, v in everything.items() if not f"{k}.".startswith(excluded)}
     return {**kept, "data.content": data_content(row), "protocol": protocol_of(row)}
 

@@ -8,7 +8,7 @@ from typing import Any
 from bench.analysis import collapse
 from bench.analysis.cells import cell, digits
 from bench.analysis.collapse import CriticalRatio, Growth, Interval
-from bench.analysis.conditions import RULES, Condition
+from bench.analysis.conditions import RULES, Condition, free_keys
 from bench.analysis.measures import MAIN_METRICS, Measure
 from bench.analysis.setting import resolution_of
 from bench.analysis.study import Study
@@ -86,7 +86,15 @@ def reference_of(study: Study, condition: Condition) -> Condition | None:
 
     None where the study has none, and for that condition itself: it is compared with its own generation 0.
     """
-    plain = (c for c in study.conditions if c.ratio == 0 and not set(RULES) & json.loads(c.parameters).keys())
+    free = free_keys(study.rows[0])
+    own = json.loads(condition.parameters)
+    plain = (
+        c
+        for c in study.conditions
+        if c.ratio == 0
+        and not set(RULES) & (given := json.loads(c.parameters)).keys()
+        and all(given.get(key) == own.get(key) for key in free)
+    )
     found = next(plain, None)
     return None if found == condition else found
 

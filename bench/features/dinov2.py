@@ -7,6 +7,7 @@ bicubic, antialiased filter.
 """
 
 import logging
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +51,10 @@ def prefetch(weights: str | None) -> Path:
     """Return the path of the weights, after downloading them if `weights` is None and they are absent.
 
     Their publisher states no checksum, so the download is not verified; the ledger records the checksum of the file
-    that was used. Raises `MetricError` if the download fails.
+    that was used. Raises `MetricError` if the download fails, or where the package timm is missing.
     """
+    if find_spec("timm") is None:
+        raise MetricError("feature space dinov2 needs the package timm: pip install 'diffusion-collapse-bench[dinov2]'")
     if weights is not None:
         return Path(weights)
     path = hub_folder() / URL.rpartition("/")[2]
@@ -65,13 +68,9 @@ def load(weights: str | None) -> "nn.Module":
     """Return the network, on the CPU."""
     from bench.features.shared.networks import DINOFeatures, resample_positions
 
-    try:
-        import timm
-    except ImportError as error:
-        raise MetricError(
-            "feature space dinov2 needs the package timm: pip install 'diffusion-collapse-bench[dinov2]'"
-        ) from error
     path = prefetch(weights)
+    import timm
+
     sha256_of(path)  # raises a clear error if the file is absent
     backbone = timm.create_model(ARCHITECTURE, pretrained=False, num_classes=0, img_size=INPUT_SIZE)
     state = load_tensors(path)

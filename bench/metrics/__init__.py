@@ -10,7 +10,7 @@ options in `metrics.options` (docs/extending/). Importing this package or a fami
 import functools
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ __all__ = [
     "Inputs",
     "Value",
     "families",
+    "in_extra_spaces",
     "needs",
     "same_size",
     "score",
@@ -106,6 +107,31 @@ def _family(name: str, given: dict[str, Any]) -> Family:
 def needs(config: MetricsConfig) -> set[str]:
     """Return what the families of `config.scores` need together."""
     return {need for family in families(config) for need in family.needs}
+
+
+def in_extra_spaces(config: MetricsConfig) -> list[MetricsConfig]:
+    """Return for every extra feature space what is computed there: the families that compare two sets of features.
+
+    Raises:
+        ConfigError: There is such a space, and no such family in `config.scores`.
+    """
+    compared = [family.name for family in families(config) if family.is_comparison]
+    if config.extra_spaces and not compared:
+        raise ConfigError(
+            "metrics.extra_spaces", config.extra_spaces, f"none of {config.scores} compares two sets of features"
+        )
+    return [
+        replace(
+            config,
+            feature_space=space,
+            weights=config.extra_weights.get(space),
+            scores=compared,
+            references=["heldout"],
+            extra_spaces=[],
+            extra_weights={},
+        )
+        for space in config.extra_spaces
+    ]
 
 
 def score_spec(config: MetricsConfig) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Witness:
         self.problems: list[str] = []
         self.unchecked: list[str] = []
         self.pools: dict[Any, Pool] = {}  # "heldout", "train", "reserve", and the samples of each generation
-        self.compared: set[str] = set()  # ids of pools whose stored features were compared with their images
+        self.compared: set[tuple[str, str]] = set()  # (space, pool) whose stored features were compared with images
         self.fitted: dict[str, Any] = {}  # classifiers trained on real images, by attribute
         self.models: list[tuple[str, diffusion.Weights]] = []  # key in the store and weights, by generation
 
@@ -74,7 +74,11 @@ class Witness:
         )
         rows = json.loads((self.folder["score"] / "scores.json").read_text())
         self.expect(rows == self.row.scores, "the ledger's scores are not those of its result")
-        self.uses, self.key = manifest["score"]["uses"], manifest["train"]["key"]
+        self.key, self.uses = manifest["train"]["key"], list(manifest["score"]["uses"])
+        for stage, digest in (key.split("/") for key in manifest["score"]["uses"]):
+            if stage == "floor":  # which itself was made from features of real images
+                folder = Path(self.row.store_dir) / stage / digest[:2] / digest
+                self.uses += stored_results.read_result(folder)[0]["uses"]
 
     def split(self) -> None:
         """Check that real pools are disjoint by name and by pixels, and divided in the order of the documented hash."""
@@ -193,33 +197,45 @@ class Witness:
             )
 
     def scores(self) -> None:
-        """Compute features from stored images, and every score from the stored features."""
-        of_features = [entry for entry in self.row.scores if entry["feature_space"] not in ("items", "model")]
-        if len(of_features) < len(self.row.scores):
+        """Compute features from stored images, and every score from the stored features, space by space."""
+        about = self.config["metrics"]
+        spaces = (about["feature_space"], *about.get("extra_spaces", []))
+        rows = [[entry for entry in self.row.scores if entry["feature_space"] == space] for space in spaces]
+        if sum(map(len, rows)) < len(self.row.scores):
             self.unchecked.append("scores that are not computed from features")
-        if not of_features:
-            return
+        for space, entries in zip(spaces, rows, strict=True):
+            if entries:
+                self.scores_in(space, entries)
+
+    def scores_in(self, space: str, entries: list[dict[str, Any]]) -> None:
+        """Check the scores of one feature space."""
         about, heldout, train, samples = self.config["metrics"], *(self.pools[p] for p in ("heldout", "train", self.g))
-        features = {
-            pool.id: self.features(pool) for pool in (heldout, train, samples, *(pool for pool, _ in self.parts))
-        }
+        pools = [heldout, train, samples]
+        if space == about["feature_space"]:
+            pools += [pool for pool, _ in self.parts]
+        features = {pool.id: self.features(pool, space) for pool in pools}
         n = about["num_images"]
-        training = np.concatenate([features[pool.id][rows] for pool, rows in self.parts])
         sides = {"samples": features[samples.id][:n], "heldout": features[heldout.id][:n]}
         order = np.random.default_rng(0).permutation(2 * n)
         shuffled = independent_scores.canonical(np.concatenate([sides["samples"], sides["heldout"]]))[order]
-        training = training[np.random.default_rng(0).permutation(len(training))]
-        twin = self.twin(features)
-        told = {"closer_to_training"} & {entry["metric"] for entry in of_features}
-        if "copying" in about["scores"]:
-            self.expect(bool(told) == (twin is not None), "its training set has a twin and no score, or the reverse")
-        sides |= {"real_train": features[train.id], "training": training, "shuffled": shuffled[:n]}
+        sides |= {"real_train": features[train.id], "shuffled": shuffled[:n]}
+        training, twin = features[train.id][:0], None
+        if space == about["feature_space"]:
+            training = np.concatenate([features[pool.id][rows] for pool, rows in self.parts])
+            training = training[np.random.default_rng(0).permutation(len(training))]
+            sides["training"] = training
+            twin = self.twin(features)
+            told = {"closer_to_training"} & {entry["metric"] for entry in entries}
+            if "copying" in about["scores"]:
+                self.expect(
+                    bool(told) == (twin is not None), "its training set has a twin and no score, or the reverse"
+                )
         real = [(features[pool.id], pool.records.labels) for pool in (train, heldout)]
-        for entry in of_features:
+        for entry in entries:
             x = sides[entry["subject"]]
             y = shuffled[n:] if entry["subject"] == "shuffled" else sides[entry["reference"]]
             size = min(len(x), len(y))
-            name = f"{entry['metric']} of {entry['subject']} against {entry['reference']}"
+            name = f"{entry['metric']} of {entry['subject']} against {entry['reference']} in {space}"
             self.expect(
                 (entry["num_subject"], entry["num_reference"]) == (size, size), f"{name} has another N than {size}"
             )
@@ -258,16 +274,17 @@ class Witness:
                 side += [features[items[i][0]][items[i][1]] for i in random.permutation(len(items))[:size]]
         return (np.stack(sides[0]), np.stack(sides[1])) if len(sides[0]) > 1 else None
 
-    def features(self, pool: Pool) -> np.ndarray:
+    def features(self, pool: Pool, space: str) -> np.ndarray:
         """Return the stored features of a pool, float32 (N, d), after comparing them with its images' features."""
-        stored = stored_results.find_features(Path(self.row.store_dir), self.uses, pool.id)
-        if pool.id in self.compared:  # one result for all generations
+        stored = stored_results.find_features(Path(self.row.store_dir), self.uses, pool.id, space)
+        if (space, pool.id) in self.compared:  # one result for all generations
             return stored
-        self.compared.add(pool.id)
+        self.compared.add((space, pool.id))
         about = self.config["metrics"]
-        made = independent_scores.extract(pool.items, about["feature_space"], about["weights"])
+        weights = about["weights"] if space == about["feature_space"] else about["extra_weights"].get(space)
+        made = independent_scores.extract(pool.items, space, weights)
         if made is None:
-            self.unchecked.append(f"features of {about['feature_space']}")
+            self.unchecked.append(f"features of {space}")
         else:
             off = float(np.abs(made - stored).mean() / stored.std())
             self.expect(off < 1e-3, f"features of {len(pool)} stored images are off by {off:.2g} of their spread")

@@ -22,13 +22,14 @@ def read_result(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return manifest, json.loads((folder / "spec.json").read_text())["spec"]
 
 
-def find_features(store: Path, keys: list[str], pool_id: str) -> np.ndarray:
-    """Return the features of a pool, float32 (N, d), from the results that a score was made from.
+def find_features(store: Path, keys: list[str], pool_id: str, space: str) -> np.ndarray:
+    """Return the features of a pool in a space, float32 (N, d), from the results that a score was made from.
 
     Raises `ValueError` if there are none.
     """
     for stage, digest in (key.split("/") for key in keys):
         folder = store / stage / digest[:2] / digest
-        if stage == "features" and read_result(folder)[1]["pool"] == pool_id:
+        spec = read_result(folder)[1] if stage == "features" else {}
+        if spec and (spec["pool"], spec["space"]["name"]) == (pool_id, space):
             return np.load(folder / "features.npy", allow_pickle=False)
-    raise ValueError(f"the scores were not made from features of pool {pool_id[:12]}")
+    raise ValueError(f"the scores were not made from features of pool {pool_id[:12]} in {space}")

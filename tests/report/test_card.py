@@ -104,6 +104,35 @@ def test_what_may_not_be_compared_is_refused_with_reasons(
     assert re.search(reason, capsys.readouterr().err)
 
 
+def test_other_code_or_precision_is_named_and_refused_where_numbers_depend_on_it() -> None:
+    def body(named: bool, **code: str) -> dict[str, Any]:
+        protocol = {**PROTOCOL, "text": "tiny version 1"} if named else {"name": None, "text": "no protocol"}
+        precision = [code.pop("precision", "fp32")]
+        versions = {key.replace("_", "."): [value] for key, value in code.items()}
+        score = {"metric": "fid", "feature_space": "a", "reference": "heldout", "num_subject": 9, "num_reference": 9}
+        scores = [{**score, "parameters": {}}]
+        return {
+            "protocol": protocol,
+            "must_be_equal": {},
+            "scores": scores,
+            "precision": precision,
+            "code_versions": versions,
+        }
+
+    cases = [
+        (True, {"train_ddpm": "6"}, {"train_ddpm": "7"}, ["version of the code train.ddpm: 6 / 7"]),
+        (False, {"train_ddpm": "6"}, {"train_ddpm": "7"}, []),
+        (False, {"score_frechet": "5"}, {"score_frechet": "6"}, ["version of the code score.frechet: 5 / 6"]),
+        (True, {"mix_blend": "1"}, {"mix_replace": "2"}, []),
+        (True, {"precision": "bf16"}, {}, ["precision: bf16 / fp32"]),
+        (False, {"precision": "bf16"}, {}, []),
+    ]
+    for named, one, two, reasons in cases:
+        assert differences(body(named, **one), body(named, **two)) == reasons
+    older = {k: v for k, v in body(True).items() if k not in ("precision", "code_versions")}
+    assert differences(older, body(True, train_ddpm="6")) == []
+
+
 def test_two_deviating_results_are_not_known_to_agree(tmp_path: Path) -> None:
     body = results_card.card(study_of(tmp_path, protocol={**PROTOCOL, "deviations": {"seed": [0, 1]}}))
     assert differences(body, body)

@@ -205,6 +205,30 @@ def test_only_what_changes_no_number_may_differ_within_a_study(changes: dict, sa
     assert len({study.hash for study in result}) == len(result)
 
 
+def test_what_a_protocol_leaves_free_sets_conditions_of_one_study_apart() -> None:
+    protocol = {"name": "biased", "version": 1, "free": {"seed": [], "generator.sampling.temperature": [1.0, 0.5]}}
+    chains = []
+    for number, temperature in enumerate((1.0, 0.5)):
+        row = fabricate.row(1.0, 0, 3, policy="replace", protocol=protocol)
+        sampling = {"sampling": {"temperature": temperature}}
+        config = {**row.config, "generator": {**row.config["generator"], **sampling}}
+        chains.append(ledger.Chain(f"chain {number}", Path(), [dataclasses.replace(row, config=config)]))
+    (study,) = studies(chains)
+    assert [c.label for c in study.conditions] == ["replace, temperature 0.5", "replace, temperature 1"]
+    assert [list(study.chains[c]) for c in study.conditions] == [[3], [3]]
+    assert [json.loads(c.parameters)["generator.sampling.temperature"] for c in study.conditions] == [0.5, 1.0]
+    assert not study.by_ratio
+    free = [dataclasses.replace(chain.rows[0], protocol={"name": None}) for chain in chains]
+    free = [dataclasses.replace(r, config={**r.config, "protocol": {"name": None}}) for r in free]
+    assert len(studies([ledger.Chain(f"chain {i}", Path(), [row]) for i, row in enumerate(free)])) == 2
+
+
+def test_versions_of_the_code_that_differ_are_noted() -> None:
+    rows = [dataclasses.replace(fabricate.row(0.5, 0, seed), code={"train": {"ddpm": 6 + seed}}) for seed in (0, 1)]
+    (study,) = studies([ledger.Chain(row.chain, Path(), [row]) for row in rows])
+    assert "several versions of the code train.ddpm were used (6, 7): rerun the older chains" in study.notes
+
+
 @pytest.mark.parametrize("field", ["dataset", "generator", "protocol"])
 def test_another_data_set_generator_or_protocol_is_another_study(field: str) -> None:
     rows = [fabricate.row(0.5, 0, seed) for seed in (0, 1)]

@@ -1,0 +1,67 @@
+"""Versions of the code that a chain's numbers depend on, by stage: in ledger rows and in a protocol's fingerprint.
+
+They are numbers that people raise with any change that moves results, not revisions of the repository: two machines
+with other drivers, devices or checkouts agree in them as long as the results belong together.
+"""
+
+from typing import Any
+
+from bench import registry
+from bench.config import Config
+
+REAL_VERSION = 2
+SAMPLE_VERSION = 2
+SELECT_VERSION = 1
+VET_VERSION = 1
+SCORE_VERSION = 3
+"""Raised with any change to a stage that moves its results: old results are then made again, never mixed with new ones.
+(The code of components has versions of its own.)"""
+
+
+def code_versions(config: Config) -> dict[str, dict[str, Any]]:
+    """Return stage -> part -> the version of its code: one number, or for a user's module its SHA-256 as well.
+
+    Stages are real, mix, train, sample and score, and vet and select where the chain has such a rule.
+
+    Raises:
+        ConfigError: A component cannot be imported or states no version.
+    """
+    scored, spaces = config.metrics, (config.metrics.feature_space, *config.metrics.extra_spaces)
+    found = {
+        "real": {"stage": REAL_VERSION, config.data.name: _of("data", config.data, "real")},
+        "mix": {config.mixing.policy: _of("mixing", config.mixing, "mix")},
+        "vet": {"stage": VET_VERSION, config.vetting.name: _of("vetting", config.vetting, "vet")},
+        "train": {config.generator.name: _of("generator", config.generator, "train")},
+        "sample": {"stage": SAMPLE_VERSION, config.generator.name: _of("generator", config.generator, "sample")},
+        "select": {"stage": SELECT_VERSION, config.selection.name: _of("selection", config.selection, "select")},
+        "score": {
+            "stage": SCORE_VERSION,
+            **{name: _listed(registry.SCORES, name, "metrics.scores") for name in scored.scores},
+            **{name: _listed(registry.FEATURES, name, "metrics.feature_space") for name in spaces},
+        },
+    }
+    return {stage: parts for stage, parts in found.items() if registry.NONE not in parts}
+
+
+def _of(group: str, component: Any, stage: str) -> Any:
+    """Return the version of a group's component. A user's function needs none: its file's checksum tells versions."""
+    room = registry.ROOMS[group]
+    name = getattr(component, room.discriminator)
+    if name == registry.NONE:
+        return None
+    if name != registry.CUSTOM:
+        return registry.version(registry.load(room.package, name, f"{group}.{room.discriminator}"), stage)
+    if hasattr(component, "module"):
+        return registry.version(registry.user_module(component.module, f"{group}.module", ("VERSION",)), stage)
+    return _checksum(registry.user_function(component.function, f"{group}.function")[0])
+
+
+def _listed(package: str, name: str, key: str) -> Any:
+    """Return the version of a score family or a feature space."""
+    if ":" in name:
+        return _checksum(registry.user_function(name, key)[0])
+    return registry.version(registry.load(package, name, key), "score")
+
+
+def _checksum(module: Any) -> dict[str, Any]:
+    return {"version": getattr(module, "VERSION", None), "source_sha256": registry.source_sha256(module)}
