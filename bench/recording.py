@@ -108,9 +108,8 @@ def _free_name(path: Path) -> Path:
 
 def summary(row: Row, reused: bool) -> str:
     """One line: who, on what, and the scores of the samples."""
-    space = row.config["metrics"]["feature_space"]
-    sides = ("samples", "heldout", space)
-    scores = [s for s in row.scores if (s["subject"], s["reference"], s["feature_space"]) == sides]
+    scores = [s for s in row.scores if s["subject"] == "samples" and s["reference"] == "heldout"]
+    scores = [s for s in scores if s["feature_space"] in (scores[0]["feature_space"], "model")]
     shown = " ".join(f"{s['metric']} {s['value']:.3g}" for s in scores if s["metric"] in ("fid", "precision", "recall"))
     origin = "from the store" if reused else f"{row.wall_seconds:.0f} s"
     ratio = f"{row.composition['synthetic_ratio']:.2f} synthetic"
