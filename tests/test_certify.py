@@ -7,7 +7,7 @@ import pytest
 
 from bench import registry
 from bench.certify import __main__ as certify
-from bench.certify import categories, chains, theory
+from bench.certify import categories, chains, regression, theory
 from bench.composition import Composition
 from bench.datasets import points
 from bench.datasets.shared.split import Split
@@ -67,6 +67,27 @@ def test_the_diversity_of_categories_is_the_variance_of_their_indicators():
     for n in range(1, G):
         assert theory.category_diversity(20, n, 0.7, False) == pytest.approx(theory.replace_variance(20, n, 0.7))
         assert theory.category_diversity(20, n, 0.7, True) == pytest.approx(theory.accumulate_variance(20, n, 0.7))
+
+
+def test_counts_of_a_category_end_as_population_genetics_says():
+    for share in (0.05, 0.4):
+        once = theory.category_counts(20, 1, share)
+        assert once[0] == pytest.approx((1 - share) ** 20) and once.sum() == pytest.approx(1)
+        assert theory.category_counts(20, 7, share) @ np.arange(21) == pytest.approx(20 * share)
+        late = theory.category_counts(4, 60, share)
+        assert (late[-1], late[0]) == pytest.approx((share, 1 - share), abs=1e-6)
+
+
+def test_the_risk_of_a_regression_is_that_of_simulated_ones():
+    rng = np.random.default_rng(0)
+    away = np.zeros((20_000, 4))
+    for n in range(1, 4):
+        x = rng.standard_normal((len(away), 20, 4))
+        y = np.einsum("ijk,ik->ij", x, away) + rng.standard_normal(x.shape[:2])
+        away = np.linalg.solve(np.swapaxes(x, 1, 2) @ x, np.einsum("ijk,ij->ik", x, y)[..., None])[..., 0]
+        risk = (away**2).sum(axis=1)
+        assert abs(risk.mean() - theory.regression_risk(20, 4, n)) < 4 * risk.std() / len(risk) ** 0.5
+    assert theory.regression_bound(20, 4, 2) == pytest.approx(1.25 * theory.regression_risk(20, 4, 1))
 
 
 # -------------------------------------------------------------------------------------------------------- certificate
@@ -166,7 +187,25 @@ def test_an_error_in_the_loop_of_categories_is_caught(monkeypatch, capsys):
     """Every share is smoothed, so that no category is ever lost."""
     load = categories.load
     monkeypatch.setattr(categories, "load", lambda model: 0.7 * load(model) + 0.05)
-    assert off(capsys, "replace, categories") == {("replace, categories", "E[1 − Σp̂²]")}
+    loop = "replace, categories"
+    assert off(capsys, loop) == {(loop, "E[1 − Σp̂²]"), (loop, "P(rarest lost)")}
+
+
+def test_an_error_in_the_loops_of_regression_is_caught(monkeypatch, capsys):
+    """Replaced points instead of accumulated ones, whose risk has no bound; and samples without noise."""
+    monkeypatch.setattr(accumulate, "compose", only_the_last)
+    assert off(capsys, "accumulate, regr.") == {("accumulate, regr.", "E‖ŵ − w‖², at most")}
+    monkeypatch.setattr(regression, "sample", lambda c, model, seeds, **rest: noiseless(regression.load(model), seeds))
+    assert off(capsys, "replace, regression") == {("replace, regression", "E‖ŵ − w‖²")}
+
+
+def only_the_last(history):
+    return Composition((history.draw(history.synthetic[-1], history.budget),))
+
+
+def noiseless(weights, seeds):
+    x = np.stack([np.random.default_rng(seed).standard_normal(len(weights)) for seed in seeds])
+    return np.concatenate([x, (x @ weights)[:, None]], axis=1)
 
 
 def test_an_error_in_the_loss_is_caught(monkeypatch, capsys, few_scores):

@@ -35,13 +35,15 @@ SCORED = 4
 
 @dataclass(frozen=True, eq=False)
 class Check:
-    """One quantity of a loop: exact (G,) and observed (chains, G), one column for each generation that is checked."""
+    """One quantity of a loop: exact (G,) and observed (chains, G), one column for each generation that is checked.
+    at_most: whether theory has only an upper bound, so that less is right."""
 
     loop: str
     quantity: str
     generations: Sequence[int]
     exact: np.ndarray
     observed: np.ndarray
+    at_most: bool = False
 
     @property
     def z(self) -> np.ndarray:
@@ -53,7 +55,7 @@ class Check:
     @property
     def passes(self) -> bool:
         """Return whether every generation agrees."""
-        return bool((np.abs(self.z) <= LIMIT).all())
+        return bool(((self.z if self.at_most else np.abs(self.z)) <= LIMIT).all())
 
     def __str__(self) -> str:
         words = "" if self.passes else "  OFF"
@@ -135,20 +137,35 @@ def observe(
 
 def checks(loop: "Loop", seen: "Observed") -> Iterator[Check]:
     """Yield every quantity of a loop for which there is an exact value."""
-    from bench.certify import categories, chains, theory
+    from bench.certify import categories, chains, regression, theory
 
     num_generations = seen.variance.shape[1]
-    m, variance, generations = chains.NUM_POINTS, chains.SD**2, range(num_generations)
+    m, variance, generations = loop.num_points, chains.SD**2, range(num_generations)
     fits = [g + 1 for g in generations]
-    if loop.of_categories:
-        start = 1 - float((categories.SHARES**2).sum())
-        shares = [theory.category_diversity(m, n, start, loop.policy == "accumulate") for n in fits]
-        yield Check(loop.name, "E[1 − Σp̂²]", generations, np.array(shares), seen.variance)
+
+    def check(quantity: str, exact: Sequence[float] | np.ndarray, observed: np.ndarray, at_most: bool = False) -> Check:
+        return Check(loop.name, quantity, generations, np.asarray(exact), observed, at_most)
+
+    if loop.world == "categories":
+        accumulated, shares = loop.policy == "accumulate", categories.SHARES
+        start = 1 - float((shares**2).sum())
+        yield check("E[1 − Σp̂²]", [theory.category_diversity(m, n, start, accumulated) for n in fits], seen.variance)
+        if not accumulated:
+            rarest, commonest = shares[categories.RAREST], shares[categories.COMMONEST]
+            yield check("P(rarest lost)", [theory.category_counts(m, n, rarest)[0] for n in fits], seen.lost)
+            if loop.num_generations:  # enough for some chains to end
+                some = [g for g in generations if g]
+                ended = np.array([theory.category_counts(m, g + 1, commonest)[-1] for g in some])
+                yield Check(loop.name, "P(only commonest left)", some, ended, seen.fixed[:, some])
+        return
+    if loop.world == "regression":
+        size = m, len(regression.WEIGHTS)
+        if loop.policy == "replace":
+            yield check("E‖ŵ − w‖²", [theory.regression_risk(*size, n) for n in fits], seen.error)
+        else:
+            yield check("E‖ŵ − w‖², at most", [theory.regression_bound(*size, n) for n in fits], seen.error, True)
         return
     error, spread = theory.moments(loop.plan, num_generations, loop.estimator == "unbiased", variance)
-
-    def check(quantity: str, exact: Sequence[float] | np.ndarray, observed: np.ndarray) -> Check:
-        return Check(loop.name, quantity, generations, np.asarray(exact), observed)
 
     yield check("E μ̂ − μ", np.zeros(num_generations), seen.shift)
     yield check("M E(μ̂ − μ)² / σ²", m * error / variance, m * seen.error / variance)

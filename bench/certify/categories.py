@@ -15,6 +15,7 @@ from bench.datasets.shared.source import Source
 
 VERSION, KIND, KINDS = 1, "tokens", ("tokens",)
 SHARES = np.array([0.4, 0.2, 0.15, 0.1, 0.1, 0.05])
+COMMONEST, RAREST = int(SHARES.argmax()), int(SHARES.argmin())
 FILE = "shares.safetensors"
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from bench import datasets, generators, loop, metrics, mixing, registry
-from bench.certify import categories
+from bench.certify import categories, regression
 from bench.certify.theory import REAL, Draw, Plan, samples_of
 from bench.composition import PoolRef
 from bench.config import Config, DataConfig, GeneratorConfig, MetricsConfig, RuntimeConfig
@@ -42,7 +42,8 @@ class Loop:
 
     dimension: of the points; each coordinate by itself obeys the theory of one, so that a chain counts for several.
     with_scores: whether FID and risk are computed, for which there are formulas in one dimension.
-    of_categories: whether the items are not points but `bench.certify.categories`.
+    world: "gaussian", or the module of the certificate that has data and generator: "categories", "regression".
+    num_points: M, of every pool. num_generations: where the loop needs more than the others; None: as many.
     """
 
     name: str
@@ -52,31 +53,34 @@ class Loop:
     estimator: str = "unbiased"
     dimension: int = 8
     with_scores: bool = False
-    of_categories: bool = False
+    world: str = "gaussian"
+    num_points: int = NUM_POINTS
+    num_generations: int | None = None
 
     def config(self, chain: int, num_generations: int, **changes: Any) -> Config:
         """Return the checked configuration of a chain. Every chain has points of its own."""
         room = registry.schema("mixing", self.policy)
         assert room is not None
         data: DataConfig = PointsConfig(
-            dimension=self.dimension, mean=MEAN, sd=SD, num_train=NUM_POINTS, num_heldout=NUM_POINTS, num_reserve=FRESH,
-            split_seed=chain,
+            dimension=self.dimension, mean=MEAN, sd=SD, num_train=self.num_points, num_heldout=self.num_points,
+            num_reserve=FRESH, split_seed=chain,
         )  # fmt: skip
         generator: GeneratorConfig = GaussianConfig(estimator=self.estimator)
-        if self.of_categories:
+        if self.world != "gaussian":
+            module = f"bench.certify.{self.world}"
             data = CustomDataConfig(
-                module=categories.__name__, num_train=NUM_POINTS, num_heldout=NUM_POINTS, split_seed=chain
+                module=module, num_train=self.num_points, num_heldout=self.num_points, split_seed=chain
             )
-            generator = CustomGeneratorConfig(module=categories.__name__)
+            generator = CustomGeneratorConfig(module=module)
         config = Config(
             name="certify",
             seed=chain,
             num_generations=num_generations,
-            num_samples=NUM_POINTS,
+            num_samples=self.num_points,
             data=data,
             generator=generator,
             mixing=room(**self.parameters),
-            metrics=MetricsConfig(feature_space="identity", num_images=NUM_POINTS, scores=["frechet"]),
+            metrics=MetricsConfig(feature_space="identity", num_images=self.num_points, k=1, scores=["frechet"]),
             runtime=RuntimeConfig(device="cpu", precision="fp32"),
             **changes,
         )
@@ -88,9 +92,10 @@ class Loop:
 class Observed:
     """What chains did, float64 (chains, generations) each; the first four are averaged over the coordinates.
 
-    shift: μ̂ − μ. error: (μ̂ − μ)². variance: σ̂², of categories 1 − Σp̂². distance: (μ̂ − μ)² + (σ̂ − σ)². risk: mean loss
-    of held-out points. fid: of samples against held-out points, of the first and the last generation. floor: FID of
-    real against held-out points, (chains,). NaN where a loop has no such thing.
+    shift: μ̂ − μ. error: (μ̂ − μ)², of a regression ‖ŵ − w‖². variance: σ̂², of categories 1 − Σp̂². distance:
+    (μ̂ − μ)² + (σ̂ − σ)². risk: mean loss of held-out points. fid: of samples against held-out points, of the first and
+    the last generation. lost, fixed: whether the rarest category is gone, and whether the commonest is all there is.
+    floor: FID of real against held-out points, (chains,). NaN where a loop has no such thing.
     """
 
     shift: np.ndarray
@@ -99,6 +104,8 @@ class Observed:
     distance: np.ndarray
     risk: np.ndarray
     fid: np.ndarray
+    lost: np.ndarray
+    fixed: np.ndarray
     floor: np.ndarray
 
     @staticmethod
@@ -110,9 +117,9 @@ class Observed:
 def run(name: str, chains: range, num_generations: int) -> Observed:
     """Run some chains of a loop."""
     which = LOOPS[name]
-    shape = (len(chains), num_generations)
-    shift, error, variance, distance, risk, fid = np.full((6, *shape), np.nan)
-    seen = Observed(shift, error, variance, distance, risk, fid, np.full(len(chains), np.nan))
+    num_generations = which.num_generations or num_generations
+    shift, error, variance, distance, risk, fid, lost, fixed = np.full((8, len(chains), num_generations), np.nan)
+    seen = Observed(shift, error, variance, distance, risk, fid, lost, fixed, np.full(len(chains), np.nan))
     space = extraction.load_feature_space("identity", RUNTIME)
     memory = Path("/dev/shm")  # removing files from a disk takes longer than all the rest
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
@@ -120,8 +127,13 @@ def run(name: str, chains: range, num_generations: int) -> Observed:
             config = which.config(chain, num_generations)
             real = datasets.load_real(config.data)
             made = generate(config, real, Path(folder) / str(chain))
-            if which.of_categories:
-                variance[i] = [1 - (categories.load(model) ** 2).sum() for model, _ in made]
+            if which.world == "regression":
+                error[i] = [((regression.load(model) - regression.WEIGHTS) ** 2).sum() for model, _ in made]
+                continue
+            if which.world == "categories":
+                shares = np.stack([categories.load(model) for model, _ in made])
+                variance[i] = 1 - (shares**2).sum(axis=1)
+                lost[i], fixed[i] = shares[:, categories.RAREST] == 0, shares[:, categories.COMMONEST] == 1
                 continue
             for generation, (model, _) in enumerate(made):
                 mean, factor = gaussian.load(model)
@@ -180,7 +192,8 @@ def generate(config: Config, real: datasets.RealData, folder: Path) -> list[tupl
             work=folder,
             runtime=RUNTIME,
         )
-        seeds = np.array([derive_seed(config.seed, generation, "sample", i) for i in range(NUM_POINTS)], np.int64)
+        num = config.num_samples or len(real.train)
+        seeds = np.array([derive_seed(config.seed, generation, "sample", i) for i in range(num)], np.int64)
         items = generators.sample(config.generator, model, seeds, work=folder, runtime=RUNTIME)
         samples = Pool(items, Records.synthetic(generation, seeds))
         pools[samples.id] = samples
@@ -267,8 +280,11 @@ LOOPS = {
         Loop("window 2, .75", "window", _window, {"synthetic_ratio": 0.75, "num_generations": 2}),
         Loop("fresh .5", "fresh", _fresh(0.5), {"synthetic_ratio": 0.5}),
         Loop("fresh .9", "fresh", _fresh(0.9), {"synthetic_ratio": 0.9}),
-        Loop("replace, categories", "replace", _replace, of_categories=True),
-        Loop("accumulate, categ.", "accumulate", _accumulate, of_categories=True),
+        Loop("replace, categories", "replace", _replace, world="categories"),
+        Loop("accumulate, categ.", "accumulate", _accumulate, world="categories"),
+        Loop("replace, fixation", "replace", _replace, world="categories", num_points=4, num_generations=16),
+        Loop("replace, regression", "replace", _replace, world="regression"),
+        Loop("accumulate, regr.", "accumulate", _accumulate, world="regression"),
     )
 }
 """All policies of the benchmark but those of users."""

@@ -132,3 +132,30 @@ def category_diversity(m: int, num_fits: int, start: float, accumulate: bool) ->
     """Return E[1 − Σ p̂²] of categories after so many fits of their shares: to m samples each (replace), or to m, 2m, …
     accumulated ones. start: that of the true shares."""
     return start * math.prod(1 - 1 / (m * (k * k if accumulate else 1)) for k in range(1, num_fits + 1))
+
+
+def category_counts(m: int, num_fits: int, share: float) -> np.ndarray:
+    """Return the chances of every count 0 … m of one category, after so many fits of its share to m samples each.
+
+    A Markov chain of binomial draws (Wright–Fisher), float64 (m + 1,). The first entry after one fit is (1 − p)^m; the
+    last tends to p, the chance that this category is all that is left.
+    """
+    counts = range(m + 1)
+    step = np.array([[_binomial(m, k, given / m) for k in counts] for given in counts])
+    start = np.array([_binomial(m, k, share) for k in counts])
+    return start @ np.linalg.matrix_power(step, num_fits - 1)
+
+
+def _binomial(m: int, k: int, p: float) -> float:
+    return math.comb(m, k) * p**k * (1 - p) ** (m - k)
+
+
+def regression_risk(rows: int, columns: int, num_fits: int) -> float:
+    """Return E‖ŵ − w‖² of least squares after so many fits in a row to `rows` points each, with noise of variance 1
+    and x ~ N(0, I) (Gerstgrasser et al. 2404.01413, theorem 1)."""
+    return num_fits * columns / (rows - columns - 1)
+
+
+def regression_bound(rows: int, columns: int, num_fits: int) -> float:
+    """Return what E‖ŵ − w‖² does not exceed where points accumulate (the same, theorem 2)."""
+    return columns / (rows - columns - 1) * sum(1 / k**2 for k in range(1, num_fits + 1))

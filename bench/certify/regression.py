@@ -1,0 +1,63 @@
+"""Linear regression for the certificate: a data set and a generator in the form of a user's own module.
+
+An item is a point (x, y) with x ~ N(0, I) and y = x·w + N(0, 1) noise; the generator is ordinary least squares, and
+samples have new x. It is the loop for which model collapse has exact formulas in any dimension (Gerstgrasser et al.
+2404.01413).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from bench.datasets.shared.source import Source
+
+VERSION, KIND, KINDS = 1, "points", ("points",)
+WEIGHTS = np.array([1.0, -2.0, 0.5, 3.0])
+FILE = "weights.safetensors"
+
+
+@dataclass
+class Config:
+    """Of the data set and of the generator alike, which is why it has the fields of both."""
+
+    name: str = ""
+    resolution: int = 8
+    num_train: int | None = None
+    num_heldout: int = 2
+    split_seed: int = 0
+
+
+def open_source(config: Config) -> Source:
+    """Return points drawn by the true weights, float64 (N, d + 1); the benchmark splits them by their names."""
+    num = config.num_heldout + (config.num_train or 0)
+    items = draw(WEIGHTS, [np.random.default_rng([config.split_seed, i]) for i in range(num)])
+    return Source([f"point-{i}" for i in range(num)], lambda rows: (items[rows], {}))
+
+
+def draw(weights: np.ndarray, generators: list[np.random.Generator]) -> np.ndarray:
+    """Return one point (x, y) of each random generator, float64 (n, d + 1)."""
+    normal = np.stack([rng.standard_normal(len(weights) + 1) for rng in generators])
+    normal[:, -1] += normal[:, :-1] @ weights
+    return normal
+
+
+def fit(config: Config, items: Any, *, out: Path, **others: Any) -> dict[str, Any]:
+    """Write the least-squares weights, float64 (d,)."""
+    points = items[np.arange(len(items))]
+    weights = np.linalg.lstsq(points[:, :-1], points[:, -1])[0]
+    out.mkdir(parents=True)
+    save_file({"weights": weights}, out / FILE)
+    return {"num_images": len(items), "seconds": 0.0}
+
+
+def sample(config: Config, model: Path, seeds: np.ndarray, **others: Any) -> np.ndarray:
+    """Draw point i from `seeds[i]` alone, float64 (n, d + 1)."""
+    return draw(load(model), [np.random.default_rng(seed) for seed in seeds])
+
+
+def load(model: Path) -> np.ndarray:
+    """Return the weights of a fitted model."""
+    return load_file(model / FILE)["weights"]
