@@ -34,14 +34,15 @@ class Items(Protocol):
 class Kind:
     """One kind of item.
 
-    shape: the array that holds N of them, as messages show it. preview: draws a few items as one picture.
+    shape: the array that holds N of them, as messages show it. preview: draws a few items as one picture, given real
+        ones to compare them with, or None.
     """
 
     name: str
     dtype: type
     num_dimensions: int
     shape: str
-    preview: "Callable[[np.ndarray], Image]"
+    preview: "Callable[[np.ndarray, np.ndarray | None], Image]"
 
     def __str__(self) -> str:
         return f"{self.name}: {np.dtype(self.dtype).name} {self.shape}"
@@ -66,29 +67,37 @@ def check_images(images: Items) -> None:
         raise DataError(f"images have shape {images.shape}, expected (N, 3, H, H)")
 
 
-def _grid(images: np.ndarray) -> "Image":
+def _grid(images: np.ndarray, real: np.ndarray | None = None) -> "Image":
     from bench.contact_sheet import grid
 
     return grid(images)
 
 
-def _scatter(points: np.ndarray) -> "Image":
-    """Draw points as dots over their own range; of more than two coordinates the first two."""
+def _scatter(points: np.ndarray, real: np.ndarray | None = None) -> "Image":
+    """Draw points as black dots; of more than two coordinates the first two. Real points lie below them in grey and
+    set the range, so that pictures of several generations have one scale; without them it is that of the points."""
     from PIL import Image, ImageDraw
 
-    side, margin, radius = 256, 12, 2
-    flat = np.zeros((len(points), 2))
-    flat[:, : min(2, points.shape[1])] = points[:, :2]
-    low, span = flat.min(axis=0), np.ptp(flat, axis=0)
-    at = margin + (flat - low) / np.where(span > 0, span, 1) * (side - 2 * margin)
+    side, margin = 256, 32
+    frame = _plane(points if real is None or not len(real) else real)
+    low, span = frame.min(axis=0), np.ptp(frame, axis=0)
     picture = Image.new("RGB", (side, side), "white")
     pen = ImageDraw.Draw(picture)
-    for x, y in at:
-        pen.ellipse((x - radius, side - y - radius, x + radius, side - y + radius), fill="black")
+    for values, radius, colour in ((real, 1, "#bbbbbb"), (points, 2, "black")):
+        if values is not None:
+            at = margin + (_plane(values) - low) / np.where(span > 0, span, 1) * (side - 2 * margin)
+            for x, y in at.clip(0, side):
+                pen.ellipse((x - radius, side - y - radius, x + radius, side - y + radius), fill=colour)
     return picture
 
 
-def _lines(tokens: np.ndarray) -> "Image":
+def _plane(points: np.ndarray) -> np.ndarray:
+    flat = np.zeros((len(points), 2))
+    flat[:, : min(2, points.shape[1])] = points[:, :2]
+    return flat
+
+
+def _lines(tokens: np.ndarray, real: np.ndarray | None = None) -> "Image":
     """Write sequences of token ids, one per line."""
     from PIL import Image, ImageDraw
 

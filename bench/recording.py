@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from bench import ledger, protocols
+from bench.analysis.artifacts import picture
 from bench.code_versions import code_versions
 from bench.config import Config, DataConfig, GeneratorConfig, chain_id, config_hash, to_dict
-from bench.kinds import kind_of
 from bench.ledger import Row
 from bench.machine import environment
 from bench.stages import StageContext, read_scores
@@ -94,9 +94,9 @@ def record(directory: Path, row: Row, probes: np.ndarray) -> None:
         for earlier in [r for r in known if r.generation < row.generation]:
             ledger.append(path, earlier)
         ledger.append(path, row)
-    picture = directory / "probes" / f"generation_{row.generation:04d}.png"
-    picture.parent.mkdir(exist_ok=True)
-    kind_of(probes).preview(probes).save(picture)
+    path = directory / "probes" / f"generation_{row.generation:04d}.png"
+    path.parent.mkdir(exist_ok=True)
+    picture(probes, row, directory).save(path)
 
 
 def _free_name(path: Path) -> Path:

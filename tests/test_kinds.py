@@ -55,6 +55,16 @@ def test_what_is_of_no_kind_is_refused_with_what_it_is(items):
     assert all(str(kind) in str(error.value) for kind in (IMAGES, POINTS, TOKENS))
 
 
+def test_points_that_shrink_are_drawn_smaller_over_the_real_ones():
+    real = np.random.default_rng(0).normal(size=(200, 2))
+    pictures = [np.asarray(POINTS.preview(scale * real, real))[..., 0] for scale in (1.0, 0.1)]
+    widths = [np.ptp(np.nonzero((picture == 0).any(axis=0))[0]) for picture in pictures]
+    assert widths[1] < 0.2 * widths[0]
+    assert (pictures[1] == 0xBB).any(), "the real points are not there"
+    far = np.asarray(POINTS.preview(real + 100, real))[..., 0]
+    assert (far[:8, -8:] == 0).any(), "points outside the range are drawn at its edge"
+
+
 def test_points_are_drawn_where_they_are():
     picture = np.asarray(POINTS.preview(np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]])))[..., 0] == 0
     corners = [picture[:64, :64].any(), picture[:64, -64:].any(), picture[-64:, :64].any(), picture[-64:, -64:].any()]

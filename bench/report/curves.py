@@ -13,6 +13,9 @@ from bench.analysis.measures import MAIN_METRICS, Measure
 from bench.analysis.study import Study
 from bench.report.style import COLUMN, FLOOR, PAGE, colours, condition_id, legend, line_style, note, save, styled
 
+MOST_MARKERS = 20
+"""A longer line has a marker at every second, third, … generation, so that it stays a line."""
+
 
 @dataclass(frozen=True)
 class Curves:
@@ -92,9 +95,8 @@ def _panel(axis: Axes, study: Study, measure: Measure, panel: int) -> None:
         x = [g for g, _ in points]
         every += [value for _, values in points for value in values]
         means = [sum(values) / len(values) for _, values in points]
-        axis.plot(
-            x, means, gid=condition_id(study, condition, f"line-{panel}"), zorder=3, **line_style(study, condition)
-        )
+        name, style = condition_id(study, condition, f"line-{panel}"), line_style(study, condition)
+        axis.plot(x, means, gid=name, zorder=3, markevery=math.ceil(len(x) / MOST_MARKERS), **style)
         if any(len(values) > 1 for _, values in points):
             cells = [c for _, values in points if (c := cell(values)) is not None]
             low, high = ([c.mean + sign * (c.half_width or 0.0) for c in cells] for sign in (-1, 1))

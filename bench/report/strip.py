@@ -6,11 +6,14 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from bench.analysis.artifacts import load_probes
+from bench.analysis.artifacts import load_probes, picture
 from bench.analysis.study import Study
 from bench.contact_sheet import enlarge, grid
 from bench.kinds import IMAGES, kind_of
 from bench.report.style import PAGE, save, styled
+
+MOST, FEWER = 10, 8
+"""Up to so many generations are all shown; of more, so many."""
 
 
 def strip(study: Study, out: Path, name: str) -> tuple[list[Path], list[str]]:
@@ -22,31 +25,45 @@ def strip(study: Study, out: Path, name: str) -> tuple[list[Path], list[str]]:
     Returns:
         The paths, and which probes are missing.
     """
-    num_columns = len(study.generations)
+    shown = shown_generations(study.generations)
+    num_columns = len(shown)
     per_row = 4 if num_columns <= 4 else 3 if num_columns <= 6 else 2
     cells: dict[tuple[int, int], np.ndarray] = {}
     missing: list[str] = []
     for i, condition in enumerate(study.conditions):
         chain = study.longest(condition)
-        for row in chain.rows:
+        for row in (row for row in chain.rows if row.generation in shown):
             probes = load_probes(chain, row)
             if probes is None:
                 missing.append(f"samples of {chain.id}, generation {row.generation}, are not in its store")
             else:
-                cells[i, study.generations.index(row.generation)] = _block(probes, per_row)
-    return (_figure(study, cells, out, name) if cells else []), missing
+                kind = kind_of(probes)
+                drawn = _block(probes, per_row) if kind is IMAGES else np.asarray(picture(probes, row, chain.directory))
+                cells[i, shown.index(row.generation)] = drawn
+    return (_figure(study, shown, cells, out, name) if cells else []), missing
 
 
-def _figure(study: Study, cells: dict[tuple[int, int], np.ndarray], out: Path, name: str) -> list[Path]:
+def shown_generations(generations: list[int]) -> list[int]:
+    """Return all generations where they fit the width of a page, else the first, the last and some between them at
+    equal steps."""
+    if len(generations) <= MOST:
+        return generations
+    return [generations[i] for i in np.linspace(0, len(generations) - 1, FEWER).round().astype(int)]
+
+
+def _figure(
+    study: Study, shown: list[int], cells: dict[tuple[int, int], np.ndarray], out: Path, name: str
+) -> list[Path]:
     """Draw the cells.
 
     Args:
         study: where labels come from.
+        shown: the generations.
         cells: (condition, generation), both as positions -> uint8 (H, W, 3).
         out: the directory to write to.
         name: name of the files, without suffix.
     """
-    num_rows, num_columns = len(study.conditions), len(study.generations)
+    num_rows, num_columns = len(study.conditions), len(shown)
     side = min(1.9, (PAGE - 1.0) / num_columns)
     with styled():
         figure, axes = plt.subplots(
@@ -63,7 +80,7 @@ def _figure(study: Study, cells: dict[tuple[int, int], np.ndarray], out: Path, n
                 axis.set_facecolor("#f2f2f2")
                 axis.set_box_aspect(1)
             if i == 0:
-                axis.set_title(f"generation {study.generations[j]}", pad=4)
+                axis.set_title(f"generation {shown[j]}" if num_columns <= 6 else f"gen. {shown[j]}", pad=4)
             if j == 0:
                 axis.set_ylabel(study.conditions[i].label, rotation=0, ha="right", va="center", labelpad=6)
         if study.by_ratio:
@@ -84,12 +101,8 @@ def _figure(study: Study, cells: dict[tuple[int, int], np.ndarray], out: Path, n
 def _block(probes: np.ndarray, per_row: int) -> np.ndarray:
     """Return probes as one picture, uint8 (H, W, 3).
 
-    Up to per_row² images form a grid, enlarged by whole pixels with white lines between. Other kinds of items are
-    drawn as their kind does it.
+    Up to per_row² images form a grid, enlarged by whole pixels with white lines between.
     """
-    kind = kind_of(probes)
-    if kind is not IMAGES:
-        return np.asarray(kind.preview(probes))
     per_row = min(per_row, math.ceil(math.sqrt(len(probes))))
     large = enlarge(probes[: per_row**2], min_side=128)
     return np.asarray(grid(large, min_side=1, num_columns=per_row, gap=large.shape[-1] // 32))

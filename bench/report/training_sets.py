@@ -12,6 +12,7 @@ from bench.analysis.study import Study
 from bench.report.style import PAGE, save, styled
 
 REAL = "#c9ced3"
+MOST_NAMES = 12
 
 
 def training_sets(study: Study, out: Path, name: str) -> list[Path]:
@@ -33,7 +34,9 @@ def training_sets(study: Study, out: Path, name: str) -> list[Path]:
             base = [0] * len(counts)
             for i, (label, colour) in enumerate(zip(parts.labels, palette, strict=True)):
                 heights = [numbers[i] for numbers in counts.values()]
-                axis.bar(list(counts), heights, bottom=base, width=0.75, color=colour, label=label)
+                some = [j for j, height in enumerate(heights) if height]  # of many generations most are 0
+                generations, tops, bottoms = ([column[j] for j in some] for column in (list(counts), heights, base))
+                axis.bar(generations, tops, bottom=bottoms, width=0.75, color=colour, label=label)
                 base = [low + height for low, height in zip(base, heights, strict=True)]
             axis.set_title(condition.label, pad=4)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -46,6 +49,8 @@ def training_sets(study: Study, out: Path, name: str) -> list[Path]:
             row[0].set_ylabel("training images")
         figure.tight_layout(h_pad=0.6, w_pad=0.8)
         handles, labels = axes[0, 0].get_legend_handles_labels()
+        if len(labels) > MOST_NAMES:  # shades between the first and the last speak for themselves
+            handles, labels = ([column[i] for i in (0, 1, -1)] for column in (handles, labels))
         figure.legend(
             handles, labels, loc="lower center", bbox_to_anchor=(0.54, 1.0), ncols=min(len(labels), num_columns)
         )

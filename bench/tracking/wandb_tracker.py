@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from bench.analysis.artifacts import picture
 from bench.config import TrackingConfig
 from bench.files import write_aside
-from bench.kinds import kind_of
 from bench.ledger import Row
 from bench.tracking import logged_values
 
@@ -145,7 +145,8 @@ class WandbTracker:
 
         values: dict[str, Any] = dict(logged_values.scalars(row))
         if probes is not None:
-            values["probes"] = wandb.Image(kind_of(probes).preview(probes), caption=f"generation {row.generation}")
+            drawn = picture(probes, row, self._directory)
+            values["probes"] = wandb.Image(drawn, caption=f"generation {row.generation}")
         # The x axis is `generation`. `step` is passed as well, because a chain that is resumed offline continues in
         # another directory, where W&B would count from 0 again. The server drops steps that it already has.
         self._run.log(values, step=row.generation, commit=True)
