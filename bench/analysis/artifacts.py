@@ -40,8 +40,9 @@ def picture(probes: np.ndarray, row: Row, directory: Path) -> "Image":
     """
     kind = kind_of(probes)
     real = artifact_path(Chain(row.chain, directory, [row]), row, "real") if kind is POINTS else None
-    items = None if real is None else np.load(real / "train" / "items.npy", mmap_mode="r", allow_pickle=False)
-    return kind.preview(probes, None if items is None else items[:1000])
+    if real is None:
+        return kind.preview(probes, None)
+    return kind.preview(probes, np.load(real / "train" / "items.npy", mmap_mode="r", allow_pickle=False)[:1000])
 
 
 def load_probes(chain: Chain, row: Row) -> np.ndarray | None:

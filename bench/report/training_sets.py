@@ -5,6 +5,7 @@ from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from bench.analysis.origins import origins
@@ -12,7 +13,8 @@ from bench.analysis.study import Study
 from bench.report.style import PAGE, save, styled
 
 REAL = "#c9ced3"
-MOST_NAMES = 12
+MOST_NAMES, MANY = 12, 40
+"""Of more generations the legend names the first and the last, and bars touch."""
 
 
 def training_sets(study: Study, out: Path, name: str) -> list[Path]:
@@ -25,6 +27,7 @@ def training_sets(study: Study, out: Path, name: str) -> list[Path]:
     num_rows = math.ceil(len(study.conditions) / num_columns)
     synthetic = matplotlib.colormaps["YlOrBr"]
     last = max(1, *parts.births)
+    width = 0.75 if last < MANY else 1.0  # gaps that are finer than a pixel look like stripes
     palette = [REAL if birth < 0 else synthetic(0.3 + 0.55 * birth / last) for birth in parts.births]
     with styled():
         size = (PAGE * max(2, num_columns) / 4, 0.5 + 1.25 * num_rows)
@@ -36,7 +39,7 @@ def training_sets(study: Study, out: Path, name: str) -> list[Path]:
                 heights = [numbers[i] for numbers in counts.values()]
                 some = [j for j, height in enumerate(heights) if height]  # of many generations most are 0
                 generations, tops, bottoms = ([column[j] for j in some] for column in (list(counts), heights, base))
-                axis.bar(generations, tops, bottom=bottoms, width=0.75, color=colour, label=label)
+                axis.bar(generations, tops, bottom=bottoms, width=width, color=colour, label=label)
                 base = [low + height for low, height in zip(base, heights, strict=True)]
             axis.set_title(condition.label, pad=4)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -48,10 +51,8 @@ def training_sets(study: Study, out: Path, name: str) -> list[Path]:
         for row in axes:
             row[0].set_ylabel("training images")
         figure.tight_layout(h_pad=0.6, w_pad=0.8)
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        if len(labels) > MOST_NAMES:  # shades between the first and the last speak for themselves
-            handles, labels = ([column[i] for i in (0, 1, -1)] for column in (handles, labels))
-        figure.legend(
-            handles, labels, loc="lower center", bbox_to_anchor=(0.54, 1.0), ncols=min(len(labels), num_columns)
-        )
+        names = [Patch(facecolor=colour, label=label) for label, colour in zip(parts.labels, palette, strict=True)]
+        if len(names) > MOST_NAMES:  # shades between the first and the last speak for themselves
+            names = [names[i] for i in (0, 1, -1)]
+        figure.legend(handles=names, loc="lower center", bbox_to_anchor=(0.54, 1.0), ncols=min(len(names), num_columns))
         return save(figure, out, name)

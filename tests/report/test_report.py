@@ -131,7 +131,7 @@ def test_samples_that_are_no_images_are_shown_as_their_kind_draws_them(
 ) -> None:
     monkeypatch.setattr(style, "FORMATS", ("png", "svg"))
     sweep = fabricate.sweep(tmp_path, ratios=(0.0,), seeds=(0,), num_generations=2)
-    for path in tmp_path.glob("store/**/probes.npy"):
+    for path in [*tmp_path.glob("store/**/probes.npy"), *tmp_path.glob("store/real/**/items.npy")]:
         np.save(path, items)
     made = report.write([sweep], tmp_path / "out")
     assert "samples.png" in {path.name for path in made.paths}

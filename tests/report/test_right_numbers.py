@@ -319,19 +319,22 @@ def test_training_sets_are_stacked_by_generation_of_birth(
     panels = [axis for axis in drawn["training_sets"].axes if axis.get_visible()]
     assert [axis.get_title() for axis in panels] == ["0.00", "0.50", "1.00"]
     births = {"real images": -1, **{f"samples of generation {g}": g for g in range(5)}}
+    colours: dict[int, tuple] = {}
     for axis, (ratio, furthest) in zip(panels, zip(RATIOS, (0, 1, 3), strict=True), strict=True):
         assert [bars.get_label() for bars in axis.containers] == list(births)
         base = dict.fromkeys(range(LENGTHS[ratio][furthest]), 0.0)
         for bars, birth in zip(axis.containers, births.values(), strict=True):
-            for bar, g in zip(bars, base, strict=True):
-                expected = distinct.per_generation(ratio, g, furthest).get(str(birth), 0)
+            numbers = {g: distinct.per_generation(ratio, g, furthest).get(str(birth), 0) for g in base}
+            wanted = {g: number for g, number in numbers.items() if number}
+            for bar, (g, number) in zip(bars, wanted.items(), strict=True):
                 assert bar.get_x() + bar.get_width() / 2 == pytest.approx(g)
-                assert (bar.get_y(), bar.get_height()) == (base[g], expected)
-                base[g] += expected
-    colours = [bars.patches[0].get_facecolor() for bars in panels[0].containers]
+                assert (bar.get_y(), bar.get_height()) == (base[g], number)
+                base[g] += number
+                colours.setdefault(birth, bar.get_facecolor())
     legend = drawn["training_sets"].legends[0]
     assert [text.get_text() for text in legend.get_texts()] == list(births)
-    assert [patch.get_facecolor() for patch in legend.get_patches()] == colours and len(set(colours)) == len(births)
+    named = dict(zip(births.values(), [patch.get_facecolor() for patch in legend.get_patches()], strict=True))
+    assert named == colours and len(set(colours.values())) == len(births)
 
 
 def test_survival_is_count_over_expected_with_the_rarest_at_the_bottom(
