@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.analysis.exchange_rate import described, exchanges
 from bench.analysis.measures import Measure
 from bench.analysis.provenance import hardware, package_version, versions
 from bench.analysis.score_tables import Table, tables
@@ -57,6 +58,7 @@ def card(study: Study) -> dict[str, Any]:
             for table in score_tables
             for subject, value in study.baselines(table.measure).items()
         ],
+        "exchange_rates": [described(exchange) for exchange in exchanges(study)],
         "hardware": hardware(rows),
         "versions": versions(rows),
         "code_revisions": sorted({str(row.environment.get("code_revision")) for row in rows}),

@@ -7,6 +7,7 @@ from bench.analysis.measures import ARROWS, metric_name
 from bench.analysis.results_card import card, check_comparable, load, score_key
 from bench.analysis.score_tables import tables
 from bench.analysis.study import Study
+from bench.report.statements import statements, to_lines
 from bench.report.tables import text
 
 __all__ = ["card", "comparison", "load", "to_markdown"]
@@ -37,6 +38,8 @@ def to_markdown(study: Study, body: dict[str, Any]) -> str:
         lines.append(f"- **{table.name}** ({m.feature_space}, against {m.reference}, {m.sizes}): {'; '.join(values)}")
     lines += ["", "## Verdicts", ""]
     lines += [f"- {c['label']}: {c['verdict']['badge']}. {c['verdict']['words']}" for c in body["conditions"]]
+    stated = [f"- {line}" for statement in statements(study) for line in to_lines(statement)]
+    lines += ["", "## Statements", "", *stated] if stated else []
     lines += ["", "## Commands", "", "```"]
     lines += [str(chain["command"]) for c in body["conditions"] for chain in c["chains"]]
     return "\n".join([*lines, "```", *[f"\n> {note}" for note in study.notes]]) + "\n"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.analysis.study import Study
 from bench.report.curves import Curves, curves
+from bench.report.exchange_rate import exchange_rate
 from bench.report.overview import final_scores, phase_diagram, trajectories
 from bench.report.strip import strip
 from bench.report.survival import survival
@@ -22,6 +23,7 @@ class Figures:
     final: list[Path]
     phase: list[Path]
     trajectories: list[Path]
+    exchange: list[Path]
     survival: list[Path]
     training_sets: list[Path]
     samples: list[Path]
@@ -31,7 +33,8 @@ class Figures:
     def paths(self) -> list[Path]:
         return [
             *chain.from_iterable(figure.paths for figure in self.curves),
-            *(*self.final, *self.phase, *self.trajectories, *self.survival, *self.training_sets, *self.samples),
+            *(*self.final, *self.phase, *self.trajectories, *self.exchange),
+            *(*self.survival, *self.training_sets, *self.samples),
         ]
 
 
@@ -43,6 +46,7 @@ def draw(study: Study, out: Path, prefix: str = "") -> Figures:
         final=final_scores(study, out, f"{prefix}final"),
         phase=phase_diagram(study, out, f"{prefix}phase"),
         trajectories=trajectories(study, out, f"{prefix}trajectories"),
+        exchange=exchange_rate(study, out, f"{prefix}exchange_rate"),
         survival=survival(study, out, f"{prefix}survival"),
         training_sets=training_sets(study, out, f"{prefix}training_sets"),
         samples=samples,
