@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize, stats
 
+from bench.analysis.cells import are
 from bench.analysis.collapse import FEWEST_SEEDS
 from bench.analysis.conditions import Condition
 from bench.analysis.measures import Measure
@@ -143,14 +144,8 @@ class Exchange:
 
 def exchanges(study: Study) -> list[Exchange]:
     """Return the exchange rates in FID and in risk, where these were computed and some training set has samples."""
-    found = [_exchange(study, measure) for metric in METRICS if (measure := _measure(study, metric)) is not None]
+    found = [_exchange(study, measure) for metric in METRICS if (measure := study.total(metric)) is not None]
     return [exchange for exchange in found if exchange is not None]
-
-
-def _measure(study: Study, metric: str) -> Measure | None:
-    """Return the score against held-out items, of risk the total, not one of its parts."""
-    measures = [m for m in study.measures(metric) if m.reference == "heldout" and "part" not in m.parameters]
-    return measures[0] if measures else None
 
 
 def _exchange(study: Study, measure: Measure) -> Exchange | None:
@@ -163,14 +158,14 @@ def _exchange(study: Study, measure: Measure) -> Exchange | None:
         reason = "it needs arms of fewer real images alone (mixing=real_only), and this study has none"
         return Exchange(measure, real_only, refused={None: reason})
     if len(seeds) < FEWEST_SEEDS:
-        reason = f"it needs {FEWEST_SEEDS} seeds that all sizes of real_only have, and there {_are(len(seeds))}"
+        reason = f"it needs {FEWEST_SEEDS} seeds that all sizes of real_only have, and there {are(len(seeds))}"
         return Exchange(measure, real_only, refused={None: reason})
     exchange = Exchange(measure, real_only)
     for condition in mixed:
         common = sorted(seeds & study.chains[condition].keys())
         if len(common) < FEWEST_SEEDS:
             exchange.refused[condition] = (
-                f"it needs {FEWEST_SEEDS} seeds in common with real_only, and there {_are(len(common))}"
+                f"it needs {FEWEST_SEEDS} seeds in common with real_only, and there {are(len(common))}"
             )
             continue
         for generation in range(1, study.last_of(condition) + 1):
@@ -178,10 +173,6 @@ def _exchange(study: Study, measure: Measure) -> Exchange | None:
             if rate is not None:
                 exchange.rates.append(rate)
     return exchange
-
-
-def _are(number: int) -> str:
-    return f"is {number}" if number == 1 else f"are {number}"
 
 
 def _rate(

@@ -1,10 +1,13 @@
 """The results card: what a study shows, everything needed to cite and repeat it, and what it may be compared with."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bench.analysis.exchange_rate import described, exchanges
+from bench.analysis import collapse_profile, exchange_rate
+from bench.analysis.collapse_profile import profile
+from bench.analysis.exchange_rate import exchanges
 from bench.analysis.measures import Measure
 from bench.analysis.provenance import hardware, package_version, versions
 from bench.analysis.score_tables import Table, tables
@@ -17,11 +20,17 @@ CARD = 1
 """Version of the card's form."""
 
 
-def card(study: Study) -> dict[str, Any]:
-    """Return the card of a study, ready for JSON. Scores carry the value of every seed; nothing is rounded."""
+def card(study: Study, every: Iterable[Study] = ()) -> dict[str, Any]:
+    """Return the card of a study, ready for JSON. Scores carry the value of every seed; nothing is rounded.
+
+    Args:
+        study: the chains.
+        every: the other studies at hand, as some statements compare several.
+    """
     rows = study.rows
     first = rows[0]
     score_tables = tables(study)
+    findings = profile(study, every)
     return {
         "card": CARD,
         "benchmark": {"name": "diffusion-collapse-bench", "version": package_version()},
@@ -40,6 +49,7 @@ def card(study: Study) -> dict[str, Any]:
                 "policy": condition.policy,
                 "parameters": json.loads(condition.parameters),
                 "verdict": vars(verdict(study, condition)),
+                "collapse_profile": collapse_profile.described(findings[condition]),
                 "chains": [
                     {
                         "id": chain.id,
@@ -58,7 +68,7 @@ def card(study: Study) -> dict[str, Any]:
             for table in score_tables
             for subject, value in study.baselines(table.measure).items()
         ],
-        "exchange_rates": [described(exchange) for exchange in exchanges(study)],
+        "exchange_rates": [exchange_rate.described(exchange) for exchange in exchanges(study)],
         "hardware": hardware(rows),
         "versions": versions(rows),
         "code_revisions": sorted({str(row.environment.get("code_revision")) for row in rows}),

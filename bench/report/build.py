@@ -46,17 +46,17 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Report:
     texts: list[str] = []
     cards: dict[str, str] = {}
     drawn = []
-    stated = {study: statements.statements(study) for study in every}
+    stated = {study: statements.statements(study, every) for study in every}
     for study in every:
         prefix = "" if len(every) == 1 else f"{_slug(study)}_"
-        shown = figures.draw(study, out, prefix)
+        shown = figures.draw(study, every, out, prefix)
         drawn.append((study, shown))
         missing = "".join(f"\n> {line}\n" for line in shown.missing)
         below = "".join(f"\n{statements.to_markdown(statement)}" for statement in stated[study])
         texts.append(tables.markdown(study) + tables.verdict_lines(study) + below + missing)
-        body = card(study)
+        body = card(study, every)
         cards[f"{prefix}card.json"] = json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        cards[f"{prefix}card.md"] = to_markdown(study, body)
+        cards[f"{prefix}card.md"] = to_markdown(study, body, stated[study])
     text = "\n".join(texts)
     latex = [tables.latex(every), *(statements.to_latex(one) + "\n" for found in stated.values() for one in found)]
     files = {"tables.md": text, "tables.csv": tables.to_csv(every), "tables.tex": "\n".join(latex)}

@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 from bench.analysis.cells import cell
 from bench.analysis.exchange_rate import LOGGED, Estimate, Exchange, exchanges
 from bench.analysis.study import Study
-from bench.report.style import FLOOR, INK, PAGE, condition_id, legend, line_style, note, save, styled
+from bench.report.style import FLOOR, INK, PAGE, legend, line_style, note, save, styled
 
 
 def exchange_rate(study: Study, out: Path, name: str) -> list[Path]:
@@ -87,8 +87,7 @@ def _worth(axis: Axes, study: Study, exchange: Exchange) -> None:
         shift = 0.08 * (i - (len(by_condition) - 1) / 2)
         x = [rate.generation + shift for rate in rates]
         known = [(at, rate.worth.value) for at, rate in zip(x, rates, strict=True) if rate.worth.value is not None]
-        gid = condition_id(study, condition, "worth")
-        axis.plot([at for at, _ in known], [v for _, v in known], gid=gid, zorder=3, **style)
+        axis.plot([at for at, _ in known], [v for _, v in known], zorder=3, **style)
         for at, rate in zip(x, rates, strict=True):
             _bar(axis, at, rate.worth, horizontal=False, color=style["color"], zorder=2)
             if rate.worth.value is None:

@@ -14,10 +14,11 @@ def statements(number: int, stated: list[Statement], figures: Figures) -> Html:
         stated: the statements.
         figures: the figures of the study.
     """
-    drawings = [path for path in figures.exchange if path.suffix == ".svg"]
+    files = {"collapse profile": figures.profile, "worth of a synthetic image": figures.exchange}
+    drawings = [(label, path) for label, paths in files.items() for path in paths if path.suffix == ".svg"]
     shown = [
-        element("div", figure([path], f"statements-{number}-{i}-", "worth of a synthetic image"), class_="figures")
-        for i, path in enumerate(drawings)
+        element("div", figure([path], f"statements-{number}-{i}-", label), class_="figures")
+        for i, (label, path) in enumerate(drawings)
     ]
     return join(shown, [_table(statement) for statement in stated])
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.analysis import exchange_rate
+from bench.analysis import collapse_profile, exchange_rate
+from bench.analysis.collapse_profile import MEANINGS, Finding, profile
+from bench.analysis.conditions import Condition
 from bench.analysis.exchange_rate import Exchange, exchanges
 from bench.analysis.study import Study
 from bench.report.tables import escape
@@ -28,9 +30,42 @@ class Statement:
     records: list[dict[str, Any]] = field(default_factory=list)
 
 
-def statements(study: Study) -> list[Statement]:
-    """Return every statement about a study."""
-    return [_exchange(exchange) for exchange in exchanges(study)]
+def statements(study: Study, every: Iterable[Study]) -> list[Statement]:
+    """Return every statement about a study.
+
+    Args:
+        study: the chains.
+        every: all studies at hand, as some statements compare several.
+    """
+    return [_profile(profile(study, every)), *(_exchange(exchange) for exchange in exchanges(study))]
+
+
+def _profile(found: dict[Condition, list[Finding]]) -> Statement:
+    """State the collapse profile; what is known of no condition, for one reason, is said once."""
+    pairs = [(condition, finding) for condition, findings in found.items() for finding in findings]
+    reasons = {meaning: {f.reason for _, f in pairs if f.meaning == meaning} for meaning in MEANINGS}
+    never = {meaning: why.copy().pop() for meaning, why in reasons.items() if len(why) == 1 and why != {""}}
+    return Statement(
+        title="Collapse profile",
+        about="eight meanings of “model collapse” (arXiv:2503.03150)",
+        head=["condition", "meaning", "answer", "change for the worse"],
+        rows=[[c.label, f.meaning, f.answer, f.words] for c, f in pairs if f.meaning not in never],
+        legend=[collapse_profile.RULE] * (len(never) < len(MEANINGS))
+        + [f"Not known of any condition, {meaning}: {why}." for meaning, why in never.items()],
+        records=[
+            {
+                "statement": "collapse profile",
+                "condition": condition.label,
+                "quantity": found.meaning,
+                "metric": found.quantity,
+                "value": None if found.interval is None else found.interval.value,
+                **dict(zip(("low_95", "high_95", "detectable"), found.ends, strict=True)),
+                "answer": found.answer,
+                "reason": found.reason,
+            }
+            for condition, found in pairs
+        ],
+    )
 
 
 def _exchange(exchange: Exchange) -> Statement:
@@ -128,7 +163,7 @@ def to_latex(statement: Statement) -> str:
 
 COLUMNS = (
     *("study", "setting", "statement", "condition", "generation", "metric", "quantity"),
-    *("value", "low_95", "high_95", "range", "num_seeds"),
+    *("value", "low_95", "high_95", "range", "detectable", "num_seeds", "answer", "reason"),
 )
 
 

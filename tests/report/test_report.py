@@ -51,6 +51,7 @@ def test_a_sweep_gives_tables_figures_and_pictures(tmp_path: Path, monkeypatch: 
         "final",
         "phase",
         "trajectories",
+        "profile",
         "survival",
         "samples",
         "scores_species",
@@ -62,7 +63,7 @@ def test_a_sweep_gives_tables_figures_and_pictures(tmp_path: Path, monkeypatch: 
         "statements.csv",
         *("report.html", "card.json", "card.md", "citations.bib"),
     }
-    assert all(path.stat().st_size > 50 for path in made.paths)
+    assert all(path.stat().st_size > 500 for path in made.paths)
     assert (tmp_path / "out" / "tables.md").read_text() == made.text
     assert 250 < Image.open(tmp_path / "out" / "scores.png").width < 300  # one column at the 80 dpi of tests
 

@@ -66,7 +66,7 @@ def test_without_arms_or_seeds_it_is_refused_with_the_reason(tmp_path: Path, cha
     study = study_of(tmp_path, **changes)
     (exchange,) = exchanges(study)
     assert exchange.rates == [] and exchange.refused[None].startswith(reason)
-    stated = next(s for s in statements.statements(study) if s.title == "Exchange rate in FID")
+    stated = next(s for s in statements.statements(study, [study]) if s.title == "Exchange rate in FID")
     assert stated.rows == [] and reason in statements.to_markdown(stated)
     assert statements.to_latex(stated).startswith("% ")
     assert card(study)["exchange_rates"][0]["refused"][""].startswith(reason)
@@ -87,10 +87,10 @@ def test_without_samples_there_is_nothing_to_price(tmp_path: Path) -> None:
 def test_table_csv_and_card_have_the_same_numbers(tmp_path: Path) -> None:
     study = study_of(tmp_path)
     (exchange,) = exchanges(study)
-    stated = statements.statements(study)
+    stated = statements.statements(study, [study])
     last = exchange.last()
     assert [rate.generation for rate in last] == [3] * len(dosed.WORTH)
-    assert [row[5] for row in stated[0].rows] == [rate.worth.text(2) for rate in last]
+    assert [row[5] for row in stated[1].rows] == [rate.worth.text(2) for rate in last]
     written = list(csv.DictReader(io.StringIO(statements.to_csv([(study, stated)]))))
     priced = [line for line in written if line["quantity"] == "worth"]
     in_card = json.loads(json.dumps(card(study), allow_nan=False))["exchange_rates"][0]["rates"]
