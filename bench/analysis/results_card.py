@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bench.analysis import collapse_profile, exchange_rate
+from bench.analysis import collapse_profile, exchange_rate, variance_components
 from bench.analysis.collapse_profile import profile
 from bench.analysis.exchange_rate import exchanges
 from bench.analysis.measures import Measure
@@ -13,6 +13,7 @@ from bench.analysis.provenance import hardware, package_version, versions
 from bench.analysis.score_tables import Table, tables
 from bench.analysis.setting import must_be_equal
 from bench.analysis.study import Study
+from bench.analysis.variance_components import variances
 from bench.analysis.verdicts import verdict
 from bench.errors import LedgerError
 
@@ -25,9 +26,9 @@ def card(study: Study, every: Iterable[Study] = ()) -> dict[str, Any]:
 
     Args:
         study: the chains.
-        every: the other studies at hand, as some statements compare several.
+        every: all studies at hand, as some statements compare several.
     """
-    rows = study.rows
+    rows, every = study.rows, list(every)
     first = rows[0]
     score_tables = tables(study)
     findings = profile(study, every)
@@ -69,6 +70,7 @@ def card(study: Study, every: Iterable[Study] = ()) -> dict[str, Any]:
             for subject, value in study.baselines(table.measure).items()
         ],
         "exchange_rates": [exchange_rate.described(exchange) for exchange in exchanges(study)],
+        "variance_components": [variance_components.described(found) for found in variances(study, every)],
         "hardware": hardware(rows),
         "versions": versions(rows),
         "code_revisions": sorted({str(row.environment.get("code_revision")) for row in rows}),

@@ -200,7 +200,7 @@ def _by_condition(chains: list[Chain]) -> Chains:
 
 
 def relatives(study: Study, every: Iterable[Study], key: str, free: tuple[str, ...] = ()) -> dict[Any, Study]:
-    """Return value of `key` -> the study, for a study and those that differ from it in nothing else.
+    """Return value of `key`, ascending -> the study, for a study and those that differ from it in nothing else.
 
     The hash of the data may differ, too, because it follows from the key. Two studies of one value are of other data:
     then there is only the study itself.
@@ -219,8 +219,8 @@ def relatives(study: Study, every: Iterable[Study], key: str, free: tuple[str, .
     def value(one: Study) -> Any:
         return shown_setting(one.rows[0], with_defaults=True).get(key)
 
-    alike = [one for one in every if one is study or rest(one) == rest(study)]
-    values = [value(one) for one in alike]
-    if len({json.dumps(v) for v in values}) < len(values):
+    alike = [study, *(one for one in every if one is not study and rest(one) == rest(study))]
+    found = {value(one): one for one in alike}
+    if len(found) < len(alike):
         return {value(study): study}
-    return dict(zip(values, alike, strict=True))
+    return {v: found[v] for v in sorted(found, key=lambda v: (v is None, v))}

@@ -5,6 +5,9 @@ from bench.report.markup import Html, element, join
 from bench.report.page_parts import figure
 from bench.report.statements import Statement
 
+MOST_ROWS = 12
+"""Longer tables are folded."""
+
 
 def statements(number: int, stated: list[Statement], figures: Figures) -> Html:
     """Return the figures of a study's statements, and one table for each.
@@ -14,13 +17,13 @@ def statements(number: int, stated: list[Statement], figures: Figures) -> Html:
         stated: the statements.
         figures: the figures of the study.
     """
-    files = {"collapse profile": figures.profile, "worth of a synthetic image": figures.exchange}
-    drawings = [(label, path) for label, paths in files.items() for path in paths if path.suffix == ".svg"]
-    shown = [
-        element("div", figure([path], f"statements-{number}-{i}-", label), class_="figures")
-        for i, (label, path) in enumerate(drawings)
-    ]
-    return join(shown, [_table(statement) for statement in stated])
+    drawings = [path for path in [*figures.profile, *figures.exchange] if path.suffix == ".svg"]
+    parts = []
+    for i, statement in enumerate(stated):
+        shown = [path for path in drawings if statement.figure and path.stem.endswith(statement.figure)]
+        drawn = figure(shown, f"statements-{number}-{i}-", statement.title)
+        parts.append([element("div", drawn, class_="figures") if drawn else None, _table(statement)])
+    return join(parts)
 
 
 def _table(statement: Statement) -> Html:
@@ -29,11 +32,14 @@ def _table(statement: Statement) -> Html:
         element("tr", element("th", row[0], scope="row"), [element("td", word) for word in row[1:]])
         for row in statement.rows
     ]
+    table = element("table", element("thead", head), element("tbody", rows)) if rows else None
+    if len(rows) > MOST_ROWS:
+        table = element("details", element("summary", "Show the table"), table)
     return element(
         "div",
         element("h3", statement.title),
         element("p", statement.about, class_="hint"),
-        element("table", element("thead", head), element("tbody", rows)) if rows else None,
+        table,
         [element("p", line, class_="hint") for line in statement.legend],
         class_="card scroll",
     )

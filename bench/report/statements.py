@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.analysis import collapse_profile, exchange_rate
+from bench.analysis.cells import digits
 from bench.analysis.collapse_profile import MEANINGS, Finding, profile
 from bench.analysis.conditions import Condition
 from bench.analysis.exchange_rate import Exchange, exchanges
+from bench.analysis.measures import metric_name
 from bench.analysis.study import Study
+from bench.analysis.variance_components import KEY, NOT_IDENTIFIABLE, RULE, Component, Variances, variances
 from bench.report.tables import escape
 
 
@@ -20,6 +23,7 @@ class Statement:
 
     title: what is stated. about: what the numbers depend on. head, rows: the table; no rows where it is refused.
     legend: how to read it, or why there is nothing to read. records: the numbers for `COLUMNS`, unrounded.
+    figure: name of the figure that shows it, "" where there is none.
     """
 
     title: str
@@ -28,6 +32,7 @@ class Statement:
     rows: list[list[str]]
     legend: list[str]
     records: list[dict[str, Any]] = field(default_factory=list)
+    figure: str = ""
 
 
 def statements(study: Study, every: Iterable[Study]) -> list[Statement]:
@@ -37,7 +42,12 @@ def statements(study: Study, every: Iterable[Study]) -> list[Statement]:
         study: the chains.
         every: all studies at hand, as some statements compare several.
     """
-    return [_profile(profile(study, every)), *(_exchange(exchange) for exchange in exchanges(study))]
+    every = list(every)
+    return [
+        _profile(profile(study, every)),
+        *(_exchange(exchange) for exchange in exchanges(study)),
+        *(_variances(study, found) for found in variances(study, every)),
+    ]
 
 
 def _profile(found: dict[Condition, list[Finding]]) -> Statement:
@@ -47,6 +57,7 @@ def _profile(found: dict[Condition, list[Finding]]) -> Statement:
     never = {meaning: why.copy().pop() for meaning, why in reasons.items() if len(why) == 1 and why != {""}}
     return Statement(
         title="Collapse profile",
+        figure="profile",
         about="eight meanings of “model collapse” (arXiv:2503.03150)",
         head=["condition", "meaning", "answer", "change for the worse"],
         rows=[[c.label, f.meaning, f.answer, f.words] for c, f in pairs if f.meaning not in never],
@@ -82,10 +93,6 @@ def _exchange(exchange: Exchange) -> Statement:
         ]
         for rate in exchange.last()
     ]
-    refused = [
-        f"{condition.label}: refused, {why}" if condition else f"Refused: {why}"
-        for condition, why in exchange.refused.items()
-    ]
     records = [
         {
             "condition": rate.condition.label,
@@ -101,17 +108,68 @@ def _exchange(exchange: Exchange) -> Statement:
         for rate in exchange.rates
         for quantity, estimate in (("equivalent real images", rate.equivalent), ("worth", rate.worth))
     ]
-    name = measure.name.rpartition(" ")[0]
     return Statement(
-        title=f"Exchange rate in {name}",
+        title=f"Exchange rate in {metric_name(measure.metric)}",
+        figure="exchange_rate" if measure.metric == "fid" else f"exchange_rate_{measure.metric}",
         about=f"{measure.feature_space} · against {measure.reference} · {measure.sizes}",
         head=["condition", "generation", "real", "synthetic", "equals real alone", "one is worth", "seeds"],
         rows=rows,
         legend=([exchange_rate.RULE, "In brackets: 95 % interval over seeds; < and >: beyond the sizes that were run."])
         * bool(rows)
-        + refused,
+        + _refused(exchange.refused),
         records=[{"statement": "exchange rate", **record} for record in records],
     )
+
+
+def _variances(study: Study, found: Variances) -> Statement:
+    """State variance components; of several crossed studies the first has the table."""
+    places = digits([c.sd for components in found.components.values() for c in components])
+    names = list(dict.fromkeys(c.name for components in found.components.values() for c in components))
+    rows = []
+    for condition, components in found.components.items():
+        by_name = {c.name: _component(c, places) for c in components}
+        rows.append([condition.label, *(by_name.get(name, "–") for name in names), str(len(found.seeds[condition]))])
+    legend = [RULE, *(f"Not identifiable, {name}: {why}." for name, why in NOT_IDENTIFIABLE.items())]
+    is_first = study is found.first
+    read = legend if is_first else [f"In the study “{found.first.title}”."]
+    return Statement(
+        title=f"Variance components of {metric_name(found.measure.metric)}",
+        about=f"generation {found.generation} · {KEY} {', '.join(map(str, found.splits))} · "
+        f"{found.measure.feature_space} · against {found.measure.reference} · {found.measure.sizes}",
+        head=["condition", *names, "seeds"],
+        rows=rows if is_first else [],
+        legend=[*(read if rows else []), *_refused(found.refused)],
+        records=[
+            {
+                "statement": "variance components",
+                "condition": condition.label,
+                "generation": found.generation,
+                "metric": found.measure.metric,
+                "quantity": f"standard deviation, {c.name}",
+                "value": c.sd,
+                "low_95": c.low,
+                "high_95": c.high,
+                "num_seeds": len(found.seeds[condition]),
+            }
+            for condition, components in found.components.items()
+            for c in components
+            if is_first
+        ],
+    )
+
+
+def _component(component: Component, places: int) -> str:
+    """Return e.g. `9.1 (4.3 to 58.5), 77 %`: standard deviation, its interval and its share of the variance."""
+    if component.low is None or component.high is None or component.share is None:
+        return f"{component.sd:.{places}f}"
+    ends = f"{component.low:.{places}f} to {component.high:.{places}f}"
+    return f"{component.sd:.{places}f} ({ends}), {100 * component.share:.0f} %"
+
+
+def _refused(reasons: dict[Condition | None, str]) -> list[str]:
+    return [
+        f"{condition.label}: refused, {why}" if condition else f"Refused: {why}" for condition, why in reasons.items()
+    ]
 
 
 # ---------------------------------------------------------------------------------------------------------- formats
@@ -121,7 +179,7 @@ def to_markdown(statement: Statement) -> str:
     """Return a statement as Markdown."""
     lines = [f"**{statement.title}** · {statement.about}", ""]
     if statement.rows:
-        lines += [f"| {' | '.join(statement.head)} |", "|:--|" + "--:|" * (len(statement.head) - 1)]
+        lines += [f"| {' | '.join(statement.head)} |", "|:--|" + ":--|" * (len(statement.head) - 1)]
         lines += [f"| {' | '.join(row)} |" for row in statement.rows]
         lines.append("")
     return "\n".join([*lines, *(f"*{line}*\n" for line in statement.legend)])
@@ -137,23 +195,33 @@ def to_lines(statement: Statement) -> list[str]:
     return shown or [f"{statement.title}: {line}" for line in statement.legend]
 
 
+MOST_ROWS = 40
+"""Rows of a LaTeX table that fit on a page."""
+
+
 def to_latex(statement: Statement) -> str:
-    """Return a statement as a booktabs table; a comment where it is refused."""
+    """Return a statement as booktabs tables of at most a page each; a comment where it is refused."""
     if not statement.rows:
         return "\n".join(f"% {statement.title}: {line}" for line in statement.legend)
     caption = f"{statement.title}: {statement.about}. {' '.join(statement.legend)}"
-    rows = [" & ".join(escape(word) for word in row) + r" \\" for row in [statement.head, *statement.rows]]
+    pages = [statement.rows[i : i + MOST_ROWS] for i in range(0, len(statement.rows), MOST_ROWS)]
+    captions = [caption, *[f"{statement.title}, continued."] * (len(pages) - 1)]
+    return "\n\n".join(_latex(statement.head, *part) for part in zip(pages, captions, strict=True))
+
+
+def _latex(head: list[str], rows: list[list[str]], caption: str) -> str:
+    lines = [" & ".join(escape(word) for word in row) + r" \\" for row in [head, *rows]]
     return "\n".join(
         [
             r"\begin{table}",
             r"  \centering",
             r"  \footnotesize\setlength{\tabcolsep}{3pt}",
             f"  \\caption{{{escape(caption)}}}",
-            f"  \\begin{{tabular}}{{l{'r' * (len(statement.head) - 1)}}}",
+            f"  \\begin{{tabular}}{{{'l' * len(head)}}}",
             r"    \toprule",
-            f"    {rows[0]}",
+            f"    {lines[0]}",
             r"    \midrule",
-            *(f"    {row}" for row in rows[1:]),
+            *(f"    {line}" for line in lines[1:]),
             r"    \bottomrule",
             r"  \end{tabular}",
             r"\end{table}",

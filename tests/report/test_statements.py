@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dosed
+import fabricate
 import numpy as np
 import pytest
 from html_tree import parse
@@ -16,6 +17,7 @@ from bench import ledger, report
 from bench.analysis.exchange_rate import exchanges
 from bench.analysis.results_card import card
 from bench.analysis.study import Study, studies
+from bench.analysis.variance_components import IMAGES, crossed_components, variances
 from bench.report import exchange_rate, statements, style
 
 
@@ -132,3 +134,74 @@ def test_report_and_page_show_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert rate.worth.text(2) in made.text and rate.worth.text(2) in section.text
         assert rate.worth.text(2) in (tmp_path / "out" / "card.md").read_text()
     assert r"\caption{Exchange rate in FID" in (tmp_path / "out" / "tables.tex").read_text()
+
+
+# -------------------------------------------------------------------------------------------- variance components
+
+
+def crossed(tmp_path: Path, splits: tuple[int, ...] = (0, 1, 2), **kwargs: Any) -> list[Study]:
+    """Return studies that differ in the split alone."""
+    for split in splits:
+        data = {"name": "procedural", "kind": "flowers", "resolution": 16, "split_seed": split}
+        made = {"sweep": f"split{split}", "data": data, "real": f"{split}" * 64, "pictures": False}
+        fabricate.sweep(tmp_path, num_generations=3, **{**made, **kwargs})
+    return studies(ledger.read_runs([tmp_path]))
+
+
+def test_splits_are_crossed_with_seeds_over_the_studies_that_differ_in_nothing_else(tmp_path: Path) -> None:
+    every = crossed(tmp_path)
+    other = fabricate.sweep(tmp_path / "other", space="inception_v3", num_generations=3, pictures=False)
+    every += studies(ledger.read_runs([other]))
+    assert len(every) == 4
+    (found,) = variances(every[1], every)
+    assert found.splits == [0, 1, 2] and found.generation == 2 and found.refused == {}
+    for condition in every[1].conditions:
+        values = [one.values(condition, 2, found.measure) for one in every[:3]]
+        table = np.array([[by_seed[s] for s in (0, 1, 2)] for by_seed in values])
+        assert found.components[condition] == crossed_components(table)
+    body = json.loads(json.dumps(card(every[1], every), allow_nan=False))["variance_components"][0]
+    expected = [vars(c) for components in found.components.values() for c in components]
+    assert [{k: e[k] for k in expected[0]} for e in body["components"]] == expected
+    assert set(body["not_identifiable"]) == {"sampling alone", "reference alone"}
+
+
+def test_the_first_of_the_crossed_studies_has_the_table(tmp_path: Path) -> None:
+    every = crossed(tmp_path)
+    first, second = (statements.statements(study, every)[-1] for study in every[:2])
+    assert (
+        len(first.rows) == 3 and len(first.head) == 5 and "Not identifiable, sampling alone" in " ".join(first.legend)
+    )
+    assert second.rows == [] and second.legend == [f"In the study “{every[0].title}”."]
+    assert len(first.records) == 9 and second.records == []
+
+
+def test_scatter_over_images_is_shown_where_every_chain_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = fabricate.score
+    monkeypatch.setattr(fabricate, "score", lambda *args, **kwargs: {**made(*args, **kwargs), "image_sd": 3.0})
+    (found, *_) = variances((every := crossed(tmp_path))[0], every)
+    for components in found.components.values():
+        assert (components[-1].name, components[-1].sd, components[-1].low) == (IMAGES, pytest.approx(3.0), None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"splits": (0,)},
+            "it needs 2 splits (data.split_seed) of studies that differ in nothing else, and there is 1",
+        ),
+        ({"seeds": (0,)}, "it needs 2 seeds that all splits have, and there is 1"),
+    ],
+)
+def test_what_is_not_crossed_is_refused_with_the_reason(tmp_path: Path, changes: dict, reason: str) -> None:
+    every = crossed(tmp_path, **changes)
+    (found,) = variances(every[0], every)
+    assert found.components == {} and all(why.startswith(reason) for why in found.refused.values())
+    assert reason in statements.to_markdown(statements.statements(every[0], every)[-1])
+
+
+def test_a_long_table_is_folded_on_the_page_and_broken_in_latex() -> None:
+    stated = statements.Statement("t", "a", ["x", "y"], [[str(i), "&"] for i in range(90)], ["read"])
+    pages = statements.to_latex(stated).split(r"\begin{table}")[1:]
+    assert [page.count(r" \\") - 1 for page in pages] == [40, 40, 10]
+    assert "t, continued." in pages[1] and r"89 & \&" in pages[2]
