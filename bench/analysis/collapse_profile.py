@@ -72,16 +72,22 @@ class Finding:
         return f"{self._number(self.interval.value)} {self.unit}"
 
     @property
+    def span(self) -> str:
+        """The interval of the change, e.g. `+40 to +52`; "" where it is not known or infinite."""
+        if self.interval is None or not math.isfinite(self.interval.high):
+            return ""
+        return f"{self._number(self.interval.low)} to {self._number(self.interval.high)}"
+
+    @property
     def words(self) -> str:
         """The change with its interval and what could have been seen, or why it is not known."""
         if self.interval is None:
             return self.reason
-        if not math.isfinite(self.interval.high):
+        if not self.span:
             return f"{self.quantity}: {self.change}; too few seeds for an interval"
-        ends = f"{self._number(self.interval.low)} to {self._number(self.interval.high)}"
         number, _, unit = self.change.partition(" ")
         seen = f"{self.detectable if self.unit == EXPONENT else 100 * self.detectable:.2g}"
-        return f"{self.quantity}: {number} ({ends}) {unit}, detectable {seen}"
+        return f"{self.quantity}: {number} ({self.span}) {unit}, detectable {seen}"
 
     def _number(self, value: float) -> str:
         return f"{value:+.2f}" if self.unit == EXPONENT else f"{100 * value:+.0f}"

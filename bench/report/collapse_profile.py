@@ -14,7 +14,7 @@ COLOURS = {YES: "#f2c4b5", OPEN: "#ececec", NO: "#cfe5ef", UNKNOWN: "#ffffff"}
 
 
 def collapse_profile(study: Study, every: list[Study], out: Path, name: str) -> list[Path]:
-    """Draw one row per condition and one column per meaning: a sign, the answer, and the change for the worse.
+    """Draw one row per condition and one column per meaning: sign, answer, change for the worse and its interval.
 
     Nothing is drawn where nothing is known.
     """
@@ -22,7 +22,7 @@ def collapse_profile(study: Study, every: list[Study], out: Path, name: str) -> 
     if all(finding.answer == UNKNOWN for findings in found.values() for finding in findings):
         return []
     with styled():
-        figure, axis = plt.subplots(figsize=(PAGE, 0.95 + 0.36 * len(found)))
+        figure, axis = plt.subplots(figsize=(PAGE, 0.95 + 0.46 * len(found)))
         axis.set(xlim=(0, len(MEANINGS)), ylim=(len(found), 0))
         axis.grid(False)
         axis.spines[:].set_visible(False)
@@ -35,12 +35,12 @@ def collapse_profile(study: Study, every: list[Study], out: Path, name: str) -> 
                 cell.set(edgecolor="#d5d8db", linewidth=0.5, linestyle=":" if finding.answer == UNKNOWN else "-")
                 axis.add_patch(cell)
                 change = finding.change.replace(" a generation", " / gen").removesuffix(f" {EXPONENT}")
-                words = f"{SIGNS[finding.answer]} {finding.answer}\n{change}"
+                words = f"{SIGNS[finding.answer]} {finding.answer}\n{change}\n{finding.span}"
                 axis.text(j + 0.5, i + 0.5, words.strip(), ha="center", va="center", size=6, color=INK, linespacing=1.3)
         figure.tight_layout()
         note = (
-            "numbers: change for the worse against ratio 0 or generation 0, mean of the second half of the generations "
-            "· ● established  ◐ open  ○ ruled out  – not known"
+            "numbers: change for the worse against ratio 0 or generation 0 with its 95 % interval over seeds, second "
+            "half of the generations\n● established  ◐ open  ○ ruled out  – not known"
         )
         figure.text(0.99, -0.01, note, ha="right", va="top", size=6, color=FLOOR)
         return save(figure, out, name)

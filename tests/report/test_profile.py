@@ -215,6 +215,7 @@ def test_the_figure_says_each_answer_in_words_and_signs(tmp_path: Path, monkeypa
             words = shown[j + 0.5, i + 0.5].splitlines()
             assert words[0] == f"{collapse_profile.SIGNS[finding.answer]} {finding.answer}"
             assert (words[1:] or [""])[0].split(" ")[0] == finding.change.split(" ")[0]
+            assert (words[2:] or [""])[0] == finding.span
     assert [label.get_text().replace("\n", " ") for label in axis.get_xticklabels()] == list(MEANINGS)
     assert [label.get_text() for label in axis.get_yticklabels()] == [c.label for c in study.conditions]
     assert len(set(collapse_profile.SIGNS.values())) == len(collapse_profile.SIGNS) == 4
