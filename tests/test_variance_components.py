@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from bench.analysis.variance_components import REST, SEED, SPLIT, crossed_components
 from bench.errors import MetricError
@@ -41,6 +42,19 @@ def test_known_components_are_found_and_covered(shape: tuple[int, int], sds: tup
         assert np.mean([c[0].sd ** 2 + c[1].sd ** 2 for c in found]) == pytest.approx(
             sds[0] ** 2 + sds[1] ** 2, rel=0.2
         )
+
+
+@pytest.mark.parametrize(("factor", "is_positive"), [(0.995, False), (1.005, True)])
+def test_an_interval_leaves_zero_out_where_the_f_test_rejects(factor: float, is_positive: bool) -> None:
+    """The modified large-sample interval is made to be exact there (Ting et al. 1990)."""
+    y = table(np.random.default_rng(2), (4, 5), (1, 1, 1))
+    split, rest = y.mean(axis=1, keepdims=True) - y.mean(), y - y.mean(axis=1, keepdims=True)
+    rest_only = rest - rest.mean(axis=0)
+    ratio = (5 * (split**2).sum() / 3) / ((rest_only**2).sum() / 12)
+    critical = stats.f.ppf(0.975, 3, 12)
+    found = crossed_components(split * np.sqrt(factor * critical / ratio) + rest)[0]
+    assert found.low is not None and (found.low > 0) == is_positive
+    assert found.low < 0.1
 
 
 def test_what_is_not_there_is_zero_and_not_negative() -> None:

@@ -32,11 +32,11 @@ FEWEST_SIZES = 3
 PERCENT, POINTS, EXPONENT = "%", "points", "in the exponent"
 RULE = (
     "Against the same seeds at ratio 0 (where there is none: the condition's own generation 0), mean of the second "
-    "half of the generations, with its 95 % interval over seeds. “yes”: a change for the worse is established "
-    f"(catastrophic: by more than {100 * CATASTROPHE:.0f} %; diverging: by the rule of the verdicts). “no”: a change "
-    f"by {100 * MARGIN:.0f} % or {100 * MARGIN:.0f} points or more is ruled out (catastrophic: by "
-    f"{100 * CATASTROPHE:.0f} %). “open”: neither. “detectable”: the smallest change that 4 of 5 repetitions would "
-    "have told from none. There is no correction for asking eight questions."
+    "half of the generations, with its 95 % interval over seeds. “no”: a change for the worse by "
+    f"{100 * MARGIN:.0f} % or {100 * MARGIN:.0f} points is ruled out (catastrophic: by {100 * CATASTROPHE:.0f} %; "
+    "diverging: by the rule of the verdicts). “yes”: otherwise, and such a change is established (catastrophic: by "
+    f"more than {100 * CATASTROPHE:.0f} %; any rise: however small). “open”: neither. “detectable”: the smallest "
+    "change that 4 of 5 repetitions would have told from none. There is no correction for asking eight questions."
 )
 
 
@@ -90,7 +90,11 @@ class Finding:
         return f"{self.quantity}: {number} ({self.span}) {unit}, detectable {seen}"
 
     def _number(self, value: float) -> str:
-        return f"{value:+.2f}" if self.unit == EXPONENT else f"{100 * value:+.0f}"
+        """Return a number with as many decimals as its interval is narrow."""
+        scale = 1 if self.unit == EXPONENT else 100
+        half = scale * (self.interval.high - self.interval.value) if self.interval else math.inf
+        places = 2 if self.unit == EXPONENT or half < 0.1 else 1 if half < 1 else 0
+        return f"{scale * value:+.{places}f}"
 
 
 def profile(study: Study, every: Iterable[Study]) -> dict[Condition, list[Finding]]:
@@ -142,7 +146,7 @@ def _risk(study: Study, condition: Condition) -> list[Finding]:
     seen = found.rise.detectable
     return [
         Finding(CATASTROPHIC, _answer(found.rise, CATASTROPHE, CATASTROPHE), quantity, PERCENT, found.rise, seen),
-        Finding(ANY, _answer(found.rise), quantity, PERCENT, found.rise, seen),
+        Finding(ANY, YES if found.rise.low > 0 else _answer(found.rise), quantity, PERCENT, found.rise, seen),
         Finding(DIVERGING, diverging, quantity, f"{PERCENT} a generation", found.rate, 2 * found.bend.detectable),
     ]
 
@@ -214,7 +218,8 @@ def _scaling(study: Study, every: list[Study], condition: Condition) -> Finding:
     logs = np.log([[[v[s] for v in line] for s in seeds] for line in values])
     slopes = logs @ x / (x @ x)
     found = collapse.mean_over_seeds(slopes[0] - slopes[1])
-    answer = YES if found.low > 0 or found.high < 0 else NO if max(-found.low, found.high) < MARGIN else OPEN
+    is_small, is_sure = max(-found.low, found.high) < MARGIN, found.low > 0 or found.high < 0
+    answer = NO if is_small else YES if is_sure else OPEN
     return Finding(SCALING, answer, f"{_named(measure)} against n", EXPONENT, found, found.detectable)
 
 
@@ -226,7 +231,8 @@ def _sizes(study: Study, every: list[Study], conditions: set[Condition]) -> dict
 
 
 def _answer(change: Interval, above: float = 0.0, below: float = MARGIN) -> str:
-    return YES if change.low > above else NO if change.high < below else OPEN
+    """Return no for a change that surely is below the margin, even if it surely is there; as `collapse.classify`."""
+    return NO if change.high < below else YES if change.low > above else OPEN
 
 
 def _turned(interval: Interval) -> Interval:

@@ -99,6 +99,14 @@ def test_a_rise_is_not_yet_a_catastrophe_and_a_level_is_no_divergence(tmp_path: 
     assert answers == [NO, YES, NO]
 
 
+def test_a_change_that_is_sure_but_small_is_any_rise_and_nothing_else(tmp_path: Path) -> None:
+    found = profiled(sweep(tmp_path, lambda r, g: {"fid": 100 + 3 * r, "vendi": 6 - 0.2 * r}, noise=0.001))
+    rise, fall = found[1.0][profiles.ANY], found[1.0][profiles.VARIANCE]
+    assert rise.interval is not None and fall.interval is not None
+    assert rise.interval.low > 0 and fall.interval.low > 0 and rise.words.startswith("FID: +2.8 (")
+    assert (rise.answer, found[1.0][profiles.DIVERGING].answer, fall.answer) == (YES, NO, NO)
+
+
 def test_what_changes_for_the_better_is_no_collapse(tmp_path: Path) -> None:
     found = profiled(sweep(tmp_path, lambda r, g: {k: 2 * v for k, v in everything(-r / 4, g).items()}))
     for meaning in (profiles.ANY, profiles.VARIANCE, profiles.TAILS, profiles.HALLUCINATION):

@@ -46,6 +46,14 @@ def test_the_exchange_rate_is_the_one_that_was_planted(tmp_path: Path) -> None:
     assert misses <= 2  # of twelve intervals of 95 %
 
 
+def test_fid_is_interpolated_in_its_logarithm(tmp_path: Path) -> None:
+    (exchange,) = exchanges(study_of(tmp_path, noise=0.0, alone=(0.0, 0.9), ratios={0.5: None}, num_generations=2))
+    (rate,) = exchange.rates
+    few, all_of_them = exchange.real_only
+    low, high, here = (np.log(dosed.fid_of(m)) for m in (few, all_of_them, 512 + 512 * dosed.worth(0.5, 1)))
+    assert rate.equivalent.value == pytest.approx(few * (all_of_them / few) ** ((here - low) / (high - low)), rel=1e-4)
+
+
 def test_real_images_alone_are_averaged_over_their_generations_and_generation_0_counts_once(tmp_path: Path) -> None:
     study = study_of(tmp_path)
     (exchange,) = exchanges(study)
