@@ -56,3 +56,8 @@ def digits(values: Collection[float]) -> int:
     """Return how many decimals show about three figures of the largest value: 2 below 10, 1 below 100, else 0."""
     largest = max((abs(v) for v in values), default=0.0)
     return 2 if largest < 10 else 1 if largest < 100 else 0
+
+
+def are(number: int) -> str:
+    """Return `is 1` or `are 3`, for the reason of a refusal."""
+    return f"is {number}" if number == 1 else f"are {number}"

@@ -149,6 +149,32 @@ def rises(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]
     return [float(v) for v in x @ late]
 
 
+def shift(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]] | None = None) -> Interval:
+    """Return by how much curves y exceed their reference, in the second half of the generations after 0.
+
+    Unlike `growth` it takes differences, so that y, e.g. a share, may be 0. The interval is Student's over seeds; with
+    fewer than three seeds it is infinite.
+
+    Args:
+        curves: one per seed, the y of generation 0, 1, …; all of one length, at least 3.
+        reference: the y of the same seeds at ratio 0, in the same form; None: generation 0 of each curve.
+
+    Raises:
+        MetricError: the curves are too short, of unequal length or not finite.
+    """
+    y = _curves(curves)
+    base = y[:, :1] if reference is None else _curves(reference)
+    _, late = _halves(y.shape[1] - 1)
+    return mean_over_seeds(np.broadcast_to(y - base, y.shape)[:, 1:] @ late)
+
+
+def mean_over_seeds(values: np.ndarray) -> Interval:
+    """Return the mean of one value per seed, float (S,), with Student's interval, infinite below three seeds."""
+    if len(values) < FEWEST_SEEDS:
+        return _interval(float(values.mean()), 0.0, 0)
+    return _over_seeds(values)
+
+
 def classify(growth: Growth, margin: float = MARGIN) -> str:
     """Judge how a condition leaves its reference by this rule:
 
@@ -175,9 +201,13 @@ def _excess(
     if reference is not None and base.shape != y.shape:
         raise MetricError(f"a paired reference needs the shape of the curves {y.shape}, but has {base.shape}")
     x = (y / base - 1)[:, 1:]
-    num = x.shape[1]
+    return x, _halves(x.shape[1])
+
+
+def _halves(num: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights of the means over the first and the second half of the generations 1 to `num`."""
     is_early = np.arange(num) < num // 2
-    return x, (is_early / is_early.sum(), ~is_early / (~is_early).sum())
+    return is_early / is_early.sum(), ~is_early / (~is_early).sum()
 
 
 def _over_seeds(values: np.ndarray) -> Interval:

@@ -1,14 +1,19 @@
 """The results card: what a study shows, everything needed to cite and repeat it, and what it may be compared with."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from bench.analysis import collapse_profile, exchange_rate, variance_components
+from bench.analysis.collapse_profile import profile
+from bench.analysis.exchange_rate import exchanges
 from bench.analysis.measures import Measure
 from bench.analysis.provenance import hardware, package_version, stage_code, versions
 from bench.analysis.score_tables import Table, tables
 from bench.analysis.setting import must_be_equal
 from bench.analysis.study import Study
+from bench.analysis.variance_components import variances
 from bench.analysis.verdicts import verdict
 from bench.errors import LedgerError
 
@@ -16,11 +21,17 @@ CARD = 1
 """Version of the card's form."""
 
 
-def card(study: Study) -> dict[str, Any]:
-    """Return the card of a study, ready for JSON. Scores carry the value of every seed; nothing is rounded."""
-    rows = study.rows
+def card(study: Study, every: Iterable[Study] = ()) -> dict[str, Any]:
+    """Return the card of a study, ready for JSON. Scores carry the value of every seed; nothing is rounded.
+
+    Args:
+        study: the chains.
+        every: all studies at hand, as some statements compare several.
+    """
+    rows, every = study.rows, list(every)
     first = rows[0]
     score_tables = tables(study)
+    findings = profile(study, every)
     return {
         "card": CARD,
         "benchmark": {"name": "diffusion-collapse-bench", "version": package_version()},
@@ -39,6 +50,7 @@ def card(study: Study) -> dict[str, Any]:
                 "policy": condition.policy,
                 "parameters": json.loads(condition.parameters),
                 "verdict": vars(verdict(study, condition)),
+                "collapse_profile": collapse_profile.described(findings[condition]),
                 "chains": [
                     {
                         "id": chain.id,
@@ -57,6 +69,8 @@ def card(study: Study) -> dict[str, Any]:
             for table in score_tables
             for subject, value in study.baselines(table.measure).items()
         ],
+        "exchange_rates": [exchange_rate.described(exchange) for exchange in exchanges(study)],
+        "variance_components": [variance_components.described(found) for found in variances(study, every)],
         "hardware": hardware(rows),
         "precision": sorted({str(row.environment.get("precision")) for row in rows}),
         "code_versions": stage_code(rows),

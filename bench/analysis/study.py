@@ -5,8 +5,10 @@ between two.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from bench.analysis.conditions import Condition, condition_of
 from bench.analysis.measures import Measure, measure_of
@@ -133,6 +135,11 @@ class Study:
         measures = self.measures(metric)
         return next((m for m in measures if m.reference == "heldout"), measures[0] if measures else None)
 
+    def total(self, metric: str) -> Measure | None:
+        """Return the measure of a metric against held-out images that is not of one part, such as of a noise level."""
+        measures = (m for m in self.measures(metric) if m.reference == "heldout")
+        return next((m for m in measures if "part" not in json.loads(m.parameters)), None)
+
     def values(self, condition: Condition, generation: int, measure: Measure) -> dict[int, float]:
         """Return seed -> value, for the seeds that have this score."""
         return dict(self.scores.values.get((condition, generation, measure), {}))
@@ -190,3 +197,30 @@ def _by_condition(chains: list[Chain]) -> Chains:
         by_seed[seed] = chain
     ordered = sorted(by_condition, key=lambda c: (c.policy, 2.0 if c.ratio is None else c.ratio, c.label))
     return {condition: dict(sorted(by_condition[condition].items())) for condition in ordered}
+
+
+def relatives(study: Study, every: Iterable[Study], key: str, free: tuple[str, ...] = ()) -> dict[Any, Study]:
+    """Return value of `key`, ascending -> the study, for a study and those that differ from it in nothing else.
+
+    The hash of the data may differ, too, because it follows from the key. Two studies of one value are of other data:
+    then there is only the study itself.
+
+    Args:
+        study: the study whose relatives are wanted.
+        every: the studies among which they are looked for.
+        key: a dotted key of the configuration, e.g. `data.split_seed`.
+        free: further keys in which they may differ.
+    """
+    excluded = ("data.content", key, *free)
+
+    def rest(one: Study) -> dict[str, Any]:
+        return {k: v for k, v in shown_setting(one.rows[0], with_defaults=True).items() if k not in excluded}
+
+    def value(one: Study) -> Any:
+        return shown_setting(one.rows[0], with_defaults=True).get(key)
+
+    alike = [study, *(one for one in every if one is not study and rest(one) == rest(study))]
+    found = {value(one): one for one in alike}
+    if len(found) < len(alike):
+        return {value(study): study}
+    return {v: found[v] for v in sorted(found, key=lambda v: (v is None, v))}

@@ -44,18 +44,16 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """The curves that a verdict is made of. reference: those of ratio 0, or None."""
+class Judged:
+    """The curves that a verdict is made of, one per seed. reference: those of ratio 0, or None."""
 
     seeds: list[int]
     curves: list[list[float]]
     reference: list[list[float]] | None
 
 
-def _judged(study: Study, condition: Condition, num_generations: int | None = None) -> _Judged | None:
-    """Return the curves that a verdict is made of; None where these are too few, too short or not positive.
-
-    Seeds are paired with ratio 0 where at least three of a condition's seeds, or all of them, are there.
+def _judged(study: Study, condition: Condition, num_generations: int | None = None) -> Judged | None:
+    """Return the curves of FID that a verdict is made of; None where these are too few, too short or not positive.
 
     Args:
         study: the chains.
@@ -63,8 +61,23 @@ def _judged(study: Study, condition: Condition, num_generations: int | None = No
         num_generations: how many generations are read; None: as many as all of the seeds have.
     """
     fid = study.primary("fid")
-    if fid is None:
-        return None
+    found = None if fid is None else paired_curves(study, condition, fid, num_generations)
+    return found if found is not None and is_positive(found) else None
+
+
+def paired_curves(
+    study: Study, condition: Condition, measure: Measure, num_generations: int | None = None
+) -> Judged | None:
+    """Return the curves of a score with those of ratio 0; None where these are too few or too short.
+
+    Seeds are paired with ratio 0 where at least three of a condition's seeds, or all of them, are there.
+
+    Args:
+        study: the chains.
+        condition: which of them.
+        measure: the score.
+        num_generations: how many generations are read; None: as many as all of the seeds have.
+    """
     seeds = list(study.chains[condition])
     base = reference_of(study, condition)
     if base is not None:
@@ -73,12 +86,17 @@ def _judged(study: Study, condition: Condition, num_generations: int | None = No
             seeds = common
         else:
             base = None
-    tables = [_values(study, c, seeds, fid) for c in (condition, base) if c is not None]
+    tables = [_values(study, c, seeds, measure) for c in (condition, base) if c is not None]
     length = min([len(table) for table in tables] + ([] if num_generations is None else [num_generations]))
-    curves = [[[table[g][seed] for g in range(length)] for seed in seeds] for table in tables]
-    if length < SHORTEST or min(v for lines in curves for line in lines for v in line) <= 0:
+    if length < SHORTEST:
         return None
-    return _Judged(seeds, curves[0], curves[1] if base is not None else None)
+    curves = [[[table[g][seed] for g in range(length)] for seed in seeds] for table in tables]
+    return Judged(seeds, curves[0], curves[1] if base is not None else None)
+
+
+def is_positive(judged: Judged) -> bool:
+    """Return whether all values are above 0, so that they can be divided by."""
+    return min(v for line in [*judged.curves, *(judged.reference or [])] for v in line) > 0
 
 
 def reference_of(study: Study, condition: Condition) -> Condition | None:
@@ -148,9 +166,9 @@ def _behind(found: Growth, word: str) -> list[str]:
     base = "ratio 0" if found.paired else "its own generation 0"
     last = found.num_generations - 1
     where = f"generation {last}" if found.first == last else f"generations {found.first} to {last}"
-    parts = [f"{_percent(found.rise)} against {base} in {where}"]
+    parts = [f"{percent(found.rise)} against {base} in {where}"]
     if word in (collapse.DIVERGING, collapse.BOUNDED):
-        parts.append(f"{_percent(found.rate)} a generation from the first half to the second")
+        parts.append(f"{percent(found.rate)} a generation from the first half to the second")
     if word == collapse.INCONCLUSIVE:
         seen = found.rise.detectable, 2 * found.bend.detectable
         if found.rise.low > 0:
@@ -167,7 +185,7 @@ def _behind(found: Growth, word: str) -> list[str]:
     return parts
 
 
-def _percent(interval: Interval) -> str:
+def percent(interval: Interval) -> str:
     """Return e.g. `+46 % (+40 to +52)`; without a bracket where there is no interval."""
     value, low, high = (100 * v for v in (interval.value, interval.low, interval.high))
     return f"{value:+.0f} %" + (f" ({low:+.0f} to {high:+.0f})" if math.isfinite(high) else "")

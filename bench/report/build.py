@@ -11,7 +11,7 @@ from bench.analysis.results_card import card
 from bench.analysis.setting import check_unmixed
 from bench.analysis.study import Study, studies
 from bench.errors import ConfigError
-from bench.report import citing, figures, tables
+from bench.report import citing, figures, statements, tables
 from bench.report.card import to_markdown
 from bench.report.page import page
 
@@ -46,21 +46,25 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Report:
     texts: list[str] = []
     cards: dict[str, str] = {}
     drawn = []
+    stated = {study: statements.statements(study, every) for study in every}
     for study in every:
         prefix = "" if len(every) == 1 else f"{_slug(study)}_"
-        shown = figures.draw(study, out, prefix)
+        shown = figures.draw(study, every, out, prefix)
         drawn.append((study, shown))
         missing = "".join(f"\n> {line}\n" for line in shown.missing)
-        texts.append(tables.markdown(study) + tables.verdict_lines(study) + missing)
-        body = card(study)
+        below = "".join(f"\n{statements.to_markdown(statement)}" for statement in stated[study])
+        texts.append(tables.markdown(study) + tables.verdict_lines(study) + below + missing)
+        body = card(study, every)
         cards[f"{prefix}card.json"] = json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        cards[f"{prefix}card.md"] = to_markdown(study, body)
+        cards[f"{prefix}card.md"] = to_markdown(study, body, stated[study])
     text = "\n".join(texts)
-    files = {"tables.md": text, "tables.csv": tables.to_csv(every), "tables.tex": tables.latex(every)}
+    latex = [tables.latex(every), *(statements.to_latex(one) + "\n" for found in stated.values() for one in found)]
+    files = {"tables.md": text, "tables.csv": tables.to_csv(every), "tables.tex": "\n".join(latex)}
+    files |= {"statements.csv": statements.to_csv(stated.items())}
     files |= {**cards, "citations.bib": citing.bibtex(every)}
     for name, content in files.items():
         (out / name).write_text(content, encoding="utf-8")
-    html = page(drawn, files, out)
+    html = page(drawn, stated, files, out)
     return Report([html, *(out / name for name in files), *(p for _, shown in drawn for p in shown.paths)], text)
 
 

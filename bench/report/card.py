@@ -1,19 +1,21 @@
 """Results cards as Markdown: one card for a person to read, and several cards in one table."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from bench.analysis.measures import ARROWS, metric_name
 from bench.analysis.results_card import card, check_comparable, load, score_key
 from bench.analysis.score_tables import tables
 from bench.analysis.study import Study
+from bench.report.statements import Statement, to_lines
 from bench.report.tables import text
 
 __all__ = ["card", "comparison", "load", "to_markdown"]
 
 
-def to_markdown(study: Study, body: dict[str, Any]) -> str:
-    """Return a study's card as Markdown. body: what `card` returned for the study."""
+def to_markdown(study: Study, body: dict[str, Any], stated: Sequence[Statement] = ()) -> str:
+    """Return a study's card as Markdown. body: what `card` returned for the study. stated: the statements about it."""
     last = study.last_common
     lines = [
         f"# Results card: {study.title}",
@@ -37,6 +39,8 @@ def to_markdown(study: Study, body: dict[str, Any]) -> str:
         lines.append(f"- **{table.name}** ({m.feature_space}, against {m.reference}, {m.sizes}): {'; '.join(values)}")
     lines += ["", "## Verdicts", ""]
     lines += [f"- {c['label']}: {c['verdict']['badge']}. {c['verdict']['words']}" for c in body["conditions"]]
+    if stated:
+        lines += ["", "## Statements", "", *(f"- {line}" for statement in stated for line in to_lines(statement))]
     lines += ["", "## Commands", "", "```"]
     lines += [str(chain["command"]) for c in body["conditions"] for chain in c["chains"]]
     return "\n".join([*lines, "```", *[f"\n> {note}" for note in study.notes]]) + "\n"

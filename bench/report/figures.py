@@ -5,7 +5,9 @@ from itertools import chain
 from pathlib import Path
 
 from bench.analysis.study import Study
+from bench.report.collapse_profile import collapse_profile
 from bench.report.curves import Curves, curves
+from bench.report.exchange_rate import exchange_rate
 from bench.report.overview import final_scores, phase_diagram, trajectories
 from bench.report.strip import strip
 from bench.report.survival import survival
@@ -22,6 +24,8 @@ class Figures:
     final: list[Path]
     phase: list[Path]
     trajectories: list[Path]
+    profile: list[Path]
+    exchange: list[Path]
     survival: list[Path]
     training_sets: list[Path]
     samples: list[Path]
@@ -31,18 +35,28 @@ class Figures:
     def paths(self) -> list[Path]:
         return [
             *chain.from_iterable(figure.paths for figure in self.curves),
-            *(*self.final, *self.phase, *self.trajectories, *self.survival, *self.training_sets, *self.samples),
+            *(*self.final, *self.phase, *self.trajectories, *self.profile, *self.exchange),
+            *(*self.survival, *self.training_sets, *self.samples),
         ]
 
 
-def draw(study: Study, out: Path, prefix: str = "") -> Figures:
-    """Draw every figure of a study into `out`, with `prefix` before the names of the files."""
+def draw(study: Study, every: list[Study], out: Path, prefix: str = "") -> Figures:
+    """Draw every figure of a study into `out`, with `prefix` before the names of the files.
+
+    Args:
+        study: the chains to draw.
+        every: all studies at hand, as some statements compare several.
+        out: the directory to write to.
+        prefix: the beginning of every file's name.
+    """
     samples, missing = strip(study, out, f"{prefix}samples")
     return Figures(
         curves=curves(study, out, f"{prefix}scores"),
         final=final_scores(study, out, f"{prefix}final"),
         phase=phase_diagram(study, out, f"{prefix}phase"),
         trajectories=trajectories(study, out, f"{prefix}trajectories"),
+        profile=collapse_profile(study, every, out, f"{prefix}profile"),
+        exchange=exchange_rate(study, out, f"{prefix}exchange_rate"),
         survival=survival(study, out, f"{prefix}survival"),
         training_sets=training_sets(study, out, f"{prefix}training_sets"),
         samples=samples,

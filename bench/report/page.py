@@ -20,11 +20,14 @@ from bench.report.markup import Html, element, fill, join
 from bench.report.page_parts import figure, swatch
 from bench.report.page_samples import samples, samples_data
 from bench.report.page_scores import scores
+from bench.report.page_statements import statements
 from bench.report.sheets import Sheets
+from bench.report.statements import Statement
 
 HERE = Path(__file__).parent
 SECTIONS = {
     "summary": "Summary",
+    "statements": "Statements",
     "scores": "Scores",
     "samples": "Samples",
     "training": "Training sets",
@@ -32,11 +35,14 @@ SECTIONS = {
 }
 
 
-def page(drawn: list[tuple[Study, Figures]], files: dict[str, str], out: Path) -> Path:
+def page(
+    drawn: list[tuple[Study, Figures]], stated: dict[Study, list[Statement]], files: dict[str, str], out: Path
+) -> Path:
     """Write `report.html` into `out` and return its path.
 
     Args:
         drawn: every study with its figures.
+        stated: the statements about each study.
         files: name -> text of files that the page offers for download.
         out: the directory to write to.
     """
@@ -47,7 +53,7 @@ def page(drawn: list[tuple[Study, Figures]], files: dict[str, str], out: Path) -
         "studies": [samples_data(study, encoded) for (study, _), encoded in zip(drawn, shown, strict=True)],
     }
     articles = [
-        _study(number, study, figures, encoded)
+        _study(number, study, stated[study], figures, encoded)
         for number, ((study, figures), encoded) in enumerate(zip(drawn, shown, strict=True))
     ]
     studies = [study for study, _ in drawn]
@@ -81,12 +87,13 @@ def _choice(studies: list[Study]) -> Html:
     return element("p", element("label", "Study ", element("select", options, id="study"), class_="field"))
 
 
-def _study(number: int, study: Study, figures: Figures, encoded: Sheets) -> Html:
+def _study(number: int, study: Study, stated: list[Statement], figures: Figures, encoded: Sheets) -> Html:
     """Return everything about one study.
 
     Args:
         number: position of the study on the page.
         study: its chains.
+        stated: the statements about it.
         figures: its figures.
         encoded: its sheets of samples.
     """
@@ -99,6 +106,7 @@ def _study(number: int, study: Study, figures: Figures, encoded: Sheets) -> Html
     return element(
         "article",
         section("summary", None, _summary(study, [*figures.missing, *encoded.notes])),
+        section("statements", "Statements", statements(number, stated, figures)),
         section("scores", "Scores", scores(number, study, figures)),
         section("samples", "Samples", samples(number, study, figures, encoded)),
         section("survival", "Class survival", survival) if (survival := _survival(number, figures)) else None,

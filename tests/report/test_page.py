@@ -227,7 +227,8 @@ def test_the_keyboard_is_enough(browser: Any) -> None:
 def test_tables_are_offered_and_commands_are_shown(browser: Any, page: Path) -> None:
     offered = "return [...document.querySelectorAll('#files a')].map(a => [a.download, a.href])"
     files = dict(browser.execute_script(offered))
-    assert set(files) == {"tables.md", "tables.csv", "tables.tex", "card.json", "card.md", "citations.bib"}
+    tables = {"tables.md", "tables.csv", "tables.tex", "statements.csv"}
+    assert set(files) == tables | {"card.json", "card.md", "citations.bib"}
     for name, address in files.items():
         assert base64.b64decode(address.split(",")[1]).decode() == (page.parent / name).read_text(encoding="utf-8")
     assert text(browser, "#markdown") == (page.parent / "tables.md").read_text(encoding="utf-8")

@@ -51,6 +51,7 @@ def test_a_sweep_gives_tables_figures_and_pictures(tmp_path: Path, monkeypatch: 
         "final",
         "phase",
         "trajectories",
+        "profile",
         "survival",
         "samples",
         "scores_species",
@@ -59,7 +60,8 @@ def test_a_sweep_gives_tables_figures_and_pictures(tmp_path: Path, monkeypatch: 
     pictures += ("training_sets", "scores_efficientnet_lite0_real_train_1024_1024")
     expected = {f"{name}.{kind}" for name in pictures for kind in ("png", "svg", "pdf")}
     assert names == expected | {f"tables.{kind}" for kind in ("md", "csv", "tex")} | {
-        *("report.html", "card.json", "card.md", "citations.bib")
+        "statements.csv",
+        *("report.html", "card.json", "card.md", "citations.bib"),
     }
     assert all(path.stat().st_size > 500 for path in made.paths)
     assert (tmp_path / "out" / "tables.md").read_text() == made.text

@@ -1,0 +1,57 @@
+"""The figure of the collapse profile: conditions × the eight meanings of collapse, readable without colour."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from matplotlib.patches import Rectangle
+
+from bench.analysis.collapse_profile import EXPONENT, MEANINGS, NO, OPEN, UNKNOWN, YES, profile
+from bench.analysis.study import Study
+from bench.report.style import FLOOR, INK, PAGE, save, styled
+
+SIGNS = {YES: "●", OPEN: "◐", NO: "○", UNKNOWN: "–"}
+COLOURS = {YES: "#f2c4b5", OPEN: "#ececec", NO: "#cfe5ef", UNKNOWN: "#ffffff"}
+
+
+def collapse_profile(study: Study, every: list[Study], out: Path, name: str) -> list[Path]:
+    """Draw one row per condition and one column per meaning: sign, answer, change for the worse and its interval.
+
+    Nothing is drawn where nothing is known.
+    """
+    found = profile(study, every)
+    if all(finding.answer == UNKNOWN for findings in found.values() for finding in findings):
+        return []
+    with styled():
+        figure, axis = plt.subplots(figsize=(PAGE, 0.95 + 0.46 * len(found)))
+        axis.set(xlim=(0, len(MEANINGS)), ylim=(len(found), 0))
+        axis.grid(False)
+        axis.spines[:].set_visible(False)
+        axis.tick_params(length=0, labeltop=True, labelbottom=False)
+        axis.set_xticks([i + 0.5 for i in range(len(MEANINGS))], [_wrapped(m) for m in MEANINGS], fontsize=6.5)
+        axis.set_yticks([i + 0.5 for i in range(len(found))], [c.label for c in found])
+        for i, findings in enumerate(found.values()):
+            for j, finding in enumerate(findings):
+                cell = Rectangle((j + 0.03, i + 0.06), 0.94, 0.88, facecolor=COLOURS[finding.answer])
+                cell.set(edgecolor="#d5d8db", linewidth=0.5, linestyle=":" if finding.answer == UNKNOWN else "-")
+                axis.add_patch(cell)
+                change = finding.change.replace(" a generation", " / gen").removesuffix(f" {EXPONENT}")
+                words = f"{SIGNS[finding.answer]} {finding.answer}\n{change}\n{finding.span}"
+                axis.text(j + 0.5, i + 0.5, words.strip(), ha="center", va="center", size=6, color=INK, linespacing=1.3)
+        figure.tight_layout()
+        note = (
+            "numbers: change for the worse against ratio 0 or generation 0 with its 95 % interval over seeds, second "
+            "half of the generations\n● established  ◐ open  ○ ruled out  – not known"
+        )
+        figure.text(0.99, -0.01, note, ha="right", va="top", size=6, color=FLOOR)
+        return save(figure, out, name)
+
+
+def _wrapped(meaning: str) -> str:
+    """Return a meaning in lines that are as wide as a column."""
+    lines: list[str] = []
+    for word in meaning.split():
+        if lines and len(lines[-1]) + len(word) < 14:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return "\n".join(lines)

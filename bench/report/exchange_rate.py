@@ -1,0 +1,155 @@
+"""The figure of exchange rates: what real images alone reach, and how many of them one synthetic image is worth."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
+
+from bench.analysis.cells import cell
+from bench.analysis.exchange_rate import LOGGED, Estimate, Exchange, exchanges
+from bench.analysis.study import Study
+from bench.report.style import FLOOR, INK, PAGE, legend, line_style, note, save, styled
+
+
+def exchange_rate(study: Study, out: Path, name: str) -> list[Path]:
+    """Draw one figure per score: scores against the number of real images, and worth against the generation."""
+    written = []
+    for exchange in exchanges(study):
+        if exchange.rates:
+            suffix = "" if exchange.measure.metric == "fid" else f"_{exchange.measure.metric}"
+            written += _figure(study, exchange, out, name + suffix)
+    return written
+
+
+def _figure(study: Study, exchange: Exchange, out: Path, name: str) -> list[Path]:
+    with styled():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(PAGE, 2.7))
+        _doses(left, study, exchange)
+        _worth(right, study, exchange)
+        figure.tight_layout(w_pad=1.5)
+        legend(figure, study, right.get_legend_handles_labels(), per_row=8)
+        marks = (
+            "left: ○ real images in the training set, filled: as many real images alone reach the same score · "
+            "bars: 95 % intervals over seeds · arrows: beyond the sizes that were run"
+        )
+        note(figure, exchange.measure, marks)
+        return save(figure, out, name)
+
+
+def _doses(axis: Axes, study: Study, exchange: Exchange) -> None:
+    """Draw the scores of real images alone, and at each condition's score the size that it equals."""
+    sizes = list(exchange.real_only)
+    cells = [cell(by_seed.values()) for by_seed in exchange.real_only.values()]
+    means = [c.mean for c in cells if c]
+    halves = [c.half_width or 0.0 for c in cells if c]
+    axis.errorbar(sizes, means, halves, color=FLOOR, linewidth=1.2, elinewidth=0.8, capsize=2, zorder=1)
+    axis.annotate("real images alone", (sizes[0], means[0]), xytext=(6, 4), textcoords="offset points", size=6.5)
+    for rate in exchange.last():
+        style = line_style(study, rate.condition)
+        colour = {"color": style["color"], "zorder": 3}
+        _bar(axis, rate.score, rate.equivalent, horizontal=True, **colour)
+        _mark(axis, rate.score, rate.equivalent, style["marker"], horizontal=True, **colour)
+        if rate.num_real:
+            equal = _shown(rate.equivalent)
+            axis.plot([rate.num_real, equal], [rate.score] * 2, linewidth=0.7, linestyle=":", **colour)
+            axis.plot(rate.num_real, rate.score, "o", markerfacecolor="white", markersize=3.5, **colour)
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(FixedLocator(_apart(sizes)))
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.minorticks_off()
+    if exchange.measure.metric in LOGGED:
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(MaxNLocator(5))
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.set_xlabel("real images in the training set")
+    axis.set_ylabel(exchange.measure.name)
+
+
+def _apart(sizes: list[int], factor: float = 1.25) -> list[int]:
+    """Return those sizes, the largest first, whose labels do not overlap: each at least `factor` below the last."""
+    kept: list[int] = []
+    for size in reversed(sizes):
+        if not kept or size * factor <= kept[-1]:
+            kept.append(size)
+    return kept
+
+
+def _worth(axis: Axes, study: Study, exchange: Exchange) -> None:
+    """Draw the worth of one synthetic image against the generation."""
+    by_condition = {
+        rate.condition: [r for r in exchange.rates if r.condition == rate.condition] for rate in exchange.rates
+    }
+    for i, (condition, rates) in enumerate(by_condition.items()):
+        style = line_style(study, condition)
+        shift = 0.08 * (i - (len(by_condition) - 1) / 2)
+        x = [rate.generation + shift for rate in rates]
+        known = [(at, rate.worth.value) for at, rate in zip(x, rates, strict=True) if rate.worth.value is not None]
+        axis.plot([at for at, _ in known], [v for _, v in known], zorder=3, **style)
+        for at, rate in zip(x, rates, strict=True):
+            _bar(axis, at, rate.worth, horizontal=False, color=style["color"], zorder=2)
+            if rate.worth.value is None:
+                _mark(axis, at, rate.worth, style["marker"], horizontal=False, color=style["color"], zorder=3)
+    for level, words in ((0.0, "below: harm"), (1.0, "as good as real")):
+        axis.axhline(level, color=FLOOR, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+        axis.annotate(
+            words,
+            (1, level),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, -2 if level == 0 else 2),
+            textcoords="offset points",
+            ha="right",
+            va="top" if level == 0 else "bottom",
+            size=6.5,
+            color=INK,
+        )
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.margins(y=0.12)
+    axis.set_xlabel("generation")
+    axis.set_ylabel("real images that one\nsynthetic image is worth")
+
+
+def _bar(axis: Axes, at: float, estimate: Estimate, horizontal: bool, color: tuple, zorder: float) -> None:
+    """Draw an interval; an end beyond the range is an arrow at the end of the range.
+
+    Args:
+        axis: where to draw.
+        at: position on the other axis.
+        estimate: the interval.
+        horizontal: whether it lies along x.
+        color: its colour.
+        zorder: what it is in front of.
+    """
+    low = estimate.least if estimate.low is None else estimate.low
+    high = estimate.most if estimate.high is None else estimate.high
+    (axis.hlines if horizontal else axis.vlines)(at, low, high, color=color, linewidth=0.9, zorder=zorder)
+    for end, is_open, sign in ((low, estimate.low is None, "<v"), (high, estimate.high is None, ">^")):
+        if is_open:
+            where = (end, at) if horizontal else (at, end)
+            axis.plot(*where, marker=sign[0 if horizontal else 1], color=color, markersize=4, zorder=zorder)
+
+
+def _mark(
+    axis: Axes, at: float, estimate: Estimate, marker: str, horizontal: bool, color: tuple, zorder: float
+) -> None:
+    """Draw a value, at the end of the range where it lies beyond.
+
+    Args:
+        axis: where to draw.
+        at: position on the other axis.
+        estimate: the value.
+        marker: its sign.
+        horizontal: whether it lies along x.
+        color: its colour.
+        zorder: what it is in front of.
+    """
+    value = _shown(estimate)
+    where = (value, at) if horizontal else (at, value)
+    axis.plot(*where, marker=marker, color=color, markersize=4.5, zorder=zorder)
+
+
+def _shown(estimate: Estimate) -> float:
+    end = estimate.least if estimate.side == "below" else estimate.most
+    return end if estimate.value is None else estimate.value

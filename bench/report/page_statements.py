@@ -1,0 +1,45 @@
+"""The statements on the page: a figure and a table for each."""
+
+from bench.report.figures import Figures
+from bench.report.markup import Html, element, join
+from bench.report.page_parts import figure
+from bench.report.statements import Statement
+
+MOST_ROWS = 12
+"""Longer tables are folded."""
+
+
+def statements(number: int, stated: list[Statement], figures: Figures) -> Html:
+    """Return the figures of a study's statements, and one table for each.
+
+    Args:
+        number: position of the study on the page.
+        stated: the statements.
+        figures: the figures of the study.
+    """
+    drawings = [path for path in [*figures.profile, *figures.exchange] if path.suffix == ".svg"]
+    parts = []
+    for i, statement in enumerate(stated):
+        shown = [path for path in drawings if statement.figure and path.stem.endswith(statement.figure)]
+        drawn = figure(shown, f"statements-{number}-{i}-", statement.title)
+        parts.append([element("div", drawn, class_="figures") if drawn else None, _table(statement)])
+    return join(parts)
+
+
+def _table(statement: Statement) -> Html:
+    head = element("tr", [element("th", word, scope="col") for word in statement.head])
+    rows = [
+        element("tr", element("th", row[0], scope="row"), [element("td", word) for word in row[1:]])
+        for row in statement.rows
+    ]
+    table = element("table", element("thead", head), element("tbody", rows)) if rows else None
+    if len(rows) > MOST_ROWS:
+        table = element("details", element("summary", "Show the table"), table)
+    return element(
+        "div",
+        element("h3", statement.title),
+        element("p", statement.about, class_="hint"),
+        table,
+        [element("p", line, class_="hint") for line in statement.legend],
+        class_="card scroll",
+    )
