@@ -36,7 +36,7 @@ def run_chain(config: Config, console: Console) -> Path:
     if "features" in metrics.needs(config.metrics):
         extraction.prefetch(config.metrics.feature_space, config.metrics.weights)
     policy = mixing.resolve(config.mixing)
-    context = StageContext(open_store(Path(config.store_dir)), resolve_runtime(config.runtime), console)
+    context = StageContext(open_store(Path(config.store_dir), chain), resolve_runtime(config.runtime), console)
     real, real_result = stages.real_data(context, config.data)
     check_items(config, real)
     history = begin(config, real)
