@@ -39,7 +39,7 @@ def report_failure(error: Exception) -> str:
     log.error("%s: %s", type(error).__name__, text)
     if hydra.mode is not RunMode.MULTIRUN:
         sys.exit(WRONG_CONFIG if isinstance(error, ConfigError | DataError) else FAILED)
-    note_failure(Path(hydra.callbacks.failures.folder), hydra.job.num, overrides, f"{type(error).__name__}: {text}")
+    note_failure(Path(hydra.callbacks["failures"].folder), hydra.job.num, overrides, f"{type(error).__name__}: {text}")
     return "failed"
 
 

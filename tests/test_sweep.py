@@ -105,7 +105,7 @@ class Job:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sweep, self.job = SimpleNamespace(dir=str(folder)), SimpleNamespace(num=0)
-        self.callbacks = SimpleNamespace(failures=SimpleNamespace(folder=str(folder / "failed" / "this one")))
+        self.callbacks = {"failures": SimpleNamespace(folder=str(folder / "failed" / "this one"))}
         self.overrides, self.mode = SimpleNamespace(task=["mixing=blend", "seed=3"]), RunMode.RUN
         monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: self))
 
@@ -146,7 +146,7 @@ def raise_and_report(error: Exception) -> str:
 def test_failed_chains_of_a_sweep_are_reported_in_their_order_at_its_end(
     job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    config, failures = SimpleNamespace(hydra=job), sweep.Failures(job.callbacks.failures.folder)
+    config, failures = SimpleNamespace(hydra=job), sweep.Failures(job.callbacks["failures"].folder)
     failures.on_multirun_end(config)  # none has failed: no status of its own
     assert capsys.readouterr().err == ""
     job.mode = RunMode.MULTIRUN
@@ -171,7 +171,7 @@ def test_a_sweep_neither_counts_nor_erases_the_failures_of_another(job: Job, tmp
     other.parent.mkdir(parents=True)
     other.write_text("of a sweep of the same name that runs now")
     job.overrides.task = [*TINY, "seed=3,4", "num_generations=2,5"]
-    failures = sweep.Failures(job.callbacks.failures.folder)
+    failures = sweep.Failures(job.callbacks["failures"].folder)
     failures.on_multirun_start(SimpleNamespace(hydra=job))
     failures.on_multirun_end(SimpleNamespace(hydra=job))
     assert other.exists()
@@ -182,7 +182,7 @@ def test_wrong_values_end_a_sweep_before_anything_is_touched(
 ):
     job.overrides.task = [*TINY, "seed=0,-1,-2"]
     with pytest.raises(SystemExit) as ended:
-        sweep.Failures(job.callbacks.failures.folder).on_multirun_start(SimpleNamespace(hydra=job))
+        sweep.Failures(job.callbacks["failures"].folder).on_multirun_start(SimpleNamespace(hydra=job))
     assert ended.value.code == sweep.WRONG_CONFIG == 2
     assert capsys.readouterr().err.count("error: seed=-") == 2 and not (tmp_path / "sweep").exists()
 
