@@ -52,7 +52,7 @@ class ChainProcesses(Launcher):
 
     def __init__(self, n_jobs: int) -> None:
         """Create the launcher. n_jobs: chains at a time; -1: one per core that this process may use."""
-        self.num_processes = n_jobs if n_jobs > 0 else len(os.sched_getaffinity(0))
+        self.num_processes = n_jobs if n_jobs > 0 else num_cores()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra hands to a launcher."""
@@ -118,6 +118,19 @@ class ChainProcesses(Launcher):
             why = "its process was stopped by SIGTERM, with everything saved"
         log.error("%s: %s; the other chains go on", chain.overrides, why)
         note_failure(Path(self.config.hydra.callbacks.failures.folder), chain.number, chain.overrides, why)
+
+
+def num_cores(limits: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return how many cores this process may use: what its affinity and the quota of its container allow, at least 1.
+
+    limits: the container's "<microseconds> <period>", of control groups version 2; "max" is no limit.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = limits.read_text().split()
+        return max(1, min(cores, round(int(quota) / int(period))))
+    except (OSError, ValueError):
+        return cores
 
 
 def _ended(overrides: Sequence[str]) -> JobReturn:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import ledger
+from bench import launcher, ledger
 from bench.machine.interrupt import EXIT_STATUS
 
 ENDLESS = ["num_generations=1", "generator.training.num_steps=1000000", "generator.training.checkpoint_every=5"]
@@ -87,3 +87,11 @@ def test_sigterm_before_the_first_chain_has_the_status_of_one_that_resumes(tiny:
     _, said = sweep.communicate(timeout=60)
     assert sweep.returncode == EXIT_STATUS, said
     assert not (tmp_path / "outputs" / "store").exists() and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("limits", "cores"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None), ("", None)]
+)
+def test_a_container_has_as_many_cores_as_its_quota(tmp_path: Path, limits: str, cores: int | None) -> None:
+    (tmp_path / "cpu.max").write_text(limits + "\n")
+    assert launcher.num_cores(tmp_path / "cpu.max") == (cores or len(os.sched_getaffinity(0)))

@@ -106,7 +106,7 @@ class _Waiting:
         if now - self._said_at >= SAY_EVERY:
             self._said_at = now
             owner = lease.owner
-            by = f"process {owner.pid} on {owner.hostname} is making" if owner else "an unreadable lock file reserves"
+            by = f"process {owner.pid} on {owner.hostname} holds" if owner else "an unreadable lock file reserves"
             log.info(
                 "waiting%s for %s, which %s (%s): %.0f s so far; it counts as dead after %.0f s without a sign of life,"
                 " and gave the last one %.0f s ago",
