@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # One thread each: two processes of two threads on two cores wait for each other more than they work.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
-.PHONY: run test test-slow mutants perf perf-short lint docs clean
+.PHONY: run test test-slow faults mutants perf perf-short lint docs clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m bench -m experiment=quick mixing.synthetic_ratio=0,0.5,1 \
@@ -18,6 +18,9 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev   # minutes: whole runs of every experiment, kill tests
 	$(PYTEST) -m slow --timeout 3600
+
+faults: $(VENV)/.dev       # an hour: kills, stops, full disks, harmed files, each many times; SHORT=1 takes ten minutes
+	$(BIN)/python tests/faults/run.py $(if $(SHORT),--short)
 
 mutants: $(VENV)/.dev      # an hour: plants errors one at a time and counts those that the tests catch
 	$(BIN)/python tests/mutants/run.py

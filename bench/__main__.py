@@ -10,7 +10,7 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from bench import protocols, sweep, usage
+from bench import launcher, protocols, sweep, usage
 from bench.config import from_hydra, register_schemas
 from bench.machine import interrupt
 
@@ -37,7 +37,8 @@ def app(tree: DictConfig) -> str:
 
 
 def main() -> None:
-    """Run the command line. Ctrl-C ends a sweep or a single run with status 130 and a line on how to resume."""
+    """Run the command line. Ctrl-C ends a sweep or a single run with status 130 and a line on how to resume; SIGTERM at
+    any moment with status 75."""
     if usage.requested(sys.argv[1:]):
         try:
             print(usage.page(sys.argv[1:]), flush=True)
@@ -47,8 +48,12 @@ def main() -> None:
             cause = f"\n{error.__cause__}" if error.__cause__ else ""  # OmegaConf names the key, Hydra the remedy
             sys.exit(f"error: {error}{cause}")
         return
+    launcher.register()
     try:
-        app()
+        with interrupt.on_sigterm():  # before the first chain of a sweep and between two
+            app()
+    except interrupt.Interrupted:
+        sys.exit(interrupt.EXIT_STATUS)
     except KeyboardInterrupt:
         print("Interrupted. The same command again resumes from the last checkpoint.", file=sys.stderr)
         sys.exit(130)

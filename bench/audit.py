@@ -1,5 +1,7 @@
 """`python -m bench.audit [--deep] RUN…`: recounts what finished chains were trained on, and fails on any mismatch.
 
+A row that was changed after it was written is an error, and so is a result whose files are not those of the row.
+
 The ledger's ratios are derived from counts taken when a generation was composed. The audit trusts neither: it takes the
 list of (pool, row) pairs stored beside each model, opens those pools, and counts from the images' own records. It also
 composes every generation again from the recorded configuration, which must give the same pairs.
@@ -24,6 +26,9 @@ from bench.mixing import compose, resolve
 from bench.mixing.shared.history import History
 from bench.pool import REAL, Pool, content_id
 from bench.registry import NONE
+from bench.store import Store
+from bench.store.result_files import Damaged
+from bench.store.stage_files import REQUIRED
 
 
 def audit_chain(chain: Chain) -> list[str]:
@@ -50,7 +55,7 @@ def audit_row(row: Row, store: Path, synthetic: dict[int, Pool]) -> list[str]:
     reserve = Pool.load(real_folder / "reserve") if (real_folder / "reserve").exists() else None
     trained_on = Composition.load(store / row.artifacts["train"])
     drawn, problems = audit_vetting(row, store, trained_on)
-    problems = audit_identity(row) + audit_selection(row, store) + problems
+    problems = audit_identity(row) + audit_contents(row, store) + audit_selection(row, store) + problems
     known = {pool.id: pool for pool in (train, reserve, *synthetic.values()) if pool}
     births: list[np.ndarray] = []
     forbidden = set(heldout.records.source_id.tolist())
@@ -115,6 +120,22 @@ def audit_selection(row: Row, store: Path) -> list[str]:
         or content_id(candidates.items[rows], candidates.records.take(rows)) != samples.id
     ):
         problems.append("the pool is not what the stored selection kept of the candidates")
+    return problems
+
+
+def audit_contents(row: Row, store: Path) -> list[str]:
+    """Return the results whose files differ from their checksums, from those in the row, or from what their stage
+    requires. Rows of older versions have no checksums; their results are compared with their manifests alone."""
+    problems = []
+    for name in (name for name in ("real", "vet", "train", "sample", "select", "score") if name in row.artifacts):
+        stage, _, digest = Path(row.artifacts[name]).parts
+        try:
+            result = Store(store, required=REQUIRED).open(f"{stage}/{digest}")
+        except Damaged as damage:
+            problems.append(f"its result {row.artifacts[name]} is damaged: {damage}")
+            continue
+        if result and row.checksums and result.checksum != row.checksums.get(name):
+            problems.append(f"its result {row.artifacts[name]} is not the one that was recorded: its files differ")
     return problems
 
 

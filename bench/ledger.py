@@ -3,14 +3,19 @@
 Everything that a person sees is made from these lines. A line is written at once and flushed to the disk, so a run that
 is killed leaves at most one incomplete line. It is never used: readers skip it, the next `append` cuts it off, and both
 log this. Any other damage is an error that names the file and the line.
+
+A line ends with a digest of everything else in it, so a value that was changed later is such damage. Only one process
+at a time may append to a ledger; `bench.recording` holds a lease for that.
 """
 
+import hashlib
 import json
 import logging
 import math
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +26,10 @@ log = logging.getLogger(__name__)
 SCHEMA = 1
 FILENAME = "ledger.jsonl"
 
-OPTIONAL = frozenset({"vetting", "selection", "code"})
-"""Fields that rows of older versions of this schema lack; they have the field's default."""
+OPTIONAL = frozenset({"vetting", "selection", "code", "checksums", "digest"})
+"""What rows of older versions of this schema lack. Without a digest they cannot be checked; a warning says so."""
+
+REBUILD = "delete the file and run the same command again: it is written anew from the store"
 
 _COMPOSITION_KEYS = ("num_real", "num_synthetic", "synthetic_ratio", "per_generation")
 _SCORE_KEYS = (
@@ -44,6 +51,8 @@ class Row:
     artifacts: name -> path relative to `store_dir`.
     vetting, selection: facts of these stages, empty where the chain has none and in rows of older versions.
     code: the versions of the code by stage (`bench.code_versions`); empty in rows of older versions.
+    checksums: stage -> SHA-256 of the content of all files of its result; and that of the file `probes`. Empty in rows
+        of older versions.
     Raises `LedgerError` if a field has the wrong type or a value is not a finite number.
     """
 
@@ -70,6 +79,7 @@ class Row:
     vetting: dict[str, Any] = field(default_factory=dict)
     selection: dict[str, Any] = field(default_factory=dict)
     code: dict[str, Any] = field(default_factory=dict)
+    checksums: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -137,14 +147,22 @@ def score_key(entry: dict[str, Any]) -> str:
 
 
 def to_line(row: Row) -> str:
-    """Return the row as one line of JSON, with keys in the schema's order. Raises `LedgerError` for what JSON cannot
-    hold."""
+    """Return the row as one line of JSON, with keys in the schema's order and the digest at its end. Raises
+    `LedgerError` for what JSON cannot hold."""
     body = asdict(row)
     body = {"schema": body.pop("schema"), **body}
     try:
+        body["digest"] = digest_of(json.loads(json.dumps(body, allow_nan=False)))
         return json.dumps(body, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise LedgerError(f"generation {row.generation} of {row.chain} cannot be written as JSON: {error}") from error
+
+
+def digest_of(body: dict[str, Any]) -> str:
+    """Return the SHA-256 of a row's JSON object, without its digest and whatever the order of its keys."""
+    rest = {key: value for key, value in body.items() if key != "digest"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def append(path: Path, row: Row) -> None:
@@ -171,8 +189,8 @@ def append(path: Path, row: Row) -> None:
 def read(path: Path) -> list[Row]:
     """Return the rows of all complete lines, by ascending generation.
 
-    Raises `LedgerError` with file and line number for a line that is not a row of this schema, for a repeated
-    generation and for a second chain in one file.
+    Raises `LedgerError` with file and line number for a line that is not a row of this schema, for a row that was
+    changed after it was written, for a repeated generation and for a second chain in one file.
     """
     return _read(path)[0]
 
@@ -194,11 +212,11 @@ def _read(path: Path) -> tuple[list[Row], list[str]]:
         try:
             row = _parse(line)
         except LedgerError as error:
-            raise LedgerError(f"{path}, line {number}: {error}") from error
+            raise LedgerError(f"{path}, line {number}: {error}; {REBUILD}") from error
         if row.generation in rows:
-            raise LedgerError(f"{path}, line {number}: generation {row.generation} is there twice")
+            raise LedgerError(f"{path}, line {number}: generation {row.generation} is there twice; {REBUILD}")
         if rows and row.chain != next(iter(rows.values())).chain:
-            raise LedgerError(f"{path}, line {number}: a second chain, {row.chain}, in one file")
+            raise LedgerError(f"{path}, line {number}: a second chain, {row.chain}, in one file; {REBUILD}")
         rows[row.generation] = row
     return [rows[generation] for generation in sorted(rows)], notes
 
@@ -210,13 +228,23 @@ def _parse(line: bytes) -> Row:
         raise LedgerError(f"not JSON: {error}") from error
     if not isinstance(body, dict):
         raise LedgerError(f"not an object but {type(body).__name__}")
-    names = {f.name for f in fields(Row)}
+    names = {f.name for f in fields(Row)} | {"digest"}
     missing, unknown = sorted(names - OPTIONAL - body.keys()), sorted(body.keys() - names)
     if missing or unknown:
         problems = [f"lacks {', '.join(missing)}"] if missing else []
         problems += [f"has unknown {', '.join(unknown)}"] if unknown else []
         raise LedgerError("; ".join(problems))
-    return Row(**body)
+    row = Row(**{key: value for key, value in body.items() if key != "digest"})
+    if "digest" not in body and not row.checksums:
+        _warn_of_rows_without_digest()
+    elif body.get("digest") != digest_of(body):
+        raise LedgerError(f"generation {row.generation} was changed after it was written: its digest does not match")
+    return row
+
+
+@lru_cache
+def _warn_of_rows_without_digest() -> None:
+    log.warning("Some rows were written by an older version, without a digest: changes to them cannot be noticed")
 
 
 def _cut_half_line(path: Path) -> None:

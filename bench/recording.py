@@ -11,10 +11,11 @@ from bench import ledger, protocols
 from bench.analysis.artifacts import picture
 from bench.code_versions import code_versions
 from bench.config import Config, DataConfig, GeneratorConfig, chain_id, config_hash, to_dict
+from bench.files import sha256_of
 from bench.ledger import Row
 from bench.machine import environment
 from bench.stages import StageContext, read_scores
-from bench.store import Result
+from bench.store import Result, lease
 
 log = logging.getLogger(__name__)
 
@@ -73,30 +74,43 @@ def make_row(
         vetting=results["vet"].facts if "vet" in results else {},
         selection=results["select"].facts if "select" in results else {},
         code=code_versions(config),
+        checksums={
+            **{name: result.checksum for name, result in results.items()},
+            "probes": sha256_of(sample.path / "probes.npy"),
+        },
     )
 
 
 def record(directory: Path, row: Row, probes: np.ndarray) -> None:
     """Appends the row, unless the ledger has this generation from the same results; writes the probe picture.
 
-    A ledger that has this generation from other results (newer code, or a data file that changed under its name) is
-    moved aside with a warning; the generations before it, which are the same, are carried over.
+    Two processes that run the same chain at once do this one after the other, and both find the row in the end. A
+    ledger that has this generation from other results (newer code, or a data file that changed under its name) is moved
+    aside with a warning; the generations before it, which are the same, are carried over.
     """
     path = directory / ledger.FILENAME
-    known = ledger.read(path) if path.exists() else []
-    same = [r for r in known if r.generation == row.generation]
-    if not same:
-        ledger.append(path, row)
-    elif same[0].artifacts != row.artifacts:
-        aside = _free_name(path)
-        log.warning("%s holds other results for generation %d: moved to %s", path, row.generation, aside.name)
-        path.rename(aside)
-        for earlier in [r for r in known if r.generation < row.generation]:
-            ledger.append(path, earlier)
-        ledger.append(path, row)
-    path = directory / "probes" / f"generation_{row.generation:04d}.png"
-    path.parent.mkdir(exist_ok=True)
-    picture(probes, row, directory).save(path)
+    with lease.hold(path.with_suffix(".lock"), path.name, user=row.chain):
+        known = ledger.read(path) if path.exists() else []
+        same = [r for r in known if r.generation == row.generation]
+        if not same:
+            ledger.append(path, row)
+        elif not from_same_results(same[0], row):
+            aside = _free_name(path)
+            log.warning("%s holds other results for generation %d: moved to %s", path, row.generation, aside.name)
+            path.rename(aside)
+            for earlier in [r for r in known if r.generation < row.generation]:
+                ledger.append(path, earlier)
+            ledger.append(path, row)
+        drawn = directory / "probes" / f"generation_{row.generation:04d}.png"
+        drawn.parent.mkdir(exist_ok=True)
+        picture(probes, row, directory).save(drawn)
+
+
+def from_same_results(known: Row, row: Row) -> bool:
+    """Return whether two rows of a generation were made from the same results, of the same content where both say it:
+    a result that was lost and made again on another kind of processor has the same name and may have other bytes."""
+    both = known.checksums.keys() & row.checksums.keys()
+    return known.artifacts == row.artifacts and all(known.checksums[name] == row.checksums[name] for name in both)
 
 
 def _free_name(path: Path) -> Path:

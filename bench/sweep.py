@@ -1,7 +1,8 @@
 """Checks the values of a sweep before it starts, and reports its failed chains when it ends.
 
-A chain that fails does not stop the others. Its job writes the error to a file in the sweep's folder, on whatever
-process or machine it ran. A Hydra callback reads these files when all jobs have ended, and sets the exit status.
+A chain that fails does not stop the others. Its job writes the error to a file in a folder that belongs to this start
+of the sweep alone, on whatever process or machine it ran. A Hydra callback reads these files when all jobs have ended,
+and sets the exit status.
 """
 
 import logging
@@ -38,10 +39,14 @@ def report_failure(error: Exception) -> str:
     log.error("%s: %s", type(error).__name__, text)
     if hydra.mode is not RunMode.MULTIRUN:
         sys.exit(WRONG_CONFIG if isinstance(error, ConfigError | DataError) else FAILED)
-    folder = Path(hydra.sweep.dir) / "failed"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{hydra.job.num}.txt").write_text(f"{overrides}\n{type(error).__name__}: {text}\n")
+    note_failure(Path(hydra.callbacks["failures"].folder), hydra.job.num, overrides, f"{type(error).__name__}: {text}")
     return "failed"
+
+
+def note_failure(folder: Path, number: int, overrides: str, text: str) -> None:
+    """Write why a chain of a sweep failed, for the end of the sweep."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{number}.txt").write_text(f"{overrides}\n{text}\n")
 
 
 def check_values(overrides: Sequence[str]) -> list[BenchError]:
@@ -80,22 +85,27 @@ def each_value_once(overrides: Sequence[str]) -> list[list[str]]:
 class Failures(Callback):
     """Hydra callback: checks the values of a sweep before it starts, and reports the failed chains when it ends."""
 
+    def __init__(self, folder: str) -> None:
+        """Create the callback. folder: for the failures of this start of the sweep; two sweeps of one name that run at
+        once, as two of `quick` easily do, must not count or erase each other's."""
+        self.folder = Path(folder)
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check all values, exit if one is wrong, and forget the failures of an earlier run."""
+        """Check all values, and exit if one is wrong."""
         errors = check_values(config.hydra.overrides.task)
         if errors:
             for error in errors:
                 print(f"error: {error}", file=sys.stderr)
             sys.exit(WRONG_CONFIG)
-        shutil.rmtree(Path(config.hydra.sweep.dir) / "failed", ignore_errors=True)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the failures, and exit with status 1 if there are any."""
-        files = sorted((Path(config.hydra.sweep.dir) / "failed").glob("*.txt"), key=lambda file: int(file.stem))
+        files = sorted(self.folder.glob("*.txt"), key=lambda file: int(file.stem))
         if not files:
             return
         print(f"\n{len(files)} chain(s) of this sweep failed:", file=sys.stderr)
         for file in files:
             print("- " + file.read_text().replace("\n", "\n  ").rstrip(), file=sys.stderr)
         print("The same command again runs only what is missing.", file=sys.stderr)
+        shutil.rmtree(self.folder, ignore_errors=True)
         sys.exit(FAILED)

@@ -37,9 +37,21 @@ def test_deferred_sigterm_waits_for_the_end_of_the_step() -> None:
     assert not interrupt.requested()
 
 
-def test_second_sigterm_does_not_wait() -> None:
+def test_second_sigterm_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupt, "ECHO_SECONDS", 0.0)
     with pytest.raises(interrupt.Interrupted), interrupt.on_sigterm(), interrupt.deferred():
         terminate()
+        terminate()
+        pytest.fail("went on")
+
+
+def test_sigterm_that_arrives_twice_at_once_is_one() -> None:
+    """From a cluster to all processes of a job, and from the sweep to its chains."""
+    with pytest.raises(interrupt.Interrupted), interrupt.on_sigterm():
+        with interrupt.deferred():
+            terminate()
+            terminate()
+            assert interrupt.requested()
         terminate()
         pytest.fail("went on")
 

@@ -52,7 +52,7 @@ def expected(basic: dict[str, Any], overrides: list[str], out: Path) -> dict[str
 
 
 LAUNCHERS = [
-    pytest.param("processes", "hydra_plugins.hydra_joblib_launcher", [], id="joblib"),
+    pytest.param("processes", "bench.launcher", [], id="processes"),
     pytest.param("slurm_local", "hydra_plugins.hydra_submitit_launcher", [], id="submitit"),
     pytest.param(
         "ray_cluster",

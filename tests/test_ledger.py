@@ -5,7 +5,9 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,6 +112,7 @@ def test_a_bad_line_is_named_with_file_and_number(tmp_path: Path, line: str, mes
     with pytest.raises(LedgerError, match=message) as error:
         ledger.read(path)
     assert f"{path}, line 2" in str(error.value)
+    assert "delete the file and run the same command again" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -148,8 +151,43 @@ def test_rows_of_older_versions_lack_only_optional_fields(tmp_path: Path) -> Non
     assert ledger.read(path) == [make_row(vetting={}, selection={})]
     for key in whole.keys() - ledger.OPTIONAL:
         path.write_text(json.dumps({name: value for name, value in whole.items() if name != key}) + "\n")
-        with pytest.raises(LedgerError, match=f"line 1: lacks {key}$"):
+        with pytest.raises(LedgerError, match=f"line 1: lacks {key};"):
             ledger.read(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: body["scores"][0].update(value=1.5),
+        lambda body: body["checksums"].update(probes="00"),
+        lambda body: body.update(seed=1),
+        lambda body: body.update(digest="0" * 64),
+        lambda body: body.pop("digest"),
+    ],
+)
+def test_a_row_that_was_changed_later_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    path = tmp_path / "ledger.jsonl"
+    ledger.append(path, make_row(checksums={"probes": "ab"}))
+    body = json.loads(path.read_text())
+    reordered = {key: body[key] for key in sorted(body)}
+    path.write_text(json.dumps(reordered) + "\n")
+    assert ledger.read(path)[0].checksums == {"probes": "ab"}
+    change(body)
+    path.write_text(json.dumps(body) + "\n")
+    with pytest.raises(LedgerError, match=r"line 1: generation 0 was changed after it was written.*delete the file"):
+        ledger.read_runs([path])
+
+
+def test_rows_without_a_digest_are_read_and_this_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ledger._warn_of_rows_without_digest.cache_clear()
+    path = tmp_path / "ledger.jsonl"
+    bodies = [json.loads(ledger.to_line(make_row(generation))) for generation in range(3)]
+    for body in bodies:
+        del body["digest"], body["checksums"]
+    path.write_text("".join(json.dumps(body) + "\n" for body in bodies))
+    assert ledger.read(path) == [make_row(generation) for generation in range(3)]
+    assert len(ledger.read(path)) == 3
+    assert caplog.text.count("without a digest") == 1
 
 
 @pytest.mark.parametrize("key", ["num_real", "num_synthetic", "synthetic_ratio", "per_generation"])

@@ -32,7 +32,7 @@ from bench.mixing import compose, resolve
 from bench.mixing.shared.history import History
 from bench.pool import REAL, Pool
 from bench.selection.random import Config as RandomSelection
-from bench.store import Store
+from bench.store import Store, result_files
 from bench.tracking import trackers
 
 
@@ -518,7 +518,7 @@ def test_audit_notices_a_wrong_number(finished, key, capsys):
     lines = (directory / "ledger.jsonl").read_text().splitlines()
     row = json.loads(lines[1])
     row["composition"][key] = {"-1": 20} if key == "per_generation" else 0.51
-    lines[1] = json.dumps(row)
+    lines[1] = json.dumps({**row, "digest": ledger.digest_of(row)})
     (directory / "ledger.jsonl").write_text("\n".join(lines) + "\n")
     assert audit.main([str(directory)]) == 1
     assert f"generation 1: {key} is {row['composition'][key]}" in capsys.readouterr().out
@@ -539,9 +539,41 @@ def test_audit_notices_a_chain_that_says_it_is_another(finished, change, said, c
     rows = [json.loads(line) for line in (directory / "ledger.jsonl").read_text().splitlines()]
     for row in rows:
         change(row)
+        row["digest"] = ledger.digest_of(row)
     (directory / "ledger.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert audit.main([str(directory)]) == 1
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["real", "train", "sample", "score"])
+def test_audit_notices_results_that_are_not_those_of_the_row(finished, name, capsys):
+    """Whole and sealed, but with other bytes: only the row can say so."""
+    directory, rows = finished
+    folder = Path(rows[1].store_dir) / rows[1].artifacts[name]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "note.txt").write_text("made elsewhere")
+    manifest["files"]["note.txt"] = result_files._describe(folder / "note.txt")
+    manifest["sha256"] = result_files._seal_of(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert audit.main([str(directory)]) == 1
+    assert f"its result {rows[1].artifacts[name]} is not the one that was recorded" in capsys.readouterr().out
+
+
+def test_audit_notices_damage_in_files_that_nothing_counts(finished, capsys):
+    directory, rows = finished
+    probes = Path(rows[1].store_dir) / rows[1].artifacts["probes"]
+    np.save(probes, 255 - np.load(probes))
+    assert audit.main([str(directory)]) == 1
+    assert "is damaged: probes.npy does not match its checksum" in capsys.readouterr().out
+
+
+def test_audit_and_report_refuse_a_score_that_was_changed(finished, capsys):
+    directory, _ = finished
+    body = (directory / "ledger.jsonl").read_text()
+    assert '"value": ' in body
+    (directory / "ledger.jsonl").write_text(body.replace('"value": ', '"value": 1', 1))
+    assert audit.main([str(directory)]) == 2
+    assert "line 1: generation 0 was changed after it was written" in capsys.readouterr().err
 
 
 def test_audit_notices_held_out_images_in_a_training_set(finished, capsys):

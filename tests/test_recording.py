@@ -1,7 +1,9 @@
 """From results to a ledger row: every fact in its own field, and a ledger that says only what is so."""
 
+import hashlib
 import json
 import logging
+import multiprocessing
 import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,6 +36,7 @@ def results(tmp_path: Path) -> dict[str, Result]:
     def make(stage: str, scores: list[dict[str, Any]]) -> Result:
         def produce(out: Path, work: Path) -> dict[str, Any]:
             (out / "scores.json").write_text(json.dumps(scores))
+            np.save(out / "probes.npy", np.zeros(len(stage)))
             return {"stage": stage, "seconds": float(len(stage))}
 
         return store.make(stage, {}, produce)
@@ -78,6 +81,12 @@ def test_every_field_of_a_row_holds_its_own_fact(
     protocol = config.protocol
     expected = {"name": protocol.name, "version": protocol.version, "deviations": {"seed": [0, 5]}}
     assert row.protocol == expected
+    probes_file = results["sample"].path / "probes.npy"
+    assert row.checksums == {
+        **{name: result.checksum for name, result in results.items()},
+        "probes": hashlib.sha256(probes_file.read_bytes()).hexdigest(),
+    }
+    assert len(set(row.checksums.values())) == 5
     about = row.environment
     assert about["versions"]["numpy"] == np.__version__ and about["device"] == RUNTIME_FACTS["device"]
     assert shlex.split(about["command"]) == ["python", "-m", "bench", "seed=5", "mixing.function='a b'"]
@@ -165,6 +174,37 @@ def test_any_artifact_that_differs_is_another_result(tmp_path: Path) -> None:
     recording.record(tmp_path, ledger_row(0, artifacts=same), probes(0))
     recording.record(tmp_path, ledger_row(0, artifacts={**same, "score": "score/b"}), probes(0))
     assert ledger.read(tmp_path / "ledger.jsonl")[0].artifacts["score"] == "score/b"
+
+
+def test_other_bytes_under_the_same_name_are_another_result(tmp_path: Path) -> None:
+    def made(checksums: dict[str, str]) -> Row:
+        return ledger_row(0, artifacts={"train": "train/a"}, checksums=checksums, finished_at=str(checksums))
+
+    known = made({"train": "1", "probes": "2"})
+    assert recording.from_same_results(known, known) and recording.from_same_results(made({}), known)
+    assert not recording.from_same_results(known, made({"train": "1", "probes": "3"}))
+    recording.record(tmp_path, known, probes(0))
+    recording.record(tmp_path, made({"train": "other"}), probes(0))
+    assert ledger.read(tmp_path / "ledger.jsonl")[0].checksums == {"train": "other"}
+
+
+def _record_all(directory: Path, start: Any) -> None:
+    start.wait()
+    for generation in range(6):
+        recording.record(directory, row(generation, "a"), probes(generation))
+
+
+def test_processes_that_record_the_same_chain_at_once_leave_one_whole_ledger(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    start = context.Barrier(4)
+    processes = [context.Process(target=_record_all, args=(tmp_path, start)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert [known[0] for known in told(tmp_path / "ledger.jsonl")] == list(range(6))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ledger.jsonl", "probes"]
 
 
 def test_probes_are_shown_under_the_generation_that_made_them(tmp_path: Path) -> None:

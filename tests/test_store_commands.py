@@ -37,8 +37,10 @@ def score(store: Store, pool: str) -> Result:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """Create a store with one chain of one generation that a ledger refers to, and the unused results of another."""
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Create a store, whose stages require no files, with one chain of one generation that a ledger refers to, and the
+    unused results of another."""
+    monkeypatch.setattr("bench.store.__main__.REQUIRED", {})
     store = Store(tmp_path / "outputs" / "store")
     model = train(store, 0)
     samples = sample(store, model, 16)
@@ -112,7 +114,7 @@ def test_explain_follows_a_field_into_the_results_it_names(store: Store, capsys:
 
 def test_explain_works_while_the_result_is_being_made(store: Store, capsys: Any) -> None:
     def produce(out: Path, work: Path) -> dict[str, Any]:
-        assert main(["explain", str(store.root), f"train/{work.name}"]) == 0
+        assert main(["explain", str(store.root), f"train/{work.stem}"]) == 0
         return {}
 
     store.make("train", {"seed": 0, "composition": "c0", "unet": {"channels": [8, 16], "dropout": 0.1}}, produce)

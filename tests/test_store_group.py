@@ -56,6 +56,7 @@ class Group:
 
 @pytest.fixture
 def group(monkeypatch: pytest.MonkeyPatch) -> Group:
+    monkeypatch.setattr("bench.store.group.REQUIRED", {})
     return Group(monkeypatch)
 
 
@@ -104,6 +105,22 @@ def test_an_error_of_the_first_reaches_all(group: Group, tmp_path: Path) -> None
     assert group.each(lambda rank: GroupStore(tmp_path).make("train", {"n": 1}, lambda out, work: {"n": rank}))[
         SIZE - 1
     ].facts == {"n": 0}
+
+
+def test_the_others_produce_again_where_the_first_lost_its_lease(group: Group, tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def body(rank: int) -> Result:
+        def produce(out: Path, work: Path) -> dict[str, Any]:
+            calls.append(rank)
+            if calls.count(0) == 1 and rank == 0:
+                next(tmp_path.glob("locks/train/*.lock")).unlink()
+            return {}
+
+        return open_store(tmp_path).make("train", {"n": 1}, produce)
+
+    assert [result.facts for result in group.each(body)] == [{}] * SIZE
+    assert sorted(calls) == [0, 0, 1, 1, 2, 2]
 
 
 def test_a_mistake_of_a_producer_is_not_swallowed(group: Group, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """A sweep checks its values before its first chain runs, reports failed chains, and produces no result twice."""
 
 import logging
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,6 +105,7 @@ class Job:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sweep, self.job = SimpleNamespace(dir=str(folder)), SimpleNamespace(num=0)
+        self.callbacks = {"failures": SimpleNamespace(folder=str(folder / "failed" / "this one"))}
         self.overrides, self.mode = SimpleNamespace(task=["mixing=blend", "seed=3"]), RunMode.RUN
         monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: self))
 
@@ -143,16 +146,17 @@ def raise_and_report(error: Exception) -> str:
 def test_failed_chains_of_a_sweep_are_reported_in_their_order_at_its_end(
     job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    config = SimpleNamespace(hydra=job)
-    sweep.Failures().on_multirun_end(config)  # none has failed: no status of its own
+    config, failures = SimpleNamespace(hydra=job), sweep.Failures(job.callbacks["failures"].folder)
+    failures.on_multirun_end(config)  # none has failed: no status of its own
     assert capsys.readouterr().err == ""
     job.mode = RunMode.MULTIRUN
     for number, error in ((10, DataError("the last")), (9, ZeroDivisionError("second")), (2, StoreError("first"))):
         job.job.num, job.overrides.task = number, ["mixing=blend", f"seed={number}"]
         assert raise_and_report(error) == "failed"
     with pytest.raises(SystemExit) as ended:
-        sweep.Failures().on_multirun_end(config)
+        failures.on_multirun_end(config)
     assert ended.value.code == sweep.FAILED == 1
+    assert not failures.folder.exists()
     printed = capsys.readouterr().err
     assert "3 chain(s)" in printed and "The same command again" in printed
     parts = printed.split("\n- ")[1:]
@@ -162,26 +166,25 @@ def test_failed_chains_of_a_sweep_are_reported_in_their_order_at_its_end(
     assert ["Traceback" in part for part in parts] == [False, True, False]
 
 
-def test_a_sweep_starts_without_the_failures_of_the_run_before(job: Job, tmp_path: Path):
-    left = tmp_path / "sweep" / "failed" / "0.txt"
-    left.parent.mkdir(parents=True)
-    left.write_text("of the last time")
+def test_a_sweep_neither_counts_nor_erases_the_failures_of_another(job: Job, tmp_path: Path):
+    other = tmp_path / "sweep" / "failed" / "another" / "0.txt"
+    other.parent.mkdir(parents=True)
+    other.write_text("of a sweep of the same name that runs now")
     job.overrides.task = [*TINY, "seed=3,4", "num_generations=2,5"]
-    sweep.Failures().on_multirun_start(SimpleNamespace(hydra=job))
-    assert not left.exists()
+    failures = sweep.Failures(job.callbacks["failures"].folder)
+    failures.on_multirun_start(SimpleNamespace(hydra=job))
+    failures.on_multirun_end(SimpleNamespace(hydra=job))
+    assert other.exists()
 
 
 def test_wrong_values_end_a_sweep_before_anything_is_touched(
     job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    left = tmp_path / "sweep" / "failed" / "0.txt"
-    left.parent.mkdir(parents=True)
-    left.write_text("of the last time")
     job.overrides.task = [*TINY, "seed=0,-1,-2"]
     with pytest.raises(SystemExit) as ended:
-        sweep.Failures().on_multirun_start(SimpleNamespace(hydra=job))
+        sweep.Failures(job.callbacks["failures"].folder).on_multirun_start(SimpleNamespace(hydra=job))
     assert ended.value.code == sweep.WRONG_CONFIG == 2
-    assert capsys.readouterr().err.count("error: seed=-") == 2 and left.exists()
+    assert capsys.readouterr().err.count("error: seed=-") == 2 and not (tmp_path / "sweep").exists()
 
 
 @pytest.fixture(scope="module")
@@ -202,14 +205,14 @@ def again(out: Path, *more: str) -> subprocess.CompletedProcess[str]:
 def test_a_finished_sweep_reports_every_generation_again_and_produces_nothing(finished: Path):
     note = finished / "quick" / ".hydra" / "failed" / "0.txt"
     note.parent.mkdir(parents=True)
-    note.write_text("a chain of an earlier run")
+    note.write_text("a chain of another sweep of this name")
     before = snapshot(finished)
     ended = again(finished)
     assert ended.returncode == 0, ended.stderr
     lines = [line for line in ended.stderr.splitlines() if line.endswith("from the store")]
     assert [line.split(" · ")[1].split(":")[0] for line in lines] == ["generation 0", "generation 1"] * 2
     assert lines[0].startswith("blend-r0.00-") and lines[2].startswith("blend-r1.00-")
-    assert "failed" not in ended.stderr and not note.exists()
+    assert "failed" not in ended.stderr and note.exists()
     assert snapshot(finished) == before
 
 
@@ -222,6 +225,22 @@ def test_a_longer_sweep_produces_only_missing_results(finished: Path):
     made = Counter(name.split("/")[1] for name in after.keys() - before.keys() if name.endswith("manifest.json"))
     assert made == {"train": 2, "sample": 2, "features": 2, "score": 2}  # generation 2 of each chain
     assert all(after[name].startswith(body) for name, body in before.items())  # only the ledgers grow
+
+
+def test_a_sweep_whose_chain_fails_says_so_although_another_of_its_name_was_started(tmp_path: Path):
+    """The second one begins, and ends well, while the first one has failed and is not at its end."""
+    command = [sys.executable, "-m", "bench", "-m", *COMMON, f"output_dir={tmp_path}/outputs"]
+    bad = ["num_generations=1", "generator.training.gradient_clip=1e30", "generator.training.learning_rate=1e25,1e-3"]
+    first = subprocess.Popen([*command, *bad], stderr=subprocess.PIPE, text=True)
+    failed = tmp_path / "outputs" / "quick" / ".hydra" / "failed"
+    while first.poll() is None and not list(failed.glob("*/0.txt")):
+        time.sleep(0.005)
+    first.send_signal(signal.SIGSTOP)
+    second = subprocess.run([*command, "seed=0", "num_generations=1"], capture_output=True, text=True, timeout=300)
+    first.send_signal(signal.SIGCONT)
+    assert second.returncode == 0, second.stderr
+    _, said = first.communicate(timeout=300)
+    assert first.returncode == 1 and "1 chain(s) of this sweep failed" in said and "1e+25" in said, said
 
 
 def snapshot(out: Path) -> dict[str, bytes]:

@@ -159,6 +159,7 @@ def test_the_audit_notices_facts_that_are_not_so(play, capsys, stage, fact, valu
     file = chain.directory / ledger.FILENAME
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     rows[2][stage][fact] = value
+    rows[2]["digest"] = ledger.digest_of(rows[2])
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert f"generation 2: {fact} is {value!r} in the ledger" in audited(chain, capsys)
 
@@ -169,6 +170,7 @@ def test_the_audit_notices_a_rule_that_left_nothing(play, capsys, stage):
     file = chain.directory / ledger.FILENAME
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     del rows[1]["artifacts"][stage]
+    rows[1]["digest"] = ledger.digest_of(rows[1])
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert "custom left no result" in audited(chain, capsys)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.errors import DataError
+from bench.files import sha256_of
 from bench.kinds import POINTS, kind_of
 from bench.ledger import Chain, Row
 
@@ -49,12 +50,14 @@ def load_probes(chain: Chain, row: Row) -> np.ndarray | None:
     """Return the stored probes of a generation, an array of any kind; None where the file is gone.
 
     Raises:
-        DataError: the file is no array of items.
+        DataError: the file is no array of items, or not the one that was recorded.
     """
     path = artifact_path(chain, row, "probes")
     if path is None:
         return None
     try:
+        if row.checksums and sha256_of(path) != row.checksums.get("probes"):
+            raise DataError(f"not the probes that generation {row.generation} of {row.chain} was recorded with")
         probes = np.load(path, allow_pickle=False)
         kind_of(probes)
     except DataError as error:

@@ -7,6 +7,7 @@ checkpoint, so it runs within `deferred`, calls `requested` after each step, and
 import logging
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -17,6 +18,11 @@ EXIT_STATUS = 75
 """EX_TEMPFAIL of sysexits.h, "try again later": all progress is saved, and the same command resumes."""
 
 
+ECHO_SECONDS = 1.0
+"""A second SIGTERM within this time is the first one again: a cluster tells all processes of a job, and a launcher
+those that it has started."""
+
+
 class Interrupted(BaseException):
     """The process was asked to stop. Not an `Exception`, which a sweep would treat as a failed chain and go on."""
 
@@ -24,6 +30,7 @@ class Interrupted(BaseException):
 class _State:
     depth = 0
     requested = False
+    requested_at = 0.0
 
 
 @contextmanager
@@ -57,7 +64,9 @@ def requested() -> bool:
 
 def _handle(number: int, frame: FrameType | None) -> None:
     if _State.depth and not _State.requested:
-        _State.requested = True
+        _State.requested, _State.requested_at = True, time.monotonic()
         log.warning("SIGTERM: saving a checkpoint and stopping")
+        return
+    if _State.depth and time.monotonic() - _State.requested_at < ECHO_SECONDS:
         return
     raise Interrupted

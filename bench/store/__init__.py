@@ -1,7 +1,7 @@
 """The store of stage results: each under the hash of its spec, published whole or not at all, checked on use.
 
     <root>/<stage>/<hash[:2]>/<hash>/     the files of one finished result, with spec.json and manifest.json
-    <root>/work/<stage>/<hash>/           checkpoints of a stage that was started and is not finished
+    <root>/work/<stage>/<hash>.<token>/   checkpoints of a stage that was started and is not finished
     <root>/locks/<stage>/<hash>.lock      the process that is producing it now
     <root>/tmp/<stage>/<hash>.<token>/    results being written
     <root>/damaged/<stage>/<hash>.<token> results that failed their checksums, kept for inspection until pruned

@@ -12,7 +12,8 @@ from pathlib import Path
 from filelock import Timeout
 
 from bench.errors import BenchError, StoreError
-from bench.store import inventory, lease, result_files
+from bench.store import inventory, result_files
+from bench.store.stage_files import REQUIRED
 from bench.store.store import Store
 
 
@@ -58,7 +59,8 @@ def verify(store: Store, args: argparse.Namespace) -> int:
     num_damaged = 0
     for entry in results:
         try:
-            result_files.verify(entry.path, result_files.read_manifest(entry.path))
+            required = store.required.get(entry.stage, ())
+            result_files.verify(entry.path, result_files.read_manifest(entry.path, entry.key), required)
         except (result_files.Damaged, OSError) as damage:
             num_damaged += 1
             print(f"{entry.key}: {damage}")
@@ -100,15 +102,10 @@ def prune(store: Store, args: argparse.Namespace) -> int:
 
 
 def _remove(store: Store, key: str, path: Path) -> bool:
-    """Remove a directory of the store and return True, or return False if a process is producing that result.
-
-    The directory is renamed first, so that no other process ever sees half of it.
-    """
+    """Remove a directory of the store and return True, or return False if a process is producing that result."""
     try:
-        with lease.hold(store.lock(key), key, store.lease_seconds, wait=False):
-            doomed = result_files.make_directory(store.root / "tmp" / "pruned") / f"{path.name}.{time.monotonic_ns()}"
-            path.rename(doomed)
-            result_files.remove(doomed)
+        with store.hold(key, wait=False):
+            store.discard(path)
             path.with_suffix(".json").unlink(missing_ok=True)  # the spec next to a scratch directory
             return True
     except Timeout:
@@ -169,7 +166,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     args = parser().parse_args(argv)
     try:
-        return int(args.run(Store(args.store), args))
+        return int(args.run(Store(args.store, required=REQUIRED), args))
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

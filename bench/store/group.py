@@ -6,12 +6,14 @@ from typing import Any
 from bench.errors import BenchError, StoreError
 from bench.machine import distributed
 from bench.store import result_files
+from bench.store.stage_files import REQUIRED
 from bench.store.store import Produce, Result, Store
 
 
-def open_store(root: Path) -> Store:
-    """Return the store under `root`, for a process that runs alone or for one of several that run a chain together."""
-    return GroupStore(root) if distributed.world_size() > 1 else Store(root)
+def open_store(root: Path, chain: str = "") -> Store:
+    """Return the store under `root` for the stages of a chain, which one process runs or several run together."""
+    store = GroupStore if distributed.world_size() > 1 else Store
+    return store(root, required=REQUIRED, user=chain)
 
 
 class GroupStore(Store):
@@ -40,7 +42,7 @@ class GroupStore(Store):
 
     def _follow(self, stage: str, produce: Produce) -> Result:
         message, value = distributed.broadcast()
-        if message == "produce":
+        while message == "produce":  # twice, if the first process lost its lease
             out, work = value
             scratch = result_files.make_directory(out.with_name(f"{out.name}-{distributed.rank()}"))
             try:

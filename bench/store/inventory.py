@@ -53,7 +53,7 @@ def entries(store: Store, stage: str | None = None) -> list[Entry]:
 
 def _entry(key: str, path: Path) -> Entry:
     try:
-        manifest, spec = result_files.read_manifest(path), result_files.read_spec(path / result_files.SPEC)
+        manifest, spec = result_files.read_manifest(path, key), result_files.read_spec(path / result_files.SPEC)
     except result_files.Damaged as damage:
         return Entry(key, path, damage=str(damage))
     named = {leaf for leaf in flatten(spec, lists=True).values() if is_key(leaf)}
@@ -86,7 +86,7 @@ def find_key(store: Store, text: str) -> str:
 
 def spec_of(store: Store, key: str) -> dict[str, Any]:
     """Return the spec of a finished or unfinished result. Raises `StoreError` if it cannot be read."""
-    for path in (store.path(key) / result_files.SPEC, store.work(key).with_suffix(".json")):
+    for path in (store.path(key) / result_files.SPEC, store.work_spec(key)):
         if path.exists():
             try:
                 return result_files.read_spec(path)

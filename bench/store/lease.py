@@ -1,19 +1,24 @@
 """Leases: at most one process, on any machine, produces a result. Its holder keeps a lock file fresh.
 
 `filelock.SoftFileLease` needs no lock service, only a file system on which exclusive creation is atomic. A holder that
-died on this machine is noticed at once, because its pid is gone. A holder that died on another machine is noticed when
-its file has not changed for `LEASE_SECONDS` on the waiting process's own monotonic clock, so clocks that are skewed or
-go backwards cannot expire the lease of a live holder. A holder that was suspended for longer than its lease may
-continue at the same time as its successor. That only costs time: both produce the same bytes, publishing is atomic, and
-the first one to finish wins.
+died on this machine is noticed at once, because its pid is gone. Any other lock file expires when it has not changed
+for `LEASE_SECONDS` on the waiting process's own monotonic clock, whatever it holds: clocks that are skewed or go
+backwards cannot expire the lease of a live holder, and an empty or unreadable lock, left by a kill or a power cut,
+stops nobody for longer. filelock itself waits for ever for an empty one, so the expiry is here.
+
+A holder that was suspended for longer than its lease may continue at the same time as its successor. It learns of its
+loss by `is_held`, which whoever holds a lease asks before anything that others see.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import SoftFileLease, Timeout
+from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
 from bench.store.result_files import make_directory
 
@@ -21,17 +26,29 @@ log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 120.0
 HEARTBEATS_PER_LEASE = 8
+SAY_EVERY = 60.0
+"""Seconds between two lines of a process that waits."""
+
+
+class Lost(Exception):
+    """Another process has taken over the lease: what was made under it must not be published."""
 
 
 @contextmanager
-def hold(lock: Path, what: str, lease_seconds: float = LEASE_SECONDS, wait: bool = True) -> Iterator[None]:
-    """Hold a lock for the body of the `with`. If another process holds it, wait, and log once which process that is.
+def hold(
+    lock: Path, what: str, lease_seconds: float = LEASE_SECONDS, wait: bool = True, user: str = ""
+) -> Iterator[Callable[[], bool]]:
+    """Hold a lock for the body of the `with`. If another process holds it, wait, and log for whom and how long.
 
     Args:
         lock: the lock file.
-        what: the result that is locked, as it is named in the log.
+        what: what is locked, as it is named in the log.
         lease_seconds: how long the lock file may stay unchanged before its holder counts as dead.
         wait: whether to wait for another holder.
+        user: the chain that asks, as it is named in the log.
+
+    Yields:
+        `is_held`, which returns whether the lock is still this process's.
 
     Raises:
         OSError: the lock file cannot be written.
@@ -43,19 +60,79 @@ def hold(lock: Path, what: str, lease_seconds: float = LEASE_SECONDS, wait: bool
         lease_duration=lease_seconds,
         heartbeat_interval=lease_seconds / HEARTBEATS_PER_LEASE,
         thread_local=False,
-        poll_interval=min(1.0, lease_seconds / HEARTBEATS_PER_LEASE),
         on_compromise=lambda loss: log.warning("lost the lease on %s (%s)", what, loss.reason),
     )
-    try:
-        lease.acquire(timeout=0)
-    except Timeout:
+    waiting = _Waiting(lock, what, lease_seconds, user)
+    while not _acquire(lease):
         if not wait:
-            raise
-        owner = lease.owner
-        by = f"process {owner.pid} on {owner.hostname}" if owner else "another process"
-        log.info("waiting for %s, which %s is making (%s)", what, by, lock)
-        lease.acquire(timeout=-1)
+            raise Timeout(str(lock))
+        waiting.look(lease)
+        time.sleep(min(1.0, lease_seconds / HEARTBEATS_PER_LEASE))
     try:
-        yield
+        yield lambda: _is_held(lease)
     finally:
         lease.release()
+
+
+def _acquire(lease: SoftFileLease) -> bool:
+    try:
+        lease.acquire(timeout=0)
+    except (Timeout, LeaseSettingsMismatch):  # the latter: the file names another duration, so it expires by ours
+        return False
+    return True
+
+
+def _is_held(lease: SoftFileLease) -> bool:
+    owner = lease.owner
+    return owner is not None and lease.token is not None and owner.token == lease.token
+
+
+class _Waiting:
+    """What a process that waits has seen of a lock file: since when it is unchanged, and what was said of it."""
+
+    def __init__(self, lock: Path, what: str, lease_seconds: float, user: str) -> None:
+        self._lock, self._what, self._lease_seconds = lock, what, lease_seconds
+        self._for = f" for {user}" if user else ""
+        self._seen: tuple[int, ...] | None = None
+        self._began = self._seen_at = time.monotonic()
+        self._said_at = -SAY_EVERY
+
+    def look(self, lease: SoftFileLease) -> None:
+        """Look at the lock file again: log who holds it from time to time, and remove it once it has expired."""
+        now, state = time.monotonic(), _state(self._lock)
+        if state != self._seen:
+            self._seen, self._seen_at = state, now
+        unchanged = now - self._seen_at
+        if now - self._said_at >= SAY_EVERY:
+            self._said_at = now
+            owner = lease.owner
+            by = f"process {owner.pid} on {owner.hostname} holds" if owner else "an unreadable lock file reserves"
+            log.info(
+                "waiting%s for %s, which %s (%s): %.0f s so far; it counts as dead after %.0f s without a sign of life,"
+                " and gave the last one %.0f s ago",
+                *(self._for, self._what, by, self._lock, now - self._began, self._lease_seconds, unchanged),
+            )
+        if state is not None and unchanged >= self._lease_seconds:
+            log.warning("%s: no sign of life for %.0f s, so its holder counts as dead", self._lock, unchanged)
+            _remove(self._lock, state)
+
+
+def _state(lock: Path) -> tuple[int, ...] | None:
+    """What changes with every heartbeat and with every new lock file; None where there is no file."""
+    try:
+        status = os.lstat(lock)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _remove(lock: Path, expired: tuple[int, ...]) -> None:
+    """Remove an expired lock file. If another process has taken over since it was looked at, put its lock back."""
+    aside = lock.with_name(f"{lock.name}.expired.{secrets.token_hex(4)}")
+    with suppress(FileNotFoundError):  # another process was faster
+        lock.rename(aside)
+        moved = _state(aside)
+        if moved is not None and moved[:2] != expired[:2]:  # a rename changes the third
+            with suppress(OSError):  # then that process asks `is_held` before it publishes
+                os.link(aside, lock)
+        aside.unlink()

@@ -4,12 +4,16 @@ import contextlib
 import hashlib
 import json
 import platform
+import secrets
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.errors import StoreError
 from bench.files import fsync, sha256_of
+from bench.store import stage_files
 from bench.store.specs import canonical
 
 SPEC, MANIFEST = "spec.json", "manifest.json"
@@ -36,7 +40,14 @@ def read_spec(path: Path) -> dict[str, Any]:
     return spec
 
 
-def seal(directory: Path, key: str, spec: dict[str, Any], facts: dict[str, Any], uses: list[str]) -> None:
+def seal(
+    directory: Path,
+    key: str,
+    spec: dict[str, Any],
+    facts: dict[str, Any],
+    uses: list[str],
+    required: Sequence[str] = (),
+) -> None:
     """Turn the files of a finished stage into a result: add spec.json and manifest.json, and flush all to the disk.
 
     Args:
@@ -45,12 +56,16 @@ def seal(directory: Path, key: str, spec: dict[str, Any], facts: dict[str, Any],
         spec: every input of the stage, as plain JSON.
         facts: what the stage returned, as plain JSON.
         uses: keys of the results that were requested while this one was produced.
+        required: the files without which this is no result of its stage (`bench.store.stage_files`).
 
     Raises:
-        StoreError: the facts are not plain JSON.
+        StoreError: the facts are not plain JSON, or a required file is missing.
     """
     taken = [name for name in (SPEC, MANIFEST) if (directory / name).exists()]
     assert not taken, f"{key} wrote {taken[0]}, a name that the store reserves"
+    absent = stage_files.absent(required, file_names(directory))
+    if absent:
+        raise StoreError(f"{key} was made without {absent}, which every result of its stage has: not published")
     stage = key.split("/")[0]
     write_spec(directory / SPEC, stage, spec)
     manifest: dict[str, Any] = {
@@ -68,20 +83,26 @@ def seal(directory: Path, key: str, spec: dict[str, Any], facts: dict[str, Any],
         fsync(folder)
 
 
-def read_manifest(directory: Path) -> dict[str, Any]:
-    """Read the manifest and verify its own checksum. Raises `Damaged` if it does not match."""
+def read_manifest(directory: Path, key: str) -> dict[str, Any]:
+    """Read the manifest, verify its own checksum, and that it is the manifest of `key`. Raises `Damaged` if not."""
     try:
         manifest = json.loads((directory / MANIFEST).read_text())
     except (OSError, ValueError) as error:
         raise Damaged(f"{MANIFEST} cannot be read: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("sha256") != _seal_of(manifest):
         raise Damaged(f"{MANIFEST} does not match its own checksum")
+    if manifest["key"] != key:
+        raise Damaged(f"it is the result of {manifest['key']}, in the place of {key}")
     return manifest
 
 
-def verify(directory: Path, manifest: dict[str, Any]) -> None:
-    """Compare every file of a result with the manifest. Raises `Damaged` at the first difference."""
+def verify(directory: Path, manifest: dict[str, Any], required: Sequence[str] = ()) -> None:
+    """Compare every file of a result with the manifest, and see that it names every required file. Raises `Damaged` at
+    the first difference."""
     files = manifest["files"]
+    absent = stage_files.absent(required, files)
+    if absent:
+        raise Damaged(f"it was published without {absent}, which every result of its stage has")
     differing = sorted(set(files) ^ set(file_names(directory)))
     if differing:
         raise Damaged(f"{differing[0]} is {'missing' if differing[0] in files else 'not in the manifest'}")
@@ -116,9 +137,22 @@ def size_of(directory: Path) -> tuple[int, int]:
     return total, count
 
 
+def checksum(manifest: dict[str, Any]) -> str:
+    """Return one SHA-256 for the content of all files of a result; it does not depend on when or where it was made."""
+    return hashlib.sha256(canonical(manifest["files"], "the files of a manifest").encode()).hexdigest()
+
+
 def remove(path: Path) -> None:
     """Remove a scratch directory as far as possible; the next run tries again."""
     shutil.rmtree(path, ignore_errors=True)
+
+
+def discard(path: Path, trash: Path) -> None:
+    """Remove a directory that another process may be using. It is renamed into `trash` first, so that no process ever
+    sees, or publishes, half of it. Raises `OSError` if it cannot be renamed."""
+    doomed = make_directory(trash) / f"{path.name}.{secrets.token_hex(4)}"
+    path.rename(doomed)
+    remove(doomed)
 
 
 def make_directory(path: Path) -> Path:

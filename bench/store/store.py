@@ -5,10 +5,10 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,36 +34,60 @@ class Result:
     """A finished result.
 
     key: "<stage>/<hash>". path: the directory with the stage's files. facts: what the producer returned. reused:
-    whether the result was already stored.
+    whether the result was already stored. checksum: SHA-256 of the content of all its files.
     """
 
     key: str
     path: Path
     facts: dict[str, Any]
     reused: bool
+    checksum: str = ""
 
 
 class Store:
     """Results of stages under `root`, which may be shared by any number of processes and machines."""
 
-    def __init__(self, root: Path, lease_seconds: float = lease.LEASE_SECONDS) -> None:
+    def __init__(
+        self,
+        root: Path,
+        lease_seconds: float = lease.LEASE_SECONDS,
+        required: Mapping[str, Sequence[str]] | None = None,
+        user: str = "",
+    ) -> None:
+        """Open a store.
+
+        Args:
+            root: its directory.
+            lease_seconds: how long a lock may stay unchanged before its holder counts as dead; the same for all users.
+            required: stage -> the files without which a result is none. `stage_files.REQUIRED` for a chain.
+            user: the chain that uses this store, as the log names it.
+        """
         self.root = Path(root).absolute()
         self.lease_seconds = lease_seconds
+        self.required = required or {}
+        self.user = user
 
     def path(self, key: str) -> Path:
         """Return the path that the result of a key ("<stage>/<hash>") has or would have."""
         stage, digest = key.split("/")
         return self.root / stage / digest[:2] / digest
 
-    def work(self, key: str) -> Path:
-        """Return the scratch directory of an unfinished result. Its spec is next to it, with the suffix .json."""
-        return self.root / "work" / key
+    def work_spec(self, key: str) -> Path:
+        """Return the file that holds the spec of a result that was started and is not finished."""
+        return self.root / "work" / f"{key}.json"
+
+    def work(self, key: str) -> list[Path]:
+        """Return the scratch directories of an unfinished result, the newest first; no more than one unless a process
+        was suspended past its lease."""
+        stage, digest = key.split("/")
+        found = [path for path in (self.root / "work" / stage).glob(f"{digest}.*") if path.is_dir()]
+        return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
     def find(self, stage: str, spec: dict[str, Any]) -> Result | None:
         """Return the finished result of a spec, with its checksums verified; None if there is none or it is damaged."""
         key = f"{stage}/{spec_hash(stage, spec)}"
         try:
-            return self._load(key)
+            return self.open(key)
         except result_files.Damaged as damage:
             log.warning("%s is damaged and not used: %s", self.path(key), damage)
             return None
@@ -73,10 +97,13 @@ class Store:
 
         `produce` writes the files of the result into `out`, an empty temporary directory, and returns facts as plain
         JSON. `work` is the spec's own scratch directory: files there survive a kill and are passed to the next attempt,
-        until the result is published. If several processes call this at once, one produces and the others wait.
+        until the result is published. If several processes call this at once, one produces and the others wait. A
+        process that was suspended for so long that another one took over publishes nothing, and uses what the other
+        publishes.
 
-        Raises `StoreError` if the disk is full, and if there is no such result in a store that cannot be written. Any
-        other error of `produce` is passed on, and nothing is published.
+        Raises `StoreError` if the disk is full, if there is no such result in a store that cannot be written, and if
+        `produce` leaves out a file that the stage requires. Any other error of `produce` is passed on, and nothing is
+        published.
         """
         result = self._make(stage, spec, produce)
         outer = _uses.get()
@@ -86,48 +113,78 @@ class Store:
 
     def _make(self, stage: str, spec: dict[str, Any], produce: Produce) -> Result:
         key = f"{stage}/{spec_hash(stage, spec)}"
-        with suppress(result_files.Damaged):  # checked again, and logged, under the lease
-            stored = self._load(key)
-            if stored is not None:
-                with suppress(OSError):
-                    os.utime(stored.path)  # the time of last use, for pruning; a read-only store keeps none
-                return stored
-        log.debug("%s is not stored in %s yet", key, self.root)
-        digest = key.split("/")[1]
-        with self._explaining(key), lease.hold(self.lock(key), key, self.lease_seconds):
-            stored = self._load_or_set_aside(key)  # published while this process waited for the lease
-            if stored is not None:
-                return stored
-            scratch = self.root / "tmp" / stage
-            for stale in scratch.glob(f"{digest}.*"):  # left by a process that was killed: this one holds the lease
-                result_files.remove(stale)
-            out = result_files.make_directory(scratch / f"{digest}.{secrets.token_hex(4)}")
-            work = result_files.make_directory(self.work(key))
-            result_files.write_spec(work.with_suffix(".json"), stage, spec)
-            inside = _uses.set([])
+        while True:
+            with suppress(result_files.Damaged):  # checked again, and logged, under the lease
+                stored = self.open(key)
+                if stored is not None:
+                    with suppress(OSError):
+                        os.utime(stored.path)  # the time of last use, for pruning; a read-only store keeps none
+                    return stored
+            log.debug("%s is not stored in %s yet", key, self.root)
             try:
-                facts = produce(out, work)
-                self._publish(out, key, spec, facts)
-            except Exception as error:
-                stored = self._load(key)  # stored only if a successor, who took over the lease, has finished
-                if stored is None:
-                    raise
-                log.warning("%s was published by another process meanwhile: using its result (%s)", key, error)
-                return stored
-            finally:
-                _uses.reset(inside)
-                result_files.remove(out)
-            result_files.remove(work)
-            work.with_suffix(".json").unlink(missing_ok=True)
-            result = self._load(key)
+                with self._explaining(key), self.hold(key) as is_held:
+                    return self._load_or_set_aside(key) or self._produce(key, spec, produce, is_held)
+            except lease.Lost:
+                log.warning("%s: another process took over while this one was suspended; nothing is published", key)
+
+    def _produce(self, key: str, spec: dict[str, Any], produce: Produce, is_held: Callable[[], bool]) -> Result:
+        """Produce and publish a result that is not stored. Raises `lease.Lost` if the lease is not held at the end.
+
+        Both directories have names that no other process uses, so a successor that takes over neither deletes what
+        this process goes on writing nor writes into the same files.
+        """
+        stage, digest = key.split("/")
+        name = f"{digest}.{secrets.token_hex(4)}"
+        for stale in (self.root / "tmp" / stage).glob(f"{digest}.*"):  # of a process that was killed or suspended
+            self.discard(stale)
+        out = result_files.make_directory(self.root / "tmp" / stage / name)
+        work = self._adopt_work(key, name)
+        result_files.write_spec(self.work_spec(key), stage, spec)
+        inside = _uses.set([])
+        try:
+            facts = produce(out, work)
+            self._publish(out, key, spec, facts, is_held)
+        except Exception as error:
+            if is_held():
+                raise
+            result_files.remove(work)  # of this name only what was written after the loss
+            raise lease.Lost(key) from error
+        finally:
+            _uses.reset(inside)
+            result_files.remove(out)
+        result_files.remove(work)
+        self.work_spec(key).unlink(missing_ok=True)
+        result = self.open(key)
         assert result is not None
-        return Result(result.key, result.path, result.facts, reused=False)
+        return replace(result, reused=False)
+
+    def _adopt_work(self, key: str, name: str) -> Path:
+        """Return the scratch directory of this name, with the whole files of an earlier attempt. Half-written ones are
+        left to the process that may still write them."""
+        work = self.root / "work" / key.split("/")[0] / name
+        found = self.work(key)
+        for older in found[1:]:
+            self.discard(older)
+        if not found:
+            return result_files.make_directory(work)
+        found[0].rename(work)
+        for partial in work.rglob("*.partial"):
+            partial.unlink()
+        return work
 
     def lock(self, key: str) -> Path:
         """Return the lock file that is held while a result is produced."""
         return self.root / "locks" / f"{key}.lock"
 
-    def _load(self, key: str) -> Result | None:
+    def hold(self, key: str, wait: bool = True) -> AbstractContextManager[Callable[[], bool]]:
+        """Hold the lease of a result, as `lease.hold` does."""
+        return lease.hold(self.lock(key), key, self.lease_seconds, wait=wait, user=self.user)
+
+    def discard(self, path: Path) -> None:
+        """Remove a directory of the store that another process may be using."""
+        result_files.discard(path, self.root / "tmp" / "discarded")
+
+    def open(self, key: str) -> Result | None:
         """Return the stored result, or None; its checksums are verified on this process's first use.
 
         Raises `result_files.Damaged` if they do not match.
@@ -135,20 +192,20 @@ class Store:
         path = self.path(key)
         if not path.is_dir():
             return None
-        manifest = result_files.read_manifest(path)
+        manifest = result_files.read_manifest(path, key)
         try:
             now = result_files.stamp(path)
             if _verified.get(path) != now:
-                result_files.verify(path, manifest)
+                result_files.verify(path, manifest, self.required.get(key.split("/")[0], ()))
                 _verified[path] = now
         except OSError as error:
             raise result_files.Damaged(str(error)) from error
-        return Result(key, path, manifest["facts"], reused=True)
+        return Result(key, path, manifest["facts"], reused=True, checksum=result_files.checksum(manifest))
 
     def _load_or_set_aside(self, key: str) -> Result | None:
-        """Load a result as `_load` does, but move a damaged one aside. Only for the holder of the key's lease."""
+        """Load a result as `open` does, but move a damaged one aside. Only for the holder of the key's lease."""
         try:
-            return self._load(key)
+            return self.open(key)  # published while this process waited for the lease
         except result_files.Damaged as damage:
             aside = self.root / "damaged" / f"{key}.{secrets.token_hex(4)}"
             log.warning("%s is damaged (%s): moved to %s, and made again", self.path(key), damage, aside)
@@ -156,10 +213,15 @@ class Store:
             self.path(key).rename(aside)
             return None
 
-    def _publish(self, out: Path, key: str, spec: dict[str, Any], facts: dict[str, Any]) -> None:
-        result_files.seal(out, key, spec, facts, uses=sorted(set(_uses.get() or [])))
+    def _publish(
+        self, out: Path, key: str, spec: dict[str, Any], facts: dict[str, Any], is_held: Callable[[], bool]
+    ) -> None:
+        required = self.required.get(key.split("/")[0], ())
+        result_files.seal(out, key, spec, facts, sorted(set(_uses.get() or [])), required)
         final = self.path(key)
         result_files.make_directory(final.parent)
+        if not is_held():
+            raise lease.Lost(key)
         try:
             out.rename(final)
         except OSError as error:

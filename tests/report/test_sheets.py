@@ -8,9 +8,14 @@ import fabricate
 import numpy as np
 import pytest
 from PIL import Image
+from test_ledger import make_row
 
 from bench import ledger
+from bench.analysis.artifacts import load_probes
 from bench.analysis.study import Study, studies
+from bench.errors import DataError
+from bench.files import sha256_of
+from bench.ledger import Chain
 from bench.report import sheets
 
 
@@ -72,3 +77,19 @@ def test_a_small_budget_is_kept_and_noted(tmp_path: Path, share: float, expected
 def test_without_pictures_there_is_nothing_to_show(tmp_path: Path) -> None:
     (study,) = studies(ledger.read_runs([fabricate.sweep(tmp_path, seeds=(0,), pictures=False)]))
     assert sheets.build(study, [], sheets.BUDGET).count == 0
+
+
+def test_probes_that_are_not_those_of_the_row_are_never_shown(tmp_path: Path) -> None:
+    folder = tmp_path / "store" / "sample" / "ab" / "abc"
+    folder.mkdir(parents=True)
+    np.save(folder / "probes.npy", np.zeros((2, 3, 8, 8), np.uint8))
+    row = make_row(
+        artifacts={"probes": "sample/ab/abc/probes.npy"},
+        checksums={"probes": sha256_of(folder / "probes.npy")},
+        store_dir=str(tmp_path / "store"),
+    )
+    chain = Chain(row.chain, tmp_path / "quick" / row.chain, [row])
+    assert load_probes(chain, row) is not None
+    np.save(folder / "probes.npy", np.full((2, 3, 8, 8), 255, np.uint8))
+    with pytest.raises(DataError, match="not the probes that generation 0"):
+        load_probes(chain, row)

@@ -1,0 +1,171 @@
+"""Hydra launcher `processes`: the chains of a sweep side by side on this machine, each in a process of its own.
+
+SIGTERM or Ctrl-C to the sweep reaches every chain: each saves a checkpoint and stops, and the sweep waits for them. A
+chain whose process is killed, for example because memory ran out, is reported like one that failed, and the others go
+on. Where the sweep itself is killed, its chains notice and stop as at SIGTERM.
+"""
+
+import importlib
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import connection
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from bench.machine import interrupt
+from bench.sweep import note_failure
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkProcess
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Chain:
+    number: int
+    overrides: str
+    process: "ForkProcess"
+
+
+class ChainProcesses(Launcher):
+    """Forks a process per chain, at most `n_jobs` at a time.
+
+    Forking spares every chain the import of torch. It is safe because this process never computes: it has started no
+    threads of torch and no CUDA context.
+    """
+
+    __module__ = "hydra_plugins.bench"  # see `register`
+
+    def __init__(self, n_jobs: int) -> None:
+        """Create the launcher. n_jobs: chains at a time; -1: one per core that this process may use."""
+        self.num_processes = n_jobs if n_jobs > 0 else num_cores()
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what Hydra hands to a launcher."""
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run all chains. Those that fail leave a note for the end of the sweep (`bench.sweep`).
+
+        Raises `Interrupted` and `KeyboardInterrupt` after all chains have stopped.
+        """
+        importlib.import_module("bench.loop")
+        waiting = [self._chain(initial_job_idx + i, overrides) for i, overrides in enumerate(job_overrides)]
+        running: list[_Chain] = []
+        try:
+            while waiting or running:
+                while waiting and len(running) < self.num_processes:
+                    running.append(waiting.pop(0))
+                    running[-1].process.start()
+                connection.wait([chain.process.sentinel for chain in running])
+                for chain in [chain for chain in running if not chain.process.is_alive()]:
+                    running.remove(chain)
+                    self._note_end(chain)
+        except BaseException:
+            _stop([chain for chain in running if chain.process.pid])
+            raise
+        return [_ended(overrides) for overrides in job_overrides]
+
+    def _chain(self, number: int, overrides: Sequence[str]) -> _Chain:
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id, config.hydra.job.num = str(number), number
+        process = multiprocessing.get_context("fork").Process(
+            target=self._run, args=(config,), name=f"chain {number}", daemon=False
+        )
+        return _Chain(number, " ".join(overrides), process)
+
+    def _run(self, config: DictConfig) -> None:
+        """Run one chain, in its own process."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the sweep too, which then sends SIGTERM
+        threading.Thread(target=_stop_with_the_sweep, daemon=True).start()
+        try:
+            ended = run_job(
+                hydra_context=self.hydra_context,
+                task_function=self.task_function,
+                config=config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+            assert ended.return_value is not None  # reading it raises the error of a job that failed
+        except interrupt.Interrupted:
+            sys.exit(interrupt.EXIT_STATUS)
+
+    def _note_end(self, chain: _Chain) -> None:
+        status = chain.process.exitcode
+        assert status is not None
+        if status == 0:
+            return
+        why = f"its process ended with status {status}"
+        if status < 0:
+            why = f"its process was killed by {signal.Signals(-status).name}"
+            why += ", perhaps because memory ran out" if -status == signal.SIGKILL else ""
+        elif status == interrupt.EXIT_STATUS:
+            why = "its process was stopped by SIGTERM, with everything saved"
+        log.error("%s: %s; the other chains go on", chain.overrides, why)
+        note_failure(Path(self.config.hydra.callbacks.failures.folder), chain.number, chain.overrides, why)
+
+
+def num_cores(limits: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return how many cores this process may use: what its affinity and the quota of its container allow, at least 1.
+
+    limits: the container's "<microseconds> <period>", of control groups version 2; "max" is no limit.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = limits.read_text().split()
+        return max(1, min(cores, round(int(quota) / int(period))))
+    except (OSError, ValueError):
+        return cores
+
+
+def _ended(overrides: Sequence[str]) -> JobReturn:
+    ended = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
+    ended.return_value = "ended"
+    return ended
+
+
+def _stop(chains: list[_Chain]) -> None:
+    """Have every chain save and stop, and wait for all. A second signal ends them at once."""
+    log.warning("Stopping %d chain(s): each saves its last step", len(chains))
+    try:
+        with interrupt.deferred():
+            for chain in chains:
+                chain.process.terminate()
+            for chain in chains:
+                chain.process.join()
+    except BaseException:
+        for chain in chains:
+            chain.process.kill()
+            chain.process.join()
+        raise
+
+
+def _stop_with_the_sweep() -> None:
+    sweep = multiprocessing.parent_process()
+    assert sweep is not None
+    sweep.join()
+    log.warning("The process of the sweep is gone: stopping")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def register() -> None:
+    """Make the launcher known to Hydra, which takes plugins from the namespace `hydra_plugins` alone: this module
+    stands there under a second name, instead of a second package for one class."""
+    Plugins.instance().register(ChainProcesses)
+    namespace = sys.modules.setdefault("hydra_plugins", ModuleType("hydra_plugins"))
+    setattr(namespace, ChainProcesses.__module__.split(".")[1], sys.modules[__name__])

@@ -1,0 +1,97 @@
+"""Sweeps that are stopped or lose a process: real processes, real signals."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench import launcher, ledger
+from bench.machine.interrupt import EXIT_STATUS
+
+ENDLESS = ["num_generations=1", "generator.training.num_steps=1000000", "generator.training.checkpoint_every=5"]
+SIDE_BY_SIDE = ["hydra/launcher=processes", "hydra.launcher.n_jobs=2"]
+
+
+def start(overrides: list[str], *more: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "bench", "-m", *overrides, *more]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def training(store: Path) -> dict[Path, int]:
+    """Return the locks of all trainings that have saved a checkpoint, with the process that holds each."""
+    saved = {path.parent.name.split(".")[0] for path in store.glob("work/train/*/step-*.safetensors")}
+    pids = {}
+    for lock in store.glob("locks/train/*.lock"):
+        found = re.search(r"pid=(\d+)", lock.read_text())
+        if found and lock.stem in saved:
+            pids[lock] = int(found.group(1))
+    return pids
+
+
+def wait_for_trainings(sweep: "subprocess.Popen[str]", store: Path, count: int) -> list[int]:
+    while sweep.poll() is None and len(training(store)) < count:
+        time.sleep(0.01)
+    assert sweep.returncode is None, sweep.communicate()
+    return list(training(store).values())
+
+
+def is_there(pid: int) -> bool:
+    return Path(f"/proc/{pid}/status").exists() and "zombie" not in Path(f"/proc/{pid}/status").read_text()
+
+
+@pytest.mark.parametrize("to", ["sweep", *(pytest.param(to, marks=pytest.mark.slow) for to in ("all", "kill"))])
+def test_sigterm_to_a_sweep_reaches_its_chains_and_it_waits_for_them(tiny: list[str], tmp_path: Path, to: str) -> None:
+    store = tmp_path / "outputs" / "store"
+    sweep = start(tiny, *ENDLESS, *SIDE_BY_SIDE, "seed=0,1,2")
+    pids = wait_for_trainings(sweep, store, 2)
+    assert sweep.pid not in pids
+    if to == "all":
+        os.killpg(sweep.pid, signal.SIGTERM)  # a cluster tells every process, and the sweep tells its chains once more
+    else:
+        os.kill(sweep.pid, signal.SIGKILL if to == "kill" else signal.SIGTERM)
+    _, said = sweep.communicate(timeout=120)
+    if to == "kill":
+        assert sweep.returncode == -signal.SIGKILL and "The process of the sweep is gone" in said
+    else:
+        assert sweep.returncode == EXIT_STATUS, said
+    assert not any(is_there(pid) for pid in pids), "chains train on unseen"
+    assert said.count("saving a checkpoint") >= 2 and "Traceback" not in said, said
+    steps = [int(path.stem.removeprefix("step-")) for path in store.glob("work/train/*/step-*.safetensors")]
+    assert any(step % 5 for step in steps), "no chain has saved its last step"
+    assert len(list(store.glob("work/train/*.json"))) == 2, "the third chain was started"
+
+
+def test_a_chain_whose_process_is_killed_is_named_and_the_others_go_on(tiny: list[str], tmp_path: Path) -> None:
+    store = tmp_path / "outputs" / "store"
+    sweep = start(tiny, *ENDLESS[:1], *SIDE_BY_SIDE, "generator.training.num_steps=1000000,4", ENDLESS[2])
+    (pid,) = wait_for_trainings(sweep, store, 1)
+    os.kill(pid, signal.SIGKILL)
+    _, said = sweep.communicate(timeout=120)
+    assert sweep.returncode == 1 and "Traceback" not in said, said
+    assert "1 chain(s) of this sweep failed" in said
+    assert re.search(r"generator.training.num_steps=1000000.*\n.*killed by SIGKILL", said), said
+    assert len(ledger.read_runs([tmp_path / "outputs" / "quick"])) == 1
+
+
+def test_sigterm_before_the_first_chain_has_the_status_of_one_that_resumes(tiny: list[str], tmp_path: Path) -> None:
+    sweep = start(tiny, *ENDLESS, "seed=0,1")
+    status = Path(f"/proc/{sweep.pid}/status")
+    while not int(re.findall(r"SigCgt:\s*(\w+)", status.read_text())[0], 16) >> (signal.SIGTERM - 1) & 1:
+        time.sleep(0.001)
+    sweep.terminate()
+    _, said = sweep.communicate(timeout=60)
+    assert sweep.returncode == EXIT_STATUS, said
+    assert not (tmp_path / "outputs" / "store").exists() and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("limits", "cores"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None), ("", None)]
+)
+def test_a_container_has_as_many_cores_as_its_quota(tmp_path: Path, limits: str, cores: int | None) -> None:
+    (tmp_path / "cpu.max").write_text(limits + "\n")
+    assert launcher.num_cores(tmp_path / "cpu.max") == (cores or len(os.sched_getaffinity(0)))
