@@ -9,7 +9,7 @@ from bench import generators, metrics, mixing, preflight, registry, selection, s
 from bench.composition import PoolRef
 from bench.config import Config, TrackingConfig, chain_id, to_dict
 from bench.datasets import RealData
-from bench.errors import ConfigError
+from bench.errors import ConfigError, DataError
 from bench.features.shared import extraction
 from bench.machine import distributed
 from bench.machine.console import Console
@@ -42,6 +42,7 @@ def run_chain(config: Config, console: Console) -> Path:
     history = begin(config, real)
     num_samples = config.num_samples or default_num_samples(config, history.budget)
     selection.resolve(config.selection, num_samples)
+    stages.floor(context, config.metrics, real)  # before training: wrong weights or constant features are found here
     num_candidates = selection.num_candidates(config.selection, num_samples)
     mixing.plan(policy, history, config.num_generations, num_samples)
 
@@ -95,7 +96,11 @@ def make_directory(config: Config, chain: str) -> Path:
 
 
 def check_items(config: Config, real: RealData) -> None:
-    """Raise `ConfigError` where the generator or the feature space cannot take the items that were read."""
+    """Raise `ConfigError` where the generator or the feature space cannot take the items that were read, and
+    `DataError` where they are all one: nothing could be told of what a model makes of them."""
+    for name, pool in (("train", real.train), ("heldout", real.heldout)):
+        if all((block == pool.items[0]).all() for block in pool.blocks()):
+            raise DataError(f"data={config.data.name}: all {len(pool)} {name} items are equal")
     generators.check(config.generator, real.train.kind.name, real.train.items.shape[1:])
     if "features" in metrics.needs(config.metrics):
         extraction.check_kind(config.metrics.feature_space, real.train.kind.name)

@@ -167,8 +167,8 @@ def score(
         device: Where to compute.
 
     Raises:
-        MetricError: The two sides differ in N or width, have NaN or constant features, or too few items for k. Raised
-            before anything is computed.
+        MetricError: The two sides differ in N or width, have NaN features, or too few items for k. Raised before
+            anything is computed.
     """
     from bench.metrics.shared.checks import check_k, check_pair
 
@@ -233,8 +233,12 @@ def score_with_controls(
         given: The other arguments of `score`.
 
     Raises:
-        MetricError: As `score` does.
+        MetricError: As `score` does, and where the features of the reference are constant.
     """
+    from bench.metrics.shared.checks import check_varied
+
+    if features is not None:
+        check_varied(features[1], given.get("reference", "heldout"))
     rows = score(features, config, **given)
     if features is None:
         return rows + floor
