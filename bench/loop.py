@@ -97,8 +97,10 @@ def make_directory(config: Config, chain: str) -> Path:
 
 def check_items(config: Config, real: RealData) -> None:
     """Raise `ConfigError` where the generator or the feature space cannot take the items that were read, and
-    `DataError` where they are all one: nothing could be told of what a model makes of them."""
+    `DataError` where they are not finite, or all one: nothing could be told of what a model makes of them."""
     for name, pool in (("train", real.train), ("heldout", real.heldout)):
+        if pool.items.dtype.kind == "f" and not all(np.isfinite(block).all() for block in pool.blocks()):
+            raise DataError(f"data={config.data.name}: {name} items have NaN or infinity")
         if all((block == pool.items[0]).all() for block in pool.blocks()):
             raise DataError(f"data={config.data.name}: all {len(pool)} {name} items are equal")
     generators.check(config.generator, real.train.kind.name, real.train.items.shape[1:])
