@@ -55,7 +55,7 @@ def _folder(path: str, resolution: int | None) -> ImageSet:
     from PIL import Image
 
     from bench.datasets.folder import Config, find_pictures, open_source
-    from bench.datasets.shared.pictures import read_pictures
+    from bench.datasets.shared.pictures import FORMATS, read_pictures
 
     config = Config(path=path)
     _, paths = find_pictures(config)
@@ -63,7 +63,7 @@ def _folder(path: str, resolution: int | None) -> ImageSet:
         sizes: dict[tuple[int, int], Path] = {}
         for picture in paths:
             try:
-                with Image.open(picture) as opened:
+                with Image.open(picture, formats=FORMATS) as opened:
                     sizes.setdefault(opened.size, picture)
             except OSError as error:
                 raise DataError(f"{picture} is not a readable picture: {error}") from error
