@@ -14,6 +14,7 @@ from bench.features.shared import extraction
 from bench.machine import distributed
 from bench.machine.console import Console
 from bench.machine.device import resolve_runtime
+from bench.machine.memory import check_memory
 from bench.mixing.shared.history import History
 from bench.pool import REAL, Pool
 from bench.recording import make_row, record, summary
@@ -21,6 +22,9 @@ from bench.stages import StageContext
 from bench.store import Result
 from bench.store.group import open_store
 from bench.tracking import trackers
+
+BYTES_PER_SEED = 100
+"""Memory that the seed of a sample takes beside the sample."""
 
 
 def run_chain(config: Config, console: Console) -> Path:
@@ -44,6 +48,10 @@ def run_chain(config: Config, console: Console) -> Path:
     selection.resolve(config.selection, num_samples)
     stages.floor(context, config.metrics, real)  # before training: wrong weights or constant features are found here
     num_candidates = selection.num_candidates(config.selection, num_samples)
+    num_drawn = num_candidates + config.num_probes
+    check_memory(
+        num_drawn * (real.train.items[0].nbytes + BYTES_PER_SEED), f"num_samples={num_samples}: samples and probes"
+    )
     mixing.plan(policy, history, config.num_generations, num_samples)
 
     pools = {pool.id: pool for pool in (real.train, real.reserve) if pool}
