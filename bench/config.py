@@ -180,7 +180,7 @@ class Config:
     num_samples: int | None = option(None)
     warm_start: bool = False
     retrain_epochs: float | None = option(None, above=0)
-    num_probes: int = option(16, at_least=1, local=True)
+    num_probes: int = option(16, at_least=1, at_most=1024, local=True)
     output_dir: str = option("outputs", local=True)
     store_dir: str = option("${output_dir}/store", local=True)
     data: DataConfig = MISSING

@@ -34,6 +34,10 @@ class TrainingError(BenchError, RuntimeError):
     """Training stopped by itself, e.g. on a NaN loss. Names the step and the last good checkpoint."""
 
 
+class SamplingError(BenchError, RuntimeError):
+    """A model cannot be sampled: its weights, or what it draws, are not finite numbers. Names the model."""
+
+
 class StoreError(BenchError, RuntimeError):
     """The store cannot be read or written, or a stored result does not match its checksum."""
 

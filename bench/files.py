@@ -1,4 +1,5 @@
-"""Files that a later run relies on: checksums, flushes to the disk, and writes that happen whole or not at all."""
+"""Files that a later run relies on: checksums, flushes to the disk, writes and downloads that happen whole or not at
+all."""
 
 import hashlib
 import os
@@ -6,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+
+TIMEOUT = 60.0
+"""Seconds without a byte after which a download has failed."""
 
 
 def fsync(path: Path) -> None:
@@ -36,6 +40,40 @@ def write_aside(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
         raise
     fsync(path.parent)
+
+
+def checksum_of(path: Path, like: str) -> tuple[str, str]:
+    """Return (algorithm, checksum) of a file by the algorithm, SHA-256 or MD5, that made the hex digits `like`."""
+    if len(like) == 64:
+        return "sha256", remembered_sha256(path)
+    with path.open("rb") as file:
+        return "md5", hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def download(url: str, path: Path, checksum: str | None = None) -> None:
+    """Download a file to `path`, whole or not at all.
+
+    Raises `OSError` where there is no answer or no further byte for `TIMEOUT` seconds, where the file ends early or
+    cannot be written, and where its checksum, SHA-256 or MD5, is not the given one.
+    """
+    import urllib.request  # here, because most commands download nothing
+    from http.client import HTTPException
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_aside(path) as partial:
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT) as response, partial.open("wb") as file:
+                length, received = getattr(response, "length", None), 0
+                while block := response.read(1 << 20):
+                    received += file.write(block)
+        except HTTPException as error:
+            raise OSError(f"{type(error).__name__}: {error}") from error
+        if length is not None and received != length:
+            raise OSError(f"it ended after {received} of {length} bytes")
+        if checksum is not None:
+            algorithm, actual = checksum_of(partial, checksum)
+            if actual != checksum:
+                raise OSError(f"it has {algorithm} {actual}, expected {checksum}: the download is not used")
 
 
 def remembered_sha256(path: Path) -> str:

@@ -55,7 +55,7 @@ def _folder(path: str, resolution: int | None) -> ImageSet:
     from PIL import Image
 
     from bench.datasets.folder import Config, find_pictures, open_source
-    from bench.datasets.shared.pictures import read_pictures
+    from bench.datasets.shared.pictures import FORMATS, read_pictures
 
     config = Config(path=path)
     _, paths = find_pictures(config)
@@ -63,7 +63,7 @@ def _folder(path: str, resolution: int | None) -> ImageSet:
         sizes: dict[tuple[int, int], Path] = {}
         for picture in paths:
             try:
-                with Image.open(picture) as opened:
+                with Image.open(picture, formats=FORMATS) as opened:
                     sizes.setdefault(opened.size, picture)
             except OSError as error:
                 raise DataError(f"{picture} is not a readable picture: {error}") from error
@@ -77,26 +77,22 @@ def _folder(path: str, resolution: int | None) -> ImageSet:
 
 
 def _array(place: Path) -> ImageSet:
+    from bench.datasets.shared.npz_archive import NpzArchive, read_labels
     from bench.kinds import check_images
 
-    labels: dict[str, np.ndarray] = {}
-    names: dict[str, list[str]] = {}
-    try:
-        loaded = np.load(place, mmap_mode="r" if place.suffix == ".npy" else None, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            images = loaded
-        else:
-            with loaded:
-                key = "images" if "images" in loaded else loaded.files[0]
-                images = loaded[key]
-                if "labels" in loaded and loaded["labels"].ndim == 1:
-                    labels["class"] = loaded["labels"].astype(np.int64)
-                    known = loaded["class_names"].tolist() if "class_names" in loaded else []
-                    names["class"] = [str(name) for name in known] or [
-                        str(i) for i in range(int(labels["class"].max()) + 1)
-                    ]
-    except (OSError, ValueError, IndexError, EOFError) as error:
-        raise DataError(f"{place} cannot be read as an array of images: {error}") from error
+    if place.suffix == ".npz":
+        archive = NpzArchive(place)
+        if not archive.headers:
+            raise DataError(f"{place} cannot be read as an array of images: it has no arrays")
+        images = archive.load("images" if "images" in archive.headers else next(iter(archive.headers)))
+        one_each = "labels" in archive.headers and archive.headers["labels"].shape == images.shape[:1]
+        labels, names = read_labels(archive) if one_each else ({}, {})
+    else:
+        labels, names = {}, {}
+        try:
+            images = np.load(place, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{place} cannot be read as an array of images: {error}") from error
     if images.ndim == 4 and images.shape[-1] == 3 and images.shape[1] != 3:
         images = images.transpose(0, 3, 1, 2)
     try:

@@ -9,11 +9,12 @@ from bench import generators, metrics, mixing, preflight, registry, selection, s
 from bench.composition import PoolRef
 from bench.config import Config, TrackingConfig, chain_id, to_dict
 from bench.datasets import RealData
-from bench.errors import ConfigError
+from bench.errors import ConfigError, DataError
 from bench.features.shared import extraction
 from bench.machine import distributed
 from bench.machine.console import Console
 from bench.machine.device import resolve_runtime
+from bench.machine.memory import check_memory
 from bench.mixing.shared.history import History
 from bench.pool import REAL, Pool
 from bench.recording import make_row, record, summary
@@ -21,6 +22,9 @@ from bench.stages import StageContext
 from bench.store import Result
 from bench.store.group import open_store
 from bench.tracking import trackers
+
+BYTES_PER_SEED = 100
+"""Memory that the seed of a sample takes beside the sample."""
 
 
 def run_chain(config: Config, console: Console) -> Path:
@@ -43,7 +47,12 @@ def run_chain(config: Config, console: Console) -> Path:
     history = begin(config, real)
     num_samples = config.num_samples or default_num_samples(config, history.budget)
     selection.resolve(config.selection, num_samples)
+    stages.floor(context, config.metrics, real)  # before training: wrong weights or constant features are found here
     num_candidates = selection.num_candidates(config.selection, num_samples)
+    num_drawn = num_candidates + config.num_probes
+    check_memory(
+        num_drawn * (real.train.items[0].nbytes + BYTES_PER_SEED), f"num_samples={num_samples}: samples and probes"
+    )
     mixing.plan(policy, history, config.num_generations, num_samples)
 
     pools = {pool.id: pool for pool in (real.train, real.reserve) if pool}
@@ -96,7 +105,13 @@ def make_directory(config: Config, chain: str) -> Path:
 
 
 def check_items(config: Config, real: RealData) -> None:
-    """Raise `ConfigError` where the generator or the feature space cannot take the items that were read."""
+    """Raise `ConfigError` where the generator or the feature space cannot take the items that were read, and
+    `DataError` where they are not finite, or all one: nothing could be told of what a model makes of them."""
+    for name, pool in (("train", real.train), ("heldout", real.heldout)):
+        if pool.items.dtype.kind == "f" and not all(np.isfinite(block).all() for block in pool.blocks()):
+            raise DataError(f"data={config.data.name}: {name} items have NaN or infinity")
+        if all((block == pool.items[0]).all() for block in pool.blocks()):
+            raise DataError(f"data={config.data.name}: all {len(pool)} {name} items are equal")
     generators.check(config.generator, real.train.kind.name, real.train.items.shape[1:])
     if "features" in metrics.needs(config.metrics):
         for name in (config.metrics.feature_space, *config.metrics.extra_spaces):

@@ -7,7 +7,7 @@ pickles) and `pool.json` (what a person reads).
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from bench.kinds import Kind, kind_of
 
 REAL = -1
 """Generation of birth of a real item."""
+BLOCK = 1024
+"""Number of items that are held in memory at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +112,10 @@ class Pool:
             object.__setattr__(self, "_id", content_id(self.items, self.records))
         return str(self.__dict__["_id"])
 
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Yield the items in blocks, as a memory-mapped pool need not fit in memory."""
+        return (self.items[start : start + BLOCK] for start in range(0, len(self), BLOCK))
+
     def take(self, rows: Any) -> "Pool":
         """Return the items at `rows`, with their records."""
         return Pool(self.items[rows], self.records.take(rows), self.label_names, self.notes)
@@ -177,8 +183,8 @@ class Gathered:
 def content_id(items: np.ndarray, records: Records) -> str:
     """Return the SHA-256 of a pool's items and records."""
     digest = hashlib.sha256(f"{items.shape}".encode())
-    for start in range(0, len(items), 1024):  # in blocks: a memory-mapped pool need not fit in memory
-        digest.update(np.ascontiguousarray(items[start : start + 1024]).tobytes())
+    for start in range(0, len(items), BLOCK):
+        digest.update(np.ascontiguousarray(items[start : start + BLOCK]).data)
     for name, column in records.columns().items():
         values = column.astype("U") if column.dtype.kind == "U" else column
         body = "\0".join(values.tolist()).encode() if values.dtype.kind == "U" else values.tobytes()

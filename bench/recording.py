@@ -68,7 +68,8 @@ def make_row(
         config=to_dict(config),
         config_hash=config_hash(config),
         protocol=protocols.facts(config),
-        environment={**environment.describe(), "command": environment.command(), **context.runtime.facts()},
+        environment={**environment.describe(), "command": environment.command(), **context.runtime.facts()}
+        | {"data_content": results["real"].facts.get("content")},
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         wall_seconds=round(wall_seconds, 3),
         vetting=results["vet"].facts if "vet" in results else {},

@@ -64,9 +64,9 @@ def real_data(context: StageContext, config: DataConfig) -> tuple[RealData, Resu
             if pool is not None:
                 pool.save(out / name)
                 sizes[name] = len(pool)
-        return {"num_items": sizes, "notes": real.train.notes}
+        return {"num_items": sizes, "notes": real.train.notes, "content": spec["source"]["content"]}
 
-    spec = {"source": datasets.data_spec(config), "version": REAL_VERSION}
+    spec: dict[str, Any] = {"source": datasets.data_spec(config), "version": REAL_VERSION}
     with context.console.stage("real items"):
         result = context.store.make("real", spec, produce)
     reserve = Pool.load(result.path / "reserve") if (result.path / "reserve").exists() else None

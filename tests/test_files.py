@@ -1,6 +1,7 @@
 """Files after a power cut: nothing is relied on before it has reached the disk."""
 
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -179,3 +180,19 @@ def test_a_file_that_cannot_be_flushed_does_not_replace_the_old_one(
         partial.write_text("new")
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_a_download_that_ends_early_or_is_another_file_leaves_nothing(tmp_path, monkeypatch):
+    class Short(io.BytesIO):
+        length = 10
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda *args, **given: Short(b"seven b"))
+    with pytest.raises(OSError, match="it ended after 7 of 10 bytes"):
+        files.download("http://x/", tmp_path / "file")
+    Short.length = 7
+    for checksum, name in (("0" * 64, "sha256"), ("0" * 32, "md5")):
+        with pytest.raises(OSError, match=f"it has {name} .*, expected {checksum}"):
+            files.download("http://x/", tmp_path / "file", checksum)
+    assert not list(tmp_path.iterdir())
+    files.download("http://x/", tmp_path / "file", hashlib.md5(b"seven b").hexdigest())
+    assert (tmp_path / "file").read_bytes() == b"seven b"

@@ -333,6 +333,23 @@ def test_what_needs_no_data_is_checked_before_the_data_are_read(tmp_path, monkey
         run_chain(replace(base, output_dir=str(tmp_path / "a-file")), Lines())
 
 
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"num_samples": 10**11}, "num_samples=100000000000: samples and probes take .* GB of memory"),
+        (
+            {"data": c.ProceduralConfig(resolution=echo.SIDE, num_train=10**11)},
+            "100000001024 items take .* GB of memory",
+        ),
+    ],
+)
+def test_what_cannot_fit_into_memory_is_said_before_training(tmp_path, monkeypatch, changes, error):
+    stand_in = Echo(monkeypatch)
+    with pytest.raises(DataError, match=error):
+        run_chain(small(tmp_path, **changes), Lines())
+    assert not stand_in.fits
+
+
 def test_a_chain_begins_with_real_images_and_nothing_else(tmp_path):
     config = replace(small(tmp_path), data=c.NpzConfig(path="unread.npz", num_train=None, num_heldout=24), seed=9)
     pools = [load_real(replace(WITH_RESERVE, num_train=n)).train for n in (N, N - 1)]

@@ -118,7 +118,7 @@ def test_sets_of_different_resolution_are_refused(tmp_path, capsys):
         ("absent.npy", None, "does not exist"),
         ("text.txt", b"hello", "neither a folder nor"),
         ("broken.npy", b"\x93NUMPY?", "cannot be read as an array"),
-        ("broken.npz", b"PK", "cannot be read as an array"),
+        ("broken.npz", b"PK", "is not a NumPy .npz archive"),
     ],
 )
 def test_what_is_no_image_set_is_refused(tmp_path, capsys, name, content, message):

@@ -280,7 +280,7 @@ def test_real_images_come_back_from_the_store_as_they_were_loaded(context):
     ]
     np.testing.assert_array_equal(real.heldout.items, loaded.heldout.items)
     assert real.heldout.notes == loaded.heldout.notes
-    assert result.facts == {"num_items": {"train": 5, "heldout": 3, "reserve": 2}, "notes": {}}
+    assert result.facts == {"num_items": {"train": 5, "heldout": 3, "reserve": 2}, "notes": {}, "content": "drawn"}
     assert isinstance(real.train.items, np.memmap)
     assert stages.real_data(context, replace(config, num_reserve=0))[0].reserve is None
 

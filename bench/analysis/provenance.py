@@ -69,6 +69,8 @@ def chain_facts(chain: Chain) -> dict[str, Any]:
         "ledger": str(chain.directory / "ledger.jsonl"),
         "store": last.store_dir,
     }
+    if about.get("data_content"):
+        facts["content of the data"] = about["data_content"]
     if last.protocol.get("deviations"):
         facts["deviations from the protocol"] = json.dumps(last.protocol["deviations"], ensure_ascii=False)
     return facts

@@ -8,11 +8,10 @@ a square of real pixels, without bars or distortion.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from bench.config import DataConfig
 from bench.datasets.shared import archive
@@ -46,8 +45,12 @@ class Config(DataConfig):
 
 
 def checksum(config: Config) -> str:
-    """Return the SHA-256 of the archive, from its manifest."""
-    return shipped()["cub200"].checksums[FILE]
+    """Return the SHA-256 of the archive, from its manifest, or for a folder that cannot be traced to it one of its
+    files. Raises `DataError` where the folder differs from the archive."""
+    known, root = shipped()["cub200"].checksums[FILE], Path(config.root).expanduser()
+    if not (root / FOLDER).is_dir():
+        return known
+    return archive.identify(root / FOLDER, root / FILE, FOLDER, known)
 
 
 def square_around(box: tuple[float, float, float, float], padding: float, width: int, height: int) -> Box:
@@ -72,9 +75,11 @@ def square_around(box: tuple[float, float, float, float], padding: float, width:
 def open_source(config: Config) -> Source:
     """Return the source, after downloading and unpacking the archive if needed.
 
-    Raises `DataError` for a failed download, a wrong checksum, an unsafe archive or inconsistent tables.
+    Raises `DataError` for a failed download, a wrong checksum, files that are not the archive's, an unsafe archive or
+    inconsistent tables.
     """
     folder = _folder(config)
+    checksum(config)
     names = _table(folder / "images.txt")
     boxes = _table(folder / "bounding_boxes.txt")
     classes = _table(folder / "classes.txt")
@@ -91,12 +96,15 @@ def open_source(config: Config) -> Source:
         crops = [_crop(boxes[number], config.padding) for number in names]
     except (KeyError, ValueError, IndexError) as error:
         raise DataError(f"{folder}: the tables do not fit each other or are not numbers: {error}") from error
-    paths = [folder / "images" / " ".join(name) for name in names.values()]
+    source_ids = [" ".join(name) for name in names.values()]
+    outside = [name for name in source_ids if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
+    if outside:
+        raise DataError(f"{folder / 'images.txt'} names {outside[0]!r}, which is not below {folder / 'images'}")
+    paths = [folder / "images" / name for name in source_ids]
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         return read_pictures([paths[row] for row in rows], config.resolution, [crops[row] for row in rows])
 
-    source_ids = [" ".join(name) for name in names.values()]
     return Source(source_ids, read, {"class": label_column}, {"class": [" ".join(name) for name in class_names]})
 
 
@@ -123,14 +131,11 @@ def _folder(config: Config) -> Path:
         raise DataError(
             f"cub200 is not in {folder.resolve()}: set data.download=true, or put {FILE} into {root.resolve()}"
         )
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / ".cub200.lock"):  # the chains of a sweep may start at the same time
+    with archive.locked(root):
         if not folder.is_dir():
             manifest = shipped()["cub200"]
             assert manifest.url is not None
-            if file.exists():
-                archive.verify(file, manifest.checksums[FILE])
-            else:
+            if not file.exists():
                 archive.fetch(manifest.url, file, manifest.checksums[FILE])
-            archive.unpack(file, FOLDER, folder)
+            archive.unpack(file, FOLDER, folder, manifest.checksums[FILE])
     return folder

@@ -4,16 +4,14 @@ The three official splits are joined, because a benchmark of collapse needs one 
 its own; both come from the split of this package. Each picture is cropped to its largest centred square.
 """
 
-import tarfile
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock
 
 from bench.config import DataConfig
+from bench.datasets.shared import archive
 from bench.datasets.shared.pictures import read_pictures
 from bench.datasets.shared.source import Source
 from bench.errors import DataError
@@ -50,8 +48,13 @@ def _torchvision() -> "type[Flowers102]":
 
 
 def checksum(config: Config) -> str:
-    """Return the MD5 checksums that torchvision requires of the three downloaded files."""
-    return " ".join(f"{name}:{md5}" for name, md5 in sorted(_torchvision()._file_dict.values()))
+    """Return the MD5 checksums that torchvision requires of the three downloaded files; for photographs that cannot be
+    traced to their archive one of the files in its place. Raises `DataError` where they differ from the archive."""
+    known = dict(sorted(_torchvision()._file_dict.values()))
+    name, folder = _torchvision()._file_dict["image"][0], _folder(config)
+    if (folder / "jpg").is_dir():
+        known[name] = archive.identify(folder / "jpg", folder / name, "jpg", known[name])
+    return " ".join(f"{name}:{md5}" for name, md5 in known.items())
 
 
 def open_source(config: Config) -> Source:
@@ -64,6 +67,7 @@ def open_source(config: Config) -> Source:
     for part in _splits(config):
         paths += part._image_files
         labels += part._labels
+    checksum(config)
     if not paths:
         raise DataError(f"{_folder(config)}: setid.mat names no image")
     missing = [path.name for path in paths if not path.is_file()]
@@ -90,11 +94,9 @@ def _splits(config: Config) -> "list[Flowers102]":
     root = folder.parent
     try:
         if config.download:
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / ".lock"):  # the chains of a sweep may start at the same time
-                flowers(root, "train", download=True)
+            _download(folder)
         return [flowers(root, split) for split in SPLITS]
-    except (OSError, RuntimeError, EOFError, HTTPException, tarfile.TarError) as error:
+    except (OSError, RuntimeError, DataError) as error:
         files = ", ".join(name for name, _ in flowers._file_dict.values())
         raise DataError(
             f"flowers102 is not in {folder.resolve()} and was not downloaded ({error}). "
@@ -102,3 +104,18 @@ def _splits(config: Config) -> "list[Flowers102]":
             f"from {flowers._download_url_prefix} elsewhere, put them into that folder and keep data.download=true, "
             "which then only unpacks"
         ) from error
+
+
+def _download(folder: Path) -> None:
+    """Fetch what is not there, and unpack the photographs. Not torchvision's own download, which has no time-out,
+    leaves half a folder when it is killed, and takes that for the whole afterwards."""
+    flowers = _torchvision()
+    with archive.locked(folder):
+        unpacked = (folder / "jpg").is_dir()
+        for key, (name, md5) in flowers._file_dict.items():
+            if not (folder / name).exists() and not (key == "image" and unpacked):
+                archive.fetch(flowers._download_url_prefix + name, folder / name, md5)
+        if not unpacked:
+            archive.unpack(
+                folder / flowers._file_dict["image"][0], "jpg", folder / "jpg", flowers._file_dict["image"][1]
+            )

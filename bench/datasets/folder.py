@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bench.config import DataConfig
-from bench.datasets.shared.pictures import read_pictures
+from bench.datasets.shared.pictures import read_pictures, what_it_is
 from bench.datasets.shared.source import Source
 from bench.errors import DataError
 from bench.files import remembered_sha256
@@ -31,7 +31,8 @@ class Config(DataConfig):
 def find_pictures(config: Config) -> tuple[Path, list[Path]]:
     """Return the folder and every picture at any depth below it, sorted by path, without hidden files.
 
-    Raises `DataError` for a missing folder and for one without pictures.
+    Raises `DataError` for a missing folder, for one without pictures, and for names of pictures that are no files
+    (folders, links to nothing, FIFOs, devices) or not in UTF-8.
     """
     root = Path(config.path).expanduser()
     if not root.is_dir():
@@ -39,7 +40,16 @@ def find_pictures(config: Config) -> tuple[Path, list[Path]]:
     paths = [path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
     if not paths:
         raise DataError(f"data.path={config.path!r}: no picture below it; accepted are {', '.join(SUFFIXES)}")
+    wrong = [f"{path.relative_to(root)} ({what_it_is(path)})" for path in paths if not path.is_file()]
+    wrong += [f"{str(path.relative_to(root))!a} (not in UTF-8)" for path in paths if not _is_utf8(path)]
+    if wrong:
+        shown = ", ".join(wrong[:3]).encode(errors="backslashreplace").decode()
+        raise DataError(f"data.path={config.path!r}: {len(wrong)} names below it are no picture files, e.g. {shown}")
     return root, sorted(paths, key=lambda path: path.relative_to(root).as_posix())
+
+
+def _is_utf8(path: Path) -> bool:
+    return not any("\ud800" <= sign <= "\udfff" for sign in str(path))  # how Python keeps bytes that are not
 
 
 def checksum(config: Config) -> str:

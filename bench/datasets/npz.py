@@ -2,11 +2,9 @@
 
 The archive holds `images`, uint8 (N, H, H, 3), and optionally `labels`, integers (N,), `class_names` (C,), `filenames`
 (N,), and further integer columns (N,) that a subset can select on, such as `padding_bar_px`. It is read without
-pickles.
+pickles, and images are streamed.
 """
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +12,17 @@ from typing import Any
 import numpy as np
 
 from bench.config import DataConfig
+from bench.datasets.shared.npz_archive import NpzArchive, read_labels
 from bench.datasets.shared.resize import resize
-from bench.datasets.shared.source import Source
+from bench.datasets.shared.source import BYTES_PER_ID, Source
 from bench.errors import DataError
 from bench.files import remembered_sha256
+from bench.machine.memory import check_memory
 from bench.options import option
 
 VERSION = 1
 CITATION = ""
+NO_FACTS = ("labels", "class_names", "filenames")
 
 
 @dataclass
@@ -49,55 +50,36 @@ def existing(config: Config) -> Path:
 def open_source(config: Config) -> Source:
     """Return the source. Raises `DataError` for a missing file, another format, or an array of the wrong shape or
     dtype."""
-    path = existing(config)
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"{path} is not a NumPy .npz archive")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is not a readable NumPy .npz archive without pickles: {error}") from error
-    if "images" not in arrays:
-        raise DataError(f"{path} has no array 'images'; it has {', '.join(arrays) or 'none'}")
-    images = arrays.pop("images")
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2]:
+    archive = NpzArchive(existing(config))
+    path, headers = archive.path, dict(archive.headers)
+    if "images" not in headers:
+        raise DataError(f"{path} has no array 'images'; it has {', '.join(headers) or 'none'}")
+    images = headers.pop("images")
+    num, side = images.shape[0] if images.shape else 0, images.shape[1] if len(images.shape) == 4 else 0
+    if images.dtype != np.uint8 or images.shape != (num, side, side, 3):
         raise DataError(f"{path}: images are {images.dtype} {images.shape}, expected uint8 (N, H, H, 3)")
-    num = len(images)
+    if images.is_fortran:
+        raise DataError(
+            f"{path}: images are in Fortran order and cannot be streamed: save np.ascontiguousarray(images)"
+        )
+    for name in ("labels", "filenames"):
+        if name in headers and headers[name].shape != (num,):
+            raise DataError(f"{path}: {name} has shape {headers[name].shape}, expected ({num},), one entry per image")
+    check_memory(num * BYTES_PER_ID, f"{path}: the names of {num} images")
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        check_memory(len(rows) * 3 * config.resolution**2, f"{path}: {len(rows)} images of {config.resolution} px")
         resized = np.empty((len(rows), 3, config.resolution, config.resolution), np.uint8)
-        for at, row in enumerate(rows):
-            resized[at] = resize(images[row], config.resolution).transpose(2, 0, 1)
-        enlarged = len(rows) if images.shape[1] < config.resolution else 0
-        return resized, {"num_enlarged": enlarged}
+        for at, image in archive.rows("images", rows):
+            resized[at] = resize(image, config.resolution).transpose(2, 0, 1)
+        return resized, {"num_enlarged": len(rows) if side < config.resolution else 0}
 
-    for name in ("labels", "filenames"):
-        if name in arrays and arrays[name].shape != (num,):
-            raise DataError(f"{path}: {name} has shape {arrays[name].shape}, expected ({num},), one entry per image")
-    names = arrays.pop("filenames", None)
-    labels, label_names = _labels(path, arrays)
+    labels, label_names = read_labels(archive)
     facts = {
-        name: column.astype(np.int64)
-        for name, column in arrays.items()
-        if column.shape == (num,) and np.issubdtype(column.dtype, np.integer)
+        name: archive.load(name).astype(np.int64)
+        for name, header in headers.items()
+        if name not in NO_FACTS and header.shape == (num,) and np.issubdtype(header.dtype, np.integer)
     }
     width = max(6, len(str(num)))
-    source_ids = [str(name) for name in names] if names is not None else [f"{i:0{width}d}" for i in range(num)]
-    return Source(source_ids, read, labels, label_names, facts)
-
-
-def _labels(path: Path, arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
-    given_names = arrays.pop("class_names", None)
-    labels = arrays.pop("labels", None)
-    if labels is None:
-        return {}, {}
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{path}: labels have dtype {labels.dtype}, expected integers")
-    top = int(labels.max(initial=-1))
-    class_names = [str(name) for name in (range(top + 1) if given_names is None else given_names)]
-    if labels.min(initial=0) < -1 or top >= len(class_names):
-        raise DataError(
-            f"{path}: labels run from {labels.min()} to {top}, expected -1 (none) to {len(class_names) - 1}, "
-            f"as there are {len(class_names)} class names"
-        )
-    return {"class": labels.astype(np.int64)}, {"class": class_names}
+    names = archive.load("filenames") if "filenames" in headers else (f"{i:0{width}d}" for i in range(num))
+    return Source([str(name) for name in names], read, labels, label_names, facts)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from bench.config import DataConfig
-from bench.datasets.shared.source import Source
+from bench.datasets.shared.source import BYTES_PER_ID, Source
 from bench.datasets.shared.split import Split
 from bench.errors import ConfigError
+from bench.machine.memory import check_memory
 from bench.options import option
 from bench.pool import REAL
 from bench.seeds import derive_seed
@@ -69,6 +70,7 @@ def draw(config: Config, num: int) -> tuple[np.ndarray, np.ndarray]:
 def open_source(config: Config) -> Source:
     """Return a source of all points that the configuration asks for."""
     num = config.num_heldout + (config.num_train or 0) + config.num_reserve
+    check_memory(num * (8 * 5 * config.dimension + BYTES_PER_ID), f"data={config.name}: {num} items")
     points, component = draw(config, num)
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:

@@ -16,9 +16,10 @@ import numpy as np
 from bench.config import DataConfig
 from bench.datasets.shared.drawings import birds, flowers
 from bench.datasets.shared.drawings.canvas import Canvas
-from bench.datasets.shared.source import Source
+from bench.datasets.shared.source import BYTES_PER_ID, Source
 from bench.datasets.shared.split import Split
 from bench.errors import ConfigError
+from bench.machine.memory import check_memory
 from bench.options import option
 from bench.pool import REAL
 from bench.seeds import derive_seed
@@ -93,6 +94,7 @@ def label_names(kind: str) -> dict[str, list[str]]:
 def open_source(config: Config) -> Source:
     """Return a source of all images that the configuration asks for; they are drawn when they are read."""
     num = config.num_heldout + (config.num_train or 0) + config.num_reserve
+    check_memory(num * (3 * config.resolution**2 + BYTES_PER_ID), f"data={config.name}: {num} items")
     attributes = [choose(config.kind, config.split_seed, index) for index in range(num)]
     labels = {name: np.asarray([row[name] for row in attributes], np.int64) for name in label_names(config.kind)}
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from bench import registry
 from bench.config import SCHEMA, GeneratorConfig
-from bench.errors import ConfigError, DataError
+from bench.errors import ConfigError, DataError, SamplingError
 from bench.kinds import kind_of
 from bench.options import stage_values
 
@@ -113,7 +113,7 @@ def fit(
 
     Raises:
         ConfigError, DataError: The items cannot be trained on; before any training.
-        TrainingError: The loss is no longer a number.
+        TrainingError: The loss or a weight is no longer a number; nothing is written.
         Interrupted: SIGTERM came; a checkpoint is saved.
     """
     if len(items) == 0:
@@ -149,9 +149,15 @@ def sample(
 
     Returns:
         n items of the kind that the model was trained on.
+
+    Raises:
+        SamplingError: The model or an item has NaN or infinity.
     """
     module, own = registry.module_and_config("generator", config, VERBS)
-    return module.sample(own, model, seeds, work=work, runtime=runtime, progress=progress or _silent)
+    items = module.sample(own, model, seeds, work=work, runtime=runtime, progress=progress or _silent)
+    if np.issubdtype(items.dtype, np.floating) and not np.isfinite(items).all():
+        raise SamplingError(f"{model}: the samples of generator {own.name} have NaN or infinity")
+    return items
 
 
 def risk(

@@ -55,6 +55,8 @@ def fit(config: Config, items: "Items", *, out: Path, **others: Any) -> dict[str
     mean = points.mean(axis=0)
     centred = points - mean
     covariance = centred.T @ centred / (n - 1 if config.estimator == "unbiased" else n)
+    if not np.isfinite(covariance).all():
+        raise TrainingError(f"the covariance of the {n} points is not finite: they reach {np.abs(points).max():g}")
     try:
         factor = np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError as error:

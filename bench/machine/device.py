@@ -1,7 +1,6 @@
 """Device and precision: `RuntimeConfig` resolved on this machine, with every fallback logged and recorded."""
 
 import logging
-import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from bench.config import RuntimeConfig
 from bench.errors import ConfigError
 from bench.machine import distributed
+from bench.machine.memory import available_memory
 
 log = logging.getLogger(__name__)
 
@@ -86,16 +86,12 @@ def resolve_runtime(config: RuntimeConfig) -> Runtime:
 def free_memory(device: torch.device) -> int:
     """Return how many bytes can still be allocated on a device, including those that torch has reserved and not used.
 
-    For the CPU, this is Linux's estimate of what is available without swapping; on other systems, all memory.
+    For the CPU see `bench.machine.memory.available_memory`.
     """
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept
-    meminfo = Path("/proc/meminfo")
-    for line in meminfo.read_text().splitlines() if meminfo.exists() else []:
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return available_memory()
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -9,6 +9,7 @@ options in `metrics.options` (docs/extending/). Importing this package or a fami
 
 import functools
 import logging
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType, ModuleType
@@ -18,7 +19,7 @@ import numpy as np
 
 from bench import registry
 from bench.config import SCHEMA, MetricsConfig
-from bench.errors import ConfigError
+from bench.errors import ConfigError, MetricError
 from bench.metrics.shared.inputs import NEEDS, Inputs, Risk, Value
 from bench.options import stage_values
 
@@ -193,8 +194,8 @@ def score(
         device: Where to compute.
 
     Raises:
-        MetricError: The two sides differ in N or width, have NaN or constant features, or too few items for k. Raised
-            before anything is computed.
+        MetricError: The two sides differ in N or width, have NaN features, or too few items for k: raised before
+            anything is computed. A score is not a finite number, which no ledger could hold.
     """
     from bench.metrics.shared.checks import check_k, check_pair
 
@@ -219,6 +220,9 @@ def score(
     rows: list[dict[str, Any]] = []
     for family in (family for family in chosen if inputs.has(family.needs)):
         for value in family.function(inputs.only(family.needs), family.options):
+            if not math.isfinite(value.value):
+                about = "".join(f", {name} {given}" for name, given in value.parameters.items())
+                raise MetricError(f"{value.metric}{about}: the score of {subject} against {reference} is {value.value}")
             rows.append(
                 {
                     "metric": value.metric,
@@ -259,8 +263,12 @@ def score_with_controls(
         given: The other arguments of `score`.
 
     Raises:
-        MetricError: As `score` does.
+        MetricError: As `score` does, and where the features of the reference are constant.
     """
+    from bench.metrics.shared.checks import check_varied
+
+    if features is not None:
+        check_varied(features[1], given.get("reference", "heldout"))
     rows = score(features, config, **given)
     if features is None:
         return rows + floor

@@ -121,8 +121,9 @@ def score(
 
 
 def vendi(x: np.ndarray) -> float:
-    """Return the Vendi score of Friedman & Dieng 2023."""
-    rows = x.astype(float) / np.linalg.norm(x.astype(float), axis=1, keepdims=True)
+    """Return the Vendi score of Friedman & Dieng 2023, with a direction of their own for rows of zeros."""
+    rows = np.column_stack([x.astype(float), ~x.any(axis=1)])
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     shares = np.linalg.eigvalsh(rows @ rows.T / len(x))
     return float(np.exp(special.entr(np.clip(shares, 0, None)).sum()))
 

@@ -4,18 +4,22 @@ import tarfile
 from dataclasses import replace
 from http.client import IncompleteRead
 
+import echo
 import numpy as np
 import pytest
-from configs import Cub200Config, checked
+from configs import Cub200Config, MetricsConfig, checked
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from bench import ledger
 from bench.config import ConfigError
 from bench.datasets import cub200, data_spec, load_real
 from bench.datasets.cub200 import square_around
 from bench.datasets.shared.manifest import shipped
 from bench.errors import DataError
+from bench.files import sha256_of
+from bench.loop import run_chain
 
 CLASSES = ("001.Black_footed_Albatross", "002.Laysan_Albatross")
 BIRD, SKY = (200, 40, 30), (40, 120, 220)
@@ -65,6 +69,13 @@ def publish(tmp_path, monkeypatch):
         return path
 
     return do
+
+
+def forget_the_origin(tmp_path):
+    """Remove what ties the unpacked folder to its archive, and return the folder."""
+    (tmp_path / "cache" / cub200.FILE).unlink()
+    (tmp_path / "cache" / cub200.FOLDER / ".sha256.json").unlink()
+    return tmp_path / "cache" / cub200.FOLDER
 
 
 def config(tmp_path, **values):
@@ -136,18 +147,19 @@ def test_a_link_to_the_outside_is_refused(publish, tmp_path):
         link.type, link.linkname = tarfile.SYMTYPE, "../../../etc"
         tar.addfile(link)
     with pytest.raises(DataError, match="cannot unpack"):
-        cub200.archive.unpack(path, cub200.FOLDER, tmp_path / "there")
+        cub200.archive.unpack(path, cub200.FOLDER, tmp_path / "there", sha256_of(path))
     assert not (tmp_path / "there").exists()
 
 
 def test_a_broken_and_a_foreign_archive(tmp_path):
-    (tmp_path / "broken.tgz").write_bytes(b"not a tar")
+    broken, foreign = tmp_path / "broken.tgz", tmp_path / "foreign.tgz"
+    broken.write_bytes(b"not a tar")
     with pytest.raises(DataError, match=r"cannot unpack .*broken\.tgz"):
-        cub200.archive.unpack(tmp_path / "broken.tgz", "x", tmp_path / "there")
-    with tarfile.open(tmp_path / "foreign.tgz", "w:gz") as tar:
+        cub200.archive.unpack(broken, "x", tmp_path / "there", sha256_of(broken))
+    with tarfile.open(foreign, "w:gz") as tar:
         add(tar, "other/file.txt", b"")
     with pytest.raises(DataError, match=r"foreign\.tgz has no folder x/"):
-        cub200.archive.unpack(tmp_path / "foreign.tgz", "x", tmp_path / "there")
+        cub200.archive.unpack(foreign, "x", tmp_path / "there", sha256_of(foreign))
     assert not (tmp_path / "there").exists()
 
 
@@ -185,6 +197,7 @@ def test_a_missing_table_is_named(publish, tmp_path, table):
 def test_tables_that_do_not_fit_each_other(publish, tmp_path):
     publish()
     load_real(config(tmp_path))
+    forget_the_origin(tmp_path)
     boxes = tmp_path / "cache" / cub200.FOLDER / "bounding_boxes.txt"
     good = boxes.read_text()
     boxes.write_text(good.splitlines()[0])
@@ -198,6 +211,7 @@ def test_tables_that_do_not_fit_each_other(publish, tmp_path):
 def test_rows_belong_together_by_their_numbers_whatever_the_order(publish, tmp_path):
     publish()
     first = load_real(config(tmp_path))
+    forget_the_origin(tmp_path)
     for name in ("bounding_boxes", "image_class_labels", "classes"):
         path = tmp_path / "cache" / cub200.FOLDER / f"{name}.txt"
         path.write_text("\n".join(path.read_text().splitlines()[::-1]) + "\n")
@@ -205,6 +219,82 @@ def test_rows_belong_together_by_their_numbers_whatever_the_order(publish, tmp_p
     assert again.train.label_names == {"class": list(CLASSES)[::-1]}
     assert np.array_equal(again.train.records.labels["class"], 1 - first.train.records.labels["class"])
     assert np.array_equal(again.train.items, first.train.items)
+
+
+def noise(folder):
+    """Replace every photograph by noise under its own name."""
+    rng = np.random.default_rng(0)
+    for path in folder.rglob("*.jpg"):
+        Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)).save(path)
+
+
+@pytest.mark.parametrize("known_by", ["listing", "archive"])
+def test_noise_in_the_folder_is_not_the_data_set(publish, tmp_path, known_by):
+    publish()
+    load_real(config(tmp_path))
+    folder = tmp_path / "cache" / cub200.FOLDER
+    (tmp_path / "cache" / cub200.FILE if known_by == "listing" else folder / ".sha256.json").unlink()
+    assert data_spec(config(tmp_path))["content"] == cub200.shipped()["cub200"].checksums[cub200.FILE]
+    noise(folder)
+    for read in (data_spec, load_real):
+        with pytest.raises(DataError, match=r"10 of 14 files in .* not those of CUB_200_2011\.tgz, e\.g\. images/"):
+            read(config(tmp_path))
+
+
+def test_a_folder_of_unknown_origin_is_identified_by_its_content(publish, tmp_path, caplog):
+    publish()
+    known = data_spec(config(tmp_path))["content"]
+    load_real(config(tmp_path))
+    folder = forget_the_origin(tmp_path)
+    first = data_spec(config(tmp_path))["content"]
+    assert first.startswith("files sha256:") and first != known
+    assert f"identified by their content ({first})" in caplog.text
+    noise(folder)
+    assert first != data_spec(config(tmp_path))["content"] != known
+    with_rows = load_real(config(tmp_path))
+    assert len(with_rows.train) == 6
+
+
+def test_which_content_it_was_is_in_the_ledger(publish, tmp_path, monkeypatch):
+    publish()
+    load_real(config(tmp_path))
+    forget_the_origin(tmp_path)
+    echo.Echo(monkeypatch)
+    data, metrics = config(tmp_path, resolution=echo.SIDE), MetricsConfig(**echo_metrics)
+    chain = echo.small(tmp_path, data=data, metrics=metrics, num_generations=1)
+    (row,) = ledger.read(run_chain(chain, echo.Lines()) / ledger.FILENAME)
+    assert row.environment["data_content"] == data_spec(data)["content"]
+    assert row.environment["data_content"].startswith("files sha256:")
+
+
+echo_metrics = {"feature_space": "echo:pixels", "num_images": 4, "k": 2, "scores": ["frechet"]}
+
+
+@pytest.mark.parametrize("name", ["../../secret.jpg", "001.A/../../../secret.jpg", "/etc/secret.jpg"])
+def test_tables_cannot_name_pictures_outside_the_folder(publish, tmp_path, name):
+    publish()
+    load_real(config(tmp_path))
+    table = forget_the_origin(tmp_path) / "images.txt"
+    table.write_text("\n".join([f"1 {name}", *table.read_text().splitlines()[1:]]) + "\n")
+    with pytest.raises(DataError, match=rf"images\.txt names '{name}', which is not below"):
+        load_real(config(tmp_path))
+
+
+def test_what_a_killed_unpack_left_is_removed_by_the_next(publish, tmp_path):
+    publish()
+    left = tmp_path / "cache" / f".{cub200.FOLDER}-unpacking" / cub200.FOLDER / "images"
+    left.mkdir(parents=True)
+    (left / "half.jpg").write_bytes(b"half")
+    load_real(config(tmp_path))
+    assert not list((tmp_path / "cache").glob(".CUB*"))
+    assert not list((tmp_path / "cache").rglob("half.jpg"))
+
+
+def test_a_cache_that_cannot_be_written_to_is_said(publish, tmp_path):
+    publish()
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(DataError, match="cache cannot be written to"):
+        load_real(config(tmp_path))
 
 
 def test_each_crop_is_the_square_around_its_own_box(publish, tmp_path):

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import socket
 import tarfile
 import threading
 from functools import partial
@@ -12,6 +13,7 @@ from PIL import Image
 from scipy.io import savemat
 from torchvision.datasets import Flowers102
 
+from bench import files
 from bench.datasets import data_spec, load_real
 from bench.errors import DataError
 
@@ -116,8 +118,48 @@ def test_a_wrong_checksum_is_refused(server, tmp_path, name):
 def test_a_missing_photograph_is_named(server, tmp_path):
     load_real(config(tmp_path))
     (tmp_path / "cache" / "flowers-102" / "jpg" / "image_00007.jpg").unlink()
-    with pytest.raises(DataError, match=r"1 of 12 photographs .*image_00007\.jpg: delete"):
+    with pytest.raises(DataError, match=r"1 of 12 files .*image_00007\.jpg: delete"):
         load_real(config(tmp_path))
+
+
+def test_a_photograph_that_is_another_is_named_unless_nothing_tells(server, tmp_path):
+    load_real(config(tmp_path))
+    folder = tmp_path / "cache" / "flowers-102"
+    known = data_spec(config(tmp_path))["content"]
+    Image.new("RGB", (60, 40)).save(folder / "jpg" / "image_00003.jpg")
+    for read in (data_spec, load_real):
+        with pytest.raises(DataError, match=r"1 of 12 files .*102flowers\.tgz, e\.g\. image_00003\.jpg"):
+            read(config(tmp_path))
+    (folder / "102flowers.tgz").unlink()
+    (folder / "jpg" / ".sha256.json").unlink()
+    content = data_spec(config(tmp_path))["content"]
+    assert content.startswith("102flowers.tgz:files sha256:") and content.split()[2:] == known.split()[1:]
+    assert len(load_real(config(tmp_path)).train) == 8
+
+
+def test_half_an_unpacked_folder_is_not_taken_for_the_whole(server, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def extract(self, path, **kw):
+        (path / "jpg").mkdir(parents=True)
+        (path / "jpg" / "image_00001.jpg").write_bytes(b"half")
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(tarfile.TarFile, "extractall", extract)
+        load_real(config(tmp_path))
+    assert not (tmp_path / "cache" / "flowers-102" / "jpg").exists()
+    assert len(load_real(config(tmp_path)).train) == 8
+
+
+def test_a_server_that_falls_silent_ends_the_download(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "TIMEOUT", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never answers
+        monkeypatch.setattr(Flowers102, "_download_url_prefix", f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        with pytest.raises(DataError, match=r"flowers102 is not in .*timed out"):
+            load_real(config(tmp_path))
+    assert not list((tmp_path / "cache").rglob("*.partial"))
 
 
 def test_the_spec_names_the_checksums_and_not_the_place(tmp_path):

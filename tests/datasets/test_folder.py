@@ -1,5 +1,7 @@
 import logging
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,8 +9,10 @@ from configs import FolderConfig
 from PIL import Image
 
 from bench.datasets import data_spec, folder, load_real
+from bench.datasets.shared.pictures import read_pictures
 from bench.datasets.shared.resize import resize
 from bench.errors import DataError
+from bench.image_sets import read_images
 
 
 @pytest.fixture
@@ -121,6 +125,48 @@ def test_an_unreadable_picture_is_named(garden, content):
     target.write_bytes(content)
     with pytest.raises(DataError, match=r"spoilt\.png is not a readable picture"):
         load_real(config(garden))
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 24 24\n%%EndComments\n(x) print\n%%EOF\n"
+
+
+def test_a_format_for_which_another_program_would_start_is_no_picture(garden, monkeypatch):
+    monkeypatch.setattr("subprocess.Popen", lambda *args, **given: pytest.fail("a program was started"))
+    monkeypatch.setattr("subprocess.check_call", lambda *args, **given: pytest.fail("a program was started"))
+    (garden / "rose" / "x.jpg").write_bytes(POSTSCRIPT)
+    with pytest.raises(DataError, match=r"x\.jpg is not a readable picture"):
+        load_real(config(garden))
+    with pytest.raises(DataError, match=r"x\.jpg is not a readable picture"):
+        read_images(str(garden))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: path.mkdir(), r"rose/x\.jpg \(a folder\)"),
+        (lambda path: os.mkfifo(path), r"rose/x\.jpg \(a FIFO\)"),
+        (lambda path: path.symlink_to("/dev/zero"), r"rose/x\.jpg \(a device or socket\)"),
+        (lambda path: path.symlink_to("nowhere"), r"rose/x\.jpg \(a link to nothing\)"),
+        (
+            lambda path: Path(os.fsdecode(bytes(path)[:-5] + b"\xff.jpg")).write_bytes(b"x"),
+            r"udcff\.jpg' \(not in UTF-8\)",
+        ),
+    ],
+)
+@pytest.mark.timeout(20)
+def test_what_is_named_like_a_picture_and_is_no_file_is_listed(garden, make, words):
+    make(garden / "rose" / "x.jpg")
+    for read in (load_real, data_spec):
+        with pytest.raises(DataError, match=rf"1 names below it are no picture files, e\.g\. .*{words}") as error:
+            read(config(garden))
+        str(error.value).encode()
+
+
+@pytest.mark.timeout(20)
+def test_a_picture_that_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.jpg")
+    with pytest.raises(DataError, match=r"x\.jpg is not a readable picture: a FIFO"):
+        read_pictures([tmp_path / "x.jpg"], 8)
 
 
 def test_sixteen_bit_pictures_are_refused_and_named(garden):

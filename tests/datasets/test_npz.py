@@ -1,5 +1,11 @@
 import hashlib
+import io
+import itertools
 import logging
+import resource
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +14,10 @@ from configs import FolderConfig, NpzConfig
 from PIL import Image
 
 from bench.datasets import data_spec, load_real, npz
+from bench.datasets.shared import npz_archive
 from bench.datasets.shared.resize import resize
 from bench.errors import DataError
+from bench.image_sets import read_images
 from bench.pool import REAL
 
 SHARED = Path("/work/shared/data")
@@ -223,3 +231,115 @@ def test_the_prepared_photographs(name, subset, num):
     real = load_real(NpzConfig(path=str(SHARED / f"{name}.npz"), subset=subset, resolution=64, num_heldout=256))
     assert len(real.train) + len(real.heldout) == num
     assert real.heldout.notes["num_identical_to_training"] == 0
+
+
+# ---- sizes are known before anything is loaded
+
+
+def headed(shape, dtype="<i8", content=b""):
+    """The bytes of an array that claims a shape."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"shape": shape, "fortran_order": False, "descr": dtype})
+    return file.getvalue() + content
+
+
+def with_members(path, **members):
+    images = np.arange(10, dtype=np.uint8)[:, None, None, None] + np.zeros((10, 8, 8, 3), np.uint8)
+    np.savez(path, images=images)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, content in members.items():
+            with archive.open(name.replace("__", "."), "w", force_zip64=True) as member:
+                for part in [content] if isinstance(content, bytes) else content:
+                    member.write(part)
+    return NpzConfig(path=str(path), resolution=8, num_heldout=2)
+
+
+def zeros(num_bytes, block=1 << 24):
+    return (bytes(min(block, num_bytes - at)) for at in range(0, num_bytes, block))
+
+
+@pytest.fixture
+def little_memory():
+    """Let the process have 400 MB more than it has: what is loaded unasked ends the test, not the machine."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + 400_000_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def test_a_label_does_not_decide_how_many_classes_there_are(archive, little_memory):
+    labels = np.arange(40) % 4
+    labels[3] = 2**40
+    with pytest.raises(DataError, match=r"labels run from 0 to 1099511627776, expected -1 \(none\) to 65535"):
+        load_real(NpzConfig(path=archive(labels=labels), resolution=12, num_heldout=4))
+    with pytest.raises(DataError, match="1099511627776"):
+        read_images(archive("again.npz", labels=labels))
+
+
+def test_what_nobody_asks_for_is_not_loaded(tmp_path, little_memory):
+    bomb = itertools.chain([headed((1 << 26,))], zeros(1 << 29))  # half a GiB, deflated to half a MiB
+    config = with_members(tmp_path / "a.npz", other__npy=bomb, readme__txt=b"not an array")
+    assert len(load_real(config).train) == 8
+    assert len(read_images(config.path).images) == 10
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"labels__npy": headed((10**12,))}, r"labels\.npy of shape .* has 0 bytes of values, expected 8000000000000"),
+        ({"labels__npy": headed((10,), content=bytes(79))}, "has 79 bytes of values, expected 80"),
+        ({"labels__npy": b"no array"}, r"labels\.npy is no array"),
+        ({"labels__npy": b""}, r"labels\.npy is no array"),
+    ],
+)
+def test_an_array_that_is_not_what_its_header_says_is_refused(tmp_path, little_memory, members, message):
+    config = with_members(tmp_path / "a.npz", **members)
+    for read in (load_real, lambda config: read_images(config.path)):
+        with pytest.raises(DataError, match=message):
+            read(config)
+
+
+def test_images_that_do_not_fit_into_memory_are_refused(archive, monkeypatch):
+    path = archive()
+    monkeypatch.setattr("bench.machine.memory.available_memory", lambda: 40 * 100 + 1)
+    with pytest.raises(DataError, match=r"forty\.npz: .* GB of memory, and 4\.001e-06 GB are available"):
+        load_real(NpzConfig(path=path, resolution=12, num_heldout=4))
+
+
+def test_an_encrypted_archive_is_refused(archive):
+    path = Path(archive())
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = -1
+        while (at := content.find(signature, at + 1)) >= 0:
+            content[at + offset] |= 1
+    path.write_bytes(content)
+    for read in (load_real, lambda config: read_images(config.path)):
+        with pytest.raises(DataError, match="is encrypted"):
+            read(NpzConfig(path=str(path), resolution=12, num_heldout=4))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_images_of_any_block_are_the_right_ones(tmp_path, monkeypatch, save):
+    monkeypatch.setattr(npz_archive, "BLOCK", 3 * 8 * 8 * 3)
+    images = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 3), dtype=np.uint8)
+    save(tmp_path / "ten.npz", images=images)
+    source = npz.open_source(NpzConfig(path=str(tmp_path / "ten.npz"), resolution=8))
+    rows = np.array([9, 0, 4, 3, 4])
+    assert np.array_equal(source.read(rows)[0], images[rows].transpose(0, 3, 1, 2))
+
+
+def test_reading_holds_the_images_once(tmp_path):
+    """Check the memory of a process that loads 77 MB of pictures, beyond that of one that loads a few."""
+    peaks = []
+    for num in (50, 25_000):
+        np.savez(tmp_path / "a.npz", images=np.zeros((num, 32, 32, 3), np.uint8))
+        code = (
+            "import resource, bench.datasets as d; from bench.datasets.npz import Config;"
+            f"d.load_real(Config(path={str(tmp_path / 'a.npz')!r}, resolution=32, num_heldout=10));"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout) * 1024)
+    assert peaks[1] - peaks[0] < 1.6 * 25_000 * 32 * 32 * 3

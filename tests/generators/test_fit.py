@@ -19,8 +19,8 @@ from bench import generators
 from bench.errors import ConfigError, DataError, TrainingError
 from bench.generators.ddpm import noisy_batches as batches
 from bench.generators.ddpm.network import Process
-from bench.generators.ddpm.training import ema_decay, learning_rate
-from bench.generators.shared import checkpoint
+from bench.generators.ddpm.training import DDPMTraining, ema_decay, learning_rate
+from bench.generators.shared import checkpoint, steps
 from bench.machine.device import Runtime
 
 Make = Callable[..., DDPMConfig]
@@ -89,7 +89,7 @@ def test_facts(tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path) -> 
     unet = DDPMPipeline.from_pretrained(tmp_path / "model").unet
     assert facts["num_parameters"] == sum(p.numel() for p in unet.parameters())
     curve = json.loads((tmp_path / "model" / "losses.json").read_text())
-    assert [point["step"] for point in curve] == [4, 8, 12]
+    assert [point["step"] for point in curve] == [12]
     assert facts["final_loss"] == curve[-1]["mean_loss"]
     assert facts["mean_loss"] == pytest.approx(np.mean([point["mean_loss"] for point in curve]))
     json.dumps(facts)
@@ -106,10 +106,17 @@ BF16_TOLERANCE = 2e-3  # the bf16 kernels of AVX2, AVX512 and AVX512-BF16 are wi
 @pytest.mark.parametrize("prediction", GOLDEN)
 @pytest.mark.parametrize(("precision", "tolerance"), [(None, 2e-5), (torch.bfloat16, BF16_TOLERANCE)])
 def test_golden_loss(
-    tiny: Make, images: np.ndarray, tmp_path: Path, prediction: str, precision: torch.dtype | None, tolerance: float
+    tiny: Make,
+    images: np.ndarray,
+    tmp_path: Path,
+    prediction: str,
+    precision: torch.dtype | None,
+    tolerance: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Check recorded losses. Changes that preserve the maths preserve them; others must raise the generator's
     `VERSION`."""
+    monkeypatch.setattr(steps, "WATCH", 4)
     gamma = None if prediction == "epsilon" else 5.0
     config = tiny(noise={"prediction": prediction, "min_snr_gamma": gamma}, training={"num_steps": 30})
     facts = fit(config, images, tmp_path, Runtime(torch.device("cpu"), precision, False), seed=7)
@@ -145,13 +152,56 @@ def test_a_loss_that_is_no_number_stops_the_training(
     assert not (tmp_path / "bad" / "model").exists()
 
 
+@pytest.mark.parametrize(("bad", "left"), [(12, ["step-00000004", "step-00000008"]), (4, [])])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_the_last_step_or_that_of_a_checkpoint_spoils_are_never_stored(
+    tiny: Make,
+    images: np.ndarray,
+    cpu: Runtime,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bad: int,
+    left: list[str],
+    value: float,
+) -> None:
+    """Check it where the loss of that step, computed before, is fine."""
+    update = DDPMTraining.update
+
+    def spoiled(self: DDPMTraining, step: int) -> None:
+        update(self, step)
+        if step + 1 == bad:
+            next(iter(self.weights.values())).detach()[0] = value
+
+    monkeypatch.setattr(DDPMTraining, "update", spoiled)
+    with pytest.raises(TrainingError, match=rf"e\.g\. weight/.*, became NaN or infinite at step {bad} of 12"):
+        fit(tiny(), images, tmp_path, cpu)
+    assert not (tmp_path / "model").exists()
+    assert sorted(path.stem for path in (tmp_path / "work").glob("*.safetensors")) == left
+
+
+def test_the_loss_curve_does_not_depend_on_checkpoints_or_interruptions(
+    tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "WATCH", 5)
+    every: dict[str, dict[str, str]] = {}
+    for interval, cut in ((1000, None), (4, 6), (3, 11), (5, 7)):
+        at, config = tmp_path / str(interval), tiny(training={"checkpoint_every": interval})
+        if cut:
+            with pytest.raises(Cut):
+                fit(config, images, at, cpu, progress=cut_at(cut))
+        fit(config, images, at, cpu)
+        every[str(interval)] = digests(at / "model")
+    assert [p["step"] for p in json.loads((at / "model" / "losses.json").read_text())] == [5, 10, 12]
+    assert every["1000"] == every["4"] == every["3"] == every["5"]
+
+
 def test_the_error_of_a_diverged_training_has_its_rate_then_and_what_is_left(
     tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps, loss = iter(range(1, 100)), Process.loss
+    numbers, loss = iter(range(1, 100)), Process.loss
 
     def poisoned(*arguments: Any) -> torch.Tensor:
-        return loss(*arguments) * (float("nan") if next(steps) == 6 else 1)
+        return loss(*arguments) * (float("nan") if next(numbers) == 6 else 1)
 
     monkeypatch.setattr(Process, "loss", poisoned)
     config = tiny(training={"decay": "linear"})  # from step 4 of 12 on: the sixth step has (12 - 5) / 9 of the rate

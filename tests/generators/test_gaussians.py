@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from configs import checked
+from safetensors.numpy import load_file, save_file
 from scipy.stats import multivariate_normal
 from shrunk import composed
 
 from bench import generators, ledger
-from bench.errors import ConfigError, DataError, TrainingError
+from bench.errors import ConfigError, DataError, SamplingError, TrainingError
 from bench.generators import gaussian, gaussian_mixture
 from bench.loop import run_chain
 from bench.machine.console import Console
@@ -101,6 +102,26 @@ def test_what_cannot_be_fitted_is_said(tmp_path):
     with pytest.raises(ConfigError, match="learns points, and the data are images"):
         fitted(gaussian.Config(), np.zeros((4, 3, 8, 8), np.uint8), tmp_path)
     assert not (tmp_path / "model").exists()
+
+
+def test_numbers_that_are_not_finite_end_a_fit_and_a_sampling(tmp_path):
+    with pytest.raises(TrainingError, match=r"covariance of the 300 points is not finite: they reach .*e\+20"):
+        fitted(gaussian.Config(), POINTS * 1e200, tmp_path)
+    assert not (tmp_path / "model").exists()
+    for config in (gaussian.Config(), gaussian_mixture.Config()):
+        model = fitted(config, POINTS, tmp_path / config.name)
+        file = next(model.glob("*.safetensors"))
+        tensors = load_file(file)
+        key = "mean" if "mean" in tensors else "means"
+        save_file({**tensors, key: tensors[key] * np.nan}, file)
+        with pytest.raises(SamplingError, match=rf"the samples of generator {config.name} have NaN"):
+            drawn(config, model)
+
+
+def test_real_points_that_are_not_finite_end_a_chain_before_training(tmp_path):
+    chain = composed("experiment=gaussian_mixture", f"output_dir={tmp_path}", "data.sd=1e308", "runtime.device=cpu")
+    with pytest.raises(DataError, match="data=points: train items have NaN or infinity"):
+        run_chain(chain, Console())
 
 
 def test_a_missing_package_is_said_with_the_command_that_installs_it(monkeypatch):

@@ -9,8 +9,10 @@ import pytest
 import torch
 from configs import DDPMConfig
 from diffusers import UNet2DModel
+from safetensors.torch import load_file, save_file
 
 from bench import generators
+from bench.errors import SamplingError
 from bench.generators.ddpm import sampling
 from bench.machine.device import Runtime
 
@@ -53,6 +55,23 @@ def test_pixels_do_not_depend_on_batch_size_number_or_order(
     np.testing.assert_array_equal(draw(SEEDS[41:42], work="one", batch_size=64, **how), whole[41:42])
     order = np.random.default_rng(2).permutation(70)
     np.testing.assert_array_equal(draw(SEEDS[order], work="order", batch_size=64, **how), whole[order])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(np.nan, "NaN or infinite"), (np.inf, "NaN or infinite"), (3e38, "have NaN")]
+)
+def test_a_model_that_is_no_number_or_makes_none_is_not_sampled(
+    draw: Sample, tmp_path: Path, value: float, message: str
+) -> None:
+    """Check it also for finite weights whose products overflow. Clamped and quantised, all would be plain pictures."""
+    file = tmp_path / "model" / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    for name in ("conv_in.weight", "conv_out.weight"):
+        tensors[name][:] = value
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(SamplingError, match=f"model.*{message}"):
+        draw(SEEDS[:3], work="here")
+    assert not list((tmp_path / "here").glob("*.npy")), "no block is kept"
 
 
 def test_the_network_always_sees_as_many_images_on_the_cpu(draw: Sample, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,14 +156,15 @@ def plain_training(
 
 
 def made(tiny: Make, case: dict[str, Any]) -> DDPMConfig:
-    always = {"num_steps": NUM_STEPS, "batch_size": BATCH, "learning_rate": 3e-3, "checkpoint_every": 3}
+    always = {"num_steps": NUM_STEPS, "batch_size": BATCH, "learning_rate": 3e-3, "checkpoint_every": 2}
     return tiny(unet=case["unet"], noise=case["noise"], training=always | case["training"])
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_model_and_its_losses_are_those_of_a_plain_loop(
-    tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path, name: str
+    tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("bench.generators.shared.steps.WATCH", 3)
     case = CASES[name]
     config, init = made(tiny, case), None
     if "init" in case:

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import socket
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torchvision.transforms.v2.functional import InterpolationMode, resize
 
+from bench import files
 from bench.config import RuntimeConfig
 from bench.errors import ConfigError, DataError, MetricError
 from bench.features import inception_v3 as inception
@@ -284,6 +286,14 @@ def test_a_download_is_checked_and_left_where_it_was_asked_for(tmp_path):
     assert path.read_bytes() == b"abc"
     download(url, tmp_path / "unchecked")
     assert (tmp_path / "unchecked").read_bytes() == b"abc"
+
+
+def test_a_server_that_falls_silent_ends_the_download(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "TIMEOUT", 0.3)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(MetricError, match="timed out"):
+        download(f"http://127.0.0.1:{silent.getsockname()[1]}/weights.pth", tmp_path / "weights.pth")
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.pth.lock"]
 
 
 def test_standard_inception_weights_are_downloaded_once_and_checked(tmp_path, monkeypatch):

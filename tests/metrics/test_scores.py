@@ -144,6 +144,13 @@ def test_bad_input_is_refused_before_work():
         score(subject, reference, CONFIG)
 
 
+def test_a_score_that_is_no_number_is_an_error(monkeypatch):
+    family = import_module("bench.metrics.frechet")
+    monkeypatch.setattr(family, "score", lambda inputs, config: iter([family.Value("fid", np.nan, "down", {"k": 2})]))
+    with pytest.raises(MetricError, match="fid, k 2: the score of samples against heldout is nan"):
+        score(*two_sets(), dataclasses.replace(CONFIG, scores=["frechet"]))
+
+
 @pytest.mark.parametrize("n", [60, 6])
 def test_what_is_known_of_the_reference_changes_nothing(n):
     """Check also sets with no more images than features, whose statistics have another form."""

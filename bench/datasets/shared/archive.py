@@ -1,64 +1,175 @@
-"""Download and unpack an archive of known checksum. A partial or wrong archive is never used."""
+"""Archives of known checksum, and the folders that they are unpacked to. A partial or wrong archive is never used.
 
+What identifies a data set is the content of the files that are read, not the name of their folder: beside the unpacked
+files lies a listing of their checksums, made from the verified archive. A folder without a listing whose archive is not
+there either is identified by its own content.
+"""
+
+import functools
 import hashlib
+import json
+import logging
 import shutil
 import tarfile
-import tempfile
-import urllib.request
-from http.client import HTTPException
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock
+
 from bench.errors import DataError
-from bench.files import remembered_sha256
+from bench.files import checksum_of, download, remembered_sha256, write_aside
 
-BLOCK = 1 << 20
+log = logging.getLogger(__name__)
+
+LISTING = ".sha256.json"
+"""Name of the listing in an unpacked folder: {"archive": its checksum, "files": {name below the folder: SHA-256}}."""
 
 
-def fetch(url: str, target: Path, sha256: str) -> None:
-    """Download `url` to `target`, which appears only after its checksum has been verified.
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder of downloads, which is made if needed: the chains of a sweep may start at the same
+    time. Raises `DataError` where the folder cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire()
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written to: {error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def fetch(url: str, target: Path, checksum: str) -> None:
+    """Download `url` to `target`, which appears only after its checksum, SHA-256 or MD5, has been verified.
 
     Raises `DataError` for a failed download and for a wrong checksum.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    digest = hashlib.sha256()
     try:
-        with urllib.request.urlopen(url, timeout=60) as response, part.open("wb") as file:
-            while block := response.read(BLOCK):
-                digest.update(block)
-                file.write(block)
-        if digest.hexdigest() != sha256:
-            raise DataError(f"{url} has sha256 {digest.hexdigest()}, expected {sha256}: the download is not used")
-        part.replace(target)
-    except (OSError, HTTPException) as error:
+        download(url, target, checksum)
+    except OSError as error:
         raise DataError(
             f"cannot download {url} ({error}). Without network: fetch it elsewhere and put it at {target.resolve()}"
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
-def verify(path: Path, sha256: str) -> None:
-    """Raise `DataError` if the SHA-256 of a file is not `sha256`."""
-    actual = remembered_sha256(path)
-    if actual != sha256:
-        raise DataError(f"{path} has sha256 {actual}, expected {sha256}: delete it, it is not used")
+def verify(path: Path, checksum: str) -> None:
+    """Raise `DataError` if the checksum of a file, SHA-256 or MD5, is not `checksum`."""
+    algorithm, actual = checksum_of(path, checksum)
+    if actual != checksum:
+        raise DataError(f"{path} has {algorithm} {actual}, expected {checksum}: delete it, it is not used")
 
 
-def unpack(archive: Path, member: str, target: Path) -> None:
-    """Unpack the folder `member` of a tar archive to `target`, which appears whole or not at all.
+def unpack(archive: Path, member: str, target: Path, checksum: str) -> None:
+    """Unpack the folder `member` of a tar archive to `target`, which appears whole, with its listing, or not at all.
+    To be called while holding the lock of the folder: what an earlier, killed call has left there is removed.
 
-    Raises `DataError` for a damaged archive and for one with members outside its folder (`..`, absolute paths, links).
+    Raises `DataError` for a wrong checksum, a damaged archive, and one with members outside its folder (`..`, absolute
+    paths, links).
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    workplace = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    verify(archive, checksum)
+    workplace = target.parent / f".{target.name}-unpacking"
     try:
+        shutil.rmtree(workplace, ignore_errors=True)
+        workplace.mkdir(parents=True)
         with tarfile.open(archive) as tar:
             tar.extractall(workplace, filter="data")
         if not (workplace / member).is_dir():
             raise DataError(f"{archive} has no folder {member}/")
+        _write_listing(workplace / member, checksum, _files(workplace / member))
         (workplace / member).replace(target)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise DataError(f"cannot unpack {archive}: {error}") from error
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
+
+
+def identify(folder: Path, archive: Path, member: str, checksum: str) -> str:
+    """Return what identifies the files of an unpacked folder.
+
+    Args:
+        folder: The folder.
+        archive: Where the archive is, if it is there.
+        member: The folder's name in the archive.
+        checksum: Of the archive.
+
+    Returns:
+        `checksum`, if the folder has the files of that archive; "files sha256:" and a hash of names and contents, with
+        a warning, if that cannot be known because there is no listing and no archive.
+
+    Raises:
+        DataError: A file differs from the archive's, or is missing.
+    """
+    expected = _read_listing(folder, checksum)
+    if expected is None and archive.is_file():
+        verify(archive, checksum)
+        expected = _contents(archive, member)
+        with suppress(OSError):  # a folder that cannot be written to: made again next time
+            _write_listing(folder, checksum, expected)
+    if expected is None:
+        return _own_content(folder, archive.name)
+    found = {name: remembered_sha256(folder / name) for name in expected if (folder / name).is_file()}
+    differing = [name for name, digest in expected.items() if found.get(name) != digest]
+    if differing:
+        raise DataError(
+            f"{len(differing)} of {len(expected)} files in {folder} are missing or not those of {archive.name}, e.g. "
+            f"{differing[0]}: delete that folder and run again with data.download=true; pictures of your own are read "
+            "by data=folder"
+        )
+    return checksum
+
+
+def _own_content(folder: Path, archive: str) -> str:
+    text = "".join(f"{name}\0{digest}\n" for name, digest in sorted(_files(folder).items()))
+    content = f"files sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    _warn_of_own_content(folder, archive, content)
+    return content
+
+
+@functools.cache
+def _warn_of_own_content(folder: Path, archive: str, content: str) -> None:
+    """Warn once per process and content."""
+    log.warning(
+        "%s was not unpacked by this program and %s is not beside it: nothing tells whether these are its files, so "
+        "the results are identified by their content (%s), not by the data set's checksum",
+        folder,
+        archive,
+        content,
+    )
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below a folder, without hidden ones, by name below the folder."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    return {path.relative_to(folder).as_posix(): remembered_sha256(path) for path in paths}
+
+
+def _contents(archive: Path, member: str) -> dict[str, str]:
+    """Return what `_files` would of the folder `member` after unpacking. Raises `DataError` for a damaged archive."""
+    files = {}
+    try:
+        with tarfile.open(archive) as tar:
+            for entry in tar:
+                name = entry.name.removeprefix("./").removeprefix(f"{member}/")
+                content = tar.extractfile(entry) if entry.isfile() and name != entry.name.removeprefix("./") else None
+                if content is not None and not Path(name).name.startswith("."):
+                    files[name] = hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise DataError(f"cannot read {archive}: {error}") from error
+    return files
+
+
+def _write_listing(folder: Path, checksum: str, files: dict[str, str]) -> None:
+    with write_aside(folder / LISTING) as partial:
+        partial.write_text(json.dumps({"archive": checksum, "files": files}, indent=0) + "\n")
+
+
+def _read_listing(folder: Path, checksum: str) -> dict[str, str] | None:
+    """Return the listing of the archive with this checksum; None where there is none, or it is of another one."""
+    try:
+        listing = json.loads((folder / LISTING).read_text())
+        return dict(listing["files"]) if listing["archive"] == checksum else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -13,6 +13,10 @@ from PIL import Image, ImageOps
 from bench.datasets.shared.resize import centre_crop_box, resize
 from bench.errors import DataError
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+"""Formats by Pillow's names, whatever a file's suffix. No others, because for some of them, such as PostScript, Pillow
+starts another program."""
+
 Box = tuple[int, int, int, int]
 Crop = Callable[[int, int], Box]
 """Maps the width and height of a picture to the square crop (left, top, right, bottom), all in pixels."""
@@ -56,8 +60,10 @@ def read_square(path: Path, crop: Crop) -> tuple[np.ndarray, bool]:
     The EXIF orientation is applied first. Transparent parts are composited on white. Raises `DataError` naming an
     unreadable picture.
     """
+    if not path.is_file():  # a FIFO or a device would be waited for
+        raise DataError(f"{path} is not a readable picture: {what_it_is(path)}")
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=FORMATS) as opened:
             picture = ImageOps.exif_transpose(opened)
             converted = picture.mode != "RGB"
             if picture.mode[0] in "IF":
@@ -70,3 +76,14 @@ def read_square(path: Path, crop: Crop) -> tuple[np.ndarray, bool]:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is not a readable picture: {error}") from error
+
+
+def what_it_is(path: Path) -> str:
+    """Return in words what a path is that is no file."""
+    if path.is_dir():
+        return "a folder"
+    if path.is_fifo():
+        return "a FIFO"
+    if not path.exists():
+        return "a link to nothing" if path.is_symlink() else "there is no such file"
+    return "a device or socket"

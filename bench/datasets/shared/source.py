@@ -9,6 +9,8 @@ import numpy as np
 Read = Callable[[np.ndarray], tuple[np.ndarray, dict[str, Any]]]
 """Maps row numbers, int64 (n,), to the items of these rows (images: uint8 (n, 3, R, R)) and notes on how they were
 converted."""
+BYTES_PER_ID = 100
+"""Memory that the id of an item takes."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
+from bench import files
 from bench.errors import MetricError
-from bench.files import remembered_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -22,18 +24,18 @@ def sha256_of(path: Path) -> str:
     file is absent."""
     if not path.is_file():
         raise MetricError(f"weights file {path} does not exist: give an existing file, or leave metrics.weights null")
-    return remembered_sha256(path)
+    return files.remembered_sha256(path)
 
 
 def download(url: str, path: Path, sha256: str | None = None) -> None:
     """Download a file to `path`, whole or not at all. Raises `MetricError` for a failed download and for a wrong
     checksum; the message explains what to do without a network."""
-    import torch
-
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256, progress=False)
-    except (OSError, RuntimeError) as error:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):  # the chains of a sweep may start at the same time
+            if not path.is_file():
+                files.download(url, path, sha256)
+    except OSError as error:
         raise MetricError(
             f"the weights could not be downloaded from {url} ({error}): fetch that file where there is network, "
             f"then put it at {path} or name it in metrics.weights"

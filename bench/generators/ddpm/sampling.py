@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 
+from bench.errors import SamplingError
 from bench.generators.ddpm.network import Network, Process, autocast, build_process, place
 from bench.generators.ddpm.settings import Config
 from bench.generators.ddpm.solvers import build_solver
@@ -55,6 +56,8 @@ def sample(
             keys = part[first : first + tile]
             padded = torch.from_numpy(np.resize(keys, tile)).to(runtime.device)  # fill the tile by repetition
             x = trajectory(config, process, network, padded, resolution, runtime)
+            if not x.isfinite().all():
+                raise SamplingError(f"{model}: images of the seeds {keys[0]} to {keys[-1]} have NaN or infinity")
             images[first : first + tile] = quantise(x)[: len(keys)].cpu().numpy()
             report(first + len(keys))
         return images
@@ -72,8 +75,12 @@ def sample(
 
 def load_network(model: Path, runtime: Runtime) -> tuple[Network, int]:
     """Return the network of a stored model, in evaluation mode on the runtime's device, and the resolution of its
-    images."""
+    images. Raises `SamplingError` for weights that are NaN or infinite: clamped and quantised, their images would be
+    plain black or white."""
     unet = UNet2DModel.from_pretrained(model / "unet", low_cpu_mem_usage=False)
+    bad = [name for name, weight in unet.state_dict().items() if not weight.isfinite().all()]
+    if bad:
+        raise SamplingError(f"{model}: {len(bad)} weights, e.g. {bad[0]}, are NaN or infinite: train it again")
     unet.eval()
     return place(unet, runtime), unet.config.sample_size
 

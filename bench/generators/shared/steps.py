@@ -1,7 +1,8 @@
 """The loop of a checkpointed training, the same for every family that is trained by gradient steps.
 
 A step's draws come from (seed, step), so there is no random state to save, and a resumed training ends in the same
-bytes as an uninterrupted one. Nothing in a step waits for the device; the loss is read every `WATCH` steps.
+bytes as an uninterrupted one. Nothing in a step waits for the device; the loss is read every `WATCH` steps, and with
+the weights before every checkpoint and at the end, so that no model with a weight that is no number is stored.
 """
 
 import logging
@@ -23,7 +24,8 @@ from bench.machine import distributed, interrupt
 log = logging.getLogger(__name__)
 
 WATCH = 100
-"""Steps between two readings of the loss; each reading waits for the device."""
+"""Steps between two entries of the loss curve; each reading of the loss waits for the device. A constant, because the
+curve is part of a model and must not depend on the interval of checkpoints."""
 
 
 class Trainee(ABC):
@@ -52,7 +54,7 @@ class Course:
     Attributes:
         step: Number of steps done.
         losses: (step, mean loss since the previous entry).
-        loss_sum: Sum of the losses since the last entry.
+        loss_sum: Sum of the losses since the last entry, over all processes.
         seconds: Time spent, in this process and in earlier ones that were interrupted.
         resumed_from: Step of the checkpoint that this process started from.
         seconds_here: Time spent in this process, in seconds.
@@ -111,12 +113,12 @@ def train(
         The course of the finished training.
 
     Raises:
-        TrainingError: The loss is no longer a finite number.
+        TrainingError: The loss or a weight is no longer a finite number; the message names the step.
         Interrupted: SIGTERM was received; a checkpoint of the last whole step is saved.
     """
     course = resume(trainee, training, identity, work)
     start = watched = course.step
-    loss_sum = torch.tensor(course.loss_sum, device=device)
+    loss_sum = torch.tensor(course.loss_sum if distributed.is_first() else 0.0, device=device)
     healthy = torch.zeros((), dtype=torch.int64, device=device)  # steps with a finite loss since the last reading
     before, started = course.seconds, time.monotonic()
     with interrupt.deferred():
@@ -125,22 +127,26 @@ def train(
             healthy += loss_sum.isfinite()  # a sum that is not finite stays so
 
             done = step + 1
-            save = done % training.checkpoint_every == 0
-            look = save or done % WATCH == 0 or done == training.num_steps
-            together = look or distributed.world_size() == 1  # processes that share a batch must stop in the same step
+            last = done == training.num_steps
+            record = last or done % WATCH == 0
+            save = done % training.checkpoint_every == 0 and not last
+            together = record or save or distributed.world_size() == 1  # who share a batch must stop in the same step
             stop = together and distributed.any_process(interrupt.requested())
-            if look or stop:
+            if record or save or stop:
+                total = distributed.all_reduce_sum(loss_sum.clone()).item()
+                if not math.isfinite(total):
+                    first = int(min(watched + healthy.item() + 1, done))
+                    raise diverged(f"the loss became {total}", first, training, work)
+            if last or save or stop:
+                check_weights(trainee, done, training, work)
+            if record:
                 since = course.losses[-1][0] if course.losses else 0
-                mean = distributed.all_reduce_sum(loss_sum).item() / (done - since)
-                if not math.isfinite(mean):
-                    raise diverged(mean, int(min(watched + healthy.item() + 1, done)), training, work)
-            if look:
-                course.losses.append((done, mean))
+                course.losses.append((done, total / (done - since)))
                 loss_sum.zero_()
                 healthy.zero_()
-                watched = done
-            if stop or (save and done < training.num_steps):
-                course.step, course.loss_sum = done, loss_sum.item()
+                watched, total = done, 0.0
+            if stop or save:
+                course.step, course.loss_sum = done, total
                 course.seconds = before + time.monotonic() - started
                 if distributed.is_first():
                     save_checkpoint(trainee, course, identity, work)
@@ -194,18 +200,35 @@ def resume(trainee: Trainee, training: TrainingConfig, identity: str, work: Path
     return Course(about["step"], losses, about["loss_sum"], about["seconds"], resumed_from=about["step"])
 
 
-def diverged(loss: float, step: int, training: TrainingConfig, work: Path) -> TrainingError:
-    """Return the error to raise for a loss that is not finite.
+def check_weights(trainee: Trainee, step: int, training: TrainingConfig, work: Path) -> None:
+    """Raise `TrainingError` where a tensor that the step changed has NaN or infinity. The step's own loss cannot tell:
+    it was computed before the weights changed.
 
     Args:
-        loss: Mean loss, NaN or infinite.
-        step: First step with a loss that is not finite, counted from 1.
+        trainee: What is trained, after the step.
+        step: Number of steps done.
+        training: Number of steps and learning rate.
+        work: Directory of the checkpoints.
+    """
+    tensors = trainee.tensors()
+    finite = torch.stack([tensor.isfinite().all().cpu() for tensor in tensors.values()])
+    bad = [name for name, good in zip(tensors, finite.tolist(), strict=True) if not good]
+    if bad:
+        raise diverged(f"{len(bad)} weights or moments, e.g. {bad[0]}, became NaN or infinite", step, training, work)
+
+
+def diverged(what: str, step: int, training: TrainingConfig, work: Path) -> TrainingError:
+    """Return the error to raise for a training whose numbers are not finite.
+
+    Args:
+        what: What is no longer finite.
+        step: First step after which it is not, counted from 1.
         training: Number of steps and learning rate.
         work: Directory of the checkpoints.
     """
     good = checkpoint.newest(work)
     return TrainingError(
-        f"the loss became {loss} at step {step} of {training.num_steps} "
+        f"{what} at step {step} of {training.num_steps} "
         f"(generator.training.learning_rate={training.learning_rate:g}, at this step "
         f"{learning_rate(training, step - 1):g}); last good checkpoint: {good or 'none'}"
     )

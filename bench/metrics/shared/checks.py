@@ -6,8 +6,11 @@ from bench.errors import MetricError
 
 
 def check_features(features: np.ndarray, what: str) -> None:
-    """Raise `MetricError` unless the features are float (N, d) with N >= 2, finite, and not all rows are equal. `what`
-    names them in the message."""
+    """Raise `MetricError` unless the features are float (N, d) with N >= 2 and finite. `what` names them in the
+    message.
+
+    Equal rows are no error: samples that have all become one are what a benchmark of collapse must score. Of real
+    items they are one, see `check_varied`."""
     if features.ndim != 2 or not np.issubdtype(features.dtype, np.floating):
         raise MetricError(
             f"{what} features have shape {features.shape} and dtype {features.dtype}, expected float (N, d)"
@@ -19,6 +22,11 @@ def check_features(features: np.ndarray, what: str) -> None:
         raise MetricError(
             f"{what} features: {len(bad)} of {len(features)} rows have NaN or infinity, first row {bad[0]}"
         )
+
+
+def check_varied(features: np.ndarray, what: str) -> None:
+    """Raise `MetricError` if all rows of float (N, d) features of real items are equal: nothing can be told apart in
+    such a feature space, or the items are all one."""
     if (features == features[0]).all():
         raise MetricError(f"{what} features are constant: all {len(features)} rows are equal")
 

@@ -61,7 +61,7 @@ class Statistics:
 
     @staticmethod
     def of(features: np.ndarray, device: Device = "cpu") -> "Statistics":
-        """Return the statistics of float (n, d) features. Raises `MetricError` for NaN, equal rows, or n < 2."""
+        """Return the statistics of float (n, d) features. Raises `MetricError` for NaN or n < 2."""
         check_features(features, "frechet")
         n, dimension = features.shape
         mean = features.mean(axis=0, dtype=np.float64)
@@ -81,7 +81,7 @@ def frechet_distance(
     With S = FᵀF the last trace is the sum of the singular values of P = F1 F2ᵀ, which are the square roots of the
     eigenvalues of PPᵀ. This symmetric problem of size min(N, M, d) is several times cheaper than a root of S1 S2. The
     roots of eigenvalues near zero lose digits; if the loss could show in the result, the singular values are computed
-    instead, so singular covariances are supported.
+    instead, so singular covariances are supported, also that of a point mass, which is 0.
 
     Lower is better; 0 for equal mean and covariance. Biased upwards for finite N, so compare at equal N only. Blind to
     everything beyond the first two moments, and to copying. Raises `MetricError` for invalid features and for different
@@ -93,6 +93,8 @@ def frechet_distance(
         raise MetricError(f"feature widths differ: subject {len(a.mean)}, reference {len(b.mean)}")
     apart = float(((a.mean - b.mean) ** 2).sum()) + a.trace + b.trace
     product = a.factor(device) @ b.factor(device).T
+    if not product.any():  # one side is a point mass
+        return apart
     if len(product) > product.shape[1]:
         product = product.T
     squares = torch.linalg.eigvalsh(product @ product.T)

@@ -120,6 +120,11 @@ def nearest(queries: Points, points: Points, k: int) -> tuple[Tensor, Tensor]:
     Among equally near points the one with the smaller index comes first. For neighbours within one set, use k + 1:
     the first neighbour of every point is itself or an equal point.
     """
+    if _all_equal(points.features):  # no bound would decide a pair
+        first = torch.zeros(len(queries), dtype=torch.int64, device=points.features.device)
+        each = torch.arange(len(queries), device=first.device)
+        distances = pair_distances(queries.features, each, points.features, first)
+        return distances[:, None].repeat(1, k), torch.arange(k, device=first.device).repeat(len(queries), 1)
     bounds, neighbours = Bounds(queries.features, points.features), []
     for rows in bounds.blocks():
         lower = bounds.lower(rows)
@@ -147,6 +152,10 @@ def own_distances(points: Points, k: int) -> Tensor:
     if not known or known[0].shape[1] < k:
         known[:] = [nearest(points, points, k + 1)[0][:, 1:]]  # without the point itself, or an equal point
     return known[0][:, :k]
+
+
+def _all_equal(features: Tensor) -> bool:
+    return all(bool((features[q] == features[0]).all()) for q in slices(len(features), BLOCK // features.shape[1] + 1))
 
 
 def pair_distances(x: Tensor, i: Tensor, y: Tensor, j: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 The manifold of a set is the union of balls around its points, each with the distance to the point's k-th nearest
 neighbour in the set as its radius. All neighbours are exact (`neighbours`). A point on the boundary of a ball is
-inside, as in torch-fidelity (prdc excludes it), up to a tolerance for rounding, so identical sets score 1.
+inside, as in torch-fidelity (prdc excludes it), up to a tolerance for rounding, so identical sets score 1. Equal points
+have balls of radius 0, which contain exactly the points equal to them.
 """
 
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ def manifold_scores(subject: Features, reference: Features, k: int, device: str 
         The four scores.
 
     Raises:
-        MetricError: Features are NaN or constant or differ in d, or k >= N on either side.
+        MetricError: Features are NaN or differ in d, or k >= N on either side.
     """
     if isinstance(subject, np.ndarray) and isinstance(reference, np.ndarray):
         check_pair(subject, reference, equal_n=False)

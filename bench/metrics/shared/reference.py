@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bench.metrics.shared.checks import check_features, check_k
+from bench.metrics.shared.checks import check_features, check_k, check_varied
 from bench.metrics.shared.frechet_distance import Statistics
 from bench.metrics.shared.neighbours import Points, own_distances
 
@@ -38,8 +38,9 @@ class ReferenceStatistics:
 
 def reference_statistics(features: np.ndarray, k: int, device: str | torch.device = "cpu") -> ReferenceStatistics:
     """Return the statistics of a reference with features float (M, d). Raises `MetricError` for features that
-    `bench.metrics.score` rejects."""
+    `bench.metrics.score` rejects, and for constant ones."""
     check_features(features, "reference")
+    check_varied(features, "reference")
     check_k(k, len(features))
     distances = own_distances(Points.of(features, device), k)
     return ReferenceStatistics(Statistics.of(features, device), distances.cpu().numpy())

@@ -18,12 +18,14 @@ def vendi_score(features: np.ndarray, device: str | torch.device = "cpu") -> flo
 
     Between 1 (all equal) and N (all orthogonal); higher is more varied, which is not better: noise is more varied than
     real items. Depends on N. Features after a ReLU all have positive similarity, so values are far below N and mean
-    something only in comparison.
+    something only in comparison. Vectors of zeros, such as black pictures in the space of pixels, are alike and
+    orthogonal to all others.
     """
     check_features(features, "vendi")
+    is_zero = ~features.any(axis=1)
+    if is_zero.any():
+        features = np.column_stack([features, is_zero.astype(features.dtype)])
     n, dimension = features.shape
-    if (np.abs(features).max(axis=1) == 0).any():
-        raise MetricError("vendi: a feature vector of zeros has no direction, the cosine kernel is undefined")
     if n <= dimension:
         rows = _directions(features, device)
         gram = rows @ rows.T
@@ -50,14 +52,15 @@ def entropy_estimate(features: Features, k: int, device: str | torch.device = "c
     This is the "entropy of the data" that falls as a self-consuming chain memorises (Shi et al. 2025). Higher is more
     varied. It is divided by d because only differences between generations are meaningful: items fill far fewer than d
     dimensions. Equal items have r = 0 and would make the entropy minus infinity; such radii are raised to the rounding
-    of the distances, so that exact copies have a large but finite weight. Blind to quality.
+    of the distances, so that exact copies have a large but finite weight; if all items are equal, to the smallest
+    number, so that the entropy is below that of anything else. Blind to quality.
     """
     points = _points(features, "entropy", device)
     n, dimension = points.features.shape
     check_k(k, n)
     squared = own_distances(points, k)[:, k - 1]
     spread = squared_norms(points.features, points.features.mean(dim=0, dtype=torch.float64)).mean()
-    smallest = ROUNDING * max(float(spread), torch.finfo(torch.float64).tiny)
+    smallest = max(ROUNDING * float(spread), torch.finfo(torch.float64).tiny)
     mean_log_radius = float(0.5 * squared.clamp(min=smallest).log().mean())
     from scipy.special import digamma, gammaln  # here, because the import takes a quarter of a second
 
