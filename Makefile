@@ -19,7 +19,7 @@ test: $(VENV)/.dev
 test-slow: $(VENV)/.dev   # minutes: whole runs of every experiment, kill tests
 	$(PYTEST) -m slow --timeout 3600
 
-faults: $(VENV)/.dev       # an hour: kills, stops, full disks, harmed files, each many times; SHORT=1 takes ten minutes
+faults: $(VENV)/.dev       # long: kills, stops, full disks, harmed files, each many times; SHORT=1 takes some ten minutes
 	$(BIN)/python tests/faults/run.py $(if $(SHORT),--short)
 
 mutants: $(VENV)/.dev      # an hour: plants errors one at a time and counts those that the tests catch

@@ -18,6 +18,8 @@ from bench.store import Store, spec_hash
 from bench.store.result_files import Damaged
 from bench.store.stage_files import REQUIRED
 
+CHECKPOINTS = "work/train/*/*.safetensors"
+
 
 def truncate(file: Path, other: Path, rng: random.Random) -> None:
     os.truncate(file, rng.randrange(max(file.stat().st_size, 1)))
@@ -37,7 +39,10 @@ def remove(file: Path, other: Path, rng: random.Random) -> None:
     file.unlink()
 
 
-CHECKPOINTS = "work/train/*/*.safetensors"
+def double(file: Path, other: Path, rng: random.Random) -> None:
+    file.write_bytes(file.read_bytes() * 2)
+
+
 HARMS = (truncate, flip, swap, remove)
 
 
@@ -119,7 +124,7 @@ def ledgers(folder: Path, count: int, rng: random.Random) -> Tally:
     """A ledger is harmed: it is read as it was, or refused with the advice to delete it, after which it is rebuilt."""
     tally = Tally()
     for number in range(count):
-        config, harm = copy(folder / f"out{number}"), (truncate, flip, swap)[number % 3]
+        config, harm = copy(folder / f"out{number}"), (truncate, flip, double)[number % 3]
         file = _ledger(config)
         harm(file, file, rng)
         status = exit_status(config)

@@ -22,7 +22,7 @@ from faults.table import ROWS  # noqa: E402
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", action="store_true", help="minutes instead of an hour")
+    parser.add_argument("--short", action="store_true", help="minutes instead of hours")
     parser.add_argument("--row", action="append", help="only rows with this word in their name")
     options = parser.parse_args()
     chosen = [row for row in ROWS if not options.row or any(word in row.name for word in options.row)]
