@@ -41,7 +41,6 @@ def main() -> int:
             print(f"  LOST {trouble}", flush=True)
     print("\n".join(["", "| fault | tried | survived | seconds |", "|---|--:|--:|--:|", *lines]))
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(finished(), ignore_errors=True)
     return 1 if lost else 0
 
 

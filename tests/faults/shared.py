@@ -1,5 +1,6 @@
 """What the rows of the fault tester have in common: a count, a finished chain, and processes that run a chain."""
 
+import atexit
 import random
 import shutil
 import sys
@@ -39,6 +40,7 @@ class Tally:
 def finished() -> Path:
     """Return the outputs of the tiny chain that was never disturbed. Not to be changed: take a `copy`."""
     out = Path(tempfile.mkdtemp(prefix="faults-"))
+    atexit.register(shutil.rmtree, out, ignore_errors=True)
     assert exit_status(tiny(out)) == 0
     return out
 
