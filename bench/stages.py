@@ -24,7 +24,7 @@ from bench.features.shared import extraction
 from bench.machine.console import Console
 from bench.machine.device import Runtime
 from bench.metrics.shared import reference
-from bench.metrics.shared.class_survival import Attribute, fit_attributes
+from bench.metrics.shared.classifier import Attribute, fit_attributes
 from bench.pool import REAL, Pool, Records
 from bench.seeds import derive_seed
 from bench.store import Result, Store
@@ -37,7 +37,7 @@ REAL_VERSION = 2
 SAMPLE_VERSION = 2
 SELECT_VERSION = 1
 VET_VERSION = 1
-SCORE_VERSION = 3
+SCORE_VERSION = 4
 """Raised with any change to a stage that moves its results: old results are then made again, never mixed with new ones.
 (The code of components has versions of its own.)"""
 
@@ -439,6 +439,9 @@ def floor(context: StageContext, config: MetricsConfig, real: RealData) -> Resul
             given["items"] = (real.train.items[:n], real.heldout.items[:n])
         with context.console.stage("score real items"):
             rows = metrics.score(features, config, subject="real_train", **given)
+        if features is not None:
+            with context.console.stage("score re-splits of the real items"):
+                rows = metrics.with_resplits(rows, np.concatenate([real_train, heldout]), config, given["device"])
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
         return {"num_scores": len(rows)}
 
@@ -455,7 +458,7 @@ def floor(context: StageContext, config: MetricsConfig, real: RealData) -> Resul
 
 
 def real_attributes(real: RealData, real_train: np.ndarray, heldout: np.ndarray, device: Any) -> dict[str, Attribute]:
-    """Fit a classifier for every labelled attribute of the real items.
+    """Fit the classifiers of every labelled attribute of the real items.
 
     Args:
         real: The pools with their labels.

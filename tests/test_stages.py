@@ -546,7 +546,7 @@ def test_samples_are_scored_against_the_held_out_images_and_all_that_was_trained
         twin=twin,
         attributes=attributes(),
     )
-    assert {"fid ", "authenticity ", "closer_to_training ", "class_survival colour"} <= expected.keys()
+    assert {"fid ", "authenticity ", "closer_to_training ", "class_divergence colour"} <= expected.keys()
     assert values(rows, "samples", "heldout") == pytest.approx(expected, rel=1e-6)
 
 
@@ -561,7 +561,7 @@ def test_the_other_references_are_what_they_are_called(scored, reference):
 def test_the_floor_is_real_training_images_in_place_of_the_samples(scored):
     rows, _, _ = scored
     expected = by_hand(REAL_IMAGES.train.items[:N], REAL_IMAGES.heldout.items[:N], attributes=attributes())
-    assert "class_survival colour" in expected
+    assert "class_divergence colour" in expected
     assert values(rows, "real_train", "heldout") == pytest.approx(expected, rel=1e-6)
 
 

@@ -1,11 +1,12 @@
 """Notes on a study: what a reader must know before trusting its numbers."""
 
 from bench.analysis.conditions import Condition
+from bench.analysis.measures import metric_name
 from bench.ledger import Chain, Row
 
 
 def notes_on(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
-    """Return notes on damage, unequal lengths, unequal numbers of seeds, mixed precision and missing floors.
+    """Return notes on damage, unequal lengths or numbers of seeds, mixed precision, missing floors and refused scores.
 
     Args:
         chains: condition -> seed -> chain.
@@ -15,7 +16,8 @@ def notes_on(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     notes += _lengths(every)
     notes += _seeds(chains)
     notes += [note for condition, by_seed in chains.items() if (note := _precisions(condition, by_seed))]
-    return notes + _missing_floors([row for chain in every for row in chain.rows])
+    rows = [row for chain in every for row in chain.rows]
+    return notes + _missing_floors(rows) + _refusals(rows)
 
 
 def _lengths(chains: list[Chain]) -> list[str]:
@@ -61,4 +63,19 @@ def _missing_floors(rows: list[Row]) -> list[str]:
         f"no floor at N = {n}: there are too few training images for it, so real images were scored at N = {largest}"
         for n in sorted(sizes["samples"] - sizes["real_train"])
         if 0 < largest < n
+    ]
+
+
+def _refusals(rows: list[Row]) -> list[str]:
+    """Return a note for all scores of the samples that were refused for one reason."""
+    scores: dict[tuple[str, str], dict[str, None]] = {}
+    for row in rows:
+        for score in row.scores:
+            if score["subject"] == "samples":
+                for metric, reason in score.get("refused", {}).items():
+                    attribute = score["parameters"].get("attribute", "")
+                    scores.setdefault((attribute, reason), {})[metric_name(metric)] = None
+    return [
+        f"no {', '.join(names)}{f' by {attribute}' if attribute else ''}: {reason}"
+        for (attribute, reason), names in scores.items()
     ]

@@ -23,7 +23,7 @@ POLICY = "mixing.policy"
 
 def score_names(feature_space: str, k: int) -> dict[str, str]:
     """Return title -> W&B key, with the keys that `bench.tracking.logged_values` logs."""
-    names = {"FID ↓": "fid", **{f"{m} ↑": f"{m}_k{k}" for m in ("precision", "recall", "density", "coverage")}}
+    names = {"FID ↓": "fid", **{f"{m} ↑": f"{m}_k{k}" for m in ("coverage", "precision", "recall", "density")}}
     return {title: f"{feature_space}/{name}" for title, name in names.items()}
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
 
     from bench.kinds import Items
-    from bench.metrics.shared.class_survival import Attribute
+    from bench.metrics.shared.classifier import Attribute
     from bench.metrics.shared.frechet_distance import Statistics
     from bench.metrics.shared.neighbours import Points
     from bench.metrics.shared.reference import ReferenceStatistics
@@ -49,7 +49,7 @@ class Inputs:
     Attributes:
         features: float (N, d) features of the subject and of the reference.
         items: The items of the subject and of the reference, arrays of one kind.
-        attributes: A classifier for every labelled attribute of the real items (need "labels").
+        attributes: Cross-fitted classifiers of every labelled attribute of the real items (need "labels").
         training: float (T, d) features of the training set of the subject's model.
         training_items: The items of that training set.
         twin: float (m, d) features of items that the model trained on and of as many others of the same pools
