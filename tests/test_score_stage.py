@@ -58,6 +58,12 @@ def test_rows_name_what_they_were_measured_with(rows):
     assert pose["refused"]["class_survival"].startswith("with 32 samples and a classifier of accuracy 0.")
 
 
+def test_combinations_that_do_not_exist_are_looked_for_in_samples_and_floor(rows):
+    found = [s for s in rows[0].scores if s["metric"] == "hallucination_rate"]
+    assert {s["subject"] for s in found} == {"samples", "real_train"}
+    assert all(0 <= s["low"] <= s["value"] <= s["high"] <= 1 for s in found)
+
+
 def test_the_first_generation_trains_on_real_images_and_the_floor_stays(rows):
     first, second = rows
     assert values(first, "real_train", "heldout") == values(second, "real_train", "heldout")

@@ -565,6 +565,14 @@ def test_the_floor_is_real_training_images_in_place_of_the_samples(scored):
     assert values(rows, "real_train", "heldout") == pytest.approx(expected, rel=1e-6)
 
 
+def test_classifiers_are_fitted_once_for_the_same_real_items(context):
+    train, heldout = (echo.features(pool.items) for pool in (REAL_IMAGES.train, REAL_IMAGES.heldout))
+    first = stages.real_attributes(context, METRICS, REAL_IMAGES, train, heldout)
+    assert stages.real_attributes(context, METRICS, REAL_IMAGES, train, heldout) is first
+    turned = replace(REAL_IMAGES, train=REAL_IMAGES.heldout, heldout=REAL_IMAGES.train)
+    assert stages.real_attributes(context, METRICS, turned, heldout, train) is not first
+
+
 def test_the_other_control_is_samples_and_held_out_images_thrown_together(scored):
     rows, samples, _ = scored
     a, b = scoring.shuffled(echo.features(samples.items[:N]), echo.features(REAL_IMAGES.heldout.items[:N]))

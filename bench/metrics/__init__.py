@@ -137,6 +137,7 @@ def score(
     twin: tuple[np.ndarray, np.ndarray] | None = None,
     twin_items: "tuple[Items, Items] | None" = None,
     attributes: "Mapping[str, Attribute] | None" = None,
+    possible: Mapping[tuple[str, str], np.ndarray] | None = None,
     model: Risk | None = None,
     known: "ReferenceStatistics | None" = None,
     device: "str | torch.device" = "cpu",
@@ -166,6 +167,7 @@ def score(
             scores that need it are left out.
         twin_items: Those items themselves.
         attributes: By name, from `fit_attributes`, for families that need labels.
+        possible: By two of them, bool (classes, classes): which pairs of classes exist in the data.
         model: Risk of the subject's model.
         known: `reference_statistics` of the reference, where they are already computed.
         device: Where to compute.
@@ -181,6 +183,7 @@ def score(
         features=features,
         items=items,
         attributes=attributes,
+        possible=possible,
         training=training,
         training_items=training_items,
         twin=twin,

@@ -1,4 +1,5 @@
-"""Which labelled classes are still made, and whether the rare ones go first."""
+"""Which labelled classes are still made, whether the rare ones go first, and, where the data set says which pairs of
+classes exist, how many samples show another."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -49,6 +50,19 @@ def score(inputs: Inputs, config: None) -> Iterator[Value]:
         }
         yield Value("class_divergence", result.divergence, "down", about, extra)
         yield Value("classifier_accuracy", attribute.accuracy, "up", about)
+    yield from _hallucinations(inputs)
+
+
+def _hallucinations(inputs: Inputs) -> Iterator[Value]:
+    """Yield `hallucination_rate`, with its interval and the rates that it is made from, for every pair of attributes of
+    which it is known what goes together."""
+    from bench.metrics.shared.hallucination import hallucination_rate
+
+    attributes = inputs.attributes or {}
+    for (a, b), possible in (inputs.possible or {}).items():
+        if {a, b} <= attributes.keys():
+            found = vars(hallucination_rate(inputs.subject, attributes[a], attributes[b], possible)).copy()
+            yield Value("hallucination_rate", found.pop("rate"), "down", {"attribute": f"{a} and {b}"}, found)
 
 
 def _reason(result: "Tails", attribute: "Attribute", n: int) -> str:

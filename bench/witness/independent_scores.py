@@ -13,6 +13,8 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torch_fidelity.metric_kid import kernel_mmd
 from torch_fidelity.metric_prc import prc_features_to_metric
 
+from bench.datasets.shared.drawings import birds, flowers
+
 COPYING = ("nn_distance_training", "nn_distance_heldout", "closer_to_training", "authenticity", "near_copy_rate")
 Twin = tuple[np.ndarray, np.ndarray] | None
 Labelled = list[tuple[np.ndarray, dict[str, np.ndarray]]]
@@ -192,10 +194,7 @@ def tails(
     """
     (train, labels), (heldout, truth) = real[0], [z[real[1][1] >= 0] for z in real[1]]
     size = int(max(labels.max(), truth.max())) + 1
-    if attribute not in fitted:
-        thirds = [(np.arange(len(train)) % 3 != k) & (labels >= 0) for k in range(3)]
-        fitted[attribute] = [_regression(train[rows], labels[rows]) for rows in thirds]
-    models = fitted[attribute]
+    models = _thirds(train, labels, attribute, fitted)
     mistakes, unsure = np.zeros((size, size)), np.zeros((size, size))  # of held-out images: [class, predicted]
     for model in models:
         said, near = _said(model, heldout, size)
@@ -226,6 +225,40 @@ def tails(
     half = half if len(half) else seen
     undecided = np.abs(found - least) <= np.abs(undo) @ doubt
     return float((found >= least)[half].mean()), undecided[half].mean() + 0.01 / len(half)
+
+
+def hallucinations(x: np.ndarray, real: Labelled, kind: str, fitted: dict[str, Any]) -> tuple[float, float]:
+    """Return the share of drawings of a species in a colour that it never has, corrected for mistakes, and a tolerance.
+
+    Args:
+        x: features of samples.
+        real: features and labels by attribute, of the real training images and of the held-out images.
+        kind: of the drawings.
+        fitted: a cache of what does not depend on samples, by attribute.
+    """
+    room: Any = {"flowers": flowers, "birds": birds}[kind]
+    exists = {(s, list(room.COLOURS).index(c)) for s, cs in enumerate(room.SPECIES.values()) for c in cs}
+    (train, labels), (heldout, _) = real
+    both = [_thirds(train, labels[name], name, fitted) for name in ("species", "colour")]
+    wrong: tuple[list[bool], list[bool]] = ([], [])  # of samples, of held-out images
+    near_border: list[float] = []
+    for k in range(3):
+        for side, z in zip(wrong, (x[k::3], heldout), strict=True):
+            (species, near), (colour, close) = (_said(models[k], z, 64) for models in both)
+            side += [pair not in exists for pair in zip(species.tolist(), colour.tolist(), strict=True)]
+            near_border.append(float((near.any(axis=1) | close.any(axis=1)).mean()))
+    judged, mistaken = (float(np.mean(side)) for side in wrong)
+    rest = max(1 - mistaken, 1e-9)
+    return min(max((judged - mistaken) / rest, 0.0), 1.0), 2 * float(np.mean(near_border)) / rest + 2 / len(x)
+
+
+def _thirds(train: np.ndarray, labels: np.ndarray, attribute: str, fitted: dict[str, Any]) -> list[Any]:
+    """Return three regressions, each fitted without a third of the training images."""
+    if attribute not in fitted:
+        rows = [(np.arange(len(train)) % 3 != k) & (labels >= 0) for k in range(3)]
+        fitted[attribute] = [_regression(train[used], labels[used]) for used in rows]
+    models: list[Any] = fitted[attribute]
+    return models
 
 
 def _regression(x: np.ndarray, labels: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:

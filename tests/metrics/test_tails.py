@@ -118,6 +118,9 @@ def test_lost_tails_are_seen_as_tails(attribute):
     assert result.divergence == pytest.approx(0.13, abs=0.04)
 
 
+NONE = np.empty((0, 0), np.int64)
+
+
 def confused(shares: np.ndarray, accuracy: float, n: int, num_heldout: int, seed: int, living: np.ndarray):
     """Return the predicted classes of n samples, and the confusion of held-out items, of a classifier that is right
     with probability `accuracy` and else says any class. living: which classes the samples have."""
@@ -128,7 +131,7 @@ def confused(shares: np.ndarray, accuracy: float, n: int, num_heldout: int, seed
     confusion = np.array([rng.multinomial(m, p) for m, p in zip(of_class, says, strict=True)], float)
     mixed = shares * living / (shares * living).sum()
     predictions = np.repeat(np.arange(k), rng.multinomial(n, mixed @ says))
-    return predictions, Attribute([f"class {i}" for i in range(k)], (), confusion, of_class)
+    return predictions, Attribute([f"class {i}" for i in range(k)], (), confusion, of_class, NONE)
 
 
 RARE_LAST = 1 / np.arange(1, 9)
@@ -173,7 +176,7 @@ class Fake(Attribute):
     """An attribute that predicts what it is told."""
 
     def __init__(self, attribute: Attribute, predictions: np.ndarray) -> None:
-        super().__init__(attribute.class_names, (), attribute.confusion, attribute.train_counts)
+        super().__init__(attribute.class_names, (), attribute.confusion, attribute.train_counts, NONE)
         object.__setattr__(self, "told", predictions)
 
     def predict(self, features):
@@ -187,7 +190,9 @@ def no_features(monkeypatch):
 
 def test_classes_that_look_alike_are_not_told_apart():
     confusion = np.array([[50.0, 50, 0], [50, 50, 0], [0, 0, 100]])
-    result = tail_scores(np.repeat([0, 1, 2], 100), Attribute(["a", "b", "c"], (), confusion, np.array([9, 9, 9])))
+    result = tail_scores(
+        np.repeat([0, 1, 2], 100), Attribute(["a", "b", "c"], (), confusion, np.array([9, 9, 9]), NONE)
+    )
     assert list(result.untold) == [0, 1] and result.survival is None
 
 
@@ -198,7 +203,9 @@ def test_the_correction_is_exact_for_known_mistakes():
     correction = Correction.of(says * np.array([1000, 2000, 4000])[:, None])
     np.testing.assert_allclose(correction.weight @ (says.T @ p), p, atol=1e-12)
     predictions = np.repeat([0, 1, 2], np.rint(8000 * says.T @ p).astype(int))
-    result = tail_scores(predictions, Attribute(["a", "b", "c"], (), correction.confusion * 3e3, np.array([3, 2, 1])))
+    result = tail_scores(
+        predictions, Attribute(["a", "b", "c"], (), correction.confusion * 3e3, np.array([3, 2, 1]), NONE)
+    )
     np.testing.assert_allclose(result.counts, [4000, 0, 4000], atol=1e-6)
     assert result.survival == pytest.approx(2 / 3) and result.divergence == pytest.approx(1 / 3)
 
@@ -219,7 +226,7 @@ def test_the_standard_error_is_that_of_repetitions():
 def certain(train_counts: list[int], heldout_counts: list[int]) -> Attribute:
     """Return classifiers that are always right."""
     names = [f"class {i}" for i in range(len(train_counts))]
-    return Attribute(names, (), np.diag(heldout_counts).astype(float), np.array(train_counts))
+    return Attribute(names, (), np.diag(heldout_counts).astype(float), np.array(train_counts), NONE)
 
 
 def test_tails_of_counts_that_are_known():

@@ -92,12 +92,14 @@ class Attribute:
         models: Model k is fitted to the training items whose number is not k modulo `len(models)`.
         confusion: float64 (C, C), held-out items of class i that are classified as j, the mean over the models.
         train_counts: int64 (C,), labelled training items per class.
+        heldout_predictions: int64 (models, M), predicted classes of all held-out items, labelled or not.
     """
 
     class_names: list[str]
     models: tuple[Classifier, ...]
     confusion: np.ndarray
     train_counts: np.ndarray
+    heldout_predictions: np.ndarray
 
     @property
     def num_classes(self) -> int:
@@ -163,11 +165,11 @@ def _fit(
     )
     known, num_classes = truth >= 0, len(class_names)
     confusion = np.zeros((num_classes, num_classes))
-    for model in models:
-        np.add.at(confusion, (truth[known], model.predict(heldout[known])), 1)
-    return Attribute(
-        class_names, models, confusion / NUM_FOLDS, np.bincount(labels[labels >= 0], minlength=num_classes)
-    )
+    predictions = np.stack([model.predict(heldout) for model in models])
+    for predicted in predictions:
+        np.add.at(confusion, (truth[known], predicted[known]), 1)
+    train_counts = np.bincount(labels[labels >= 0], minlength=num_classes)
+    return Attribute(class_names, models, confusion / NUM_FOLDS, train_counts, predictions)
 
 
 def _has_two_classes(labels: np.ndarray) -> bool:
