@@ -56,7 +56,7 @@ def workspace(entity: str, project: str, feature_space: str, k: int) -> Any:
             pinned_columns=[
                 "config:mixing.value.synthetic_ratio",
                 "config:seed.value",
-                *(f"summary:{key}" for key in list(scores.values())[:3]),
+                *(f"summary:{key}" for key in list(scores.values())[:4]),
             ],
         ),
     )
@@ -117,7 +117,7 @@ def _final(scores: dict[str, str]) -> list[Any]:
 
     return [
         wr.ScatterPlot(title=f"{title} at the last generation", x=wr.Config(RATIO), y=wr.SummaryMetric(key))
-        for title, key in list(scores.items())[:3]
+        for title, key in list(scores.items())[:4]
     ]
 
 
