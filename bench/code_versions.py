@@ -13,7 +13,7 @@ REAL_VERSION = 2
 SAMPLE_VERSION = 2
 SELECT_VERSION = 1
 VET_VERSION = 1
-SCORE_VERSION = 3
+SCORE_VERSION = 4
 """Raised with any change to a stage that moves its results: old results are then made again, never mixed with new ones.
 (The code of components has versions of its own.)"""
 

@@ -72,10 +72,11 @@ class MetricsConfig:
     """num_images: N, the same on both sides; k: of the k-NN manifolds. scores: families, computed against the held-out
     images; those that compare two sets and nothing else also against every other of `references`. A family or feature
     space is a file of bench/metrics or bench/features, or `module:function` for your own. options: of a family, by
-    its name. num_resamples: half-samples of the images for a standard deviation of each score; 0: none. weights: a
-    local file with the feature extractor's weights, for machines without network; null: the default. extra_spaces:
-    feature spaces in which the families that compare two sets are computed as well, such as FID in DINOv2's; their
-    weights are in extra_weights, by space."""
+    its name. num_resamples: half-samples of the images for a standard deviation of each score; 0: none.
+    num_resplits: random splits of the real items for the 95 % interval of the floor; 0: none. weights: a local file
+    with the feature extractor's weights, for machines without network; null: the default. extra_spaces: feature spaces
+    in which the families that compare two sets are computed as well, such as FID in DINOv2's; their weights are in
+    extra_weights, by space."""
 
     feature_space: str = "efficientnet_lite0"
     num_images: int = option(1024, at_least=2)
@@ -84,6 +85,7 @@ class MetricsConfig:
     references: list[str] = option(["heldout"], some_of=REFERENCES)
     options: dict[str, Any] = option({})
     num_resamples: int = option(0, at_least=0)
+    num_resplits: int = option(10, at_least=0)
     weights: str | None = option(None, local=True)
     extra_spaces: list[str] = option([])
     extra_weights: dict[str, str] = option({}, local=True)
@@ -95,6 +97,8 @@ class MetricsConfig:
             raise ConfigError("references", self.references, "must have heldout")
         if self.num_resamples == 1:
             raise ConfigError("num_resamples", 1, "must be 0, or at least 2 for a standard deviation")
+        if self.num_resplits == 1:
+            raise ConfigError("num_resplits", 1, "must be 0, or at least 2 for an interval")
         if not self.scores or len(set(self.scores)) < len(self.scores):
             raise ConfigError("scores", self.scores, "must be different score families, at least one")
         for key, package, values in (

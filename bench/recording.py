@@ -9,6 +9,7 @@ import numpy as np
 
 from bench import ledger, protocols
 from bench.analysis.artifacts import picture
+from bench.analysis.measures import MAIN_METRICS, metric_name
 from bench.code_versions import code_versions
 from bench.config import Config, DataConfig, GeneratorConfig, chain_id, config_hash, to_dict
 from bench.files import sha256_of
@@ -125,7 +126,9 @@ def summary(row: Row, reused: bool) -> str:
     """One line: who, on what, and the scores of the samples."""
     scores = [s for s in row.scores if s["subject"] == "samples" and s["reference"] == "heldout"]
     scores = [s for s in scores if s["feature_space"] in (scores[0]["feature_space"], "model")]
-    shown = " ".join(f"{s['metric']} {s['value']:.3g}" for s in scores if s["metric"] in ("fid", "precision", "recall"))
+    shown = " ".join(
+        f"{metric_name(metric)} {s['value']:.3g}" for metric in MAIN_METRICS for s in scores if s["metric"] == metric
+    )
     origin = "from the store" if reused else f"{row.wall_seconds:.0f} s"
     ratio = f"{row.composition['synthetic_ratio']:.2f} synthetic"
     return f"{row.chain} · generation {row.generation}: {ratio} · {shown} · {origin}"

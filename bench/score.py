@@ -50,6 +50,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--k", type=int, default=3, help="neighbours of the k-NN scores (default: %(default)s)")
     add("--resamples", type=int, default=0, metavar="M",
         help="half-samples of the images for a standard deviation of each score (default: none)")  # fmt: skip
+    add("--resplits", type=int, default=10, metavar="R",
+        help="random splits of the real images for the floor's interval; 0: none (default: 10)")  # fmt: skip
     add("--seed", type=int, default=0, help="seed of the draws of images (default: %(default)s)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (default: %(default)s)")
     add("--json", action="store_true", help="print JSON instead of a table")
@@ -112,6 +114,7 @@ def _settings(options: argparse.Namespace, sets: dict[str, ImageSet]) -> Metrics
         k=options.k,
         scores=options.scores,
         num_resamples=options.resamples,
+        num_resplits=options.resplits,
         weights=options.weights,
     )
     check(config, "metrics")
@@ -157,7 +160,10 @@ def _features(
 def _attributes(
     config: MetricsConfig, real: ImageSet, features: np.ndarray, rows: np.ndarray, device: Any
 ) -> dict[str, Any] | None:
-    """Fit a classifier for every labelled attribute to one half of the real images, and test it on the other half.
+    """Fit the classifiers of every labelled attribute to one half of the real images, and test them on the other half.
+
+    The first N, which are the reference, are in the half that nothing is fitted to. The floor's other side comes first
+    in the half that the classifiers are fitted to, so that `Attribute.predict` knows which model has not seen what.
 
     Args:
         config: Which families of scores are computed.
@@ -167,13 +173,15 @@ def _attributes(
         device: Where to fit.
 
     Returns:
-        Attribute -> its classifier; None if there are no labels or no score needs them.
+        Attribute -> its classifiers; None if there are no labels or no score needs them.
     """
-    from bench.metrics.shared.class_survival import fit_attributes
+    from bench.metrics.shared.classifier import fit_attributes
 
     if "tails" not in config.scores or not real.labels:
         return None
-    a, b = np.array_split(np.arange(len(rows)), 2)
+    n, half = _floor_size(config, len(rows)), len(rows) // 2
+    b, a, rest = np.split(np.arange(len(rows)), [n, n + half])
+    b = np.concatenate([b, rest])
     labels = {name: label[rows] for name, label in real.labels.items()}
     halves = [({name: label[half] for name, label in labels.items()}) for half in (a, b)]
     return fit_attributes(features[a], halves[0], features[b], halves[1], real.names, device)
@@ -186,6 +194,11 @@ def _twin(values: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None
     if "train" not in values or "unseen" not in values:
         return None
     return equal_sides(values["train"], values["unseen"])
+
+
+def _floor_size(config: MetricsConfig, num_real: int) -> int:
+    """Return the N of real images against other real images."""
+    return min(config.num_images, num_real // 2)
 
 
 def _floor(reference: np.ndarray, real: np.ndarray, config: MetricsConfig, device: Any) -> list[dict[str, Any]]:
@@ -202,11 +215,12 @@ def _floor(reference: np.ndarray, real: np.ndarray, config: MetricsConfig, devic
     """
     from bench import metrics
 
-    n = min(len(reference), len(real) // 2)
+    n = _floor_size(config, len(real))
     if n <= max(config.k, 2):
         return []
     pair = (real[n : 2 * n], real[:n])
-    return metrics.score(pair, config, subject="real", reference="real", device=device)
+    rows = metrics.score(pair, config, subject="real", reference="real", device=device)
+    return metrics.with_resplits(rows, real, config, device)
 
 
 def _paths(options: argparse.Namespace) -> dict[str, str]:
@@ -216,6 +230,7 @@ def _paths(options: argparse.Namespace) -> dict[str, str]:
 
 
 _SPREAD = "±: standard deviation; of KID over its subsets, of the others over half-samples of the images"
+_RESPLITS = "in brackets: where 95 % of other splits of the same real images lie"
 
 
 def table(result: dict[str, Any]) -> str:
@@ -235,7 +250,7 @@ def table(result: dict[str, Any]) -> str:
                 {"up": "↑", "down": "↓", "none": ""}[row["direction"]],
                 _number(row["value"]),
                 "" if spread is None else _number(spread),
-                *("" if other is None else _number(other["value"]) for other in others),
+                *("" if other is None else _number(other["value"]) + _interval(other) for other in others),
                 parameters,
             )
         )
@@ -259,7 +274,15 @@ def table(result: dict[str, Any]) -> str:
     elif floor["num_subject"] != first["num_subject"]:
         about += f"; floor at N = {floor['num_subject']} only: {result['num_real']} real images, split in two"
     notes = [_SPREAD] if any(line[3] for line in lines[1:]) else []
+    notes += [_RESPLITS] if any("resplit_low" in row for row in by_subject["real"].values()) else []
     return "\n".join([about, "", *(line.rstrip() for line in body), *notes])
+
+
+def _interval(row: dict[str, Any]) -> str:
+    """Return ` (48.1 to 54.2)` for a floor with an interval, otherwise ""."""
+    if "resplit_low" not in row:
+        return ""
+    return f" ({_number(row['resplit_low'])} to {_number(row['resplit_high'])})"
 
 
 def _number(value: float) -> str:

@@ -8,7 +8,7 @@ all chains of a sweep with that seed, and two policies that compose the same tra
 import json
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from bench.features.shared import extraction
 from bench.machine.console import Console
 from bench.machine.device import Runtime
 from bench.metrics.shared import reference
-from bench.metrics.shared.class_survival import Attribute, fit_attributes
+from bench.metrics.shared.classifier import Attribute, fit_attributes
 from bench.pool import REAL, Pool, Records
 from bench.seeds import derive_seed
 from bench.store import Result, Store
@@ -40,11 +40,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StageContext:
-    """What every stage needs: the store, the device, and the console that shows its progress."""
+    """What every stage needs: the store, the device, the console that shows its progress, and by their key the
+    classifiers of real items that this process has fitted."""
 
     store: Store
     runtime: Runtime
     console: Console
+    fitted: dict[str, dict[str, Attribute]] = field(default_factory=dict)
 
     @property
     def arithmetic(self) -> dict[str, Any]:
@@ -70,7 +72,8 @@ def real_data(context: StageContext, config: DataConfig) -> tuple[RealData, Resu
     with context.console.stage("real items"):
         result = context.store.make("real", spec, produce)
     reserve = Pool.load(result.path / "reserve") if (result.path / "reserve").exists() else None
-    return RealData(Pool.load(result.path / "train"), Pool.load(result.path / "heldout"), reserve), result
+    train, heldout = Pool.load(result.path / "train"), Pool.load(result.path / "heldout")
+    return RealData(train, heldout, reserve, datasets.possible_pairs(config)), result
 
 
 def vet(
@@ -337,7 +340,8 @@ def score(
                 sides = twin.trained_on, twin.unseen
                 given["twin"] = tuple(training_features(context, settings, side, known_pools) for side in sides)
             if "labels" in needs:
-                given["attributes"] = real_attributes(real, real_train, heldout, context.runtime.device)
+                given["attributes"] = real_attributes(context, settings, real, real_train, heldout)
+                given["possible"] = real.possible
         if "items" in needs:
             given["items"] = (samples.items[:n], real.heldout.items[:n])
             given["training_items"] = composition.items(pools)
@@ -363,6 +367,7 @@ def score(
         "twin": twin.id if twin else None,
         "model": {"key": model.key, "risk": generators.risk_spec(config.generator)} if "model" in needs else None,
         "label_names": real.train.label_names if "labels" in needs else None,
+        "possible": _listed(real.possible) if "labels" in needs else None,
         "space": space,
         **({"extra_spaces": extra_spaces} if extra_spaces else {}),
         "device": context.runtime.device.type,
@@ -451,11 +456,15 @@ def floor(context: StageContext, config: MetricsConfig, real: RealData) -> Resul
             if len(features[1]) == n:
                 given["known"] = reference_statistics(context, config, real.heldout)
             if "labels" in needs:
-                given["attributes"] = real_attributes(real, real_train, heldout, context.runtime.device)
+                given["attributes"] = real_attributes(context, config, real, real_train, heldout)
+                given["possible"] = real.possible
         if "items" in needs:
             given["items"] = (real.train.items[:n], real.heldout.items[:n])
         with context.console.stage("score real items"):
             rows = metrics.score(features, config, subject="real_train", **given)
+        if features is not None:
+            with context.console.stage("score re-splits of the real items"):
+                rows = metrics.with_resplits(rows, np.concatenate([real_train, heldout]), config, given["device"])
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
         return {"num_scores": len(rows)}
 
@@ -464,6 +473,7 @@ def floor(context: StageContext, config: MetricsConfig, real: RealData) -> Resul
         "heldout": real.heldout.id,
         "space": _space(context, config) if "features" in needs else None,
         "label_names": real.train.label_names if "labels" in needs else None,
+        "possible": _listed(real.possible) if "labels" in needs else None,
         "device": context.runtime.device.type,
         "scores": metrics.score_spec(config),
         "version": SCORE_VERSION,
@@ -471,17 +481,32 @@ def floor(context: StageContext, config: MetricsConfig, real: RealData) -> Resul
     return context.store.make("floor", spec, produce)
 
 
-def real_attributes(real: RealData, real_train: np.ndarray, heldout: np.ndarray, device: Any) -> dict[str, Attribute]:
-    """Fit a classifier for every labelled attribute of the real items.
+def real_attributes(
+    context: StageContext, config: MetricsConfig, real: RealData, real_train: np.ndarray, heldout: np.ndarray
+) -> dict[str, Attribute]:
+    """Fit the classifiers of every labelled attribute of the real items, once for all generations of a run.
 
     Args:
+        context: Device, and what was fitted before.
+        config: The feature space.
         real: The pools with their labels.
         real_train: float (N, d) features of the real pool.
         heldout: float (M, d) features of the held-out pool.
-        device: Where to fit.
     """
-    labels = real.train.records.labels, real.heldout.records.labels
-    return fit_attributes(real_train, labels[0], heldout, labels[1], real.train.label_names, device)
+    about = [real.train.id, real.heldout.id, real.train.label_names, _space(context, config)]
+    key = json.dumps(about, sort_keys=True)
+    if key not in context.fitted:
+        labels = real.train.records.labels, real.heldout.records.labels
+        with context.console.stage("classifiers of real items"):
+            context.fitted[key] = fit_attributes(
+                real_train, labels[0], heldout, labels[1], real.train.label_names, context.runtime.device
+            )
+    return context.fitted[key]
+
+
+def _listed(possible: dict[tuple[str, str], np.ndarray]) -> list[Any]:
+    """Return which pairs of labels exist in the form of a spec."""
+    return [[*names, pairs.tolist()] for names, pairs in sorted(possible.items())]
 
 
 def training_features(

@@ -19,7 +19,8 @@ from torchmetrics.utilities import dim_zero_cat
 
 from bench.errors import MetricError
 from bench.features.shared.extraction import FeatureSpace, extract
-from bench.metrics.shared.class_survival import Classifier, tail_scores
+from bench.metrics.shared.class_survival import tail_scores
+from bench.metrics.shared.classifier import Attribute
 from bench.metrics.shared.frechet_distance import frechet_distance, frechet_infinity
 from bench.metrics.shared.kernel_distance import kernel_distance
 from bench.metrics.shared.nearest_training import copying_scores, equal_sides
@@ -185,16 +186,16 @@ class CopyingScores(FeatureMetric):
 
 
 class TailScores(FeatureMetric):
-    """Survival of classes; see `bench.metrics.shared.class_survival.tail_scores`."""
+    """Survival of classes, without scores that are refused; see `bench.metrics.shared.class_survival.tail_scores`."""
 
     roles = ("subject",)
 
-    def __init__(self, classifier: Classifier, space: FeatureSpace | None = None, **settings: Any) -> None:
+    def __init__(self, attribute: Attribute, space: FeatureSpace | None = None, **settings: Any) -> None:
         super().__init__(space, **settings)
-        self.classifier = classifier
+        self.attribute = attribute
 
     def values(self, **sets: np.ndarray) -> Result:
-        return _scalars(tail_scores(self.classifier.predict(sets["subject"]), self.classifier))
+        return _scalars(tail_scores(self.attribute.predict(sets["subject"]), self.attribute))
 
 
 def _scalar(value: float) -> Tensor:

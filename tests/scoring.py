@@ -9,7 +9,7 @@ from bench import metrics
 from bench.config import MetricsConfig
 from bench.metrics import same_size, score_spec, shuffled
 from bench.metrics.shared import reference as statistics
-from bench.metrics.shared.class_survival import Attribute, fit_attributes
+from bench.metrics.shared.classifier import Attribute, fit_attributes
 from bench.metrics.shared.nearest_training import Copying, copying_scores, equal_sides
 from bench.metrics.shared.reference import ReferenceStatistics
 

@@ -228,7 +228,7 @@ def test_the_line_of_a_generation_has_the_scores_of_its_samples_alone() -> None:
     made = ledger_row(4, scores=scores, composition=COUNTS, wall_seconds=77.2)
     said = recording.summary(made, reused=False)
     assert said.startswith(made.chain)
-    for word in ("generation 4", "0.25 synthetic", "fid 111", "precision 0.222", "77 s"):
+    for word in ("generation 4", "0.25 synthetic", "FID 111", "precision 0.222", "77 s"):
         assert word in said, word
     for word in ("0.333", "444", "0.555", "from the store"):
         assert word not in said, word

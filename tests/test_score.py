@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ from PIL import Image
 from bench import metrics, score
 from bench.config import MetricsConfig
 from bench.errors import DataError
-from bench.metrics.shared import class_survival
+from bench.metrics.shared import classifier
 from bench.metrics.shared.frechet_distance import frechet_distance
 from bench.metrics.shared.kernel_distance import kernel_distance
 from bench.metrics.shared.nearest_training import copying_scores, equal_sides
@@ -48,9 +49,11 @@ def test_pool_against_array_as_a_table(real, tmp_path, capsys):
     np.save(tmp_path / "fake.npy", pictures(30, seed=1).transpose(0, 2, 3, 1))
     code, out, _ = run(capsys, "--real", str(real), "--fake", str(tmp_path / "fake.npy"), "--resamples", "4")
     assert code == 0
+    assert re.search(r"^fid .* \(\d+\.\d+ to \d+\.\d+\)", out, re.M) and "other splits of the same real" in out
+    out = re.sub(r" \(\S+ to \S+\)", "", out)
     head, lines = out.splitlines()[0], {line.split()[0]: line.split() for line in out.splitlines()[3:]}
     assert "efficientnet_lite0" in head and "N = 30" in head and "floor at N = 24" in head
-    assert {"fid", "kid", "precision", "vendi", "class_survival", "classifier_accuracy"} <= lines.keys()
+    assert {"fid", "kid", "precision", "vendi", "class_divergence", "classifier_accuracy"} <= lines.keys()
     assert "authenticity" not in lines
     assert lines["fid"][1] == "↓" and all(float(x) >= 0 for x in lines["fid"][2:6])  # value, sd, floor, shuffled
 
@@ -306,16 +309,18 @@ def test_classifiers_learn_from_one_half_of_all_real_images_and_are_held_to_the_
     real = (rng.integers(0, 60, (80, 3, 16, 16)) + 150 * bright[:, None, None, None]).astype(np.uint8)
     fake = rng.integers(150, 210, (20, 3, 16, 16)).astype(np.uint8)
     seen = []
-    true_fit = class_survival.fit_attributes
-    monkeypatch.setattr(class_survival, "fit_attributes", lambda *given: seen.append(given) or true_fit(*given))
+    true_fit = classifier.fit_attributes
+    monkeypatch.setattr(classifier, "fit_attributes", lambda *given: seen.append(given) or true_fit(*given))
     path = saved(tmp_path, "real", real, labels=bright.astype(np.int32), class_names=np.array(["dark", "bright"]))
     arguments = ["--real", path, "--fake", saved(tmp_path, "fake", fake), *plain, "--json", "--num-images", "10"]
     result = json.loads(run(capsys, *arguments)[1])
     rows = {row["metric"]: row for row in result["rows"] if row["subject"] == "fake"}
-    assert rows["classifier_accuracy"]["value"] == 1 and rows["class_survival"]["value"] == 0.5
-    counts = rows["class_survival"]["counts"]
+    assert rows["classifier_accuracy"]["value"] == 1 and rows["head_survival"]["value"] == 1
+    assert "dead class could not be told from a live one: dark" in rows["class_divergence"]["refused"]["class_survival"]
+    counts = rows["class_divergence"]["counts"]
     assert (counts["dark"][0], counts["bright"][0]) == (0, 10) and counts["bright"][1] > counts["dark"][1] > 0
     learnt, _, held, _, *_ = seen[0]
+    assert rows_of(held[:10]) == rows_of(features_of(real)[np.random.default_rng(0).permutation(80)[:10]])
     assert rows_of(learnt) | rows_of(held) == rows_of(features_of(real)) and len(learnt) == len(held) == 40
     seen.clear()
     assert run(capsys, *arguments, "--scores", "manifold")[0] == 0 and not seen

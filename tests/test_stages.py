@@ -552,7 +552,7 @@ def test_samples_are_scored_against_the_held_out_images_and_all_that_was_trained
         twin=twin,
         attributes=attributes(),
     )
-    assert {"fid ", "authenticity ", "closer_to_training ", "class_survival colour"} <= expected.keys()
+    assert {"fid ", "authenticity ", "closer_to_training ", "class_divergence colour"} <= expected.keys()
     assert values(rows, "samples", "heldout") == pytest.approx(expected, rel=1e-6)
 
 
@@ -567,8 +567,16 @@ def test_the_other_references_are_what_they_are_called(scored, reference):
 def test_the_floor_is_real_training_images_in_place_of_the_samples(scored):
     rows, _, _ = scored
     expected = by_hand(REAL_IMAGES.train.items[:N], REAL_IMAGES.heldout.items[:N], attributes=attributes())
-    assert "class_survival colour" in expected
+    assert "class_divergence colour" in expected
     assert values(rows, "real_train", "heldout") == pytest.approx(expected, rel=1e-6)
+
+
+def test_classifiers_are_fitted_once_for_the_same_real_items(context):
+    train, heldout = (echo.features(pool.items) for pool in (REAL_IMAGES.train, REAL_IMAGES.heldout))
+    first = stages.real_attributes(context, METRICS, REAL_IMAGES, train, heldout)
+    assert stages.real_attributes(context, METRICS, REAL_IMAGES, train, heldout) is first
+    turned = replace(REAL_IMAGES, train=REAL_IMAGES.heldout, heldout=REAL_IMAGES.train)
+    assert stages.real_attributes(context, METRICS, turned, heldout, train) is not first
 
 
 def test_the_other_control_is_samples_and_held_out_images_thrown_together(scored):

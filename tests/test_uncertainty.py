@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.analysis.uncertainty import compare_paired, resample_images, summarise
+from bench.analysis.uncertainty import compare_paired, resample_images, resplit_intervals, summarise
 from bench.errors import MetricError
 
 
@@ -167,3 +167,38 @@ def test_too_little_to_resample_is_refused(num_subject, num_reference, num_resam
     with pytest.raises(MetricError, match="resampling needs"):
         resample_images(statistic, np.ones((num_subject, 1)), np.ones((num_reference, 1)), num_resamples)
     assert resample_images(statistic, np.ones((4, 1)), np.ones((4, 1)), 2) == {"m": 0.0}
+
+
+def split_floor(a, b):
+    return {"distance": float(((a.mean(0) - b.mean(0)) ** 2).sum()), "size": len(a)}
+
+
+def test_other_splits_of_the_same_items_lie_in_the_interval_in_95_of_100():
+    rng = np.random.default_rng(3)
+    items = rng.standard_normal((200, 40))
+    inside = []
+    for seed in range(60):
+        low, high = resplit_intervals(split_floor, items, 100, 10, seed)["distance"]
+        order = rng.permutation(200)
+        inside.append(low <= split_floor(items[order[:100]], items[order[100:]])["distance"] <= high)
+    assert 0.88 <= np.mean(inside) <= 1
+
+
+def test_the_interval_of_resplits_is_students_for_one_more_split():
+    """Check two splits by hand: t(1) = 12.706, sd = |a - b| / √2, and √(1 + 1/2)."""
+    seen = []
+
+    def statistic(a, b):
+        assert len(a) == len(b) == 3 and not set(a[:, 0]) & set(b[:, 0])
+        seen.append(float(a.mean() - b.mean()))
+        return {"x": seen[-1]}
+
+    low, high = resplit_intervals(statistic, np.arange(8.0)[:, None], 3, 2)["x"]
+    half = 12.7062 * abs(seen[0] - seen[1]) / np.sqrt(2) * np.sqrt(1.5)
+    assert (low, high) == pytest.approx((np.mean(seen) - half, np.mean(seen) + half), rel=1e-4)
+
+
+@pytest.mark.parametrize(("num_items", "n", "num_resplits"), [(7, 4, 2), (8, 4, 1), (8, 0, 2)])
+def test_too_little_to_split_again_is_refused(num_items, n, num_resplits):
+    with pytest.raises(MetricError, match=f"sets of {n} items are needed, but there are {num_resplits} of {num_items}"):
+        resplit_intervals(split_floor, np.ones((num_items, 2)), n, num_resplits)

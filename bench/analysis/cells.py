@@ -1,5 +1,6 @@
 """The numbers in a table's cells: mean and interval over seeds, and whether one condition is better than the others."""
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -53,8 +54,11 @@ def _better(a: Mapping[int, float], b: Mapping[int, float], sign: float) -> bool
 
 
 def digits(values: Collection[float]) -> int:
-    """Return how many decimals show about three figures of the largest value: 2 below 10, 1 below 100, else 0."""
+    """Return how many decimals show two or three figures of the largest value: 0 from 100 on, 1 from 10 on, 2 from 0.1
+    on, and one more for every power of ten below that, up to 6."""
     largest = max((abs(v) for v in values), default=0.0)
+    if 0 < largest < 0.1:
+        return min(1 + math.ceil(-math.log10(largest)), 6)
     return 2 if largest < 10 else 1 if largest < 100 else 0
 
 

@@ -44,7 +44,7 @@ def _shares(study: Study, condition: Condition, attribute: str) -> Shares:
         for row in chain.rows:
             for score in row.scores:
                 if _is_survival(score) and _attribute(score) == attribute:
-                    for name, (count, expected_count) in score["counts"].items():
+                    for name, (count, expected_count, *_) in score["counts"].items():
                         if expected_count > 0:
                             expected.setdefault(name, expected_count)
                             ratios.setdefault((name, row.generation), []).append(count / expected_count)
@@ -58,4 +58,4 @@ def _attribute(score: dict[str, Any]) -> str:
 
 
 def _is_survival(score: dict[str, Any]) -> bool:
-    return score["metric"] == "class_survival" and score["subject"] == "samples" and "counts" in score
+    return score["subject"] == "samples" and "counts" in score

@@ -4,7 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-MAIN_METRICS = ("fid", "precision", "recall")
+MAIN_METRICS = ("fid", "kid", "fid_infinity", "coverage", "precision", "recall")
+"""What is shown first: FID never alone, because its bias depends on the model, and coverage before recall, which says
+nothing off the manifold."""
 NAMES = {"fid": "FID", "fid_infinity": "FID∞", "kid": "KID", "vendi": "Vendi score", "vendi_distance": "Vendi distance"}
 ARROWS = {"up": "↑", "down": "↓", "none": ""}
 

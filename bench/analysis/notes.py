@@ -1,13 +1,14 @@
 """Notes on a study: what a reader must know before trusting its numbers."""
 
 from bench.analysis.conditions import Condition
+from bench.analysis.measures import metric_name
 from bench.analysis.provenance import stage_code
 from bench.ledger import Chain, Row
 
 
 def notes_on(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
-    """Return notes on damage, unequal lengths, unequal numbers of seeds, mixed precision, mixed versions of the code,
-    and missing floors.
+    """Return notes on damage, unequal lengths or numbers of seeds, mixed precision or versions of the code, missing
+    floors and refused scores.
 
     Args:
         chains: condition -> seed -> chain.
@@ -18,7 +19,7 @@ def notes_on(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     notes += _seeds(chains)
     notes += [note for condition, by_seed in chains.items() if (note := _precisions(condition, by_seed))]
     rows = [row for chain in every for row in chain.rows]
-    return notes + _code(rows) + _missing_floors(rows)
+    return notes + _code(rows) + _missing_floors(rows) + _refusals(rows)
 
 
 def _lengths(chains: list[Chain]) -> list[str]:
@@ -73,4 +74,19 @@ def _missing_floors(rows: list[Row]) -> list[str]:
         f"no floor at N = {n}: there are too few training images for it, so real images were scored at N = {largest}"
         for n in sorted(sizes["samples"] - sizes["real_train"])
         if 0 < largest < n
+    ]
+
+
+def _refusals(rows: list[Row]) -> list[str]:
+    """Return a note for all scores of the samples that were refused for one reason."""
+    scores: dict[tuple[str, str], dict[str, None]] = {}
+    for row in rows:
+        for score in row.scores:
+            if score["subject"] == "samples":
+                for metric, reason in score.get("refused", {}).items():
+                    attribute = score["parameters"].get("attribute", "")
+                    scores.setdefault((attribute, reason), {})[metric_name(metric)] = None
+    return [
+        f"no {', '.join(names)}{f' by {attribute}' if attribute else ''}: {reason}"
+        for (attribute, reason), names in scores.items()
     ]

@@ -5,20 +5,25 @@ from dataclasses import dataclass
 
 from bench.analysis.cells import Cell, best, cell, digits
 from bench.analysis.conditions import Condition
-from bench.analysis.measures import MAIN_METRICS, Measure
+from bench.analysis.measures import MAIN_METRICS, Measure, metric_name
+from bench.analysis.off_manifold import is_greyed, reason
 from bench.analysis.study import Study
 
 BASELINES = {"real_train": "floor: real images", "shuffled": "control: shuffled"}
+LEAST_PER_FEATURE = 1.5
+"""Items per feature from which on FID is extrapolated (`bench.metrics.frechet`)."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One condition: a cell per generation, which of them is significantly the best, and the number of seeds."""
+    """One condition: a cell per generation, which of them is significantly the best, the number of seeds, and which
+    cells say nothing (`off_manifold`)."""
 
     condition: Condition
     cells: list[Cell | None]
     is_best: list[bool]
     num_seeds: int
+    is_greyed: list[bool]
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Table:
     """One score of one study.
 
     baselines: the same score of the real-vs-real floor and of controls, by label.
+    intervals: label -> ends of the 95 % interval over re-splits, for the floor.
     """
 
     study: Study
@@ -33,6 +39,7 @@ class Table:
     generations: list[int]
     lines: list[Line]
     baselines: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
 
     @property
     def name(self) -> str:
@@ -51,8 +58,18 @@ class Table:
         setting."""
         m, dimension = self.measure, self.study.dimension(self.measure)
         per_feature = [f"N/d = {m.num_subject / dimension:.2g}"] if dimension else []
+        if m.metric == "fid" and dimension and not self.study.measures("fid_infinity"):
+            per_feature += [f"no {metric_name('fid_infinity')}: it needs N/d of at least {LEAST_PER_FEATURE}"]
         about = [m.feature_space, f"against {m.reference}", m.sizes, *per_feature]
         return [*about, self.study.protocol, f"setting {self.study.hash}"]
+
+    def baseline(self, label: str) -> str:
+        """Return a baseline as it is printed, e.g. `51 (48 to 54)`."""
+        shown = f"{self.baselines[label]:.{self.places}f}"
+        if label not in self.intervals:
+            return shown
+        low, high = self.intervals[label]
+        return f"{shown} ({low:.{self.places}f} to {high:.{self.places}f})"
 
     def legend(self) -> list[str]:
         """Explain the signs that occur in the cells, and no others."""
@@ -64,6 +81,10 @@ class Table:
             parts.append("a single seed has no interval")
         if any(flag for line in self.lines for flag in line.is_best):
             parts.append("bold: better than every other condition (95 % interval of the paired difference over seeds)")
+        if any(flag for line in self.lines for flag in line.is_greyed):
+            parts.append(reason(self.study, self.measure))
+        if self.intervals:
+            parts.append("in brackets after the floor: where 95 % of other splits of the same real items lie")
         return parts
 
 
@@ -87,7 +108,7 @@ def table_of(study: Study, measure: Measure) -> Table:
     generations = study.generations
     winners: dict[int, str | None] = {}
     for g in generations:
-        values = {c.label: study.values(c, g, measure) for c in study.conditions}
+        values = {c.label: study.values(c, g, measure) for c in study.conditions if not is_greyed(study, c, g, measure)}
         winners[g] = best({label: v for label, v in values.items() if v}, measure.direction)
     lines = [
         Line(
@@ -95,11 +116,14 @@ def table_of(study: Study, measure: Measure) -> Table:
             [cell(study.values(condition, g, measure).values()) for g in generations],
             [winners[g] == condition.label for g in generations],
             len(study.chains[condition]),
+            [is_greyed(study, condition, g, measure) for g in generations],
         )
         for condition in study.conditions
     ]
     baselines = {BASELINES.get(s, f"control: {s}"): v for s, v in study.baselines(measure).items()}
-    return Table(study, measure, generations, lines, baselines)
+    interval = study.floor_interval(measure)
+    intervals = {BASELINES["real_train"]: interval} if interval and BASELINES["real_train"] in baselines else {}
+    return Table(study, measure, generations, lines, baselines, intervals)
 
 
 def _rank(metric: str) -> int:

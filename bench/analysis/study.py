@@ -27,11 +27,13 @@ class ScoreIndex:
 
     values: (condition, generation, measure) -> seed -> score of the samples. measures: those of the samples, in the
     order of the ledger. baselines: measure -> subject -> score of what no chain made, the mean over rows.
+    intervals: measure -> ends of the floor's interval over re-splits, where the ledger has it.
     """
 
     values: dict[tuple[Condition, int, Measure], dict[int, float]]
     measures: list[Measure]
     baselines: dict[Measure, dict[str, float]]
+    intervals: dict[Measure, tuple[float, float]]
 
     @classmethod
     def build(cls, chains: Chains) -> "ScoreIndex":
@@ -39,6 +41,7 @@ class ScoreIndex:
         values: dict[tuple[Condition, int, Measure], dict[int, float]] = {}
         measures: dict[Measure, None] = {}
         others: dict[Measure, dict[str, list[float]]] = {}
+        intervals: dict[Measure, tuple[float, float]] = {}
         for condition, by_seed in chains.items():
             for seed, row in ((seed, row) for seed, chain in by_seed.items() for row in chain.rows):
                 for score in row.scores:
@@ -49,11 +52,13 @@ class ScoreIndex:
                     else:
                         by_subject = others.setdefault(measure, {})
                         by_subject.setdefault(score["subject"], []).append(score["value"])
+                        if score["subject"] == "real_train" and "resplit_low" in score:
+                            intervals[measure] = (score["resplit_low"], score["resplit_high"])
         baselines = {
             measure: {subject: sum(numbers) / len(numbers) for subject, numbers in by_subject.items()}
             for measure, by_subject in others.items()
         }
-        return cls(values, list(measures), baselines)
+        return cls(values, list(measures), baselines, intervals)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +169,10 @@ class Study:
         None where it was not computed.
         """
         return self.baselines(measure).get("real_train")
+
+    def floor_interval(self, measure: Measure) -> tuple[float, float] | None:
+        """Return where 95 % of the floors of other splits of the same real items lie; None where that is not known."""
+        return self.scores.intervals.get(measure)
 
 
 def studies(chains: Iterable[Chain]) -> list[Study]:

@@ -9,7 +9,8 @@ from bench.analysis import collapse
 from bench.analysis.cells import cell, digits
 from bench.analysis.collapse import CriticalRatio, Growth, Interval
 from bench.analysis.conditions import RULES, Condition, free_keys
-from bench.analysis.measures import MAIN_METRICS, Measure
+from bench.analysis.measures import MAIN_METRICS, Measure, metric_name
+from bench.analysis.off_manifold import is_greyed
 from bench.analysis.setting import resolution_of
 from bench.analysis.study import Study
 
@@ -141,7 +142,8 @@ def verdict(study: Study, condition: Condition) -> Verdict:
     words = [change for change in changes if change]
     judged = _judged(study, condition)
     if judged is None:
-        return Verdict("open", "too short", "; ".join(words) or "no FID")
+        missing = [] if study.primary("fid") else ["no FID"]
+        return Verdict("open", "too short", "; ".join(missing + words))
     found = collapse.growth(judged.curves, judged.reference)
     word = collapse.classify(found)
     words[1:1] = _behind(found, word)
@@ -200,10 +202,11 @@ def _change(study: Study, condition: Condition, metric: str, last: int) -> str:
     if not start or not end:
         return ""
     places = digits([start.mean, end.mean])
-    name = "FID" if metric == "fid" else metric
-    if last == 0:
-        return f"{name} {start.mean:.{places}f}"
-    return f"{name} {start.mean:.{places}f} → {end.mean:.{places}f}"
+    shown = [
+        f"({c.mean:.{places}f})" if is_greyed(study, condition, g, measure) else f"{c.mean:.{places}f}"
+        for g, c in ((0, start), (last, end))
+    ]
+    return f"{metric_name(metric)} {' → '.join(shown if last else shown[:1])}"
 
 
 def critical(study: Study) -> CriticalRatio | None:

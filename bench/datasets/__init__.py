@@ -2,13 +2,13 @@
 
 A data set is one file. It offers `Config` (a `DataConfig`), `VERSION`, `CITATION` and `open_source(config)`, which
 returns a `Source`. Optional: `checksum(config)`, the checksum of the content, which is part of the identity of
-everything made from it; `split(config)`, which replaces the seeded split by source ids, for endless data; and `KIND`,
-the kind of its items ("images" if absent).
+everything made from it; `split(config)`, which replaces the seeded split by source ids, for endless data;
+`possible_pairs(config)`, which pairs of labels exist; and `KIND`, the kind of its items ("images" if absent).
 """
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,11 +34,13 @@ class RealData:
         train: The real pool that chains may train on (`data.num_train` items).
         heldout: Items that no chain trains on (`data.num_heldout` items).
         reserve: The items that are in neither of the two, or None if there are none.
+        possible: By two attributes, bool (classes, classes): which pairs of labels exist, where the data set says it.
     """
 
     train: Pool
     heldout: Pool
     reserve: Pool | None
+    possible: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
 
 def load_real(config: DataConfig) -> RealData:
@@ -63,7 +65,14 @@ def load_real(config: DataConfig) -> RealData:
         log.warning("%d of %d held-out items have an identical twin among the training items", shared, len(heldout))
     heldout.notes["num_identical_to_training"] = shared
     reserve = _pool(source, parts.reserve, own) if len(parts.reserve) else None
-    return RealData(train, heldout, reserve)
+    return RealData(train, heldout, reserve, possible_pairs(config))
+
+
+def possible_pairs(config: DataConfig) -> dict[tuple[str, str], np.ndarray]:
+    """Return which pairs of labels exist in the data: two attributes -> bool (classes, classes). Empty where the data
+    set does not say."""
+    module, own = registry.module_and_config("data", config, VERBS)
+    return module.possible_pairs(own) if hasattr(module, "possible_pairs") else {}
 
 
 def data_spec(config: DataConfig) -> dict[str, Any]:

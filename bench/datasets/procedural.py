@@ -91,6 +91,13 @@ def label_names(kind: str) -> dict[str, list[str]]:
     return {"species": list(room.SPECIES), "colour": list(room.COLOURS), "pose": list(room.POSES)}
 
 
+def possible_pairs(config: Config) -> dict[tuple[str, str], np.ndarray]:
+    """Return which colours a species may have: ("species", "colour") -> bool (species, colours), 24 of them True."""
+    room = KINDS[config.kind]
+    possible = [[colour in colours for colour in room.COLOURS] for colours in room.SPECIES.values()]
+    return {("species", "colour"): np.array(possible)}
+
+
 def open_source(config: Config) -> Source:
     """Return a source of all images that the configuration asks for; they are drawn when they are read."""
     num = config.num_heldout + (config.num_train or 0) + config.num_reserve

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from bench.kinds import Items
-    from bench.metrics.shared.class_survival import Attribute
+    from bench.metrics.shared.classifier import Attribute
     from bench.metrics.shared.reference import ReferenceStatistics
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ __all__ = [
     "score_spec",
     "score_with_controls",
     "shuffled",
+    "with_resplits",
 ]
 
 
@@ -144,7 +145,9 @@ def score_spec(config: MetricsConfig) -> dict[str, Any]:
         }
         for family in families(config)
     }
-    common = {name: getattr(config, name) for name in ("num_images", "k", "references", "num_resamples")}
+    common = {
+        name: getattr(config, name) for name in ("num_images", "k", "references", "num_resamples", "num_resplits")
+    }
     return {**common, "families": about, "schema": SCHEMA}
 
 
@@ -161,6 +164,7 @@ def score(
     twin: tuple[np.ndarray, np.ndarray] | None = None,
     twin_items: "tuple[Items, Items] | None" = None,
     attributes: "Mapping[str, Attribute] | None" = None,
+    possible: Mapping[tuple[str, str], np.ndarray] | None = None,
     model: Risk | None = None,
     known: "ReferenceStatistics | None" = None,
     device: "str | torch.device" = "cpu",
@@ -172,7 +176,8 @@ def score(
      "value": 0.71, "direction": "up"}
 
     Some rows have more columns: `subset_sd` (KID), `image_sd` (with config.num_resamples), `dimension` (FID: d),
-    `num_training` (copying: training items compared with), `counts` (class survival: name -> [items, items expected]).
+    `resplit_low`, `resplit_high` and `num_resplits` (the floor, from `with_resplits`),
+    `num_training` (copying: training items compared with), `counts` and `refused` (`bench.metrics.tails`).
     The feature space of a family that needs no features is what it needs instead: `items` or `model`.
 
     Args:
@@ -189,6 +194,7 @@ def score(
             scores that need it are left out.
         twin_items: Those items themselves.
         attributes: By name, from `fit_attributes`, for families that need labels.
+        possible: By two of them, bool (classes, classes): which pairs of classes exist in the data.
         model: Risk of the subject's model.
         known: `reference_statistics` of the reference, where they are already computed.
         device: Where to compute.
@@ -204,6 +210,7 @@ def score(
         features=features,
         items=items,
         attributes=attributes,
+        possible=possible,
         training=training,
         training_items=training_items,
         twin=twin,
@@ -318,6 +325,39 @@ def shuffled(subject: np.ndarray, reference: np.ndarray, seed: int = 0) -> tuple
     together = canonical_order(np.concatenate([subject, reference]))
     order = np.random.default_rng(seed).permutation(len(together))
     return together[order[: len(subject)]], together[order[len(subject) :]]
+
+
+def with_resplits(
+    rows: list[dict[str, Any]], real: np.ndarray, config: MetricsConfig, device: "str | torch.device" = "cpu"
+) -> list[dict[str, Any]]:
+    """Return the rows of a floor with the columns `resplit_low`, `resplit_high` and `num_resplits`: the 95 % interval
+    over random splits of the real items into two sets of the floor's N (`resplit_intervals`). Families that compare two
+    sets and nothing else have it.
+
+    Args:
+        rows: Of real items against real items.
+        real: float (M, d), the features of all real items that are at hand, of both sides.
+        config: Families, `num_resplits`, k, options.
+        device: Where to compute.
+    """
+    from bench.analysis.uncertainty import resplit_intervals
+    from bench.metrics.shared.checks import canonical_order
+
+    compared = [family for family in families(config) if family.is_comparison]
+    if not (config.num_resplits and compared and rows):
+        return rows
+
+    def values(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+        pair = Inputs((a, b), k=config.k, device=device)
+        return {v.metric: v.value for family in compared for v in family.function(pair, family.options)}
+
+    n = rows[0]["num_subject"]
+    found = resplit_intervals(values, canonical_order(real), n, config.num_resplits)
+    added = {
+        metric: {"resplit_low": low, "resplit_high": high, "num_resplits": config.num_resplits}
+        for metric, (low, high) in found.items()
+    }
+    return [row | added.get(row["metric"], {}) for row in rows]
 
 
 def _image_sd(inputs: Inputs, chosen: Collection[Family], num_resamples: int) -> dict[str, float]:

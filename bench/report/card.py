@@ -33,8 +33,9 @@ def to_markdown(study: Study, body: dict[str, Any], stated: Sequence[Statement] 
     ]
     for table in tables(study):
         column = table.generations.index(last)
-        values = [f"{line.condition.label}: {text(line.cells[column], table.places)}" for line in table.lines]
-        values += [f"{label}: {value:.{table.places}f}" for label, value in table.baselines.items()]
+        shown = [(line, text(line.cells[column], table.places)) for line in table.lines]
+        values = [f"{line.condition.label}: {f'({t})' if line.is_greyed[column] else t}" for line, t in shown]
+        values += [f"{label}: {table.baseline(label)}" for label in table.baselines]
         m = table.measure
         lines.append(f"- **{table.name}** ({m.feature_space}, against {m.reference}, {m.sizes}): {'; '.join(values)}")
     lines += ["", "## Verdicts", ""]

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.analysis.cells import cell
 from bench.analysis.measures import MAIN_METRICS, Measure
+from bench.analysis.off_manifold import is_greyed
 from bench.analysis.study import Study
 from bench.report.style import COLUMN, FLOOR, PAGE, colours, condition_id, legend, line_style, note, save, styled
 
@@ -72,7 +73,9 @@ def _figure(study: Study, measures: list[Measure], out: Path, name: str) -> list
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.tight_layout(h_pad=0.6, w_pad=1.2)
         legend(figure, study, axes[0, 0].get_legend_handles_labels(), per_row=4 * num_columns)
-        note(figure, measures[0], "bands: 95 % interval of the mean over seeds")
+        marked = [is_greyed(study, c, g, m) for m in measures for c in study.conditions for g in study.generations]
+        grey = "\ngrey dots: recall says nothing, precision is too low" if any(marked) else ""
+        note(figure, measures[0], "bands: 95 % interval of the mean over seeds; of the floor: over re-splits" + grey)
         return save(figure, out, name)
 
 
@@ -97,12 +100,18 @@ def _panel(axis: Axes, study: Study, measure: Measure, panel: int) -> None:
         means = [sum(values) / len(values) for _, values in points]
         name, style = condition_id(study, condition, f"line-{panel}"), line_style(study, condition)
         axis.plot(x, means, gid=name, zorder=3, markevery=math.ceil(len(x) / MOST_MARKERS), **style)
+        greyed = [(g, m) for g, m in zip(x, means, strict=True) if is_greyed(study, condition, g, measure)]
+        if greyed:
+            gid = condition_id(study, condition, f"grey-{panel}")
+            axis.plot(*zip(*greyed, strict=True), "o", color=FLOOR, markersize=4, zorder=4, gid=gid)
         if any(len(values) > 1 for _, values in points):
             cells = [c for _, values in points if (c := cell(values)) is not None]
             low, high = ([c.mean + sign * (c.half_width or 0.0) for c in cells] for sign in (-1, 1))
             band = axis.fill_between(x, low, high, color=palette[condition], alpha=0.18, linewidth=0, zorder=2)
             band.set_gid(condition_id(study, condition, f"band-{panel}"))
-    floor = study.floor(measure)
+    floor, interval = study.floor(measure), study.floor_interval(measure)
+    if interval is not None:
+        axis.axhspan(*interval, color=FLOOR, alpha=0.12, linewidth=0, zorder=0)
     if floor is not None:
         every.append(floor)
         axis.axhline(floor, color=FLOOR, linewidth=0.9, linestyle=(0, (4, 3)), label="real images", zorder=1)
@@ -110,7 +119,8 @@ def _panel(axis: Axes, study: Study, measure: Measure, panel: int) -> None:
     least, most = min(every, default=0.0), max(every, default=1.0)
     space = 0.05 * (most - least) or 0.05 * abs(most) or 1.0
     axis.set_ylim(least - space, most + space)
-    if 0 <= least <= most / 2 or measure.metric in MAIN_METRICS:  # from zero, unless that would flatten the curves
+    # From zero, unless that would flatten the curves.
+    if least >= 0 and (least <= most / 2 or measure.metric in MAIN_METRICS):
         axis.set_ylim(0, axis.get_ylim()[1] if most > 0 else 1)
     if measure.direction == "up" and most <= 1:
         axis.set_ylim(top=min(1.05, axis.get_ylim()[1]))

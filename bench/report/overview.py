@@ -12,6 +12,7 @@ from bench.analysis.cells import cell, digits
 from bench.analysis.collapse import CriticalRatio
 from bench.analysis.conditions import Condition
 from bench.analysis.measures import MAIN_METRICS, Measure
+from bench.analysis.off_manifold import is_greyed, least_precision
 from bench.analysis.study import Study
 from bench.analysis.verdicts import critical
 from bench.report.style import COLUMN, FLOOR, INK, colours, condition_id, legend, line_style, note, save, styled
@@ -61,6 +62,8 @@ def _final_panel(axis: Axes, study: Study, measure: Measure, generation: int) ->
         axis.plot([condition.ratio] * len(values), values, ".", color=palette[condition], markersize=4, zorder=3)
         if (value := cell(values)) is not None:
             means.append((condition.ratio, value))
+            if is_greyed(study, condition, generation, measure):
+                axis.plot([condition.ratio], [value.mean], "o", color=FLOOR, markersize=4, zorder=4)
     axis.plot([r for r, _ in means], [v.mean for _, v in means], color=INK, linewidth=0.9, zorder=2)
     for ratio, value in means:
         if value.half_width is not None:
@@ -69,7 +72,7 @@ def _final_panel(axis: Axes, study: Study, measure: Measure, generation: int) ->
     if floor is not None:
         axis.axhline(floor, color=FLOOR, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     axis.set_ylabel(measure.name)
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(bottom=min(0, axis.get_ylim()[0]) if measure.metric in ("kid", "fid_infinity") else 0)
 
 
 def _mark_critical(axes: list[Axes], threshold: CriticalRatio, ratio: float) -> None:
@@ -148,6 +151,8 @@ def trajectories(study: Study, out: Path, name: str) -> list[Path]:
         floors = study.floor(precision), study.floor(recall)
         if None not in floors:
             axis.plot(*floors, "+", color=FLOOR, markersize=8, label="real images")  # type: ignore[arg-type]
+        if (least := least_precision(study, recall)) is not None:
+            axis.axvspan(0, least, color=FLOOR, alpha=0.1, linewidth=0, zorder=0, label="recall says nothing")
         axis.set_xlabel(precision.name)
         axis.set_ylabel(recall.name)
         axis.set_xlim(left=0, right=min(1.02, axis.get_xlim()[1]))

@@ -1,12 +1,13 @@
 """The scores on the page: figures of curves with the tables of what they show."""
 
 from bench.analysis.measures import Measure, metric_name
+from bench.analysis.off_manifold import reason
 from bench.analysis.score_tables import Table, tables
 from bench.analysis.study import Study
 from bench.report.figures import Figures
 from bench.report.markup import Html, element, join
 from bench.report.page_parts import figure, swatch
-from bench.report.tables import text
+from bench.report.tables import marks, text
 
 BEST = "better than every other condition (95 % interval of the paired difference)"
 
@@ -71,22 +72,23 @@ def _table(table: Table) -> Html:
     rows = []
     for line in table.lines:
         cells = []
-        for value, is_best in zip(line.cells, line.is_best, strict=True):
+        for value, (is_best, is_greyed) in zip(line.cells, marks(line), strict=True):
             direction = table.measure.direction
             shade = (
                 None
-                if value is None or direction == "none"
+                if value is None or is_greyed or direction == "none"
                 else f"--share:{_badness(value.mean, means, direction):.0%}"
             )
-            marks = {"class_": "best", "title": BEST} if is_best else {}
-            cells.append(element("td", text(value, table.places), style=shade, **marks))
+            about = {"class_": "best", "title": BEST} if is_best else {}
+            shown = text(value, table.places)
+            if is_greyed:
+                about, shown = {"class_": "greyed", "title": reason(table.study, table.measure)}, f"({shown})"
+            cells.append(element("td", shown, style=shade, **about))
         name = element("th", line.condition.label, scope="row")
         rows.append(element("tr", name, cells, element("td", line.num_seeds)))
-    for label, number in table.baselines.items():
+    for label in table.baselines:
         blank = [element("td") for _ in table.generations]
-        rows.append(
-            element("tr", element("th", label, scope="row"), element("td", f"{number:.{table.places}f}"), blank)
-        )
+        rows.append(element("tr", element("th", label, scope="row"), element("td", table.baseline(label)), blank))
     return element(
         "div",
         element("h3", table.name),

@@ -2,10 +2,11 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 
 from bench.analysis.cells import Cell
-from bench.analysis.score_tables import Table, main_tables, tables
+from bench.analysis.score_tables import Line, Table, main_tables, tables
 from bench.analysis.study import Study
 from bench.analysis.verdicts import critical, critical_words, verdict
 
@@ -17,6 +18,11 @@ def text(value: Cell | None, places: int, sign: str = "±") -> str:
     if value.half_width is None:
         return f"{value.mean:.{places}f}"
     return f"{value.mean:.{places}f} {sign} {value.half_width:.{places}f}"
+
+
+def marks(line: Line) -> Iterable[tuple[bool, bool]]:
+    """Return for each cell of a line whether it is the best, and whether it is greyed because it says nothing."""
+    return zip(line.is_best, line.is_greyed, strict=True)
 
 
 # ------------------------------------------------------------------------------------------------------- Markdown
@@ -46,11 +52,12 @@ def _markdown(table: Table) -> str:
     ]
     for line in table.lines:
         shown = [text(c, table.places) for c in line.cells]
-        shown = [f"**{t}**" if flag else t for t, flag in zip(shown, line.is_best, strict=True)]
+        forms = ["**%s**" if best else "(%s)" if greyed else "%s" for best, greyed in marks(line)]
+        shown = [form.replace("%s", t) for t, form in zip(shown, forms, strict=True)]
         lines.append(f"| {line.condition.label} | {' | '.join(shown)} | {line.num_seeds} |")
-    for label, value in table.baselines.items():
+    for label in table.baselines:
         blank = " | " * len(table.generations)
-        lines.append(f"| {label} | {value:.{table.places}f}{blank} |")
+        lines.append(f"| {label} | {table.baseline(label)}{blank} |")
     return "\n".join([*lines, "", f"*{'; '.join(table.legend())}.*"])
 
 
@@ -59,7 +66,7 @@ def _markdown(table: Table) -> str:
 COLUMNS = (
     *("study", "setting", "protocol", "policy", "condition", "synthetic_ratio", "generation"),
     *("metric", "direction", "feature_space", "reference", "num_subject", "num_reference", "parameters"),
-    *("mean", "half_width_95", "num_seeds", "is_best", "seeds", "values"),
+    *("mean", "half_width_95", "num_seeds", "is_best", "is_greyed", "low_95", "high_95", "seeds", "values"),
 )
 
 
@@ -67,7 +74,8 @@ def to_csv(studies: Iterable[Study]) -> str:
     """Return every score of every study in long form, with unrounded numbers.
 
     There is one line per score, condition and generation; floor and controls have no generation. The columns `seeds`
-    and `values` list seeds and their values in the same order, separated by spaces.
+    and `values` list seeds and their values in the same order, separated by spaces. `is_greyed` marks a recall that
+    says nothing, because precision is too low; `low_95` and `high_95` are the floor's interval over re-splits.
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n", restval="")
@@ -82,7 +90,7 @@ def to_csv(studies: Iterable[Study]) -> str:
                 **{name: getattr(m, name) for name in COLUMNS if hasattr(m, name)},
             }
             for line in table.lines:
-                for g, c, is_best in zip(table.generations, line.cells, line.is_best, strict=True):
+                for g, c, (is_best, is_greyed) in zip(table.generations, line.cells, marks(line), strict=True):
                     if c is None:
                         continue
                     values = study.values(line.condition, g, m)
@@ -97,12 +105,14 @@ def to_csv(studies: Iterable[Study]) -> str:
                             "half_width_95": "" if c.half_width is None else repr(c.half_width),
                             "num_seeds": c.n,
                             "is_best": int(is_best),
+                            "is_greyed": int(is_greyed),
                             "seeds": " ".join(map(str, values)),
                             "values": " ".join(map(repr, values.values())),
                         }
                     )
             for label, value in table.baselines.items():
-                writer.writerow({**common, "condition": label, "mean": repr(value)})
+                ends = dict(zip(("low_95", "high_95"), map(repr, table.intervals.get(label, ())), strict=False))
+                writer.writerow({**common, "condition": label, "mean": repr(value), **ends})
     return out.getvalue()
 
 
@@ -134,7 +144,7 @@ def escape(text: str) -> str:
 
 def latex(studies: Iterable[Study], everything: bool = False) -> str:
     """Return booktabs tables to be included by `\\input`, one float per score: of the main scores, or of everything."""
-    parts = ["% Needs \\usepackage{booktabs}; captions use \\usepackage[T1]{fontenc} and UTF-8 input."]
+    parts = ["% Needs \\usepackage{booktabs,xcolor}; captions use \\usepackage[T1]{fontenc} and UTF-8 input."]
     for study in studies:
         parts += [_latex(table) for table in (tables(study) if everything else main_tables(study))]
     return "\n\n".join(parts) + "\n"
@@ -145,14 +155,15 @@ def _latex(table: Table) -> str:
     rows = []
     for line in table.lines:
         shown = [text(c, table.places, sign="\\pm") for c in line.cells]
-        shown = [
-            "--" if t == "–" else f"$\\mathbf{{{t}}}$" if f else f"${t}$"
-            for t, f in zip(shown, line.is_best, strict=True)
-        ]
+        forms = ["$\\mathbf{%s}$" if b else r"\textcolor{gray}{($%s$)}" if g else "$%s$" for b, g in marks(line)]
+        shown = ["--" if t == "–" else form.replace("%s", t) for t, form in zip(shown, forms, strict=True)]
         rows.append(" & ".join([escape(line.condition.label), *shown, str(line.num_seeds)]) + r" \\")
     bases = [
-        " & ".join([escape(label), f"${value:.{table.places}f}$", *[""] * len(table.generations)]) + r" \\"
-        for label, value in table.baselines.items()
+        " & ".join(
+            [escape(label), re.sub(r"-?[\d.]+", r"$\g<0>$", table.baseline(label)), *[""] * len(table.generations)]
+        )
+        + r" \\"
+        for label in table.baselines
     ]
     head = " & ".join([escape(table.head), *(f"gen.\\ {g}" for g in table.generations), "seeds"]) + r" \\"
     return "\n".join(

@@ -23,7 +23,7 @@ POLICY = "mixing.policy"
 
 def score_names(feature_space: str, k: int) -> dict[str, str]:
     """Return title -> W&B key, with the keys that `bench.tracking.logged_values` logs."""
-    names = {"FID ↓": "fid", **{f"{m} ↑": f"{m}_k{k}" for m in ("precision", "recall", "density", "coverage")}}
+    names = {"FID ↓": "fid", **{f"{m} ↑": f"{m}_k{k}" for m in ("coverage", "precision", "recall", "density")}}
     return {title: f"{feature_space}/{name}" for title, name in names.items()}
 
 
@@ -56,7 +56,7 @@ def workspace(entity: str, project: str, feature_space: str, k: int) -> Any:
             pinned_columns=[
                 "config:mixing.value.synthetic_ratio",
                 "config:seed.value",
-                *(f"summary:{key}" for key in list(scores.values())[:3]),
+                *(f"summary:{key}" for key in list(scores.values())[:4]),
             ],
         ),
     )
@@ -117,7 +117,7 @@ def _final(scores: dict[str, str]) -> list[Any]:
 
     return [
         wr.ScatterPlot(title=f"{title} at the last generation", x=wr.Config(RATIO), y=wr.SummaryMetric(key))
-        for title, key in list(scores.items())[:3]
+        for title, key in list(scores.items())[:4]
     ]
 
 

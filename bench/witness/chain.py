@@ -240,7 +240,11 @@ class Witness:
                 (entry["num_subject"], entry["num_reference"]) == (size, size), f"{name} has another N than {size}"
             )
             try:
-                value, slack = independent_scores.score(entry, x[:size], y[:size], training, twin, real, self.fitted)
+                if entry["metric"] == "hallucination_rate":
+                    found = independent_scores.hallucinations(x[:size], real, self.row.dataset, self.fitted)
+                else:
+                    found = independent_scores.score(entry, x[:size], y[:size], training, twin, real, self.fitted)
+                value, slack = found
             except ImportError as error:
                 self.unchecked.append(
                     f"{entry['metric']}: {error.name} is missing, pip install 'diffusion-collapse-bench[audit]'"

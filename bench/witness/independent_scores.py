@@ -13,6 +13,8 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torch_fidelity.metric_kid import kernel_mmd
 from torch_fidelity.metric_prc import prc_features_to_metric
 
+from bench.datasets.shared.drawings import birds, flowers
+
 COPYING = ("nn_distance_training", "nn_distance_heldout", "closer_to_training", "authenticity", "near_copy_rate")
 Twin = tuple[np.ndarray, np.ndarray] | None
 Labelled = list[tuple[np.ndarray, dict[str, np.ndarray]]]
@@ -189,40 +191,117 @@ def tails(
         x: features of samples.
         real: features and labels of the real training images and of the held-out images.
         attribute: the attribute that the labels describe.
-        fitted: a cache of classifiers, by attribute.
+        fitted: a cache of what does not depend on samples, by attribute.
     """
-    from sklearn.linear_model import LogisticRegression
-
-    (train, labels), (heldout, truth) = ((f[y >= 0], y[y >= 0]) for f, y in real)
-    mean, sd = train.mean(0, dtype=float), np.maximum(train.std(0, dtype=float), 1e-6)
-    if attribute not in fitted:
-        model = LogisticRegression(C=1 / (1e-3 * len(labels)), max_iter=5000, tol=1e-6)
-        fitted[attribute] = model.fit((train - mean) / sd, labels)
-    model = fitted[attribute]
-    num_classes = int(max(labels.max(), truth.max())) + 1
-    counts, unsure, near = (
-        [],
-        0.0,
-        [],
-    )  # near: images of or next to each class that another fit may classify differently
-    for z in (x, heldout):
-        logits = model.decision_function((z - mean) / sd)
-        ends = logits if logits.ndim == 2 else np.stack([-logits, logits], 1)
-        best = np.argsort(ends, axis=1)[:, -2:]
-        margin = np.diff(np.take_along_axis(ends, best, 1), axis=1)[:, 0]
-        close = margin < 0.25 * np.median(margin)
-        unsure += close.mean()
-        near.append(np.bincount(model.classes_[best[close]].ravel(), minlength=num_classes))
-        counts.append(np.bincount(model.predict((z - mean) / sd), minlength=num_classes))
-    expected, commonness = counts[1] / len(heldout) * len(x), np.bincount(labels, minlength=num_classes)
-    seen = np.flatnonzero(expected > 0)
-    order = seen[np.argsort(commonness[seen], kind="stable")]
+    (train, labels), (heldout, truth) = real[0], [z[real[1][1] >= 0] for z in real[1]]
+    size = int(max(labels.max(), truth.max())) + 1
+    models = _thirds(train, labels, attribute, fitted)
+    mistakes, unsure = np.zeros((size, size)), np.zeros((size, size))  # of held-out images: [class, predicted]
+    for model in models:
+        said, near = _said(model, heldout, size)
+        for i in range(size):
+            mistakes[i] += np.bincount(said[truth == i], minlength=size) / 3
+            unsure[i] += near[truth == i].sum(axis=0) / 3
+    counts, open_ = np.zeros(size), np.zeros(size)
+    for k, model in enumerate(models):
+        said, near = _said(model, x[k::3], size)
+        counts += np.bincount(said, minlength=size)
+        open_ += near.sum(axis=0)
+    known = mistakes.sum(axis=1)
     if metric == "classifier_accuracy":
-        return float((model.predict((heldout - mean) / sd) == truth).mean()), unsure + 2 / len(truth)
+        return float(mistakes.trace() / known.sum()), float(unsure.sum() / known.sum()) + 2 / len(truth)
+    rates = mistakes / np.maximum(known, 1e-9)[:, None]
+    undo, share, expected = np.linalg.pinv(rates.T), counts / len(x), known / known.sum()
+    found = np.linalg.lstsq(rates.T, share, rcond=None)[0]
+    doubt = open_ / len(x) + unsure.T @ (np.abs(found) / np.maximum(known, 1e-9)) + 1 / len(x)
     if metric == "class_divergence":
-        return float(np.abs(counts[0] - expected).sum() / (2 * len(x))), unsure + 2 / len(x)
+        positive = found.clip(0) / found.clip(0).sum()
+        slack = float((np.abs(undo) @ doubt).sum())
+        return float(np.abs(positive - expected).sum() / 2), slack
+    least = np.array([_least_alive(c, undo, rates, known, found, len(x)) for c in range(size)])
+    least = np.maximum(least, 0.1 * expected)
+    seen = np.flatnonzero(expected > 0)
+    order = seen[np.argsort(np.bincount(labels[labels >= 0], minlength=size)[seen], kind="stable")]
     half = {"tail_survival": order[: len(order) // 2], "head_survival": order[len(order) // 2 :]}.get(metric, seen)
     half = half if len(half) else seen
-    least = np.maximum(0.1 * expected, 1)
-    open_ = np.abs(counts[0] - least) <= near[0] + 0.1 * near[1] / len(heldout) * len(x) + 1
-    return float((counts[0] >= least)[half].mean()), open_[half].mean() + 1.01 / len(half)
+    undecided = np.abs(found - least) <= np.abs(undo) @ doubt
+    return float((found >= least)[half].mean()), undecided[half].mean() + 0.01 / len(half)
+
+
+def hallucinations(x: np.ndarray, real: Labelled, kind: str, fitted: dict[str, Any]) -> tuple[float, float]:
+    """Return the share of drawings of a species in a colour that it never has, corrected for mistakes, and a tolerance.
+
+    Args:
+        x: features of samples.
+        real: features and labels by attribute, of the real training images and of the held-out images.
+        kind: of the drawings.
+        fitted: a cache of what does not depend on samples, by attribute.
+    """
+    room: Any = {"flowers": flowers, "birds": birds}[kind]
+    exists = {(s, list(room.COLOURS).index(c)) for s, cs in enumerate(room.SPECIES.values()) for c in cs}
+    (train, labels), (heldout, _) = real
+    both = [_thirds(train, labels[name], name, fitted) for name in ("species", "colour")]
+    wrong: tuple[list[bool], list[bool]] = ([], [])  # of samples, of held-out images
+    near_border: list[float] = []
+    for k in range(3):
+        for side, z in zip(wrong, (x[k::3], heldout), strict=True):
+            (species, near), (colour, close) = (_said(models[k], z, 64) for models in both)
+            side += [pair not in exists for pair in zip(species.tolist(), colour.tolist(), strict=True)]
+            near_border.append(float((near.any(axis=1) | close.any(axis=1)).mean()))
+    judged, mistaken = (float(np.mean(side)) for side in wrong)
+    rest = max(1 - mistaken, 1e-9)
+    return min(max((judged - mistaken) / rest, 0.0), 1.0), 2 * float(np.mean(near_border)) / rest + 2 / len(x)
+
+
+def _thirds(train: np.ndarray, labels: np.ndarray, attribute: str, fitted: dict[str, Any]) -> list[Any]:
+    """Return three regressions, each fitted without a third of the training images."""
+    if attribute not in fitted:
+        rows = [(np.arange(len(train)) % 3 != k) & (labels >= 0) for k in range(3)]
+        fitted[attribute] = [_regression(train[used], labels[used]) for used in rows]
+    models: list[Any] = fitted[attribute]
+    return models
+
+
+def _regression(x: np.ndarray, labels: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:
+    from sklearn.linear_model import LogisticRegression
+
+    mean, sd = x.mean(0, dtype=float), np.maximum(x.std(0, dtype=float), 1e-6)
+    model = LogisticRegression(C=1 / (1e-3 * len(labels)), max_iter=5000, tol=1e-6)
+    return model.fit((x - mean) / sd, labels), mean, sd
+
+
+def _said(fitted: tuple[Any, np.ndarray, np.ndarray], x: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the predicted classes, and bool (n, size): the two classes of every image that is near their border."""
+    model, mean, sd = fitted
+    logits = model.decision_function((x - mean) / sd)
+    ends = logits if logits.ndim == 2 else np.stack([-logits, logits], 1)
+    best = np.argsort(ends, axis=1)[:, -2:]
+    margin = np.diff(np.take_along_axis(ends, best, 1), axis=1)[:, 0]
+    near = np.zeros((len(x), size), bool)
+    for column in model.classes_[best].T:
+        near[np.arange(len(x)), column] = margin < 0.25 * np.median(margin)
+    return model.classes_[best[:, 1]], near
+
+
+def _least_alive(c: int, undo: np.ndarray, rates: np.ndarray, known: np.ndarray, found: np.ndarray, n: int) -> float:
+    """Return the share that a dead class c is given by mistakes in 5 % of cases.
+
+    Args:
+        c: the class.
+        undo: pseudo-inverse of the transposed rates.
+        rates: P(predicted | class) by row.
+        known: held-out images per class.
+        found: estimated shares.
+        n: number of samples.
+    """
+    p = found.clip(0) * (np.arange(len(found)) != c)
+    if p.sum() == 0:
+        return 0.0
+    p = p / p.sum()
+    w, variance = undo[c], 0.0
+    for i, m in enumerate(known):
+        row = (rates[i] * m + 1 / len(rates)) / (m + 1)
+        variance += p[i] ** 2 / max(m, 1) * (row @ w**2 - (row @ w) ** 2)
+    q = rates.T @ p
+    variance += (q @ w**2 - (q @ w) ** 2) / n
+    return float(1.6448536 * np.sqrt(max(variance, 0)))

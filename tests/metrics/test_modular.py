@@ -11,7 +11,7 @@ from bench.errors import MetricError
 from bench.features.shared.extraction import FeatureSpace, extract, load_feature_space
 from bench.machine.device import resolve_runtime
 from bench.metrics.kernel import Config as KernelConfig
-from bench.metrics.shared.class_survival import fit_classifier, tail_scores
+from bench.metrics.shared.class_survival import tail_scores
 from bench.metrics.shared.frechet_distance import frechet_distance, frechet_infinity
 from bench.metrics.shared.kernel_distance import kernel_distance
 from bench.metrics.shared.nearest_training import copying_scores
@@ -25,10 +25,11 @@ def sets(n: int = 64, d: int = 8) -> dict[str, np.ndarray]:
     return {name: rng.gamma(2, 1 + i / 4, (n, d)).astype(np.float32) for i, name in enumerate(names)}
 
 
-def classifier():
+def attribute():
     data = sets()
-    labels = (data["reference"][:, 0] > 2).astype(np.int64) + (data["reference"][:, 0] > 4)
-    return fit_classifier(data["reference"], labels, data["reference"], labels, num_classes=3)
+    labels = {"size": (data["reference"][:, 0] > 2).astype(np.int64) + (data["reference"][:, 0] > 4)}
+    names = {"size": ["s", "m", "l"]}
+    return fit_attributes(data["reference"], labels, data["reference"], labels, names)["size"]
 
 
 def every_metric() -> dict[str, modular.FeatureMetric]:
@@ -41,7 +42,7 @@ def every_metric() -> dict[str, modular.FeatureMetric]:
         "entropy": modular.EntropyEstimate(k=4),
         "duplicates": modular.NearDuplicateRate(),
         "copying": modular.CopyingScores(),
-        "tails": modular.TailScores(classifier()),
+        "tails": modular.TailScores(attribute()),
     }
 
 
@@ -50,7 +51,7 @@ def directly() -> dict[str, float]:
     s, r, t, u = data.values()
     kernel = kernel_distance(s, r, 5, 20)
     manifold, copying = manifold_scores(s, r, 2), copying_scores(s, r, t, twin=(t, u))
-    tails = tail_scores(classifier().predict(s), classifier())
+    tails = tail_scores(attribute().predict(s), attribute())
     return {
         "frechet": frechet_distance(s, r),
         "infinity": frechet_infinity(s, r),
@@ -64,6 +65,7 @@ def directly() -> dict[str, float]:
         **{
             f"tails/{name}": getattr(tails, name)
             for name in ("survival", "tail_survival", "head_survival", "divergence")
+            if getattr(tails, name) is not None
         },
     }
 

@@ -21,7 +21,8 @@ from bench.analysis.uncertainty import resample_images
 from bench.config import MetricsConfig
 from bench.errors import ConfigError, MetricError
 from bench.metrics import Inputs, Value
-from bench.metrics.shared.class_survival import fit_classifier, tail_scores
+from bench.metrics.shared.class_survival import tail_scores
+from bench.metrics.shared.classifier import NUM_FOLDS, fit_classifier
 from bench.metrics.shared.frechet_distance import frechet_distance, frechet_infinity
 from bench.metrics.shared.kernel_distance import kernel_distance
 from bench.metrics.shared.nearest_training import copying_scores
@@ -74,7 +75,7 @@ def test_every_family_has_rows_and_extra_inputs_add_theirs():
     by_name = {row["metric"]: row for row in rows}
     assert {"authenticity", "near_copy_rate", "class_survival", "classifier_accuracy"} <= by_name.keys()
     assert by_name["class_survival"]["parameters"] == {"attribute": "kind"}
-    assert list(by_name["class_survival"]["counts"]) == ["left", "right"]
+    assert list(by_name["class_divergence"]["counts"]) == ["left", "right"]
     assert by_name["authenticity"]["num_training"] == 30 and by_name["near_copy_rate"]["num_training"] == 20
     without = score(subject, reference, CONFIG, training=reference[:30], families=("copying",))
     assert {row["metric"] for row in without} == {"nn_distance_training", "nn_distance_heldout", "authenticity"}
@@ -221,29 +222,37 @@ def test_every_row_holds_the_result_of_its_own_function_for_the_right_sides():
     }  # fmt: skip
 
     for name, attribute in attributes.items():
-        result = tail_scores(attribute.classifier.predict(subject), attribute.classifier)
+        result = tail_scores(attribute.predict(subject), attribute)
         of = {row["metric"]: row for row in rows if row["parameters"] == {"attribute": name}}
-        assert {metric: (row["value"], row["direction"]) for metric, row in of.items()} == {
+        expected = {
             "class_survival": (result.survival, "up"),
             "tail_survival": (result.tail_survival, "up"),
             "head_survival": (result.head_survival, "up"),
             "class_divergence": (result.divergence, "down"),
-            "classifier_accuracy": (attribute.classifier.accuracy, "up"),
+            "classifier_accuracy": (attribute.accuracy, "up"),
         }
-        counts = of["class_survival"]["counts"]
+        given = {metric: value for metric, value in expected.items() if value[0] is not None}
+        assert {metric: (row["value"], row["direction"]) for metric, row in of.items()} == given
+        assert set(of["class_divergence"]["refused"]) == set(expected) - set(given)
+        counts = of["class_divergence"]["counts"]
         assert list(counts) == attribute.class_names
-        np.testing.assert_allclose(list(counts.values()), np.stack([result.counts, result.expected], 1), atol=1e-3)
+        columns = np.stack([result.counts, result.expected, result.low, result.high], 1)
+        np.testing.assert_allclose(list(counts.values()), columns, atol=1e-3)
 
 
 def test_classifiers_learn_from_training_images_and_are_held_to_the_others():
     _, reference, training, labels = four_sets()
     truth = (reference[:, 0] > 3).astype(int)  # another threshold, so that the classifier cannot be perfect
     fitted = fit_attributes(training, {"side": labels}, reference, {"side": truth}, {"side": ["a", "b", "never"]})
-    expected = fit_classifier(training, labels, reference, truth, 3)
     assert fitted["side"].class_names == ["a", "b", "never"]
-    assert fitted["side"].classifier.accuracy == expected.accuracy < 1
-    np.testing.assert_allclose(fitted["side"].classifier.weight, expected.weight)
-    np.testing.assert_array_equal(fitted["side"].classifier.train_counts, [*np.bincount(labels), 0])
+    fold, right = np.arange(70) % NUM_FOLDS, []
+    for k, model in enumerate(fitted["side"].models):
+        expected = fit_classifier(training[fold != k], labels[fold != k], 3)
+        np.testing.assert_allclose(model.weight, expected.weight)
+        right.append(np.mean(expected.predict(reference) == truth))
+    assert fitted["side"].accuracy == pytest.approx(np.mean(right)) and np.mean(right) < 1
+    assert fitted["side"].confusion.sum(1) == pytest.approx([*np.bincount(truth), 0])
+    np.testing.assert_array_equal(fitted["side"].train_counts, [*np.bincount(labels), 0])
 
 
 def test_attributes_that_cannot_be_learnt_or_checked_are_left_out():

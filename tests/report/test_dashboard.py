@@ -62,7 +62,7 @@ def test_every_panel_shows_something_that_is_logged() -> None:
         for panel in section.panels:
             y = getattr(panel, "y", None)
             keys += y if isinstance(y, list) else [y.name] if y is not None else panel.media_keys
-    assert len(keys) == 5 + 3 + 1 + 3
+    assert len(keys) == 5 + 4 + 1 + 3
     assert set(keys) <= logged
     assert all(p.x == "generation" for p in space.sections[0].panels)
     assert {p.groupby_rangefunc for p in space.sections[0].panels} == {"minmax"}
@@ -160,6 +160,7 @@ def test_panels_show_means_with_their_range_by_ratio_and_the_last_generation_of_
     assert {p.x.name for p in final} == {dashboard.RATIO}
     assert [(p.title.split(" ")[0], p.y.name) for p in final] == [
         ("FID", "inception_v3/fid"),
+        ("coverage", "inception_v3/coverage_k5"),
         ("precision", "inception_v3/precision_k5"),
         ("recall", "inception_v3/recall_k5"),
     ]

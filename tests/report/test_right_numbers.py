@@ -35,7 +35,7 @@ from bench.report.survival import survival
 from bench.report.training_sets import training_sets
 
 FID, PRECISION, RECALL = Score("fid"), Score("precision", k=3), Score("recall", k=3)
-MAIN = [FID, PRECISION, RECALL]
+MAIN = [FID, Score("kid", num_subject=512, num_reference=768), Score("coverage", k=3), PRECISION, RECALL]
 RATIOS = list(LENGTHS)
 GENERATIONS = range(6)
 
@@ -91,7 +91,7 @@ def test_a_study_finds_each_value_by_its_full_name(study: Study) -> None:
 
 
 def test_the_primary_score_is_against_heldout_images_else_the_first(study: Study) -> None:
-    assert [score_of(study.primary(name)) for name in ("fid", "precision", "recall")] == MAIN
+    assert [score_of(study.primary(name)) for name in ("fid", "kid", "coverage", "precision", "recall")] == MAIN
     others = Score("class_accuracy", attribute="species")  # of two, the ledger's first
     assert score_of(study.primary("class_accuracy")) == others
     assert study.primary("vendi") is None
@@ -113,7 +113,7 @@ def test_each_cell_is_mean_and_students_interval_of_its_seeds(study: Study) -> N
     every_table = score_tables.tables(study)
     assert len(every_table) == len(SAMPLES) + 1
     ranked = [(t.measure.reference, t.measure.metric) for t in every_table]
-    assert [m for r, m in ranked[:6]] == ["fid", "fid", "precision", "recall", "recall", "coverage"]
+    assert [m for r, m in ranked[:7]] == ["fid", "fid", "kid", "coverage", "precision", "recall", "recall"]
     assert ranked[-1] == ("real_train", "fid")
     for table in every_table:
         score = score_of(table.measure)
@@ -136,14 +136,16 @@ def test_each_cell_is_mean_and_students_interval_of_its_seeds(study: Study) -> N
 def test_markdown_and_latex_show_the_main_scores_cell_by_cell(study: Study) -> None:
     markdown = re.split(r"\n\*\*(?=[A-Za-z]+ [↑↓]\*\*)", tables.markdown(study))[1:]
     latex = tables.latex([study]).split(r"\begin{table}")[1:]
-    assert len(markdown) == len(latex) == 3
+    assert len(markdown) == len(latex) == len(MAIN)
     for score, plain, typeset in zip(MAIN, markdown, latex, strict=True):
-        places = 0 if score.metric == "fid" else 2
-        arrow = "↓" if score.metric == "fid" else "↑"
-        name = "FID" if score.metric == "fid" else score.metric
-        assert plain.startswith(f"{name} {arrow}** · {score.space} · against heldout · N = 1024")
+        places = 0 if score.metric in ("fid", "kid") else 2
+        arrow = "↓" if score.direction == "down" else "↑"
+        name = score.metric.upper() if score.direction == "down" else score.metric
+        assert plain.startswith(f"{name} {arrow}** · {score.space} · against heldout · N = {score.num_subject}")
         typeset_arrow = r"$\downarrow$" if arrow == "↓" else r"$\uparrow$"
-        assert f"{name} {typeset_arrow}: {tables.escape(score.space)}, against heldout, N = 1024" in typeset
+        assert (
+            f"{name} {typeset_arrow}: {tables.escape(score.space)}, against heldout, N = {score.num_subject}" in typeset
+        )
         for ratio in RATIOS:
             cells = [distinct.values(score, ratio, g) for g in GENERATIONS]
             words = [shown(*interval(v), places) if v else "–" for v in cells]
@@ -152,7 +154,9 @@ def test_markdown_and_latex_show_the_main_scores_cell_by_cell(study: Study) -> N
             line = next(line for line in typeset.splitlines() if line.startswith(f"    {ratio:.2f} &"))
             bare = re.sub(r"\\mathbf|[${}\\]", "", line).replace("pm", "±").replace("--", "–").split("&")[1:]
             assert [word.strip() for word in bare] == [*words, "3"]
-        floor = distinct.baselines(score)["real_train"]
+        floor = distinct.baselines(score).get("real_train")
+        if floor is None:
+            continue
         assert f"| floor: real images | {floor:.{places}f} |" in plain
         assert f"floor: real images & ${floor:.{places}f}$ &" in typeset
 
@@ -247,11 +251,11 @@ def test_the_last_generation_against_the_ratio_is_the_last_common_one(
     monkeypatch.setattr(overview, "critical", lambda of: threshold if of is study else None)
     overview.final_scores(study, tmp_path, "final")
     (figure,) = drawn.values()
-    assert len(figure.axes) == 3
+    assert len(figure.axes) == len(MAIN)
     assert figure.axes[-1].get_xlabel().endswith(f"(generation {LAST_COMMON})")
     assert f"critical ratio {threshold.ratio:.2f}" in [t.get_text() for t in figure.axes[0].texts]
     for axis, score in zip(figure.axes, MAIN, strict=True):
-        assert axis.get_ylabel().endswith("↓" if score.metric == "fid" else "↑")
+        assert axis.get_ylabel().endswith("↓" if score.direction == "down" else "↑")
         at = {ratio: distinct.values(score, ratio, LAST_COMMON) for ratio in RATIOS}
         dots = {line.get_xdata()[0]: line for line in axis.lines if line.get_marker() == "."}
         for ratio, values in at.items():
@@ -266,9 +270,9 @@ def test_the_last_generation_against_the_ratio_is_the_last_common_one(
             bars[x] = (low, high)
         ends = {r: (interval(v)[0] - interval(v)[1], interval(v)[0] + interval(v)[1]) for r, v in at.items()}
         assert bars == {r: pytest.approx(end) for r, end in ends.items()}
-        floor = distinct.baselines(score)["real_train"]
+        floor = distinct.baselines(score).get("real_train")
         flat = [list(line.get_ydata()) for line in axis.lines if list(line.get_xdata()) == [0, 1]]
-        assert flat == [pytest.approx([floor, floor])]
+        assert flat == ([] if floor is None else [pytest.approx([floor, floor])])
         upright = [list(line.get_xdata()) for line in axis.lines if list(line.get_ydata()) == [0, 1]]
         assert upright == [[threshold.ratio] * 2]
         (span,) = [p for p in axis.patches if isinstance(p, Rectangle)]

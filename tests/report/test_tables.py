@@ -71,7 +71,7 @@ def test_a_caption_names_what_the_numbers_depend_on(tmp_path: Path) -> None:
     caption = next(line for line in text.splitlines() if "caption" in line and "recall" in line)
     for words in ("tiny version 3", r"efficientnet\_lite0", "N = 1024, k = 3", f"setting {study.hash}", r"$\uparrow$"):
         assert words in caption
-    assert text.startswith(r"% Needs \usepackage{booktabs}")
+    assert text.startswith(r"% Needs \usepackage{booktabs,xcolor}")
 
 
 def test_a_single_seed_is_noted_and_has_no_interval(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_too_few_generations_allow_no_verdict(tmp_path: Path) -> None:
 def test_a_single_generation_is_printed_once(tmp_path: Path) -> None:
     study = study_of(tmp_path, ratios=(1.0,), seeds=(0,), num_generations=1)
     words = verdicts.verdict(study, study.conditions[0]).words
-    assert words.startswith(f"FID {fabricate.row(1.0, 0, 0).scores[0]['value']:.0f}; precision 0.")
+    assert words.startswith(f"FID {fabricate.row(1.0, 0, 0).scores[0]['value']:.0f}; coverage 0.")
     assert "→" not in words
 
 
@@ -266,7 +266,7 @@ def test_a_ratio_of_0_with_a_rule_of_its_own_and_real_only_are_no_reference() ->
 def test_without_fid_there_is_no_verdict() -> None:
     study = fid_study({0.0: shaped(*FLAT), 1.0: shaped(*STEEP)}, metric="kid")
     judged = verdicts.verdict(study, study.conditions[0])
-    assert (judged.kind, judged.badge, judged.words) == ("open", "too short", "no FID")
+    assert (judged.kind, judged.badge, judged.words) == ("open", "too short", "no FID; KID 100 → 100")
     assert verdicts.critical(study) is None
 
 

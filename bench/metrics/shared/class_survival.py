@@ -1,238 +1,164 @@
 """Tails: which classes of items does a model still generate, and do the rare ones disappear first?
 
-Samples have no labels, so a classifier assigns them: multinomial logistic regression on frozen features, fitted to
-labelled real items. Its accuracy on held-out real items is part of every result, because the loss of a class that it
-cannot distinguish goes unnoticed. For drawn data (`procedural`) the labels that it learns from, and the reference
-counts, are exact for every attribute; the counts of the samples are still the classifier's.
+Classifiers assign samples to classes and make mistakes, which keep a dead class alive: with an accuracy of .7, almost
+any class is still predicted. So counts are corrected by their confusion of held-out real items (black-box shift
+estimation, Lipton et al. 2018), and nothing is said where a dead class could not be told from a live one.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch.nn import functional as F
+from scipy import stats
 
-from bench.errors import MetricError
-from bench.metrics.shared.checks import check_features
-
-MAX_STEPS = 50
-PENALTY = 1e-3
-"""Weight of |W|² / 2 in the loss, relative to the mean cross-entropy on standardised features."""
+from bench.metrics.shared.classifier import Attribute
 
 SURVIVAL_SHARE = 0.1
-"""A class survives if its count is at least this share of its expected count."""
+"""A class survives if its share is at least this part of its share among real items."""
+ERROR_RATE = 0.05
+"""Of a dead class to be reported alive, and of any class to be reported dead while all live as among real items."""
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
-class Classifier:
-    """A classifier of features, fitted by `fit_classifier`.
+class Correction:
+    """Estimates shares p of classes from shares q of predicted ones: q = Cᵀp, with C[i, j] = P(predicted j | class i)
+    from held-out items, and p̂ = W q with W the pseudo-inverse of Cᵀ (Lipton et al. 2018, sec. 4).
 
     Attributes:
-        mean: float64 (d,), subtracted from features.
-        scale: float64 (d,), which features are divided by.
-        weight: float64 (d, num_classes).
-        bias: float64 (num_classes,).
-        accuracy: Accuracy on labelled held-out items, in [0, 1].
-        chance: Accuracy of always predicting the most common training class.
-        heldout_predictions: int64 (n,), predicted classes of the labelled held-out items.
-        train_counts: int64 (num_classes,), labelled training items per class.
+        confusion: float64 (C, C), rows sum to 1; 0 for classes without held-out items.
+        weight: float64 (C, C), W.
+        num_heldout: float64 (C,), held-out items per class.
+        is_known: bool (C,), whether a class has held-out items and its share can be told from the others'.
     """
 
-    mean: np.ndarray
-    scale: np.ndarray
+    confusion: np.ndarray
     weight: np.ndarray
-    bias: np.ndarray
-    accuracy: float
-    chance: float
-    heldout_predictions: np.ndarray
-    train_counts: np.ndarray
+    num_heldout: np.ndarray
+    is_known: np.ndarray
 
-    @property
-    def num_classes(self) -> int:
-        """Return the number of classes, with or without training items."""
-        return len(self.bias)
+    @staticmethod
+    def of(counts: np.ndarray) -> "Correction":
+        """Return the correction for held-out items of class i that are predicted as j, float (C, C)."""
+        num_heldout = counts.sum(axis=1)
+        confusion = counts / np.maximum(num_heldout, 1e-300)[:, None]
+        weight = np.linalg.pinv(confusion.T)
+        mixing = weight @ confusion.T
+        is_known = (num_heldout > 0) & (np.abs(mixing - np.eye(len(counts))).max(axis=1) < 1e-6)
+        return Correction(confusion, weight, num_heldout, is_known)
 
-    def predict(self, features: np.ndarray) -> np.ndarray:
-        """Return the class of each row of float (N, d) features, int64 (N,)."""
-        check_features(features, "classified")
-        return np.argmax((features - self.mean) / self.scale @ self.weight + self.bias, axis=1).astype(np.int64)
+    def standard_error(self, shares: np.ndarray, n: int) -> np.ndarray:
+        """Return the standard error of each p̂, float64 (C,), if the true shares were `shares`, float (C,).
 
+        It is that of n samples' multinomial counts together with that of the confusion, whose rows are multinomial,
+        too (delta method). One made-up item of every row is spread over all classes, because mistakes that few held-out
+        items did not show may still occur. The models' predictions of one held-out item count as one.
+        """
+        predicted = self.confusion.T @ shares
+        of_samples = (self.weight**2 @ predicted - (self.weight @ predicted) ** 2) / n
+        rows = self.num_heldout[:, None]
+        smooth = (self.confusion * rows + 1 / len(rows)) / (rows + 1)
+        of_rows = self.weight**2 @ smooth.T - (self.weight @ smooth.T) ** 2  # [class, row]
+        of_confusion = of_rows @ (shares**2 / np.maximum(self.num_heldout, 1))
+        return np.sqrt(np.maximum(of_samples + of_confusion, 0))
 
-def fit_classifier(
-    train: np.ndarray,
-    train_labels: np.ndarray,
-    heldout: np.ndarray,
-    heldout_labels: np.ndarray,
-    num_classes: int,
-    device: str | torch.device = "cpu",
-) -> Classifier:
-    """Fit a logistic regression by L-BFGS in float64 on standardised features. The problem is convex and starts from
-    zero, so nothing is random.
+    def least_alive(self, shares: np.ndarray, real: np.ndarray, n: int) -> np.ndarray:
+        """Return the p̂ from which on each class counts as alive, float64 (C,): SURVIVAL_SHARE of its share among real
+        items, or more where a dead class would exceed that in more than ERROR_RATE of cases.
 
-    Args:
-        train: float (N, d) features of real training items.
-        train_labels: int (N,), -1 for "not labelled"; such items are left out.
-        heldout: float (M, d) features of real held-out items.
-        heldout_labels: int (M,), -1 for "not labelled".
-        num_classes: Number of classes.
-        device: Where to fit.
+        Args:
+            shares: float (C,), shares among the samples, of which each class in turn is taken out.
+            real: float (C,), shares among real items.
+            n: Number of samples.
+        """
+        least = SURVIVAL_SHARE * real
+        for c in np.flatnonzero(self.is_known):
+            without = np.where(np.arange(len(real)) == c, 0, np.maximum(shares, 0))
+            if without.sum() > 0:
+                error = self.standard_error(without / without.sum(), n)[c]
+                least[c] = max(least[c], stats.norm.isf(ERROR_RATE) * error)
+        return least
 
-    Returns:
-        The classifier, with its accuracy on the held-out items.
-
-    Raises:
-        MetricError: Fewer than two classes have labelled training items, or no held-out item is labelled.
-    """
-    check_features(train, "training")
-    check_features(heldout, "held-out")
-    known, known_heldout = train_labels >= 0, heldout_labels >= 0
-    counts = np.bincount(train_labels[known], minlength=num_classes)
-    if (counts > 0).sum() < 2 or not known_heldout.any():
-        raise MetricError(
-            f"a classifier needs labelled items of two classes and labelled held-out items: {known.sum()} training "
-            f"items of {(counts > 0).sum()} classes and {known_heldout.sum()} held-out items are labelled"
-        )
-    mean = train[known].mean(axis=0, dtype=np.float64)
-    scale = np.maximum(train[known].std(axis=0, dtype=np.float64), 1e-6)
-    x = torch.from_numpy((train[known] - mean) / scale).to(device)
-    y = torch.from_numpy(train_labels[known].astype(np.int64)).to(device)
-    weight, bias = _minimise(x, y, num_classes)
-    predictions = np.argmax((heldout[known_heldout] - mean) / scale @ weight + bias, axis=1)
-    truth = heldout_labels[known_heldout]
-    return Classifier(
-        mean,
-        scale,
-        weight,
-        bias,
-        accuracy=float((predictions == truth).mean()),
-        chance=float((truth == counts.argmax()).mean()),
-        heldout_predictions=predictions.astype(np.int64),
-        train_counts=counts,
-    )
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """A labelled attribute of the real items: its classifier and the names of its classes."""
-
-    classifier: Classifier
-    class_names: list[str]
-
-
-def fit_attributes(
-    train: np.ndarray,
-    train_labels: Mapping[str, np.ndarray],
-    heldout: np.ndarray,
-    heldout_labels: Mapping[str, np.ndarray],
-    names: Mapping[str, list[str]],
-    device: str | torch.device = "cpu",
-) -> dict[str, Attribute]:
-    """Fit a classifier for every attribute of the real items that has labels of at least two classes.
-
-    Args:
-        train: float (N, d) features of real training items.
-        train_labels: Attribute -> int (N,), -1 for "not labelled".
-        heldout: float (M, d) features of real held-out items.
-        heldout_labels: Attribute -> int (M,), -1 for "not labelled".
-        names: Attribute -> names of its classes.
-        device: Where to fit.
-
-    Returns:
-        Attribute -> its classifier; attributes without enough labels are left out.
-    """
-    usable = [a for a, y in train_labels.items() if len(np.unique(y[y >= 0])) > 1 and (heldout_labels[a] >= 0).any()]
-    return {
-        a: Attribute(
-            fit_classifier(train, train_labels[a], heldout, heldout_labels[a], len(names[a]), device), names[a]
-        )
-        for a in usable
-    }
-
-
-def _minimise(x: torch.Tensor, y: torch.Tensor, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    weight = torch.zeros(x.shape[1], num_classes, dtype=torch.float64, device=x.device, requires_grad=True)
-    bias = torch.zeros(num_classes, dtype=torch.float64, device=x.device, requires_grad=True)
-    solver = torch.optim.LBFGS([weight, bias], max_iter=MAX_STEPS, tolerance_grad=1e-5, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        solver.zero_grad()
-        loss = F.cross_entropy(x @ weight + bias, y) + PENALTY / 2 * (weight**2).sum()
-        loss.backward()
-        return loss
-
-    with torch.enable_grad():
-        solver.step(closure)
-    return weight.detach().cpu().numpy(), bias.detach().cpu().numpy()
+    def can_tell(self, real: np.ndarray, n: int) -> np.ndarray:
+        """Return for which classes n samples suffice, bool (C,): if all classes live as among real items, none of the C
+        is below `least_alive` but in ERROR_RATE of cases (Bonferroni)."""
+        quantile = stats.norm.isf(ERROR_RATE / max((real > 0).sum(), 1))
+        lowest = real - quantile * self.standard_error(real, n)
+        return self.is_known & (lowest >= self.least_alive(real, real, n))
 
 
 @dataclass(frozen=True, eq=False)
 class Tails:
-    """The result of `tail_scores`, which defines the four scores.
+    """The result of `tail_scores`, which defines the scores.
 
     Attributes:
-        survival: See `tail_scores`.
-        tail_survival: See `tail_scores`.
-        head_survival: See `tail_scores`.
+        survival: See `tail_scores`; None where refused.
+        tail_survival: See `tail_scores`; None where refused.
+        head_survival: See `tail_scores`; None where refused.
         divergence: See `tail_scores`.
-        counts: float64 (num_classes,), samples per class.
-        expected: float64 (num_classes,), expected count per class among as many real items.
+        counts: float64 (C,), corrected number of samples per class.
+        low: float64 (C,), lower end of its 95 % interval.
+        high: float64 (C,), upper end.
+        expected: float64 (C,), expected number per class among as many real items.
         tail: int64, indices of the rarer half of the classes.
         head: int64, indices of the more common half of the classes.
+        untold: int64, indices of the classes for which a dead one could not be told from a live one.
     """
 
-    survival: float
-    tail_survival: float
-    head_survival: float
+    survival: float | None
+    tail_survival: float | None
+    head_survival: float | None
     divergence: float
     counts: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
     expected: np.ndarray
     tail: np.ndarray
     head: np.ndarray
+    untold: np.ndarray
 
 
-def tail_scores(predictions: np.ndarray, classifier: Classifier) -> Tails:
-    """Return the survival of classes among samples, given the classes int (N,) that `classifier` predicted for them.
+def tail_scores(predictions: np.ndarray, attribute: Attribute) -> Tails:
+    """Return the survival of classes among samples, given the classes int (N,) that `attribute` predicted for them.
 
-    survival: share of classes that survive. A class survives if it has at least SURVIVAL_SHARE of its expected count,
-        and at least one sample. Expected counts come from the classes that the same classifier predicts for held-out
-        real items, so that its systematic errors are on both sides; classes that it never predicts there are left out.
+    survival: share of classes that survive. A class survives if its corrected count is at least SURVIVAL_SHARE of what
+        its share among held-out real items makes expect, and more than what a dead class would be given by mistakes in
+        all but ERROR_RATE of cases. Classes without held-out items are left out.
     tail_survival, head_survival: the same for the rarer and the more common half of these classes, by their counts
         among the real training items. If the tails go first, tail_survival falls while head_survival stays.
-    divergence: total variation distance ½ Σ |p - q| between the class shares of samples and of held-out real items.
+    divergence: total variation distance ½ Σ |p - q| between the corrected class shares of samples, made positive and to
+        sum to 1, and those of held-out real items.
 
-    Higher survival and lower divergence are better. Blind to variety within a class and to quality, because a
-    classifier predicts a class for any item. With accuracy a, a lost class may still be predicted through the share
-    1 - a of errors.
+    Each survival is refused (None) unless all classes that it counts can be told: with N samples, and the classifiers'
+    mistakes as well known as the held-out items allow, samples like real items must have survival 1 in all but
+    ERROR_RATE of cases. Higher survival and lower divergence are better. Blind to variety within a class and to
+    quality, because a classifier predicts a class for any item. Black-box shift estimation assumes that the items of a
+    class look the same among samples and real items: what is wrong with the samples may change the mistakes.
     """
-    expected_share = np.bincount(classifier.heldout_predictions, minlength=classifier.num_classes)
-    expected = expected_share / expected_share.sum() * len(predictions)
-    counts = np.bincount(predictions, minlength=classifier.num_classes).astype(np.float64)
-    seen = np.flatnonzero(expected > 0)
-    order = seen[np.argsort(classifier.train_counts[seen], kind="stable")]
+    n, num_classes = len(predictions), attribute.num_classes
+    correction = Correction.of(attribute.confusion)
+    real = correction.num_heldout / correction.num_heldout.sum()
+    shares = correction.weight @ (np.bincount(predictions, minlength=num_classes) / n)
+    positive = np.maximum(shares, 0) / np.maximum(shares, 0).sum()
+    half = stats.norm.isf((1 - CONFIDENCE) / 2) * correction.standard_error(positive, n)
+    seen = np.flatnonzero(real > 0)
+    order = seen[np.argsort(attribute.train_counts[seen], kind="stable")]
     tail, head = order[: len(order) // 2], order[len(order) // 2 :]
-    alive = survives(counts, expected)
+    is_alive = shares >= correction.least_alive(shares, real, n)
+    can_tell = correction.can_tell(real, n)
+
+    def survival(classes: np.ndarray) -> float | None:
+        return float(is_alive[classes].mean()) if can_tell[classes].all() else None
+
     return Tails(
-        survival=float(alive[seen].mean()),
-        tail_survival=float(alive[tail].mean()) if len(tail) else float(alive[seen].mean()),
-        head_survival=float(alive[head].mean()),
-        divergence=float(np.abs(counts - expected).sum() / (2 * len(predictions))),
-        counts=counts,
-        expected=expected,
+        survival=survival(seen),
+        tail_survival=survival(tail if len(tail) else seen),
+        head_survival=survival(head),
+        divergence=float(np.abs(positive - real).sum() / 2),
+        counts=np.maximum(shares, 0) * n,
+        low=np.maximum(shares - half, 0) * n,
+        high=np.maximum(shares + half, 0) * n,
+        expected=real * n,
         tail=tail,
         head=head,
+        untold=seen[~can_tell[seen]],
     )
-
-
-def survives(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Return which classes survive, bool (num_classes,): those with at least SURVIVAL_SHARE of the expected count, and
-    at least one sample."""
-    return counts >= np.maximum(SURVIVAL_SHARE * expected, 1)
-
-
-def last_alive(counts: Sequence[np.ndarray], expected: np.ndarray) -> np.ndarray:
-    """Return the last generation up to which each class survives without a gap from generation 0, int64 (num_classes,);
-    -1 for a class that does not survive generation 0. counts: per generation, float (num_classes,), samples per class.
-    """
-    alive = np.stack([survives(c, expected) for c in counts])
-    return np.cumprod(alive, axis=0).sum(axis=0).astype(np.int64) - 1

@@ -1,0 +1,48 @@
+"""Where recall says nothing: samples off the manifold of real items sprawl, and their balls take in whatever is near.
+
+A thin sheet of real items, buried in noise by the model, has recall 1 with precision and coverage 0. So recall is
+greyed where most samples lie off the manifold, by the rule below.
+"""
+
+from dataclasses import replace
+
+from bench.analysis.cells import cell
+from bench.analysis.conditions import Condition
+from bench.analysis.measures import Measure
+from bench.analysis.study import Study
+
+LEAST = 0.5
+"""Share of the floor's precision below which recall is greyed."""
+
+
+def least_precision(study: Study, measure: Measure) -> float | None:
+    """Return the precision below which this recall is greyed: half the floor's, or half of 1 where there is no floor.
+
+    None for every other score, and where precision was not computed with the same reference, N and k.
+    """
+    precision = _precision(measure)
+    if measure.metric != "recall" or precision not in study.measures("precision"):
+        return None
+    floor = study.floor(precision)
+    return LEAST * (1.0 if floor is None else floor)
+
+
+def is_greyed(study: Study, condition: Condition, generation: int, measure: Measure) -> bool:
+    """Return whether the mean precision over seeds of the same samples is too low for this recall to say anything."""
+    least = least_precision(study, measure)
+    found = cell(study.values(condition, generation, _precision(measure)).values())
+    return least is not None and found is not None and found.mean < least
+
+
+def reason(study: Study, measure: Measure) -> str:
+    """Return the footnote of a table with greyed cells, with the rule."""
+    least = least_precision(study, measure)
+    assert least is not None
+    return (
+        f"in brackets: recall says nothing where precision is below {least:.2f}, {LEAST:.0%} of the floor's "
+        "(most samples lie off the manifold)"
+    )
+
+
+def _precision(measure: Measure) -> Measure:
+    return replace(measure, metric="precision")
