@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from bench.analysis.plain_text import plain
 from bench.ledger import Row
 
 RULES = ("selection", "vetting")
@@ -51,7 +52,7 @@ def condition_of(row: Row) -> Condition:
         if rule:
             parameters[group] = rule
             label += f" + {group} {rule.get('function', rule['name'])}{_details(rule)}"
-    return Condition(row.policy, label, ratio, json.dumps(parameters, sort_keys=True))
+    return Condition(row.policy, plain(label), ratio, json.dumps(parameters, sort_keys=True))
 
 
 def _details(parameters: dict[str, Any]) -> str:

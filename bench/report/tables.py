@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable
+from typing import Any
 
 from bench.analysis.cells import Cell
 from bench.analysis.score_tables import Table, main_tables, tables
@@ -20,6 +21,9 @@ def text(value: Cell | None, places: int, sign: str = "±") -> str:
 
 
 # ------------------------------------------------------------------------------------------------------- Markdown
+
+BAR = "\\|"
+"""A bar that ends no cell."""
 
 
 def markdown(study: Study) -> str:
@@ -47,7 +51,7 @@ def _markdown(table: Table) -> str:
     for line in table.lines:
         shown = [text(c, table.places) for c in line.cells]
         shown = [f"**{t}**" if flag else t for t, flag in zip(shown, line.is_best, strict=True)]
-        lines.append(f"| {line.condition.label} | {' | '.join(shown)} | {line.num_seeds} |")
+        lines.append(f"| {line.condition.label.replace('|', BAR)} | {' | '.join(shown)} | {line.num_seeds} |")
     for label, value in table.baselines.items():
         blank = " | " * len(table.generations)
         lines.append(f"| {label} | {value:.{table.places}f}{blank} |")
@@ -63,6 +67,11 @@ COLUMNS = (
 )
 
 
+def inert(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
+
+
 def to_csv(studies: Iterable[Study]) -> str:
     """Return every score of every study in long form, with unrounded numbers.
 
@@ -76,10 +85,10 @@ def to_csv(studies: Iterable[Study]) -> str:
         for table in tables(study):
             m = table.measure
             common = {
-                "study": study.title,
+                "study": inert(study.title),
                 "setting": study.hash,
-                "protocol": study.protocol,
-                **{name: getattr(m, name) for name in COLUMNS if hasattr(m, name)},
+                "protocol": inert(study.protocol),
+                **{name: inert(getattr(m, name)) for name in COLUMNS if hasattr(m, name)},
             }
             for line in table.lines:
                 for g, c, is_best in zip(table.generations, line.cells, line.is_best, strict=True):
@@ -89,8 +98,8 @@ def to_csv(studies: Iterable[Study]) -> str:
                     writer.writerow(
                         {
                             **common,
-                            "policy": line.condition.policy,
-                            "condition": line.condition.label,
+                            "policy": inert(line.condition.policy),
+                            "condition": inert(line.condition.label),
                             "synthetic_ratio": line.condition.ratio,
                             "generation": g,
                             "mean": repr(c.mean),
@@ -121,12 +130,17 @@ _ESCAPES = dict(zip("&%$#_{}", (r"\&", r"\%", r"\$", r"\#", r"\_", r"\{", r"\}")
     "∞": r"$_\infty$",
     "×": r"$\times$",
     "…": r"\dots{}",
+    "−": "$-$",
+    "≥": r"$\ge$",
 }
+TYPESET = "\u017f"
+"""The last character that LaTeX's T1 fonts have."""
 
 
 def escape(text: str) -> str:
-    """Escape plain text for LaTeX, including the signs that occur in tables."""
-    return "".join(_ESCAPES.get(sign, sign) for sign in text)
+    """Escape plain text for LaTeX, including the signs that occur in tables. Others that its fonts lack, such as emoji,
+    are named by their number."""
+    return "".join(_ESCAPES.get(sign, sign if sign <= TYPESET else f"[U+{ord(sign):04X}]") for sign in text)
 
 
 def latex(studies: Iterable[Study], everything: bool = False) -> str:
