@@ -64,6 +64,8 @@ class VettingConfig:
     name: str = "none"
 
 
+MOST_OF_A_NAME = 200
+"""Bytes of a sweep's name: file systems take 255."""
 REFERENCES = ("heldout", "real_train", "training")
 
 
@@ -200,6 +202,9 @@ class Config:
     def validate(self) -> None:
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise ConfigError("name", self.name, "must be a plain folder name")
+        if len(self.name.encode(errors="replace")) > MOST_OF_A_NAME or not self.name.isprintable():
+            shown = self.name if len(self.name) <= 50 else f"{self.name[:50]}…"
+            raise ConfigError("name", shown, f"must be at most {MOST_OF_A_NAME} bytes that can be printed")
         for group, room in registry.ROOMS.items():
             component = getattr(self, group)
             given = getattr(component, room.discriminator)

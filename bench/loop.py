@@ -9,8 +9,9 @@ from bench import generators, metrics, mixing, preflight, registry, selection, s
 from bench.composition import PoolRef
 from bench.config import Config, TrackingConfig, chain_id, to_dict
 from bench.datasets import RealData
-from bench.errors import ConfigError, DataError
+from bench.errors import ConfigError, DataError, StoreError
 from bench.features.shared import extraction
+from bench.ledger import Row
 from bench.machine import distributed
 from bench.machine.console import Console
 from bench.machine.device import resolve_runtime
@@ -77,7 +78,7 @@ def run_chain(config: Config, console: Console) -> Path:
             row = make_row(config, context, generation, counts, results, time.monotonic() - started)
             probes = np.load(sampled.path / "probes.npy", allow_pickle=False)
             if distributed.is_first():
-                record(directory, row, probes)
+                write_down(directory, row, probes)
             tracker.log_generation(row, probes)
             console.print(summary(row, reused=all(result.reused for result in results.values())))
 
@@ -102,6 +103,17 @@ def make_directory(config: Config, chain: str) -> Path:
     except OSError as error:
         raise ConfigError("output_dir", config.output_dir, f"cannot be written to: {error.strerror}") from error
     return directory
+
+
+def write_down(directory: Path, row: Row, probes: np.ndarray) -> None:
+    """Record a generation in the folder of its chain. Raises `StoreError` where that is full or read-only."""
+    try:
+        record(directory, row, probes)
+    except OSError as error:
+        raise StoreError(
+            f"{directory} cannot be written to ({error}): the results are in the store, and the same command writes "
+            "them down once there is space and permission"
+        ) from error
 
 
 def check_items(config: Config, real: RealData) -> None:

@@ -37,7 +37,7 @@ class Bounds:
         if self.some_of is not None:
             return f"must be different ones of {', '.join(self.some_of)}"
         if self.multiple_of is not None:
-            return f"each must be a multiple of {self.multiple_of}"
+            return f"must not be empty, and each must be a multiple of {self.multiple_of}"
         if self.at_least is not None and self.at_most is not None:
             return f"must lie in [{self.at_least:g}, {self.at_most:g}]"
         limits = (("at least", self.at_least), ("greater than", self.above), ("at most", self.at_most))

@@ -23,7 +23,7 @@ from bench import audit, ledger, loop
 from bench.composition import Composition, PoolRef
 from bench.config import Config, chain_id, to_dict
 from bench.datasets import RealData, load_real
-from bench.errors import BenchError, ConfigError, DataError
+from bench.errors import BenchError, ConfigError, DataError, StoreError
 from bench.ledger import Row
 from bench.loop import begin, run_chain
 from bench.machine import distributed
@@ -348,6 +348,29 @@ def test_what_cannot_fit_into_memory_is_said_before_training(tmp_path, monkeypat
     with pytest.raises(DataError, match=error):
         run_chain(small(tmp_path, **changes), Lines())
     assert not stand_in.fits
+
+
+def test_an_output_folder_that_is_full_is_said(tmp_path, monkeypatch):
+    Echo(monkeypatch)
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(loop, "record", full)
+    with pytest.raises(StoreError, match=r"echo/.* cannot be written to .*No space left on device.*the same command"):
+        run_chain(small(tmp_path), Lines())
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "ü" * 101, "a\nb", "nul\0"])
+def test_a_name_that_no_file_system_takes_is_said(tmp_path, name):
+    with pytest.raises(ConfigError, match="must be at most 200 bytes that can be printed"):
+        small(tmp_path, name=name)
+
+
+@pytest.mark.parametrize("channels", [[], [8] * 9, [8, 10**9 * 8]])
+def test_a_network_of_no_or_enormous_size_is_said(channels):
+    with pytest.raises(ConfigError, match=r"channels=.*must (not be empty|have at most 8 levels)"):
+        c.checked(c.UNetConfig(channels, [False] * len(channels)), "generator.unet")
 
 
 def test_a_chain_begins_with_real_images_and_nothing_else(tmp_path):

@@ -38,7 +38,7 @@ class Outer:
     [
         ({"width": 0}, "top.width=0: must be greater than 0"),
         ({"width": float("inf")}, "top.width=inf: must be greater than 0"),
-        ({"widths": [8, 12]}, r"top.widths=\[8, 12\]: each must be a multiple of 8"),
+        ({"widths": [8, 12]}, r"top.widths=\[8, 12\]: must not be empty, and each must be a multiple of 8"),
         ({"widths": []}, r"top.widths=\[\]"),
         ({"names": ["a", "a"]}, "top.names.*different ones of a, b"),
         ({"names": []}, r"top.names=\[\]"),

@@ -50,7 +50,7 @@ def load_probes(chain: Chain, row: Row) -> np.ndarray | None:
     """Return the stored probes of a generation, an array of any kind; None where the file is gone.
 
     Raises:
-        DataError: the file is no array of items, or not the one that was recorded.
+        DataError: the file is no array of items, is damaged, has none, or is not the one that was recorded.
     """
     path = artifact_path(chain, row, "probes")
     if path is None:
@@ -62,6 +62,8 @@ def load_probes(chain: Chain, row: Row) -> np.ndarray | None:
         kind_of(probes)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} is not a readable array: {error}") from error
+    if not len(probes):
+        raise DataError(f"{path} has no items")
     return probes

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from bench.analysis.conditions import Condition
+from bench.analysis.plain_text import plain
 from bench.analysis.study import Study
 
 
@@ -54,7 +55,7 @@ def _shares(study: Study, condition: Condition, attribute: str) -> Shares:
 
 
 def _attribute(score: dict[str, Any]) -> str:
-    return score["parameters"].get("attribute", "")
+    return plain(score["parameters"].get("attribute", ""))
 
 
 def _is_survival(score: dict[str, Any]) -> bool:

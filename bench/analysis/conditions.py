@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from bench.analysis.plain_text import plain
 from bench.flatten import flatten
 from bench.ledger import Row
 
@@ -65,7 +66,7 @@ def condition_of(row: Row) -> Condition:
         free = {key: given.get(key) for key in free_keys(row)}
         parameters |= free
         label += "".join(f", {key.rpartition('.')[2].replace('_', ' ')} {_text(value)}" for key, value in free.items())
-    return Condition(row.policy, label, ratio, json.dumps(parameters, sort_keys=True))
+    return Condition(row.policy, plain(label), ratio, json.dumps(parameters, sort_keys=True))
 
 
 def _details(parameters: dict[str, Any]) -> str:

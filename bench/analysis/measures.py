@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from bench.analysis.plain_text import plain
+
 MAIN_METRICS = ("fid", "kid", "fid_infinity", "coverage", "precision", "recall")
 """What is shown first: FID never alone, because its bias depends on the model, and coverage before recall, which says
 nothing off the manifold."""
@@ -39,7 +41,8 @@ class Measure:
     @property
     def attribute(self) -> str | None:
         """The labelled attribute that the score refers to; None for scores without labels."""
-        return json.loads(self.parameters).get("attribute")
+        name = json.loads(self.parameters).get("attribute")
+        return None if name is None else plain(name)
 
     @property
     def sizes(self) -> str:
@@ -48,7 +51,7 @@ class Measure:
         if self.num_reference != self.num_subject:
             n += f" against {self.num_reference}"
         given = json.loads(self.parameters)
-        return ", ".join([n, *(f"{name} = {value}" for name, value in given.items())])
+        return ", ".join([n, *(f"{name} = {plain(str(value))}" for name, value in given.items())])
 
 
 def measure_of(score: dict[str, Any]) -> Measure:
@@ -66,4 +69,4 @@ def measure_of(score: dict[str, Any]) -> Measure:
 
 def metric_name(metric: str) -> str:
     """Return the name of a metric as it is printed."""
-    return NAMES.get(metric, metric.replace("_", " "))
+    return NAMES.get(metric, plain(metric.replace("_", " ")))

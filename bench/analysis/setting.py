@@ -7,6 +7,7 @@ from typing import Any
 
 from bench import registry
 from bench.analysis.conditions import free_keys
+from bench.analysis.plain_text import plain
 from bench.config import identity
 from bench.errors import LedgerError
 from bench.flatten import flatten
@@ -18,6 +19,8 @@ NOT_THE_SETTING = (*PLACES, "seed", "mixing", "selection", "vetting", "protocol"
 """Keys of a chain's identity in which the chains of one study may differ."""
 COMPARED_GROUPS = ("data", "metrics")
 """Configuration groups in which two comparable results must agree. The generator may differ: it is what is compared."""
+MOST_OF_A_TITLE = 240
+"""Characters of a study's title."""
 LOCAL_TO_A_MACHINE = (*PLACES, "metrics.weights")
 """Keys of these groups that change no number."""
 
@@ -91,9 +94,9 @@ def title_of(chains: list[Chain], setting: dict[str, Any], differing: list[str])
     named: tuple[str, ...] = ("dataset", "generator.name", "data.resolution", "data.name", "data.kind")
     if any(key.startswith("data.") for key in differing if key != "data.content"):
         named += ("data.content",)  # it differs because of a key that the title names
-    plain = [key for key in differing if key not in named]
-    extra = ", ".join(f"{key}={setting.get(key)}" for key in plain[:4])
-    return title + (f" ({extra}{', …' if len(plain) > 4 else ''})" if extra else "")
+    keys = [key for key in differing if key not in named]
+    extra = ", ".join(f"{key}={setting.get(key)}" for key in keys[:4])
+    return plain(title + (f" ({extra}{', …' if len(keys) > 4 else ''})" if extra else ""), MOST_OF_A_TITLE)
 
 
 def resolution_of(row: Row) -> int | None:

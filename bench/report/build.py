@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import ledger
+from bench.analysis.plain_text import visible
 from bench.analysis.results_card import card
 from bench.analysis.setting import check_unmixed
 from bench.analysis.study import Study, studies
@@ -63,7 +64,7 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Report:
     files |= {"statements.csv": statements.to_csv(stated.items())}
     files |= {**cards, "citations.bib": citing.bibtex(every)}
     for name, content in files.items():
-        (out / name).write_text(content, encoding="utf-8")
+        (out / name).write_text(content if name.endswith(".json") else visible(content), encoding="utf-8")
     html = page(drawn, stated, files, out)
     return Report([html, *(out / name for name in files), *(p for _, shown in drawn for p in shown.paths)], text)
 

@@ -6,6 +6,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+from bench.analysis.plain_text import visible
+
 VOID = frozenset({"br", "img", "input", "link", "meta"})
 DROPPED = frozenset({"metadata", "style", "title"})
 
@@ -27,7 +29,7 @@ def element(tag: str, *content: Any, **attributes: Any) -> Html:
     for name, value in attributes.items():
         if value is not None and value is not False:
             name = name.rstrip("_").replace("_", "-")
-            written.append(f" {name}" if value is True else f' {name}="{html.escape(str(value))}"')
+            written.append(f" {name}" if value is True else f' {name}="{html.escape(visible(str(value)))}"')
     opening = f"<{tag}{''.join(written)}>"
     return Html(opening if tag in VOID else f"{opening}{join(*content)}</{tag}>")
 
@@ -39,7 +41,7 @@ def join(*content: Any) -> Html:
         if isinstance(piece, list | tuple):
             parts.append(join(*piece))
         elif piece is not None:
-            parts.append(piece if isinstance(piece, Html) else Html(html.escape(str(piece))))
+            parts.append(piece if isinstance(piece, Html) else Html(html.escape(visible(str(piece)))))
     return Html("".join(parts))
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from bench.analysis.artifacts import artifact_path, load_probes
 from bench.analysis.study import Study
+from bench.errors import DataError
 from bench.kinds import IMAGES, kind_of
 from bench.ledger import Chain, Row
 
@@ -90,11 +92,12 @@ def _load(study: Study) -> dict[Key, tuple[np.ndarray, np.ndarray | None]]:
             for row in chain.rows:
                 files = (row.artifacts.get("probes", ""), row.artifacts.get("real", ""))
                 if files not in known:
-                    probes = load_probes(chain, row)
-                    if probes is None or kind_of(probes) is not IMAGES:
-                        continue
-                    known[files] = (probes, _neighbours(probes, chain, row, real))
-                loaded[condition.label, seed, row.generation] = known[files]
+                    with suppress(DataError):  # `strip` says which are damaged
+                        probes = load_probes(chain, row)
+                        if probes is not None and kind_of(probes) is IMAGES:
+                            known[files] = (probes, _neighbours(probes, chain, row, real))
+                if files in known:
+                    loaded[condition.label, seed, row.generation] = known[files]
     return loaded
 
 
@@ -119,7 +122,10 @@ def _neighbours(probes: np.ndarray, chain: Chain, row: Row, cache: dict[Path, _R
     if path is None or not path.exists():
         return None
     if path not in cache:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
+        try:
+            images = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None  # damaged: the page shows no neighbours, and the store's `verify` says so
         if images.shape[1:] != probes.shape[1:]:
             return None
         small = np.concatenate([_small(images[i : i + 1024]) for i in range(0, len(images), 1024)])

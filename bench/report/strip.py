@@ -9,6 +9,7 @@ import numpy as np
 from bench.analysis.artifacts import load_probes, picture
 from bench.analysis.study import Study
 from bench.contact_sheet import enlarge, grid
+from bench.errors import DataError
 from bench.kinds import IMAGES, kind_of
 from bench.report.style import PAGE, save, styled
 
@@ -33,7 +34,11 @@ def strip(study: Study, out: Path, name: str) -> tuple[list[Path], list[str]]:
     for i, condition in enumerate(study.conditions):
         chain = study.longest(condition)
         for row in (row for row in chain.rows if row.generation in shown):
-            probes = load_probes(chain, row)
+            try:
+                probes = load_probes(chain, row)
+            except DataError as error:
+                missing.append(f"samples of {chain.id}, generation {row.generation}: {error}")
+                continue
             if probes is None:
                 missing.append(f"samples of {chain.id}, generation {row.generation}, are not in its store")
             else:

@@ -1,5 +1,6 @@
 """How figures look: one column wide, and distinguishable without colour and in greyscale."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 
 from bench.analysis.conditions import Condition
 from bench.analysis.measures import Measure
+from bench.analysis.plain_text import plain
 from bench.analysis.study import Study
 
 COLUMN, PAGE = 3.4, 7.0
@@ -51,6 +53,7 @@ SETTINGS: Any = {
     "legend.frameon": False,
     "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a name may have a dollar sign
     "svg.hashsalt": "bench",
     "figure.dpi": 100,
     "savefig.dpi": 300,
@@ -128,6 +131,7 @@ def save(figure: Figure, out: Path, name: str) -> list[Path]:
 
     The files do not contain the time of writing, so equal ledgers give equal files.
     """
+    name = re.sub(r"[^\w.:-]", "_", plain(name, 150))  # it may have the name of an attribute
     paths = [out / f"{name}.{kind}" for kind in FORMATS]
     for path in paths:
         stamp = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix, {})

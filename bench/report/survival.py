@@ -7,6 +7,7 @@ import numpy as np
 
 from bench.analysis.class_shares import Shares, class_shares
 from bench.analysis.conditions import Condition
+from bench.analysis.plain_text import plain
 from bench.analysis.study import Study
 from bench.report.style import PAGE, save, styled
 
@@ -23,18 +24,19 @@ def survival(study: Study, out: Path, name: str) -> list[Path]:
     shares = class_shares(study)
     for attribute, by_condition in shares.items():
         file = name if len(shares) == 1 else f"{name}_{attribute}"
-        written += _figure(study, by_condition, attribute, out / file)
+        written += _figure(study, by_condition, attribute, out, file)
     return written
 
 
-def _figure(study: Study, shares: dict[Condition, Shares], attribute: str, path: Path) -> list[Path]:
+def _figure(study: Study, shares: dict[Condition, Shares], attribute: str, out: Path, name: str) -> list[Path]:
     """Draw the panels of one attribute.
 
     Args:
         study: where generations come from.
         shares: condition -> shares of its classes.
         attribute: name of the attribute, "" where it has none.
-        path: the file to write, without suffix.
+        out: the directory to write to.
+        name: name of the files, without suffix.
     """
     names = next(iter(shares.values())).classes
     rows = np.arange(len(names))
@@ -51,11 +53,11 @@ def _figure(study: Study, shares: dict[Condition, Shares], attribute: str, path:
             axis.set_xticks(range(len(study.generations)), [str(g) for g in study.generations])
             axis.set_title(condition.label, pad=4)
             axis.set_xlabel("generation")
-        axes[0, 0].set_yticks(range(len(rows)), [names[i] for i in rows], fontsize=6.5)
+        axes[0, 0].set_yticks(range(len(rows)), [plain(names[i], 40) for i in rows], fontsize=6.5)
         axes[0, 0].set_ylabel(f"{attribute or 'class'}, rarest at the bottom")
         bar = figure.colorbar(image, ax=axes[0].tolist(), pad=0.015, aspect=22, ticks=[0, 0.5, 1, 1.5])
         bar.ax.set_yticklabels(["0", "½", "1", "≥ 1½"])
         bar.set_label("images found / expected")
         bar.outline.set_visible(False)
         bar.ax.tick_params(length=0)
-        return save(figure, path.parent, path.name)
+        return save(figure, out, name)

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from bench.analysis.cells import Cell
 from bench.analysis.score_tables import Line, Table, main_tables, tables
@@ -26,6 +27,9 @@ def marks(line: Line) -> Iterable[tuple[bool, bool]]:
 
 
 # ------------------------------------------------------------------------------------------------------- Markdown
+
+BAR = "\\|"
+"""A bar that ends no cell."""
 
 
 def markdown(study: Study) -> str:
@@ -54,7 +58,7 @@ def _markdown(table: Table) -> str:
         shown = [text(c, table.places) for c in line.cells]
         forms = ["**%s**" if best else "(%s)" if greyed else "%s" for best, greyed in marks(line)]
         shown = [form.replace("%s", t) for t, form in zip(shown, forms, strict=True)]
-        lines.append(f"| {line.condition.label} | {' | '.join(shown)} | {line.num_seeds} |")
+        lines.append(f"| {line.condition.label.replace('|', BAR)} | {' | '.join(shown)} | {line.num_seeds} |")
     for label in table.baselines:
         blank = " | " * len(table.generations)
         lines.append(f"| {label} | {table.baseline(label)}{blank} |")
@@ -68,6 +72,11 @@ COLUMNS = (
     *("metric", "direction", "feature_space", "reference", "num_subject", "num_reference", "parameters"),
     *("mean", "half_width_95", "num_seeds", "is_best", "is_greyed", "low_95", "high_95", "seeds", "values"),
 )
+
+
+def inert(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
 
 
 def to_csv(studies: Iterable[Study]) -> str:
@@ -84,10 +93,10 @@ def to_csv(studies: Iterable[Study]) -> str:
         for table in tables(study):
             m = table.measure
             common = {
-                "study": study.title,
+                "study": inert(study.title),
                 "setting": study.hash,
-                "protocol": study.protocol,
-                **{name: getattr(m, name) for name in COLUMNS if hasattr(m, name)},
+                "protocol": inert(study.protocol),
+                **{name: inert(getattr(m, name)) for name in COLUMNS if hasattr(m, name)},
             }
             for line in table.lines:
                 for g, c, (is_best, is_greyed) in zip(table.generations, line.cells, marks(line), strict=True):
@@ -97,8 +106,8 @@ def to_csv(studies: Iterable[Study]) -> str:
                     writer.writerow(
                         {
                             **common,
-                            "policy": line.condition.policy,
-                            "condition": line.condition.label,
+                            "policy": inert(line.condition.policy),
+                            "condition": inert(line.condition.label),
                             "synthetic_ratio": line.condition.ratio,
                             "generation": g,
                             "mean": repr(c.mean),
@@ -133,13 +142,17 @@ _ESCAPES = dict(zip("&%$#_{}", (r"\&", r"\%", r"\$", r"\#", r"\_", r"\{", r"\}")
     "…": r"\dots{}",
     "<": r"$<$",
     ">": r"$>$",
-    "−": r"$-$",
+    "−": "$-$",
+    "≥": r"$\ge$",
 }
+TYPESET = "\u017f"
+"""The last character that LaTeX's T1 fonts have."""
 
 
 def escape(text: str) -> str:
-    """Escape plain text for LaTeX, including the signs that occur in tables."""
-    return "".join(_ESCAPES.get(sign, sign) for sign in text)
+    """Escape plain text for LaTeX, including the signs that occur in tables. Others that its fonts lack, such as emoji,
+    are named by their number."""
+    return "".join(_ESCAPES.get(sign, sign if sign <= TYPESET else f"[U+{ord(sign):04X}]") for sign in text)
 
 
 def latex(studies: Iterable[Study], everything: bool = False) -> str:

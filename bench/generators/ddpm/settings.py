@@ -7,6 +7,9 @@ from bench.errors import ConfigError
 from bench.generators.shared.schedule import TrainingConfig
 from bench.options import option
 
+MOST_LEVELS, MOST_CHANNELS = 8, 8192
+"""Of a network: 1024 px are halved to 8, and one layer of 8192 channels takes 2.4 GB."""
+
 
 @dataclass
 class UNetConfig:
@@ -20,6 +23,9 @@ class UNetConfig:
     dropout: float = option(0.0, at_least=0.0, at_most=0.9)
 
     def validate(self) -> None:
+        if len(self.channels) > MOST_LEVELS or max(self.channels) > MOST_CHANNELS:
+            allowed = f"must have at most {MOST_LEVELS} levels of at most {MOST_CHANNELS} channels"
+            raise ConfigError("channels", self.channels, allowed)
         if len(self.attention) != len(self.channels):
             raise ConfigError("attention", self.attention, f"needs {len(self.channels)} entries, as many as channels")
 

@@ -1,0 +1,25 @@
+"""Text of a user as it may stand in tables, figures and a page: names of sweeps and classes can be anything."""
+
+import hashlib
+import unicodedata
+
+MOST = 80
+"""Characters of a label."""
+HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Unicode's categories of what is not shown: control characters (NUL, line breaks), marks that turn the direction of
+writing, halves of characters, line separators. XML, LaTeX and UTF-8 files do not take all of them."""
+
+
+def plain(text: str, most: int = MOST) -> str:
+    """Return text with � for every character that is not shown. Longer text is cut, and ends in a hash, so that
+    different labels stay different."""
+    shown = visible(text, keep="")
+    if len(shown) <= most:
+        return shown
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:6]
+    return f"{shown[: most - 9]}… {digest}"
+
+
+def visible(text: str, keep: str = "\n\t") -> str:
+    """Return text with � for every character that is not shown, other than those of `keep`."""
+    return "".join("�" if sign not in keep and unicodedata.category(sign) in HIDDEN else sign for sign in text)

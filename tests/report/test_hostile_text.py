@@ -1,0 +1,79 @@
+"""Names of a user can be anything, and what is stored can be damaged: a report is made of it all the same."""
+
+import csv
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import fabricate
+import numpy as np
+import pytest
+
+from bench import ledger
+from bench.analysis.plain_text import plain
+from bench.report import tables, write
+from bench.report.markup import element
+
+MADE = (
+    "%DATA%",
+    "🐦 ",
+    "\u202ert l",
+    "a\u2028b",
+    "nul\0",
+    "a $ b",
+    "$\\frac{$",
+    "]]></script>",
+    "line\nbreak | pipe",
+    "x" * 300,
+)
+NAMES = [f"={i}" + "".join(part) for i, part in enumerate((MADE[:5], MADE[5:]))]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=["first", "second"])
+def test_any_name_stands_in_every_part_of_a_report(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "runs" / "one" / ledger.FILENAME
+    for generation in range(2):
+        row = fabricate.row(0.5, generation, 0)
+        counts = fabricate.survival(0.1, fabricate.SPACE) | {"parameters": {"attribute": name}}
+        counts["counts"] = {name if key == "daisy" else key: value for key, value in counts["counts"].items()}
+        mixing = {"policy": "custom", "function": f"m:{name}", "parameters": {}}
+        row = replace(row, sweep=name, policy="custom", config={**row.config, "name": name, "mixing": mixing})
+        ledger.append(file, replace(row, scores=[*row.scores, counts]))
+    report = write([tmp_path / "runs"], tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert page.count('<script type="application/json" id="data">{"uris"') == 1 and page.endswith("</html>\n")
+    for path in report.paths:
+        if path.suffix == ".svg":
+            ET.parse(path)
+        if path.suffix in (".md", ".tex", ".html"):
+            assert not set(path.read_text(encoding="utf-8")) & set("\0\u2028\u202e"), path
+    latex = (tmp_path / "report" / "tables.tex").read_text(encoding="utf-8")
+    assert all(sign < "\u0180" for sign in latex)
+    with (tmp_path / "report" / "tables.csv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert rows and all(row["study"].startswith("'=") for row in rows)
+
+
+def test_a_cell_is_never_a_formula_and_a_number_stays_one() -> None:
+    assert [tables.inert(value) for value in ("=1", "+1", "-1", "@A", "\tx", "a=1", "", -1.5, None)] == [
+        "'=1", "'+1", "'-1", "'@A", "'\tx", "a=1", "", -1.5, None,
+    ]  # fmt: skip
+
+
+def test_long_labels_are_cut_and_stay_different() -> None:
+    first, second = plain("x" * 500 + "a"), plain("x" * 500 + "b")
+    assert first != second and len(first) <= 80 and "…" in first
+    assert plain("blend (r 0.5)") == "blend (r 0.5)"
+    assert element("p", "a\0\ud800b\nc", title="\u2028") == '<p title="�">a��b\nc</p>'
+
+
+@pytest.mark.parametrize("damage", ["empty array", "empty file", "truncated", "neighbours"])
+def test_damaged_pictures_are_left_out_and_named(tmp_path: Path, damage: str) -> None:
+    runs = fabricate.sweep(tmp_path, ratios=(0.5,), seeds=(0,), num_generations=2)
+    target = sorted((tmp_path / "store").rglob("items.npy" if damage == "neighbours" else "probes.npy"))[0]
+    if damage == "empty array":
+        np.save(target, np.zeros((0, 3, 16, 16), np.uint8))
+    else:
+        target.write_bytes(b"" if damage == "empty file" else target.read_bytes()[:200])
+    report = write([runs], tmp_path / "report")
+    assert ("has no items" in report.text or "is not a readable array" in report.text) == (damage != "neighbours")
