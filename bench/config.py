@@ -6,10 +6,11 @@ turns the tree into instances and has `bench.options.check` check every value. A
 Nothing here imports torch, so a mistake is reported in well under a second.
 """
 
+import difflib
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -270,10 +271,36 @@ def from_hydra(tree: DictConfig) -> Config:
     missing = sorted(OmegaConf.missing_keys(tree))
     if missing:
         raise ConfigError(missing[0], "???", "has no default: give a value")
+    refuse_unknown_keys(tree)
     config = OmegaConf.to_object(tree)
     assert isinstance(config, Config)
     check(config)
     return config
+
+
+def refuse_unknown_keys(tree: DictConfig) -> None:
+    """Raise `ConfigError` for a key that no option has, which Hydra lets `+key=value` add, with the nearest ones."""
+    known: set[str] = set()
+    given: list[str] = []
+
+    def walk(node: DictConfig, prefix: str) -> None:
+        schema = OmegaConf.get_type(node)
+        if not is_dataclass(schema):
+            return  # a dict of free keys, such as mixing.parameters
+        names = fields_by_name(schema)
+        known.update(f"{prefix}{name}" for name in names)
+        for name in map(str, node):
+            if name not in names:
+                given.append(f"{prefix}{name}")
+            elif isinstance(child := node[name], DictConfig):
+                walk(child, f"{prefix}{name}.")
+
+    walk(tree, "")
+    if given:
+        near = difflib.get_close_matches(given[0], known, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "python -m bench --help lists all options"
+        value = OmegaConf.select(tree, given[0])
+        raise ConfigError(given[0], value, f"there is no such option; {hint}")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -216,7 +216,7 @@ MAY_DIFFER = {
     *("name", "output_dir", "store_dir", "num_generations", "num_probes"),
     *("tracking.tracker", "tracking.project", "tracking.entity"),
     *("runtime.device", "runtime.compile", "runtime.cuda_graphs", "runtime.num_threads"),
-    *("data.root", "data.download", "metrics.weights"),
+    *("data.root", "data.download", "metrics.weights", "metrics.extra_weights"),
     *("generator.sampling.batch_size", "generator.training.checkpoint_every"),
     "generator.training.num_micro_batches",
 }
@@ -338,3 +338,29 @@ def test_a_mistake_is_reported_without_importing_torch():
     assert done.stdout.split() == ["2", "False"], done.stderr
     assert "mixing.synthetic_ratio=2: must lie in [0, 1]" in done.stderr
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "hint"),
+    [
+        ("+foo=1", "foo", "--help lists all options"),
+        ("+num_generation=1", "num_generation", "did you mean num_generations"),
+        ("+data.num_trian=3", "data.num_trian", "did you mean data.num_train"),
+        ("+generator.training.num_step=3", "generator.training.num_step", "generator.training.num_steps"),
+        ("+mixing.ratio=0.3", "mixing.ratio", "there is no such option"),
+    ],
+)
+def test_an_option_that_does_not_exist_is_refused_with_the_nearest_ones(override, key, hint):
+    with pytest.raises(ConfigError, match=hint) as error:
+        composed(override)
+    assert error.value.key == key
+
+
+def test_a_ratio_for_a_policy_without_one_is_refused():
+    with pytest.raises(ConfigError, match=r"mixing\.synthetic_ratio=0\.3: there is no such option"):
+        composed("mixing=replace", "+mixing.synthetic_ratio=0.3")
+
+
+def test_keys_of_free_dicts_are_not_options():
+    config = composed("metrics.options.kernel.subset_size=7", "+metrics.options.risk={}")
+    assert config.metrics.options["kernel"]["subset_size"] == 7
