@@ -50,7 +50,8 @@ def to_markdown(study: Study, body: dict[str, Any], stated: Sequence[Statement] 
 def comparison(cards: dict[str, dict[str, Any]]) -> str:
     """Return a Markdown table with one column per card.
 
-    It has one line per score, condition and generation that at least two cards have.
+    It has one line per score, condition and generation that at least two cards have. Where the cards have no condition
+    in common, it has all conditions, of the scores and generations that they share.
 
     Args:
         cards: name -> card.
@@ -68,8 +69,15 @@ def comparison(cards: dict[str, dict[str, Any]]) -> str:
             value = f"{score['mean']:.4g}" + (f" ± {half:.2g}" if half is not None else "")
             cells.setdefault(key, {})[name] = f"{value} (n = {score['num_seeds']})"
     lines = ["| score | condition | generation | " + " | ".join(names) + " |", "|:--|:--|--:|" + "--:|" * len(names)]
-    for (score, condition, generation, direction), by_card in cells.items():
-        if len(by_card) > 1:
+    shared = {key for key, by_card in cells.items() if len(by_card) > 1}
+    if not shared:
+        owners: dict[tuple, set[str]] = {}
+        for (score, _, generation, _), by_card in cells.items():
+            owners.setdefault((score, generation), set()).update(by_card)
+        shared = {key for key in cells if len(owners[key[0], key[2]]) > 1}
+    for key, by_card in cells.items():
+        if key in shared:
+            score, condition, generation, direction = key
             given = "".join(f", {k} = {v}" for k, v in json.loads(score[-1]).items())
             name = f"{metric_name(score[0])} {ARROWS[direction]}".rstrip()
             title = f"{name} ({score[1]}, {score[2]}, N = {score[3]}{given})"

@@ -218,6 +218,18 @@ def test_a_comparison_has_each_cards_number_in_its_own_column(
     assert seen == 3 * 2
 
 
+def test_cards_of_different_conditions_are_shown_side_by_side(tmp_path: Path) -> None:
+    cards = {
+        name: json.loads(saved(tmp_path, name, seeds=(0,), protocol=PROTOCOL, ratios=(ratio,)).read_text())
+        for name, ratio in (("half", 0.5), ("whole", 1.0))
+    }
+    lines = [[word.strip() for word in line.split("|")] for line in card.comparison(cards).splitlines()]
+    fid = [line for line in lines if line[1:2] == ["FID ↓ (efficientnet_lite0, heldout, N = 1024)"]]
+    assert [(line[2], line[3]) for line in fid] == [(ratio, str(g)) for ratio in ("0.50", "1.00") for g in range(4)]
+    assert all((line[4] == "–") != (line[5] == "–") for line in fid)
+    assert [line[5] == "–" for line in fid] == [line[2] == "0.50" for line in fid]
+
+
 def test_cards_without_a_common_score_or_with_other_data_differ() -> None:
     def body(seed: int = 0, **kwargs: Any) -> dict[str, Any]:
         row = fabricate.row(0.5, 0, seed, protocol=PROTOCOL)
