@@ -144,6 +144,9 @@ _ESCAPES = dict(zip("&%$#_{}", (r"\&", r"\%", r"\$", r"\#", r"\_", r"\{", r"\}")
     ">": r"$>$",
     "−": "$-$",
     "≥": r"$\ge$",
+    "→": r"$\to$",
+    "“": "``",
+    "”": "''",
 }
 TYPESET = "\u017f"
 """The last character that LaTeX's T1 fonts have."""

@@ -78,7 +78,7 @@ def test_without_arms_or_seeds_it_is_refused_with_the_reason(tmp_path: Path, cha
     assert exchange.rates == [] and exchange.refused[None].startswith(reason)
     stated = next(s for s in statements.statements(study, [study]) if s.title == "Exchange rate in FID")
     assert stated.rows == [] and reason in statements.to_markdown(stated)
-    assert statements.to_latex(stated).startswith("% ")
+    assert statements.to_latex(stated).startswith("% ") and "[U+" not in statements.to_latex(stated)
     assert card(study)["exchange_rates"][0]["refused"][""].startswith(reason)
 
 
