@@ -198,7 +198,7 @@ def tails(
     size = int(max(labels.max(), truth.max())) + 1
     models = _thirds(train, labels, attribute, fitted)
     if metric == "class_margin":
-        return float(np.mean([lead for k, model in enumerate(models) for lead in _leads(model, x[k::3])])), 0.01
+        return float(np.mean([lead for k, model in enumerate(models) for lead in _leads(model, x[k::3])])), 0.03
     mistakes, unsure = np.zeros((size, size)), np.zeros((size, size))  # of held-out images: [class, predicted]
     for model in models:
         said, near = _said(model, heldout, size)
