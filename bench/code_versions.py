@@ -9,11 +9,11 @@ from typing import Any
 from bench import registry
 from bench.config import Config
 
-REAL_VERSION = 2
+REAL_VERSION = 3
 SAMPLE_VERSION = 2
 SELECT_VERSION = 1
 VET_VERSION = 1
-SCORE_VERSION = 4
+SCORE_VERSION = 5
 """Raised with any change to a stage that moves its results: old results are then made again, never mixed with new ones.
 (The code of components has versions of its own.)"""
 

@@ -26,6 +26,7 @@ from bench.machine.console import Console
 from bench.machine.device import Runtime
 from bench.metrics.shared import reference
 from bench.metrics.shared.classifier import Attribute, fit_attributes
+from bench.metrics.shared.hallucination import PairJudge, fit_judge
 from bench.pool import REAL, Pool, Records
 from bench.seeds import derive_seed
 from bench.store import Result, Store
@@ -41,12 +42,13 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class StageContext:
     """What every stage needs: the store, the device, the console that shows its progress, and by their key the
-    classifiers of real items that this process has fitted."""
+    classifiers of real and of calibration items that this process has fitted."""
 
     store: Store
     runtime: Runtime
     console: Console
     fitted: dict[str, dict[str, Attribute]] = field(default_factory=dict)
+    judges: dict[str, dict[tuple[str, str], PairJudge]] = field(default_factory=dict)
 
     @property
     def arithmetic(self) -> dict[str, Any]:
@@ -56,11 +58,16 @@ class StageContext:
 
 
 def real_data(context: StageContext, config: DataConfig) -> tuple[RealData, Result]:
-    """Return the real, held-out and reserve pools, memory-mapped from the store."""
+    """Return the real, held-out, reserve and calibration pools, memory-mapped from the store."""
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
         real = datasets.load_real(config)
-        pools = {"train": real.train, "heldout": real.heldout, "reserve": real.reserve}
+        pools = {
+            "train": real.train,
+            "heldout": real.heldout,
+            "reserve": real.reserve,
+            "calibration": real.calibration,
+        }
         sizes = {}
         for name, pool in pools.items():
             if pool is not None:
@@ -71,9 +78,10 @@ def real_data(context: StageContext, config: DataConfig) -> tuple[RealData, Resu
     spec: dict[str, Any] = {"source": datasets.data_spec(config), "version": REAL_VERSION}
     with context.console.stage("real items"):
         result = context.store.make("real", spec, produce)
-    reserve = Pool.load(result.path / "reserve") if (result.path / "reserve").exists() else None
-    train, heldout = Pool.load(result.path / "train"), Pool.load(result.path / "heldout")
-    return RealData(train, heldout, reserve, datasets.possible_pairs(config)), result
+    names = ("train", "heldout", "reserve", "calibration")
+    here = {name: Pool.load(result.path / name) for name in names if (result.path / name).exists()}
+    pools = here["train"], here["heldout"], here.get("reserve")
+    return RealData(*pools, datasets.possible_pairs(config), here.get("calibration")), result
 
 
 def vet(
@@ -307,7 +315,7 @@ def score(
         context: Store, device, console.
         config: Of the chain.
         samples: The generation's pool.
-        real: Real, held-out and reserve pools.
+        real: Real, held-out, reserve and calibration pools.
         composition: What the generation trained on.
         pools: The pools it was drawn from, by id.
         model: The training whose model drew the samples.
@@ -341,7 +349,7 @@ def score(
                 given["twin"] = tuple(training_features(context, settings, side, known_pools) for side in sides)
             if "labels" in needs:
                 given["attributes"] = real_attributes(context, settings, real, real_train, heldout)
-                given["possible"] = real.possible
+                given["judges"] = pair_judges(context, settings, real, heldout)
         if "items" in needs:
             given["items"] = (samples.items[:n], real.heldout.items[:n])
             given["training_items"] = composition.items(pools)
@@ -367,7 +375,7 @@ def score(
         "twin": twin.id if twin else None,
         "model": {"key": model.key, "risk": generators.risk_spec(config.generator)} if "model" in needs else None,
         "label_names": real.train.label_names if "labels" in needs else None,
-        "possible": _listed(real.possible) if "labels" in needs else None,
+        **(_judged_by(real) if "labels" in needs else {}),
         "space": space,
         **({"extra_spaces": extra_spaces} if extra_spaces else {}),
         "device": context.runtime.device.type,
@@ -457,7 +465,7 @@ def floor(context: StageContext, config: MetricsConfig, real: RealData) -> Resul
                 given["known"] = reference_statistics(context, config, real.heldout)
             if "labels" in needs:
                 given["attributes"] = real_attributes(context, config, real, real_train, heldout)
-                given["possible"] = real.possible
+                given["judges"] = pair_judges(context, config, real, heldout)
         if "items" in needs:
             given["items"] = (real.train.items[:n], real.heldout.items[:n])
         with context.console.stage("score real items"):
@@ -473,7 +481,7 @@ def floor(context: StageContext, config: MetricsConfig, real: RealData) -> Resul
         "heldout": real.heldout.id,
         "space": _space(context, config) if "features" in needs else None,
         "label_names": real.train.label_names if "labels" in needs else None,
-        "possible": _listed(real.possible) if "labels" in needs else None,
+        **(_judged_by(real) if "labels" in needs else {}),
         "device": context.runtime.device.type,
         "scores": metrics.score_spec(config),
         "version": SCORE_VERSION,
@@ -504,9 +512,46 @@ def real_attributes(
     return context.fitted[key]
 
 
-def _listed(possible: dict[tuple[str, str], np.ndarray]) -> list[Any]:
-    """Return which pairs of labels exist in the form of a spec."""
-    return [[*names, pairs.tolist()] for names, pairs in sorted(possible.items())]
+def pair_judges(
+    context: StageContext, config: MetricsConfig, real: RealData, heldout: np.ndarray
+) -> dict[tuple[str, str], PairJudge]:
+    """Fit what tells pairs of labels that do not exist, once for all generations of a run; none without calibration.
+
+    Args:
+        context: Store, device, console, and what was fitted before.
+        config: The feature space.
+        real: The pools with their labels.
+        heldout: float (M, d) features of the held-out pool.
+    """
+    if real.calibration is None:
+        return {}
+    key = json.dumps([_judged_by(real), real.heldout.id, _space(context, config)], sort_keys=True)
+    if key not in context.judges:
+        calibration = extract_features(context, config, real.calibration, "calibration items")
+        labels = real.calibration.records.labels, real.heldout.records.labels
+        with context.console.stage("classifiers of calibration items"):
+            context.judges[key] = {
+                pair: fit_judge(
+                    calibration,
+                    labels[0],
+                    heldout,
+                    labels[1],
+                    real.calibration.label_names,
+                    pair,
+                    possible,
+                    context.runtime.device,
+                )
+                for pair, possible in real.possible.items()
+            }
+    return context.judges[key]
+
+
+def _judged_by(real: RealData) -> dict[str, Any]:
+    """Return what judges of pairs of labels depend on in the form of a spec: nothing without calibration."""
+    if real.calibration is None:
+        return {}
+    possible = [[*names, pairs.tolist()] for names, pairs in sorted(real.possible.items())]
+    return {"calibration": real.calibration.id, "possible": possible}
 
 
 def training_features(

@@ -105,7 +105,7 @@ def small(out: Path, **changes: Any) -> Config:
         "num_probes": 3,
         "output_dir": str(out),
         "store_dir": str(out / "store"),
-        "data": ProceduralConfig(resolution=SIDE, num_train=20, num_heldout=24),
+        "data": ProceduralConfig(resolution=SIDE, num_train=20, num_heldout=24, num_calibration=0),
         "generator": DDPMConfig(
             unet=UNetConfig([8, 16], [False, False], layers_per_block=1, attention_head_dim=8),
             noise=NoiseConfig(num_timesteps=100),

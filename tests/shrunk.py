@@ -10,6 +10,7 @@ TINY = [
     "data.resolution=16",
     "data.num_train=24",
     "data.num_heldout=24",
+    "data.num_calibration=0",
     "metrics=efficientnet_lite0",
     "metrics.num_images=16",
     "metrics.extra_spaces=[]",

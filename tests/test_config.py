@@ -71,6 +71,7 @@ EDGES: list[tuple[type, str, str, list[Any], list[Any]]] = [
     (c.ProceduralConfig, "data.resolution", "resolution", [8], [7]),
     (c.ProceduralConfig, "data.num_train", "num_train", [2], [1, None]),
     (c.ProceduralConfig, "data.num_reserve", "num_reserve", [0], [-1]),
+    (c.ProceduralConfig, "data.num_calibration", "num_calibration", [0], [-1]),
     (c.Cub200Config, "data.padding", "padding", [0.0, 2.0], [-TINY_FLOAT, 2.0 + TINY_FLOAT]),
     (c.Cub200Config, "data.num_heldout", "num_heldout", [2], [1]),
     (

@@ -24,7 +24,14 @@ from bench.machine.device import Runtime
 
 PROCESSES = 2
 CHAIN = [
-    *("name=tiny", "num_generations=2", "mixing=blend", "mixing.synthetic_ratio=0.5", "data.num_train=80"),
+    *(
+        "name=tiny",
+        "num_generations=2",
+        "mixing=blend",
+        "mixing.synthetic_ratio=0.5",
+        "data.num_train=80",
+        "data.num_calibration=0",
+    ),
     *("generator.training.num_steps=12", "generator.sampling.batch_size=32"),
     f"generator.training.num_micro_batches={PROCESSES}",
 ]

@@ -82,7 +82,7 @@ def play(tmp_path, monkeypatch) -> Callable[..., Run]:
     return run_one
 
 
-WITH_RESERVE = c.ProceduralConfig(resolution=echo.SIDE, num_train=20, num_heldout=24, num_reserve=60)
+WITH_RESERVE = c.ProceduralConfig(resolution=echo.SIDE, num_train=20, num_heldout=24, num_reserve=60, num_calibration=0)
 POLICIES = {
     "replace": c.ReplaceConfig(),
     "blend": c.BlendConfig(synthetic_ratio=0.4),

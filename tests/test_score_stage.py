@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from configs import ProceduralConfig
 from tiny_chain import run, tiny
 
 from bench import ledger
@@ -20,7 +21,8 @@ def shortly_trained(out: Path, metrics: MetricsConfig, **changes: Any) -> Config
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory) -> list[ledger.Row]:
     metrics = MetricsConfig(num_images=32, references=["heldout", "real_train", "training"], num_resamples=2)
-    directory = run(shortly_trained(tmp_path_factory.mktemp("chain"), metrics))
+    data = ProceduralConfig(resolution=16, num_train=40, num_heldout=32, num_calibration=128)
+    directory = run(shortly_trained(tmp_path_factory.mktemp("chain"), metrics, data=data))
     return ledger.read(directory / ledger.FILENAME)
 
 
@@ -59,9 +61,11 @@ def test_rows_name_what_they_were_measured_with(rows):
 
 
 def test_combinations_that_do_not_exist_are_looked_for_in_samples_and_floor(rows):
-    found = [s for s in rows[0].scores if s["metric"] == "hallucination_rate"]
+    found = [s for s in rows[0].scores if s["metric"] == "hallucination_sensitivity"]
     assert {s["subject"] for s in found} == {"samples", "real_train"}
-    assert all(0 <= s["low"] <= s["value"] <= s["high"] <= 1 for s in found)
+    assert all(s["parameters"] == {"attribute": "species and colour"} and s["num_impossible"] > 60 for s in found)
+    assert "with 32 samples and classifiers that" in found[0]["refused"]["hallucination_rate"]
+    assert "hallucination_rate" not in {s["metric"] for s in rows[0].scores}
 
 
 def test_the_first_generation_trains_on_real_images_and_the_floor_stays(rows):

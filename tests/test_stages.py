@@ -223,6 +223,16 @@ def test_each_input_is_in_the_keys_of_exactly_the_stages_that_it_changes(change,
     assert base.changed(replace(base, **change), tmp_path) == stages_changed
 
 
+@pytest.mark.parametrize(("scores", "stages_changed"), [(["tails"], {"score", "floor"}), (["kernel"], set())])
+def test_calibration_items_are_in_the_keys_only_where_labels_are_scored(scores, stages_changed, tmp_path):
+    config = small(tmp_path)
+    base = Inputs(with_leaf(config, ["metrics", "scores"], scores))
+    calibrated = replace(base, real=replace(REAL_IMAGES, calibration=OTHER))
+    assert base.changed(calibrated, tmp_path) == stages_changed
+    other = replace(base, real=replace(REAL_IMAGES, calibration=random_pool(20, 5)))
+    assert calibrated.changed(other, tmp_path) == stages_changed
+
+
 def test_a_warm_start_is_known_by_the_model_that_it_starts_from(tmp_path):
     base = Inputs(small(tmp_path, warm_start=True))
     assert base.changed(replace(base, previous="train/another"), tmp_path) == {"train"}
@@ -269,7 +279,7 @@ def context(tmp_path) -> StageContext:
 
 
 def test_real_images_come_back_from_the_store_as_they_were_loaded(context):
-    config = ProceduralConfig(resolution=8, num_train=5, num_heldout=3, num_reserve=2)
+    config = ProceduralConfig(resolution=8, num_train=5, num_heldout=3, num_reserve=2, num_calibration=4)
     loaded = datasets.load_real(config)
     real, result = stages.real_data(context, config)
     assert real.reserve is not None and loaded.reserve is not None
@@ -280,7 +290,11 @@ def test_real_images_come_back_from_the_store_as_they_were_loaded(context):
     ]
     np.testing.assert_array_equal(real.heldout.items, loaded.heldout.items)
     assert real.heldout.notes == loaded.heldout.notes
-    assert result.facts == {"num_items": {"train": 5, "heldout": 3, "reserve": 2}, "notes": {}, "content": "drawn"}
+    sizes = {"train": 5, "heldout": 3, "reserve": 2, "calibration": 4}
+    assert result.facts == {"num_items": sizes, "notes": {}, "content": "drawn"}
+    assert real.calibration is not None and loaded.calibration is not None
+    assert real.calibration.id == loaded.calibration.id
+    assert stages.real_data(context, replace(config, num_calibration=0))[0].calibration is None
     assert isinstance(real.train.items, np.memmap)
     assert stages.real_data(context, replace(config, num_reserve=0))[0].reserve is None
 

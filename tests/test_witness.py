@@ -32,7 +32,7 @@ SMALL = [
     "generator.training.num_steps=3",
 ]
 CHAINS = {
-    "replace": ["mixing=replace"],
+    "replace": ["mixing=replace", "data.num_calibration=160"],
     "blend": ["mixing=blend", "mixing.synthetic_ratio=0.3", "mixing.real_part=fixed"],
     "blend by schedule, ancestral sampling": [
         *("mixing=blend", "mixing.synthetic_ratio=[0.1,0.3,1.0]"),

@@ -28,7 +28,7 @@ def tiny(out: Path, **changes: Any) -> Config:
         "num_probes": 2,
         "output_dir": str(out),
         "store_dir": str(out / "store"),
-        "data": ProceduralConfig(resolution=16, num_train=40, num_heldout=32),
+        "data": ProceduralConfig(resolution=16, num_train=40, num_heldout=32, num_calibration=0),
         "generator": DDPMConfig(
             unet=UNetConfig([8, 16], [False, False], layers_per_block=1, attention_head_dim=8),
             noise=NoiseConfig(num_timesteps=100),

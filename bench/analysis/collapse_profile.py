@@ -113,7 +113,7 @@ def _findings(study: Study, every: list[Study], condition: Condition) -> list[Fi
         *_risk(study, condition),
         _scaling(study, every, condition),
         _variance(study, condition),
-        Finding(ENTANGLEMENT, UNKNOWN, reason="no score measures how well modes are told apart"),
+        _share(study, condition, ENTANGLEMENT, "class_margin", falls=True),
         _share(study, condition, TAILS, "tail_survival", falls=True),
         _share(study, condition, HALLUCINATION, "hallucination_rate", falls=False),
     ]

@@ -3,7 +3,8 @@
 A data set is one file. It offers `Config` (a `DataConfig`), `VERSION`, `CITATION` and `open_source(config)`, which
 returns a `Source`. Optional: `checksum(config)`, the checksum of the content, which is part of the identity of
 everything made from it; `split(config)`, which replaces the seeded split by source ids, for endless data;
-`possible_pairs(config)`, which pairs of labels exist; and `KIND`, the kind of its items ("images" if absent).
+`possible_pairs(config)`, which pairs of labels exist; `calibration(config)`, a `Source` of items of all pairs, for data
+that can be drawn; and `KIND`, the kind of its items ("images" if absent).
 """
 
 import json
@@ -35,12 +36,15 @@ class RealData:
         heldout: Items that no chain trains on (`data.num_heldout` items).
         reserve: The items that are in neither of the two, or None if there are none.
         possible: By two attributes, bool (classes, classes): which pairs of labels exist, where the data set says it.
+        calibration: Labelled items of all these pairs, existing or not, from which classifiers learn to tell them. No
+            chain trains on them, and no score compares with them. None where the data set offers none.
     """
 
     train: Pool
     heldout: Pool
     reserve: Pool | None
     possible: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    calibration: Pool | None = None
 
 
 def load_real(config: DataConfig) -> RealData:
@@ -65,7 +69,9 @@ def load_real(config: DataConfig) -> RealData:
         log.warning("%d of %d held-out items have an identical twin among the training items", shared, len(heldout))
     heldout.notes["num_identical_to_training"] = shared
     reserve = _pool(source, parts.reserve, own) if len(parts.reserve) else None
-    return RealData(train, heldout, reserve, possible_pairs(config))
+    drawn = module.calibration(own) if hasattr(module, "calibration") else None
+    calibration = _pool(drawn, np.arange(len(drawn)), own) if drawn else None
+    return RealData(train, heldout, reserve, possible_pairs(config), calibration)
 
 
 def possible_pairs(config: DataConfig) -> dict[tuple[str, str], np.ndarray]:

@@ -5,8 +5,9 @@ Species follow Zipf's law, P(rank k) proportional to 1/k; colours and poses have
 are the tails that a collapsing model loses.
 """
 
+import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -31,18 +32,23 @@ CITATION = ""
 KINDS: dict[str, ModuleType] = {"flowers": flowers, "birds": birds}
 COLOUR_SHARES = (0.6, 0.3, 0.1)
 
+Attributes = tuple[int, str, int, Iterator[float]]
+"""Species, name of the colour, pose, and random numbers for the small differences between two drawings of a kind."""
+
 
 @dataclass
 class Config(DataConfig):
     """Drawn pictures, deterministic by index, with species, colour and pose as labels. `num_reserve` is the number of
-    images beyond training and held-out images, for policies that use fresh real images. Endless data need no split:
-    `split_seed` selects the drawings."""
+    images beyond training and held-out images, for policies that use fresh real images. `num_calibration` is the number
+    of drawings of all pairs of species and colour, from which classifiers learn to tell those that do not exist.
+    Endless data need no split: `split_seed` selects the drawings."""
 
     name: str = "procedural"
     kind: str = option("flowers", one_of=("flowers", "birds"))
     resolution: int = option(16, at_least=8, at_most=1024)
     num_train: int | None = option(1024, at_least=2)
     num_reserve: int = option(0, at_least=0)
+    num_calibration: int = option(1024, at_least=0)
 
     def validate(self) -> None:
         if self.num_train is None:
@@ -72,17 +78,12 @@ def draw(kind: str, seed: int, index: int, resolution: int) -> np.ndarray:
     Returns:
         uint8 (3, resolution, resolution).
     """
-    room = KINDS[kind]
-    species, colour, pose, random = _attributes(kind, seed, index)
-    canvas = Canvas(resolution, factor=4 if resolution < 32 else 2)
-    room.draw(canvas, list(room.SPECIES)[species], colour, room.POSES[pose], random)
-    return canvas.image()
+    return _drawn(kind, resolution, *_attributes(kind, seed, index))
 
 
 def choose(kind: str, seed: int, index: int) -> dict[str, int]:
     """Return the attributes of image `index`: species, colour and pose, as indices into `label_names`."""
-    species, colour, pose, _ = _attributes(kind, seed, index)
-    return {"species": species, "colour": list(KINDS[kind].COLOURS).index(colour), "pose": pose}
+    return _labels(kind, _attributes(kind, seed, index))
 
 
 def label_names(kind: str) -> dict[str, list[str]]:
@@ -102,17 +103,31 @@ def open_source(config: Config) -> Source:
     """Return a source of all images that the configuration asks for; they are drawn when they are read."""
     num = config.num_heldout + (config.num_train or 0) + config.num_reserve
     check_memory(num * (3 * config.resolution**2 + BYTES_PER_ID), f"data={config.name}: {num} items")
-    attributes = [choose(config.kind, config.split_seed, index) for index in range(num)]
-    labels = {name: np.asarray([row[name] for row in attributes], np.int64) for name in label_names(config.kind)}
+    return _source(config, num, config.kind, lambda index: _attributes(config.kind, config.split_seed, index))
+
+
+def calibration(config: Config) -> Source | None:
+    """Return a source of `num_calibration` drawings in which species and colour are independent and uniform, so that
+    all their pairs occur; None for 0. They are the same for every `split_seed`, and no image of `open_source`."""
+    num = config.num_calibration
+    check_memory(num * (3 * config.resolution**2 + BYTES_PER_ID), f"data={config.name}: {num} calibration items")
+    attributes = functools.partial(_calibration_attributes, config.kind)
+    return _source(config, num, f"calibration-{config.kind}", attributes) if num else None
+
+
+def _source(config: Config, num: int, name: str, attributes: Callable[[int], Attributes]) -> Source:
+    """Return a source of `num` images, given what each shows."""
+    kind, size = config.kind, config.resolution
+    chosen = [_labels(kind, attributes(index)) for index in range(num)]
+    labels = {name: np.asarray([row[name] for row in chosen], np.int64) for name in label_names(kind)}
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-        images = np.empty((len(rows), 3, config.resolution, config.resolution), np.uint8)
+        images = np.empty((len(rows), 3, size, size), np.uint8)
         for at, row in enumerate(rows):
-            images[at] = draw(config.kind, config.split_seed, int(row), config.resolution)
+            images[at] = _drawn(kind, size, *attributes(int(row)))
         return images, {}
 
-    source_ids = [f"{config.kind}-{index:08d}" for index in range(num)]
-    return Source(source_ids, read, labels, label_names(config.kind))
+    return Source([f"{name}-{index:08d}" for index in range(num)], read, labels, label_names(kind))
 
 
 def split(config: Config) -> Split:
@@ -126,13 +141,34 @@ def split(config: Config) -> Split:
     return Split(rows[:first], rows[first:second], rows[second:])
 
 
-def _attributes(kind: str, seed: int, index: int) -> tuple[int, str, int, Iterator[float]]:
+def _drawn(kind: str, resolution: int, species: int, colour: str, pose: int, random: Iterator[float]) -> np.ndarray:
+    """Return the image, uint8 (3, resolution, resolution), of what `_attributes` returns."""
+    room = KINDS[kind]
+    canvas = Canvas(resolution, factor=4 if resolution < 32 else 2)
+    room.draw(canvas, list(room.SPECIES)[species], colour, room.POSES[pose], random)
+    return canvas.image()
+
+
+def _labels(kind: str, attributes: Attributes) -> dict[str, int]:
+    species, colour, pose, _ = attributes
+    return {"species": species, "colour": list(KINDS[kind].COLOURS).index(colour), "pose": pose}
+
+
+def _attributes(kind: str, seed: int, index: int) -> Attributes:
     """Return the species, the colour's name, the pose, and the random numbers left for the small differences."""
     room = KINDS[kind]
     random = _uniforms(derive_seed(seed, REAL, f"draw/{kind}", index))
     species = _choose(species_shares(kind), next(random))
     colour = list(room.SPECIES.values())[species][_choose(COLOUR_SHARES, next(random))]
     return species, colour, _choose(room.POSE_SHARES, next(random)), random
+
+
+def _calibration_attributes(kind: str, index: int) -> Attributes:
+    """Return what `_attributes` returns, with any colour for any species."""
+    room = KINDS[kind]
+    random = _uniforms(derive_seed(0, REAL, f"calibrate/{kind}", index))
+    species, colour = (int(next(random) * len(values)) for values in (room.SPECIES, room.COLOURS))
+    return species, list(room.COLOURS)[colour], _choose(room.POSE_SHARES, next(random)), random
 
 
 def _uniforms(seed: int) -> Iterator[float]:

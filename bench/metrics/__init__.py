@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from bench.kinds import Items
     from bench.metrics.shared.classifier import Attribute
+    from bench.metrics.shared.hallucination import PairJudge
     from bench.metrics.shared.reference import ReferenceStatistics
 
 log = logging.getLogger(__name__)
@@ -164,7 +165,7 @@ def score(
     twin: tuple[np.ndarray, np.ndarray] | None = None,
     twin_items: "tuple[Items, Items] | None" = None,
     attributes: "Mapping[str, Attribute] | None" = None,
-    possible: Mapping[tuple[str, str], np.ndarray] | None = None,
+    judges: "Mapping[tuple[str, str], PairJudge] | None" = None,
     model: Risk | None = None,
     known: "ReferenceStatistics | None" = None,
     device: "str | torch.device" = "cpu",
@@ -194,7 +195,7 @@ def score(
             scores that need it are left out.
         twin_items: Those items themselves.
         attributes: By name, from `fit_attributes`, for families that need labels.
-        possible: By two of them, bool (classes, classes): which pairs of classes exist in the data.
+        judges: By two attributes, from `fit_judge`: what tells pairs of classes that do not exist.
         model: Risk of the subject's model.
         known: `reference_statistics` of the reference, where they are already computed.
         device: Where to compute.
@@ -210,7 +211,7 @@ def score(
         features=features,
         items=items,
         attributes=attributes,
-        possible=possible,
+        judges=judges,
         training=training,
         training_items=training_items,
         twin=twin,

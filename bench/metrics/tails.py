@@ -1,5 +1,5 @@
-"""Which labelled classes are still made, whether the rare ones go first, and, where the data set says which pairs of
-classes exist, how many samples show another."""
+"""Which labelled classes are still made, whether the rare ones go first, how well classes are told apart, and, where
+the data set offers calibration items, how many samples show a pair of classes that does not exist."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -9,20 +9,32 @@ from bench.metrics.shared.inputs import Inputs, Value
 if TYPE_CHECKING:
     from bench.metrics.shared.class_survival import Tails
     from bench.metrics.shared.classifier import Attribute
+    from bench.metrics.shared.hallucination import PairJudge
 
 NEEDS = ("features", "labels")
-VERSION = 5
+VERSION = 6
 LIPTON = """@inproceedings{lipton2018detecting,
   title     = {Detecting and Correcting for Label Shift with Black Box Predictors},
   author    = {Lipton, Zachary C. and Wang, Yu-Xiang and Smola, Alexander J.},
   booktitle = {International Conference on Machine Learning},
   year      = {2018},
 }"""
-CITATION = {"class_survival": LIPTON, "class_divergence": LIPTON}
+ROGAN = """@article{rogan1978estimating,
+  title   = {Estimating Prevalence from the Results of a Screening Test},
+  author  = {Rogan, Walter J. and Gladen, Beth},
+  journal = {American Journal of Epidemiology},
+  volume  = {107},
+  number  = {1},
+  pages   = {71--76},
+  year    = {1978},
+}"""
+CITATION = {"class_survival": LIPTON, "class_divergence": LIPTON, "hallucination_rate": ROGAN}
 
 
 def score(inputs: Inputs, config: None) -> Iterator[Value]:
-    """Yield the survival of classes, of rare and of common ones, for every labelled attribute.
+    """Yield the survival of classes, of rare and of common ones, for every labelled attribute, and `class_margin`: the
+    mean over items of how much likelier the likeliest class is than the second, which falls where items lie between
+    classes.
 
     `class_divergence` has the columns `counts`, class -> [samples, expected, low, high], and `refused`, score -> why
     it is not there.
@@ -50,19 +62,34 @@ def score(inputs: Inputs, config: None) -> Iterator[Value]:
         }
         yield Value("class_divergence", result.divergence, "down", about, extra)
         yield Value("classifier_accuracy", attribute.accuracy, "up", about)
+        yield Value("class_margin", float(attribute.margin(inputs.subject).mean()), "up", about)
     yield from _hallucinations(inputs)
 
 
 def _hallucinations(inputs: Inputs) -> Iterator[Value]:
-    """Yield `hallucination_rate`, with its interval and the rates that it is made from, for every pair of attributes of
-    which it is known what goes together."""
+    """Yield `hallucination_rate`, unless it is refused, and how often the judge recognises what is impossible, for
+    every pair of attributes that has a judge. The latter's column `refused` says why the rate is not there."""
     from bench.metrics.shared.hallucination import hallucination_rate
 
-    attributes = inputs.attributes or {}
-    for (a, b), possible in (inputs.possible or {}).items():
-        if {a, b} <= attributes.keys():
-            found = vars(hallucination_rate(inputs.subject, attributes[a], attributes[b], possible)).copy()
-            yield Value("hallucination_rate", found.pop("rate"), "down", {"attribute": f"{a} and {b}"}, found)
+    for names, judge in (inputs.judges or {}).items():
+        about, found = {"attribute": " and ".join(names)}, hallucination_rate(inputs.subject, judge)
+        refused = {} if found.rate is not None else {"hallucination_rate": _cannot_tell(judge, len(inputs.subject))}
+        if found.rate is not None:
+            columns = {name: value for name, value in vars(found).items() if name != "rate"}
+            yield Value("hallucination_rate", found.rate, "down", about, columns)
+        extra = {"num_impossible": judge.num_impossible, "refused": refused}
+        yield Value("hallucination_sensitivity", found.sensitivity, "up", about, extra)
+
+
+def _cannot_tell(judge: "PairJudge", n: int) -> str:
+    """Return why the rate of hallucinations cannot be told."""
+    from bench.metrics.shared.hallucination import POWER, TELLABLE
+
+    return (
+        f"with {n} samples and classifiers that recognise {judge.sensitivity:.0%} of impossible items and suspect "
+        f"{judge.false_positive_rate:.0%} of real ones, {TELLABLE:.0%} of impossible samples would be told from none "
+        f"in fewer than {POWER:.0%} of cases"
+    )
 
 
 def _reason(result: "Tails", attribute: "Attribute", n: int) -> str:

@@ -240,8 +240,12 @@ class Witness:
                 (entry["num_subject"], entry["num_reference"]) == (size, size), f"{name} has another N than {size}"
             )
             try:
-                if entry["metric"] == "hallucination_rate":
-                    found = independent_scores.hallucinations(x[:size], real, self.row.dataset, self.fitted)
+                if entry["metric"] in independent_scores.HALLUCINATIONS:
+                    drawn = Pool.load(self.folder["real"] / "calibration")
+                    known = self.features(drawn, space), drawn.records.labels
+                    found = independent_scores.hallucinations(
+                        entry["metric"], x[:size], known, features[heldout.id], self.row.dataset, self.fitted
+                    )
                 else:
                     found = independent_scores.score(entry, x[:size], y[:size], training, twin, real, self.fitted)
                 value, slack = found

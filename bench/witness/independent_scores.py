@@ -18,7 +18,8 @@ from bench.datasets.shared.drawings import birds, flowers
 COPYING = ("nn_distance_training", "nn_distance_heldout", "closer_to_training", "authenticity", "near_copy_rate")
 Twin = tuple[np.ndarray, np.ndarray] | None
 Labelled = list[tuple[np.ndarray, dict[str, np.ndarray]]]
-TAILS = ("class_survival", "tail_survival", "head_survival", "class_divergence", "classifier_accuracy")
+TAILS = ("class_survival", "tail_survival", "head_survival", "class_divergence", "classifier_accuracy", "class_margin")
+HALLUCINATIONS = ("hallucination_rate", "hallucination_sensitivity")
 
 
 @torch.inference_mode()
@@ -196,6 +197,8 @@ def tails(
     (train, labels), (heldout, truth) = real[0], [z[real[1][1] >= 0] for z in real[1]]
     size = int(max(labels.max(), truth.max())) + 1
     models = _thirds(train, labels, attribute, fitted)
+    if metric == "class_margin":
+        return float(np.mean([lead for k, model in enumerate(models) for lead in _leads(model, x[k::3])])), 0.03
     mistakes, unsure = np.zeros((size, size)), np.zeros((size, size))  # of held-out images: [class, predicted]
     for model in models:
         said, near = _said(model, heldout, size)
@@ -228,37 +231,57 @@ def tails(
     return float((found >= least)[half].mean()), undecided[half].mean() + 0.01 / len(half)
 
 
-def hallucinations(x: np.ndarray, real: Labelled, kind: str, fitted: dict[str, Any]) -> tuple[float, float]:
-    """Return the share of drawings of a species in a colour that it never has, corrected for mistakes, and a tolerance.
+def hallucinations(
+    metric: str,
+    x: np.ndarray,
+    calibration: tuple[np.ndarray, dict[str, np.ndarray]],
+    heldout: np.ndarray,
+    kind: str,
+    fitted: dict[str, Any],
+) -> tuple[float, float]:
+    """Return the share of drawings of a species in a colour that it never has, corrected for mistakes, or the share of
+    these that is recognised, and a tolerance.
 
     Args:
+        metric: one of `HALLUCINATIONS`.
         x: features of samples.
-        real: features and labels by attribute, of the real training images and of the held-out images.
+        calibration: features and labels by attribute, of the drawings of all pairs.
+        heldout: features of held-out images.
         kind: of the drawings.
         fitted: a cache of what does not depend on samples, by attribute.
     """
     room: Any = {"flowers": flowers, "birds": birds}[kind]
     exists = {(s, list(room.COLOURS).index(c)) for s, cs in enumerate(room.SPECIES.values()) for c in cs}
-    (train, labels), (heldout, _) = real
-    both = [_thirds(train, labels[name], name, fitted) for name in ("species", "colour")]
-    wrong: tuple[list[bool], list[bool]] = ([], [])  # of samples, of held-out images
-    near_border: list[float] = []
+    drawn, labels = calibration
+    names = ("species", "colour")
+    both = [_thirds(drawn, labels[name], name, fitted, "calibration") for name in names]
+    pairs = list(zip(*(labels[name].tolist() for name in names), strict=True))
+    impossible = np.array([pair not in exists for pair in pairs])
+    wrong: dict[str, list[bool]] = {"samples": [], "impossible": [], "heldout": []}
+    near: dict[str, list[bool]] = {side: [] for side in wrong}
     for k in range(3):
-        for side, z in zip(wrong, (x[k::3], heldout), strict=True):
-            (species, near), (colour, close) = (_said(models[k], z, 64) for models in both)
-            side += [pair not in exists for pair in zip(species.tolist(), colour.tolist(), strict=True)]
-            near_border.append(float((near.any(axis=1) | close.any(axis=1)).mean()))
-    judged, mistaken = (float(np.mean(side)) for side in wrong)
-    rest = max(1 - mistaken, 1e-9)
-    return min(max((judged - mistaken) / rest, 0.0), 1.0), 2 * float(np.mean(near_border)) / rest + 2 / len(x)
+        sides = {"samples": x[k::3], "impossible": drawn[k::3][impossible[k::3]], "heldout": heldout}
+        for side, z in ((side, z) for side, z in sides.items() if len(z)):
+            (species, unsure), (colour, close) = (_said(models[k], z, 64) for models in both)
+            wrong[side] += [pair not in exists for pair in zip(species.tolist(), colour.tolist(), strict=True)]
+            near[side] += np.logical_or(unsure.any(axis=1), close.any(axis=1)).tolist()
+    h, s, f = (float(np.mean(wrong[side])) for side in ("samples", "impossible", "heldout"))
+    doubt = {side: float(np.mean(open_)) for side, open_ in near.items()}
+    if metric == "hallucination_sensitivity":
+        return s, doubt["impossible"] + 2 / impossible.sum()
+    rest = max(s - f, 1e-9)
+    return min(max((h - f) / rest, 0.0), 1.0), sum(doubt.values()) / rest + 2 / len(x)
 
 
-def _thirds(train: np.ndarray, labels: np.ndarray, attribute: str, fitted: dict[str, Any]) -> list[Any]:
-    """Return three regressions, each fitted without a third of the training images."""
-    if attribute not in fitted:
+def _thirds(
+    train: np.ndarray, labels: np.ndarray, attribute: str, fitted: dict[str, Any], images: str = "real"
+) -> list[Any]:
+    """Return three regressions, each fitted without a third of the labelled images."""
+    key = f"{attribute} of {images} images"
+    if key not in fitted:
         rows = [(np.arange(len(train)) % 3 != k) & (labels >= 0) for k in range(3)]
-        fitted[attribute] = [_regression(train[used], labels[used]) for used in rows]
-    models: list[Any] = fitted[attribute]
+        fitted[key] = [_regression(train[used], labels[used]) for used in rows]
+    models: list[Any] = fitted[key]
     return models
 
 
@@ -281,6 +304,13 @@ def _said(fitted: tuple[Any, np.ndarray, np.ndarray], x: np.ndarray, size: int) 
     for column in model.classes_[best].T:
         near[np.arange(len(x)), column] = margin < 0.25 * np.median(margin)
     return model.classes_[best[:, 1]], near
+
+
+def _leads(fitted: tuple[Any, np.ndarray, np.ndarray], x: np.ndarray) -> list[float]:
+    """Return for each image how much likelier its likeliest class is than the second."""
+    model, mean, sd = fitted
+    first, second = np.sort(model.predict_proba((x - mean) / sd), axis=1).T[[-1, -2]]
+    return list(first - second)
 
 
 def _least_alive(c: int, undo: np.ndarray, rates: np.ndarray, known: np.ndarray, found: np.ndarray, n: int) -> float:

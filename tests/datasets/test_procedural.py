@@ -20,6 +20,23 @@ def test_an_image_is_the_same_alone_and_in_a_batch(kind, index, seed):
     assert notes == {}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_calibration_drawings_show_every_pair_and_are_no_data(kind):
+    config = ProceduralConfig(kind=kind, num_train=40, num_heldout=20, num_calibration=1024)
+    drawn, names = procedural.calibration(config), procedural.label_names(kind)
+    shape = len(names["species"]), len(names["colour"])
+    counts = np.zeros(shape, int)
+    np.add.at(counts, (drawn.labels["species"], drawn.labels["colour"]), 1)
+    assert counts.sum() == 1024 and counts.min() >= 3 and counts.max() < 3 * 1024 / counts.size
+    images, notes = drawn.read(np.arange(12))
+    other = procedural.calibration(ProceduralConfig(kind=kind, split_seed=1, num_calibration=20))
+    assert np.array_equal(images, other.read(np.arange(12))[0]) and notes == {}  # the same for every split
+    source = procedural.open_source(config)
+    data = {image.tobytes() for image in source.read(np.arange(60))[0]}
+    assert not data & {image.tobytes() for image in images} and not set(drawn.source_ids) & set(source.source_ids)
+    assert procedural.calibration(ProceduralConfig(num_calibration=0)) is None
+
+
 def sums(kind, species, resolution):
     """Return sums over the first picture in each pose: red, green, blue, the left half, the upper half."""
     missing, index, total = set(procedural.label_names(kind)["pose"]), 0, np.zeros(5, np.int64)
@@ -127,8 +144,8 @@ def test_species_look_different_from_each_other(kind):
 
 
 def test_parts_are_ranges_so_that_more_training_images_leave_the_held_out_ones_alone():
-    small = load_real(ProceduralConfig(num_train=8, num_heldout=4))
-    large = load_real(ProceduralConfig(num_train=12, num_heldout=4, num_reserve=5))
+    small = load_real(ProceduralConfig(num_train=8, num_heldout=4, num_calibration=0))
+    large = load_real(ProceduralConfig(num_train=12, num_heldout=4, num_reserve=5, num_calibration=0))
     assert np.array_equal(small.heldout.items, large.heldout.items)
     assert np.array_equal(small.train.items, large.train.items[:8])
     assert small.reserve is None and large.reserve is not None and len(large.reserve) == 5
@@ -140,12 +157,14 @@ def test_parts_are_ranges_so_that_more_training_images_leave_the_held_out_ones_a
 
 
 def test_another_split_seed_draws_other_pictures():
-    first, second = (load_real(ProceduralConfig(num_train=4, num_heldout=2, split_seed=s)) for s in (0, 1))
+    first, second = (
+        load_real(ProceduralConfig(num_train=4, num_heldout=2, split_seed=s, num_calibration=0)) for s in (0, 1)
+    )
     assert not np.array_equal(first.train.items, second.train.items)
 
 
 def test_labels_are_named():
-    pool = load_real(ProceduralConfig(kind="birds", num_train=16, num_heldout=2)).train
+    pool = load_real(ProceduralConfig(kind="birds", num_train=16, num_heldout=2, num_calibration=0)).train
     assert set(pool.records.labels) == {"species", "colour", "pose"}
     assert pool.label_names["species"][0] == "robin" and len(pool.label_names["species"]) == 8
     for name, column in pool.records.labels.items():

@@ -93,10 +93,10 @@ def test_the_spec_sees_all_that_changes_the_images_and_not_where_they_lie(thirty
 
 def test_the_spec_of_drawings_sees_every_option(monkeypatch):
     base = ProceduralConfig(resolution=8)
-    other = {**CHANGED, "kind": "birds", "num_reserve": 5}
+    other = {**CHANGED, "kind": "birds", "num_reserve": 5, "num_calibration": 7}
     specs = [data_spec(base)] + [data_spec(replace(base, **{name: value})) for name, value in other.items()]
     monkeypatch.setattr(procedural, "VERSION", 99)
     specs.append(data_spec(base))
     assert {field.name for field in fields(base)} == {"name", *other}
-    assert len({json.dumps(spec, sort_keys=True) for spec in specs}) == 8
+    assert len({json.dumps(spec, sort_keys=True) for spec in specs}) == 9
     assert {spec["data"] for spec in specs} == {"procedural"}

@@ -230,6 +230,7 @@ def test_every_row_holds_the_result_of_its_own_function_for_the_right_sides():
             "head_survival": (result.head_survival, "up"),
             "class_divergence": (result.divergence, "down"),
             "classifier_accuracy": (attribute.accuracy, "up"),
+            "class_margin": (attribute.margin(subject).mean(), "up"),
         }
         given = {metric: value for metric, value in expected.items() if value[0] is not None}
         assert {metric: (row["value"], row["direction"]) for metric, row in of.items()} == given
@@ -279,7 +280,8 @@ def test_families_that_are_not_selected_or_lack_inputs_are_left_out():
         "diversity": {"vendi", "vendi_distance", "entropy", "entropy_distance", "near_duplicate_rate"},
         "copying": {"nn_distance_training", "nn_distance_heldout", "closer_to_training", "authenticity",
                     "near_copy_rate"},
-        "tails": {"class_survival", "tail_survival", "head_survival", "class_divergence", "classifier_accuracy"},
+        "tails": {"class_survival", "tail_survival", "head_survival", "class_divergence", "classifier_accuracy",
+                  "class_margin"},
     }  # fmt: skip
     for family, names in of.items():
         config = MetricsConfig(num_images=48, scores=[family])

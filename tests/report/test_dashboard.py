@@ -119,6 +119,7 @@ def test_the_sweeps_command_line_runs(tmp_path: Path) -> None:
         "num_generations=1",
         "data.num_train=40",
         "data.num_heldout=32",
+        "data.num_calibration=0",
         "metrics.num_images=32",
         "num_probes=2",
         "generator.unet.channels=[8,16]",

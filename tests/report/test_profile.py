@@ -63,6 +63,7 @@ def everything(ratio: float, g: int) -> dict[str, float]:
     return {
         "fid": 100 * (1 + 0.6 * ratio * g),
         "vendi": 6.0 * (1 - 0.1 * ratio * g),
+        "class_margin": 0.9 - 0.05 * ratio * g,
         "tail_survival": 0.9 - 0.15 * ratio * g,
         "hallucination_rate": 0.05 + 0.1 * ratio * g,
     }
@@ -77,6 +78,7 @@ def test_each_meaning_is_answered_from_its_own_score(tmp_path: Path) -> None:
         profiles.ANY: (0.6 * late, YES, "FID"),
         profiles.DIVERGING: (0.6, YES, "FID"),
         profiles.VARIANCE: (0.1 * late, YES, "loss of Vendi score"),
+        profiles.ENTANGLEMENT: (0.05 * late, YES, "loss of class margin"),
         profiles.TAILS: (0.15 * late, YES, "loss of tail survival"),
         profiles.HALLUCINATION: (0.1 * late, YES, "hallucination rate"),
     }
@@ -88,7 +90,6 @@ def test_each_meaning_is_answered_from_its_own_score(tmp_path: Path) -> None:
         assert finding.interval.low < finding.interval.value < finding.interval.high
         assert 0 < finding.detectable < 0.2
         assert found[0.0][meaning].answer == NO
-    assert found[1.0][profiles.ENTANGLEMENT].answer == UNKNOWN and found[1.0][profiles.ENTANGLEMENT].reason
     law = found[1.0][profiles.SCALING]
     assert law.answer == UNKNOWN and "needs 3 numbers of training images (data.num_train), and there is 1" in law.reason
 
@@ -109,7 +110,7 @@ def test_a_change_that_is_sure_but_small_is_any_rise_and_nothing_else(tmp_path: 
 
 def test_what_changes_for_the_better_is_no_collapse(tmp_path: Path) -> None:
     found = profiled(sweep(tmp_path, lambda r, g: {k: 2 * v for k, v in everything(-r / 4, g).items()}))
-    for meaning in (profiles.ANY, profiles.VARIANCE, profiles.TAILS, profiles.HALLUCINATION):
+    for meaning in (profiles.ANY, profiles.VARIANCE, profiles.ENTANGLEMENT, profiles.TAILS, profiles.HALLUCINATION):
         assert found[1.0][meaning].answer == NO
         assert found[1.0][meaning].interval is not None and found[1.0][meaning].interval.high < 0
 
@@ -130,6 +131,7 @@ def test_why_a_meaning_is_not_known_is_said(tmp_path: Path) -> None:
     reasons = {meaning: finding.reason for meaning, finding in found[1.0].items() if finding.answer == UNKNOWN}
     assert reasons[profiles.ANY] == "FID is not above 0 throughout, so no share of it is defined"
     assert reasons[profiles.TAILS] == "fewer than three generations have tail survival"
+    assert reasons[profiles.ENTANGLEMENT] == "class margin was not computed"
     assert reasons[profiles.HALLUCINATION] == "hallucination rate was not computed"
     assert profiles.VARIANCE not in reasons
 
@@ -206,7 +208,7 @@ def test_card_csv_and_table_hold_every_finding(tmp_path: Path) -> None:
                 assert entry["change"] == float(line["value"]) == finding.interval.value
                 assert entry["low_95"] == float(line["low_95"]) == finding.interval.low
                 assert finding.words in text
-    assert "Not known of any condition, entanglement of modes" in text
+    assert "Not known of any condition, change of the scaling law" in text
 
 
 def test_the_figure_says_each_answer_in_words_and_signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

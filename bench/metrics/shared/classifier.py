@@ -1,11 +1,12 @@
 """Classifiers of samples, which carry no labels: multinomial logistic regression on frozen features, fitted to labelled
 real items, cross-fitted, with the errors that it makes on items that no model has seen."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import special
 from torch.nn import functional as F
 
 from bench.errors import MetricError
@@ -36,7 +37,16 @@ class Classifier:
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Return the class of each row of float (N, d) features, int64 (N,)."""
-        return np.argmax((features - self.mean) / self.scale @ self.weight + self.bias, axis=1).astype(np.int64)
+        return np.argmax(self._logits(features), axis=1).astype(np.int64)
+
+    def margin(self, features: np.ndarray) -> np.ndarray:
+        """Return how much likelier the likeliest class of each row of float (N, d) features is than the second: the
+        difference of their probabilities, float64 (N,), in [0, 1]."""
+        largest = np.sort(special.softmax(self._logits(features), axis=1), axis=1)
+        return largest[:, -1] - largest[:, -2]
+
+    def _logits(self, features: np.ndarray) -> np.ndarray:
+        return (features - self.mean) / self.scale @ self.weight + self.bias
 
 
 def fit_classifier(
@@ -117,11 +127,19 @@ class Attribute:
         Row i is classified by model i modulo the number of models. So training items, from the first on, are never
         classified by a model that has seen them, and whatever else takes their place is treated alike.
         """
+        return self._by_one_model(Classifier.predict, features).astype(np.int64)
+
+    def margin(self, features: np.ndarray) -> np.ndarray:
+        """Return how much likelier the likeliest class of each row of float (N, d) features is than the second, float64
+        (N,), in [0, 1], by the same models as `predict`."""
+        return self._by_one_model(Classifier.margin, features)
+
+    def _by_one_model(self, ask: Callable[[Classifier, np.ndarray], np.ndarray], features: np.ndarray) -> np.ndarray:
         check_features(features, "classified")
-        classes = np.empty(len(features), np.int64)
+        answers = np.empty(len(features))
         for k, model in enumerate(self.models):
-            classes[k :: len(self.models)] = model.predict(features[k :: len(self.models)])
-        return classes
+            answers[k :: len(self.models)] = ask(model, features[k :: len(self.models)])
+        return answers
 
 
 def fit_attributes(

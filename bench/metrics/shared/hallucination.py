@@ -1,54 +1,162 @@
 """Hallucinated combinations: samples that show two properties which never occur together in the real data, such as a
-species in a colour that it never has."""
+species in a colour that it never has.
 
+Impossible pairs never occur among real items, so classifiers that learnt from these do not recognise them. A data set
+that can be drawn offers calibration items of all pairs, from which they learn, and on which it is measured how many
+impossible ones they recognise.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy import stats
 
-from bench.metrics.shared.classifier import Attribute
+from bench.errors import MetricError
+from bench.metrics.shared.classifier import Attribute, fit_attributes
 
 CONFIDENCE = 0.95
+TELLABLE, POWER = 0.1, 0.8
+"""The rate is refused unless such a share of impossible samples would be told from none in this share of cases."""
+
+
+@dataclass(frozen=True, eq=False)
+class PairJudge:
+    """Tells which items show an impossible pair of classes, with how often it is right.
+
+    Attributes:
+        a: The attribute of the rows of `possible`, learnt from calibration items.
+        b: That of its columns.
+        possible: bool (classes of a, classes of b), which pairs exist.
+        sensitivity: Share of impossible calibration items that are recognised by models that have not seen them.
+        num_impossible: How many these are.
+        false_positive_rate: Share of held-out real items, none of which is impossible, that are taken for one.
+        num_heldout: How many these are.
+    """
+
+    a: Attribute
+    b: Attribute
+    possible: np.ndarray
+    sensitivity: float
+    num_impossible: int
+    false_positive_rate: float
+    num_heldout: int
+
+    def judge(self, features: np.ndarray) -> float:
+        """Return the share of float (N, d) features that are put into an impossible pair, each by one model."""
+        return float((~self.possible)[self.a.predict(features), self.b.predict(features)].mean())
 
 
 @dataclass(frozen=True)
 class Hallucination:
-    """The result of `hallucination_rate`, which defines it. low, high: its 95 % interval.
+    """The result of `hallucination_rate`, which defines it. rate: None where it is refused.
 
-    judged: share of samples that the classifiers put into an impossible pair. false_positive_rate: the same share of
-    held-out real items, none of which is in one.
+    low, high: the 95 % interval of the rate. judged: share of samples that are put into an impossible pair.
+    sensitivity, false_positive_rate: how often that happens to what is impossible and to what is not.
     """
 
-    rate: float
+    rate: float | None
     low: float
     high: float
     judged: float
+    sensitivity: float
     false_positive_rate: float
 
 
-def hallucination_rate(features: np.ndarray, a: Attribute, b: Attribute, possible: np.ndarray) -> Hallucination:
-    """Return the share of samples in a pair of classes that does not exist, corrected for mistakes.
-
-    Which pairs exist is known exactly; what a sample shows is the classifiers' word. They put a share f of held-out
-    real items, which neither model has seen, into an impossible pair, and a share h of the samples. If s of the
-    impossible samples are recognised, h = s·r + f·(1 - r) for the rate r. s is not known from real items, so r is
-    computed with s = 1, as (h - f) / (1 - f), at least 0: the rate is then too low by the factor (s - f) / (1 - f).
-    The interval is that of two independent binomial shares (Wald), so it holds for this lower bound. Lower is better.
-
-    Blind to impossible samples that look possible to classifiers which have learnt from possible ones only. Reads
-    too high where samples are off the manifold and classifiers guess: most pairs are impossible.
+def fit_judge(
+    calibration: np.ndarray,
+    labels: Mapping[str, np.ndarray],
+    heldout: np.ndarray,
+    heldout_labels: Mapping[str, np.ndarray],
+    names: Mapping[str, list[str]],
+    pair: tuple[str, str],
+    possible: np.ndarray,
+    device: str | torch.device = "cpu",
+) -> PairJudge:
+    """Fit the classifiers of two attributes to calibration items, cross-fitted, and measure their mistakes.
 
     Args:
-        features: float (N, d) of the samples, or of the training items from the first on.
-        a: The attribute of the rows of `possible`.
-        b: That of its columns.
-        possible: bool (classes of a, classes of b), which pairs exist.
+        calibration: float (C, d) features of items of all pairs, possible or not.
+        labels: Attribute -> int (C,), of both attributes.
+        heldout: float (M, d) features of real held-out items.
+        heldout_labels: Attribute -> int (M,).
+        names: Attribute -> names of its classes.
+        pair: The two attributes.
+        possible: bool (classes of the first, classes of the second), which pairs exist.
+        device: Where to fit.
+
+    Raises:
+        MetricError: There is no impossible calibration item, or an attribute has fewer than two classes.
     """
-    is_impossible = ~possible
-    n, num_heldout = len(features), a.heldout_predictions.shape[1]
-    h = float(is_impossible[a.predict(features), b.predict(features)].mean())
-    f = float(is_impossible[a.heldout_predictions, b.heldout_predictions].mean())
-    error = np.sqrt(h * (1 - h) / n + f * (1 - f) / num_heldout)
-    ends = (h - f + np.array([-1, 0, 1]) * stats.norm.isf((1 - CONFIDENCE) / 2) * error) / max(1 - f, 1e-9)
-    low, rate, high = np.clip(ends, 0, 1).tolist()
-    return Hallucination(rate, low, high, h, f)
+    labels = {name: labels[name] for name in pair}
+    is_impossible = ~possible[labels[pair[0]], labels[pair[1]]]
+    fitted = fit_attributes(calibration, labels, heldout, heldout_labels, names, device)
+    if not is_impossible.any() or len(fitted) < 2:
+        raise MetricError(
+            f"{len(calibration)} calibration items, {is_impossible.sum()} of them impossible, are too few to learn "
+            f"{pair[0]} and {pair[1]}"
+        )
+    a, b = (fitted[name] for name in pair)
+    sensitivity = (~possible)[a.predict(calibration), b.predict(calibration)][is_impossible].mean()
+    mistaken = (~possible)[a.heldout_predictions, b.heldout_predictions].mean()
+    return PairJudge(a, b, possible, float(sensitivity), int(is_impossible.sum()), float(mistaken), len(heldout))
+
+
+def hallucination_rate(features: np.ndarray, judge: PairJudge) -> Hallucination:
+    """Return the share r of samples in a pair of classes that does not exist, corrected for mistakes.
+
+    A share h of N samples is judged impossible: h = s·r + f·(1 - r), with the sensitivity s and the false-positive
+    rate f of the judge, so r = (h - f) / (s - f) (Rogan & Gladen 1978), clipped to [0, 1]. See `rate_of` for the
+    interval and `can_tell` for when it is refused. Lower is better.
+
+    Assumes that impossible and possible samples are mistaken as often as impossible calibration items, drawn evenly
+    from all impossible pairs, and as held-out real ones. Reads too high where samples are off the manifold and
+    classifiers guess: most pairs are impossible.
+
+    Args:
+        features: float (N, d) of the samples, or of real items that the judge has not seen.
+        judge: From `fit_judge`.
+    """
+    n, h = len(features), judge.judge(features)
+    rate, low, high = rate_of(h, n, judge)
+    told = rate if can_tell(judge, n) else None
+    return Hallucination(told, low, high, h, judge.sensitivity, judge.false_positive_rate)
+
+
+def rate_of(h: float, n: int, judge: PairJudge) -> tuple[float, float, float]:
+    """Return the rate and the ends of its 95 % interval where a share h of n samples is judged impossible.
+
+    The interval squares and adds what the rate moves when h, s and f each move to the end of their own Wilson interval
+    (MOVER, Zou & Donner 2008): the delta method with limits that also hold near shares of 0 and 1. All three shares
+    are binomial; the predictions of one held-out item by several models count as one.
+    """
+    s, f = judge.sensitivity, judge.false_positive_rate
+    if s <= f:
+        return 0.0, 0.0, 1.0
+    rate = (h - f) / (s - f)
+    ends = [_wilson(h, n), _wilson(s, judge.num_impossible), _wilson(f, judge.num_heldout)]
+    ways = np.array([1, -rate, rate - 1]) / (s - f)  # derivatives by h, s, f
+    reach = (np.array(ends) - np.array([h, s, f])[:, None]) * ways[:, None]
+    down, up = (np.linalg.norm(side) for side in (reach.min(axis=1), reach.max(axis=1)))
+    low, middle, high = np.clip([rate - down, rate, rate + up], 0, 1).tolist()
+    return middle, low, high
+
+
+def can_tell(judge: PairJudge, n: int) -> bool:
+    """Return whether `TELLABLE` impossible samples among n would be told from none in `POWER` of cases."""
+    s, f = judge.sensitivity, judge.false_positive_rate
+    rise = TELLABLE * (s - f)
+    low, high = _wilson(f, judge.num_heldout)
+    f = (low + high) / 2  # never 0: mistakes that few held-out items did not show may still occur
+    known = f * (1 - f) / judge.num_heldout
+    none, some = (np.sqrt(h * (1 - h) / n + known) for h in (f, f + max(rise, 0)))
+    return bool(rise >= stats.norm.isf((1 - CONFIDENCE) / 2) * none + stats.norm.isf(1 - POWER) * some)
+
+
+def _wilson(share: float, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a binomial share of n items (Wilson 1927)."""
+    z = stats.norm.isf((1 - CONFIDENCE) / 2)
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return float(middle - half), float(middle + half)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bench.kinds import Items
     from bench.metrics.shared.classifier import Attribute
     from bench.metrics.shared.frechet_distance import Statistics
+    from bench.metrics.shared.hallucination import PairJudge
     from bench.metrics.shared.neighbours import Points
     from bench.metrics.shared.reference import ReferenceStatistics
 
@@ -50,8 +51,8 @@ class Inputs:
         features: float (N, d) features of the subject and of the reference.
         items: The items of the subject and of the reference, arrays of one kind.
         attributes: Cross-fitted classifiers of every labelled attribute of the real items (need "labels").
-        possible: By two of those attributes, bool (classes, classes): which pairs of classes exist in the data, where
-            that is known (need "labels").
+        judges: By two attributes, what tells pairs of their classes that do not exist, where the data set offers
+            calibration items (need "labels").
         training: float (T, d) features of the training set of the subject's model.
         training_items: The items of that training set.
         twin: float (m, d) features of items that the model trained on and of as many others of the same pools
@@ -66,7 +67,7 @@ class Inputs:
     features: tuple[np.ndarray, np.ndarray] | None = None
     items: "tuple[Items, Items] | None" = None
     attributes: "Mapping[str, Attribute] | None" = None
-    possible: Mapping[tuple[str, str], np.ndarray] | None = None
+    judges: "Mapping[tuple[str, str], PairJudge] | None" = None
     training: np.ndarray | None = None
     training_items: "Items | None" = None
     twin: tuple[np.ndarray, np.ndarray] | None = None
@@ -94,7 +95,7 @@ class Inputs:
             "known": "features" not in needs,
             "items": "items" not in needs,
             "attributes": "labels" not in needs,
-            "possible": "labels" not in needs,
+            "judges": "labels" not in needs,
             "training": not {"training", "features"} <= set(needs),
             "twin": not {"training", "features"} <= set(needs),
             "training_items": not {"training", "items"} <= set(needs),
