@@ -59,7 +59,7 @@ def main() -> None:
         return
     launcher.register()
     try:
-        with interrupt.on_sigterm(), joined():  # before the first chain of a sweep and between two
+        with interrupt.on_sigterm(for_good=True), joined():  # before the first chain of a sweep and between two
             app()
     except interrupt.Interrupted:
         sys.exit(interrupt.EXIT_STATUS)

@@ -130,8 +130,7 @@ def train(
             last = done == training.num_steps
             record = last or done % WATCH == 0
             save = done % training.checkpoint_every == 0 and not last
-            together = record or save or distributed.world_size() == 1  # who share a batch must stop in the same step
-            stop = together and distributed.any_process(interrupt.requested())
+            stop = distributed.any_process(interrupt.requested())  # who share a batch must stop in the same step
             if record or save or stop:
                 total = distributed.all_reduce_sum(loss_sum.clone()).item()
                 if not math.isfinite(total):
@@ -152,7 +151,7 @@ def train(
                     save_checkpoint(trainee, course, identity, work)
             progress(done, training.num_steps)
             if stop:
-                raise interrupt.Interrupted
+                interrupt.stop()
     course.seconds_here = time.monotonic() - started
     course.seconds = before + course.seconds_here
     return course
