@@ -22,6 +22,7 @@ from tiny_chain import tiny as tiny_config
 from bench import generators, ledger
 from bench.__main__ import main
 from bench.errors import ConfigError, MetricError
+from bench.generators.shared import gradients
 from bench.machine import distributed, torchrun
 from bench.machine.device import Runtime
 from bench.store import Store
@@ -32,7 +33,7 @@ PROCESSES = 2
 CHAIN = [
     *("name=tiny", "num_generations=2", "mixing=blend", "mixing.synthetic_ratio=0.5", "data.num_train=80"),
     *("generator.training.num_steps=12", "generator.sampling.batch_size=32"),
-    f"generator.training.num_micro_batches={PROCESSES}",
+    *(f"generator.training.num_micro_batches={PROCESSES}", "runtime.ordered_gradients=true"),
 ]
 
 POINTS = [
@@ -56,7 +57,10 @@ def fit_and_sample(folder: Path) -> None:
     training = replace(config.training, num_steps=12, num_micro_batches=PROCESSES)
     config = replace(config, training=training, unet=replace(config.unet, dropout=0.1))
     images = np.random.default_rng(0).integers(0, 256, (20, 3, 16, 16)).astype(np.uint8)
-    places: Any = {"work": folder / "work", "runtime": Runtime(torch.device("cpu"), None, False)}
+    places: Any = {
+        "work": folder / "work",
+        "runtime": Runtime(torch.device("cpu"), None, False, ordered_gradients=True),
+    }
     with distributed.group():
         out = folder / f"process{distributed.rank()}"
         generators.fit(config, images, seed=0, out=out, **places)
@@ -73,6 +77,18 @@ def test_two_processes_fit_and_sample_the_bytes_of_one(tmp_path: Path) -> None:
         assert files(tmp_path / "two" / f"process{rank}") == expected
 
 
+def exchanged(rank: int, ordered: bool) -> list[list[float]]:
+    """The gradients after two exchanges, of which the second must not hold anything of the first."""
+    weights = [torch.nn.Parameter(torch.zeros(size)) for size in ((3,), (2, 1), (1,))]
+    exchange = gradients.GradientExchange(weights, ordered)
+    for first in (True, False):
+        weights[0].grad = torch.tensor([7.0 if first else (1e8, -1e8, 1.0)[rank]] * 3)
+        weights[1].grad = torch.tensor([[float(rank)], [2.0 * rank]])
+        exchange()
+    assert weights[2].grad is None
+    return [weight.grad.flatten().tolist() for weight in weights[:2]]
+
+
 def outcome(error: Exception | None) -> str:
     try:
         with distributed.agreed():
@@ -85,7 +101,7 @@ def outcome(error: Exception | None) -> str:
 
 def speak(folder: Path) -> None:
     """Run in one of three processes, and write what the functions return there as JSON."""
-    distributed.PART = 2
+    gradients.PART = 2
     results: dict[str, Any] = {}
     with distributed.group(), distributed.group():
         rank, processes = distributed.rank(), distributed.world_size()
@@ -94,9 +110,8 @@ def speak(folder: Path) -> None:
         results["any"] = [distributed.any_process(flag) for flag in (rank == processes - 1, rank == 0, False, True)]
         results["first"] = distributed.broadcast({"from rank": rank})
         results["total"] = distributed.all_reduce_sum(torch.tensor([1.0, 10.0 * rank])).tolist()
-        uneven = torch.tensor([(1e8, -1e8, 1.0)[rank]] * 3 + [float(rank)] * 2)  # five: two parts and a half
-        distributed.all_reduce_in_rank_order(uneven)
-        results["ordered"] = uneven.tolist()
+        for ordered in (True, False):
+            results["ordered" if ordered else "summed"] = exchanged(rank, ordered)
         blocks = np.full((7, 2), -1.0)
         for start in distributed.shard(range(0, 7, 2)):
             blocks[start : start + 2] = 10 * start + rank
@@ -123,7 +138,8 @@ def test_three_processes_hear_the_same(tmp_path: Path) -> None:
             "any": [True, True, False, True],
             "first": {"from rank": 0},
             "total": [3.0, 30.0],
-            "ordered": [1.0] * 3 + [3.0] * 2,  # (1e8 - 1e8) + 1; in another order the 1 is lost
+            "ordered": [[1.0] * 3, [3.0, 6.0]],  # (1e8 - 1e8) + 1; in another order the 1 is lost
+            "summed": [[pytest.approx(1.0, abs=8)] * 3, [3.0, 6.0]],
             "filled": [0.0, 0.0, 21.0, 21.0, 42.0, 42.0, 60.0],
             "waited": True,
             "agreed": [

@@ -29,13 +29,14 @@ class Runtime:
     """Where networks run, and how.
 
     autocast: torch.bfloat16, or None for plain float32. compile: whether networks are compiled. cuda_graphs: whether
-    compiled networks are replayed as CUDA graphs.
+    compiled networks are replayed as CUDA graphs. ordered_gradients: whether processes add up gradients in rank order.
     """
 
     device: torch.device
     autocast: torch.dtype | None
     compile: bool
     cuda_graphs: bool = False
+    ordered_gradients: bool = False
 
     @property
     def precision(self) -> str:
@@ -81,7 +82,7 @@ def resolve_runtime(config: RuntimeConfig) -> Runtime:
     if config.cuda_graphs and not (compile_ and device.type == "cuda"):
         problem = f"the device is {device}" if device.type != "cuda" else "runtime.compile is false"
         raise ConfigError("runtime.cuda_graphs", True, f"needs compiled networks on CUDA, but {problem}: must be false")
-    return Runtime(device, autocast, compile_, config.cuda_graphs)
+    return Runtime(device, autocast, compile_, config.cuda_graphs, config.ordered_gradients)
 
 
 def own_device(asked: str) -> torch.device:

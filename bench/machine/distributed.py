@@ -25,9 +25,6 @@ from bench.machine import torchrun
 
 T = TypeVar("T")
 
-PART = 2**24
-"""How many entries `all_reduce_in_rank_order` gathers at a time, which bounds the memory that it needs."""
-
 LOOK_EVERY = 0.001, 0.2
 """Seconds between two looks at the key-value store, at first and in a long wait."""
 
@@ -115,24 +112,6 @@ def all_reduce_sum(value: torch.Tensor) -> torch.Tensor:
     return value
 
 
-def all_reduce_in_rank_order(value: torch.Tensor) -> None:
-    """Replace a tensor by its sum over the processes, added up in the order of their ranks.
-
-    An ordinary reduction adds in whatever order is fastest, so the last bits of its sum depend on the number of
-    processes. This function gathers and then adds in rank order, exactly like one process that accumulates as many
-    micro-batches as there are processes. Both therefore train the same model, byte for byte where the kernels are
-    deterministic. The price: it moves world_size/2 times as much data, and starts only after the backward pass.
-    """
-    if world_size() == 1:
-        return
-    for part in value.split(PART):
-        gathered = [torch.empty_like(part) for _ in range(world_size())]
-        dist.all_gather(gathered, part)
-        part.copy_(gathered[0])
-        for other in gathered[1:]:
-            part += other
-
-
 def broadcast(value: Any = None) -> Any:
     """Return the first process's value, of JSON's types, in every process. Every process must call this; the value of
     the others is ignored. They wait for any time."""
@@ -143,8 +122,13 @@ def broadcast(value: Any = None) -> Any:
 
 def barrier() -> None:
     """Wait, for any time, until every process has called this."""
-    if _board is not None:
-        _board.exchange("", range(world_size()))
+    all_gather("")
+
+
+def all_gather(text: str) -> list[str]:
+    """Return the texts of all processes, in the order of their ranks. Every process must call this; waits for any
+    time."""
+    return [text] if _board is None else _board.exchange(text, range(world_size()))
 
 
 @contextmanager
@@ -155,16 +139,13 @@ def agreed() -> Iterator[None]:
     Raises `ProcessError` for what is no `BenchError` in this process, and in the others for what happened there. A
     process that is alone raises the error itself.
     """
-    if _board is None:
-        yield
-        return
     failure: Exception | None = None
     try:
         yield
     except Exception as error:
         failure = error
-    said = _board.exchange("" if failure is None else f"{type(failure).__name__}: {failure}", range(world_size()))
-    if isinstance(failure, BenchError):
+    said = all_gather("" if failure is None else f"{type(failure).__name__}: {failure}")
+    if failure is not None and (isinstance(failure, BenchError) or world_size() == 1):
         raise failure
     for number, text in enumerate(said):
         if text:
