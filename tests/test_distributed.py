@@ -19,7 +19,7 @@ import torch.distributed as dist
 from tiny_chain import outcome_of
 from tiny_chain import tiny as tiny_config
 
-from bench import generators, ledger
+from bench import generators, ledger, metrics
 from bench.__main__ import main
 from bench.errors import ConfigError, MetricError
 from bench.generators.shared import gradients
@@ -179,6 +179,14 @@ def test_the_others_outlive_a_long_wait_of_the_first_for_another_job(tmp_path: P
 def sweep_of_four(folder: Path) -> None:
     """Run in the processes of torch's launcher."""
     os.dup2(os.open(folder / "stderr.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    score = metrics.score_with_controls
+
+    def noted(*arguments: Any, **named: Any) -> Any:
+        with (folder / "scored.txt").open("a") as file:
+            file.write(f"by {distributed.rank()}\n")
+        return score(*arguments, **named)
+
+    metrics.score_with_controls = noted
     sys.argv[1:] = ["-m", *POINTS, f"output_dir={folder}", "seed=0,1", "generator.num_components=2,1000"]
     main()
 
@@ -186,6 +194,7 @@ def sweep_of_four(folder: Path) -> None:
 def test_a_sweep_in_two_processes_runs_every_chain_and_names_the_failed_ones(tmp_path: Path) -> None:
     ranks.ended(ranks.start(sweep_of_four, PROCESSES, tmp_path), [1] * PROCESSES)
     assert len(ledger.read_runs([tmp_path / "gaussian_mixture"])) == 2
+    assert (tmp_path / "scored.txt").read_text() == "by 0\n" * 2
     said = (tmp_path / "stderr.txt").read_text()
     assert said.count("2 chain(s) of this sweep failed") == 1, said
 

@@ -32,7 +32,7 @@ class GradientExchange:
         weights = [weight for weight in self._weights if weight.grad is not None]
         if len(self._views) != len(weights):
             self._views = self._reserve(weights)
-        torch._foreach_copy_(self._views, [weight.grad for weight in weights])
+        torch._foreach_copy_(self._views, [weight.grad for weight in weights if weight.grad is not None])
         if self._ordered:
             _sum_in_rank_order(self._buffer)
         else:
