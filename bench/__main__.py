@@ -5,6 +5,7 @@ Nothing heavy is imported before the configuration has been checked, so help and
 
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 
 import hydra
 from hydra.errors import HydraException
@@ -12,7 +13,7 @@ from omegaconf import DictConfig
 
 from bench import launcher, protocols, sweep, usage
 from bench.config import from_hydra, register_schemas
-from bench.machine import interrupt
+from bench.machine import interrupt, torchrun
 
 register_schemas()
 
@@ -25,15 +26,23 @@ def app(tree: DictConfig) -> str:
         config = from_hydra(tree)
         protocols.check(config)
         from bench.loop import run_chain
-        from bench.machine import distributed
         from bench.machine.console import Console
 
-        with interrupt.on_sigterm(), distributed.group():
-            return str(run_chain(config, Console(quiet=not distributed.is_first())))
+        with interrupt.on_sigterm():
+            return str(run_chain(config, Console(quiet=not torchrun.is_first())))
     except interrupt.Interrupted:
         sys.exit(interrupt.EXIT_STATUS)
     except Exception as error:
         return sweep.report_failure(error)
+
+
+def joined() -> AbstractContextManager[None]:
+    """Join the other processes of torch's launcher, once for all chains of a sweep, if it has started several."""
+    if torchrun.num_processes() == 1:
+        return nullcontext()
+    from bench.machine import distributed
+
+    return distributed.group()
 
 
 def main() -> None:
@@ -50,7 +59,7 @@ def main() -> None:
         return
     launcher.register()
     try:
-        with interrupt.on_sigterm():  # before the first chain of a sweep and between two
+        with interrupt.on_sigterm(for_good=True), joined():  # before the first chain of a sweep and between two
             app()
     except interrupt.Interrupted:
         sys.exit(interrupt.EXIT_STATUS)

@@ -140,13 +140,15 @@ class RuntimeConfig:
     precision: auto is bf16 autocast where the hardware has it. compile: null compiles on CUDA only.
     cuda_graphs: whether what is compiled is recorded and replayed as CUDA graphs, for networks so small that launching
     their kernels takes longer than running them. Every network records its own, and they stay until the process ends:
-    not for long sweeps in one process."""
+    not for long sweeps in one process. ordered_gradients: whether processes that share batches add up their gradients
+    in the order of their ranks, exactly like one process with as many micro-batches; slower."""
 
     device: str = option("auto", local=True)
     precision: str = option("auto", one_of=("auto", "fp32", "bf16"))
     compile: bool | None = option(None, local=True)
     cuda_graphs: bool = option(False, local=True)
     num_threads: int | None = option(None, at_least=1, local=True)
+    ordered_gradients: bool = option(False, local=True)
 
     def validate(self) -> None:
         if self.device not in ("auto", "cpu", "cuda") and not self.device.startswith("cuda:"):

@@ -42,5 +42,9 @@ class StoreError(BenchError, RuntimeError):
     """The store cannot be read or written, or a stored result does not match its checksum."""
 
 
+class ProcessError(BenchError, RuntimeError):
+    """One of the processes that run a chain together has failed. Raised in all of them; names it and its error."""
+
+
 class LedgerError(BenchError, ValueError):
     """A ledger is missing, empty, or has a line that is not a row of this schema."""

@@ -6,6 +6,7 @@ on. Where the sweep itself is killed, its chains notice and stop as at SIGTERM.
 """
 
 import importlib
+import itertools
 import logging
 import multiprocessing
 import os
@@ -39,6 +40,8 @@ class _Chain:
     number: int
     overrides: str
     process: "ForkProcess"
+    place: int
+    """Which of the `n_jobs` places it has, and so which device."""
 
 
 class ChainProcesses(Launcher):
@@ -64,33 +67,48 @@ class ChainProcesses(Launcher):
         Raises `Interrupted` and `KeyboardInterrupt` after all chains have stopped.
         """
         importlib.import_module("bench.loop")
-        waiting = [self._chain(initial_job_idx + i, overrides) for i, overrides in enumerate(job_overrides)]
+        configs = [self._config(initial_job_idx + i, overrides) for i, overrides in enumerate(job_overrides)]
+        waiting = list(zip(configs, job_overrides, strict=True))
+        free = list(range(min(self.num_processes, len(waiting))))
+        devices = cuda_devices()
+        if 0 < len(devices) < len(free):
+            log.warning("%d chains at a time share %d CUDA device(s) and their memory", len(free), len(devices))
         running: list[_Chain] = []
         try:
             while waiting or running:
-                while waiting and len(running) < self.num_processes:
-                    running.append(waiting.pop(0))
+                while waiting and free:
+                    place = free.pop(0)
+                    device = devices[place % len(devices)] if devices else None
+                    running.append(self._chain(*waiting.pop(0), place, device))
                     running[-1].process.start()
                 connection.wait([chain.process.sentinel for chain in running])
                 for chain in [chain for chain in running if not chain.process.is_alive()]:
                     running.remove(chain)
+                    free.append(chain.place)
                     self._note_end(chain)
         except BaseException:
             _stop([chain for chain in running if chain.process.pid])
             raise
         return [_ended(overrides) for overrides in job_overrides]
 
-    def _chain(self, number: int, overrides: Sequence[str]) -> _Chain:
+    def _config(self, number: int, overrides: Sequence[str]) -> DictConfig:
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num = str(number), number
-        process = multiprocessing.get_context("fork").Process(
-            target=self._run, args=(config,), name=f"chain {number}", daemon=False
-        )
-        return _Chain(number, " ".join(overrides), process)
+        return config
 
-    def _run(self, config: DictConfig) -> None:
-        """Run one chain, in its own process."""
+    def _chain(self, config: DictConfig, overrides: Sequence[str], place: int, device: str | None) -> _Chain:
+        number = config.hydra.job.num
+        process = multiprocessing.get_context("fork").Process(
+            target=self._run, args=(config, device), name=f"chain {number}", daemon=False
+        )
+        return _Chain(number, " ".join(overrides), process, place)
+
+    def _run(self, config: DictConfig, device: str | None) -> None:
+        """Run one chain, in its own process, which sees one CUDA device unless the configuration names another."""
+        if device is not None and config.runtime.device in ("auto", "cuda"):
+            os.environ["CUDA_VISIBLE_DEVICES"] = device
+            print(f"chain {config.hydra.job.num} of the sweep: CUDA device {device}", file=sys.stderr, flush=True)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the sweep too, which then sends SIGTERM
         threading.Thread(target=_stop_with_the_sweep, daemon=True).start()
         try:
@@ -118,6 +136,16 @@ class ChainProcesses(Launcher):
             why = "its process was stopped by SIGTERM, with everything saved"
         log.error("%s: %s; the other chains go on", chain.overrides, why)
         note_failure(Path(self.config.hydra.callbacks.failures.folder), chain.number, chain.overrides, why)
+
+
+def cuda_devices() -> list[str]:
+    """Return the CUDA devices that this process may use, as `CUDA_VISIBLE_DEVICES` names them. Starts no CUDA, after
+    which this process could not fork."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return [str(index) for index in range(importlib.import_module("torch").cuda.device_count())]
+    names = [name.strip() for name in visible.split(",")]
+    return list(itertools.takewhile(lambda name: name and name != "-1", names))  # CUDA ignores what comes after
 
 
 def num_cores(limits: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

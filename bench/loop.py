@@ -77,8 +77,9 @@ def run_chain(config: Config, console: Console) -> Path:
             counts = drawn.counts(history.real, history.reserve)
             row = make_row(config, context, generation, counts, results, time.monotonic() - started)
             probes = np.load(sampled.path / "probes.npy", allow_pickle=False)
-            if distributed.is_first():
-                write_down(directory, row, probes)
+            with distributed.agreed():
+                if distributed.is_first():
+                    write_down(directory, row, probes)
             tracker.log_generation(row, probes)
             console.print(summary(row, reused=all(result.reused for result in results.values())))
 

@@ -8,6 +8,7 @@ all chains of a sweep with that seed, and two policies that compose the same tra
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from bench.config import Config, DataConfig, MetricsConfig
 from bench.datasets import RealData
 from bench.errors import DataError
 from bench.features.shared import extraction
+from bench.machine import distributed
 from bench.machine.console import Console
 from bench.machine.device import Runtime
 from bench.metrics.shared import reference
@@ -359,7 +361,7 @@ def score(
             given["model"] = partial(_risk, context, config, model)
         real_rows = read_scores(floor(context, settings, real))
         with context.console.stage("score"):
-            rows = metrics.score_with_controls(features, settings, real_rows, others=others, **given)
+            rows = _once(lambda: metrics.score_with_controls(features, settings, real_rows, others=others, **given))
         for extra in metrics.in_extra_spaces(settings):
             rows += comparisons(context, extra, samples, real)
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
@@ -402,7 +404,14 @@ def comparisons(context: StageContext, config: MetricsConfig, samples: Pool, rea
     real_rows = read_scores(floor(context, config, real))
     with context.console.stage(f"score in {config.feature_space}"):
         device = context.runtime.device
-        return metrics.score_with_controls((subject, heldout), config, real_rows, known=known, device=device)
+        sides = subject, heldout
+        return _once(lambda: metrics.score_with_controls(sides, config, real_rows, known=known, device=device))
+
+
+def _once(score: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the rows of `score`, which of several processes only the first computes, while the others wait for its
+    result: nothing of theirs is kept."""
+    return score() if distributed.is_first() else []
 
 
 def matched_twin(config: Config, composition: Composition, real: RealData) -> tuple[Twin | None, str]:
@@ -469,10 +478,11 @@ def floor(context: StageContext, config: MetricsConfig, real: RealData) -> Resul
         if "items" in needs:
             given["items"] = (real.train.items[:n], real.heldout.items[:n])
         with context.console.stage("score real items"):
-            rows = metrics.score(features, config, subject="real_train", **given)
+            rows = _once(lambda: metrics.score(features, config, subject="real_train", **given))
         if features is not None:
+            both, once = np.concatenate([real_train, heldout]), rows
             with context.console.stage("score re-splits of the real items"):
-                rows = metrics.with_resplits(rows, np.concatenate([real_train, heldout]), config, given["device"])
+                rows = _once(lambda: metrics.with_resplits(once, both, config, given["device"]))
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
         return {"num_scores": len(rows)}
 

@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 
 from bench import protocols
 from bench.errors import BenchError, ConfigError, DataError
+from bench.machine import torchrun
 
 log = logging.getLogger(__name__)
 
@@ -28,16 +29,20 @@ FAILED = 1
 WRONG_CONFIG = 2
 """Exit statuses: a chain failed; the configuration or its data cannot be used."""
 
+BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+"""Runs the chains one after the other in this process; the others would start several beside each process."""
+
 
 def report_failure(error: Exception) -> str:
     """Report the error that ended a chain: exit a single run with its status; in a sweep write the error to a file and
-    return, so that the next chain runs."""
+    return, so that the next chain runs. Of several processes of torch's launcher, each ends the sweep by an error that
+    was not expected: the others may not have it, and wait for this one until the launcher ends them."""
     hydra = HydraConfig.get()
     overrides = " ".join(hydra.overrides.task)
     expected = isinstance(error, BenchError)
     text = str(error) if expected else "".join(traceback.format_exception(error))
     log.error("%s: %s", type(error).__name__, text)
-    if hydra.mode is not RunMode.MULTIRUN:
+    if hydra.mode is not RunMode.MULTIRUN or (torchrun.num_processes() > 1 and not expected):
         sys.exit(WRONG_CONFIG if isinstance(error, ConfigError | DataError) else FAILED)
     note_failure(Path(hydra.callbacks["failures"].folder), hydra.job.num, overrides, f"{type(error).__name__}: {text}")
     return "failed"
@@ -93,6 +98,9 @@ class Failures(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check all values, and exit if one is wrong."""
         errors = check_values(config.hydra.overrides.task)
+        if torchrun.num_processes() > 1 and config.hydra.launcher._target_ != BASIC_LAUNCHER:
+            launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
+            errors.append(ConfigError("hydra/launcher", launcher, "under torchrun must be basic"))
         if errors:
             for error in errors:
                 print(f"error: {error}", file=sys.stderr)
@@ -101,11 +109,15 @@ class Failures(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the failures, and exit with status 1 if there are any."""
         files = sorted(self.folder.glob("*.txt"), key=lambda file: int(file.stem))
-        if not files:
-            return
-        print(f"\n{len(files)} chain(s) of this sweep failed:", file=sys.stderr)
-        for file in files:
-            print("- " + file.read_text().replace("\n", "\n  ").rstrip(), file=sys.stderr)
-        print("The same command again runs only what is missing.", file=sys.stderr)
+        if files and torchrun.is_first():
+            print(f"\n{len(files)} chain(s) of this sweep failed:", file=sys.stderr)
+            for file in files:
+                print("- " + file.read_text().replace("\n", "\n  ").rstrip(), file=sys.stderr)
+            print("The same command again runs only what is missing.", file=sys.stderr)
+        if torchrun.num_processes() > 1:
+            from bench.machine import distributed
+
+            distributed.barrier()  # whose end with an error is the end of all, even while they print
         shutil.rmtree(self.folder, ignore_errors=True)
-        sys.exit(FAILED)
+        if files:
+            sys.exit(FAILED)

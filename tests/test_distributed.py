@@ -1,28 +1,37 @@
 """One chain in two processes ends in the bytes of one process that takes the same micro-batches one after the other."""
 
 import json
-import multiprocessing
 import os
-import socket
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import ranks
 import torch
+import torch.distributed as dist
 from tiny_chain import outcome_of
 from tiny_chain import tiny as tiny_config
 
-from bench import generators
-from bench.errors import ConfigError
-from bench.machine import distributed
+from bench import generators, ledger, metrics
+from bench.__main__ import main
+from bench.errors import ConfigError, MetricError
+from bench.generators.shared import gradients
+from bench.machine import distributed, torchrun
 from bench.machine.device import Runtime
+from bench.store import Store
+from bench.store.group import open_store
+from bench.store.specs import spec_hash
 
-PROCESSES = 2
+PROCESSES, THREE = 2, 3
+"""The gradients of two are the same in any order, those of three are not."""
+
 CHAIN = [
     *(
         "name=tiny",
@@ -33,7 +42,12 @@ CHAIN = [
         "data.num_calibration=0",
     ),
     *("generator.training.num_steps=12", "generator.sampling.batch_size=32"),
-    f"generator.training.num_micro_batches={PROCESSES}",
+    *(f"generator.training.num_micro_batches={PROCESSES}", "runtime.ordered_gradients=true"),
+]
+
+POINTS = [
+    *("experiment=gaussian_mixture", "num_generations=1", "num_probes=2", "runtime.device=cpu"),
+    *("data.num_train=40", "data.num_heldout=40", "metrics.num_images=40"),
 ]
 
 
@@ -46,63 +60,67 @@ def chain(overrides: list[str], out: Path, *more: str, processes: int = 1) -> su
     )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def fit_and_sample(rank: int, processes: int, port: int, folder: Path) -> None:
-    """Run in one of `processes`, which share a work directory; each has its own output."""
-    torch.set_num_threads(1)
-    about = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port, "MASTER_ADDR": "127.0.0.1"}
-    os.environ.update({name: str(value) for name, value in about.items()})
+def fit_and_sample(folder: Path) -> None:
+    """Run in processes that share a work directory; each has its own output."""
     config = tiny_config(folder).generator
-    training = replace(config.training, num_steps=12, num_micro_batches=PROCESSES)
+    training = replace(config.training, num_steps=12, num_micro_batches=THREE)
     config = replace(config, training=training, unet=replace(config.unet, dropout=0.1))
     images = np.random.default_rng(0).integers(0, 256, (20, 3, 16, 16)).astype(np.uint8)
-    places: Any = {"work": folder / "work", "runtime": Runtime(torch.device("cpu"), None, False)}
-    out = folder / f"process{rank}"
+    places: Any = {
+        "work": folder / "work",
+        "runtime": Runtime(torch.device("cpu"), None, False, ordered_gradients=True),
+    }
     with distributed.group():
-        assert distributed.world_size() == processes
+        out = folder / f"process{distributed.rank()}"
         generators.fit(config, images, seed=0, out=out, **places)
         distributed.barrier()
         np.save(out / "samples.npy", generators.sample(config, out, np.arange(80), **places))
 
 
-def test_two_processes_fit_and_sample_the_bytes_of_one(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.generators.ddpm.training", "bench.generators.ddpm.sampling"])
-    port, ranks = free_port(), range(PROCESSES)
-    processes = [context.Process(target=fit_and_sample, args=(r, PROCESSES, port, tmp_path / "two")) for r in ranks]
-    processes.append(context.Process(target=fit_and_sample, args=(0, 1, 0, tmp_path / "one")))
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0] * len(processes)
+def test_three_processes_fit_and_sample_the_bytes_of_one(tmp_path: Path) -> None:
+    ranks.run(fit_and_sample, THREE, tmp_path / "three")
+    ranks.run(fit_and_sample, 1, tmp_path / "one")
     expected = files(tmp_path / "one" / "process0")
     assert expected["samples.npy"] and expected["unet/diffusion_pytorch_model.safetensors"]
-    for rank in ranks:
-        assert files(tmp_path / "two" / f"process{rank}") == expected
+    for rank in range(THREE):
+        assert files(tmp_path / "three" / f"process{rank}") == expected
 
 
-def speak(rank: int, processes: int, port: int, folder: Path) -> None:
-    """Run in one of `processes`, and write what the functions return there as JSON."""
-    torch.set_num_threads(1)
-    about = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port, "MASTER_ADDR": "127.0.0.1"}
-    os.environ.update({name: str(value) for name, value in about.items()})
-    distributed.PART = 2
+def exchanged(rank: int, ordered: bool) -> list[list[float]]:
+    """The gradients after two exchanges, of which the second must not hold anything of the first."""
+    weights = [torch.nn.Parameter(torch.zeros(size)) for size in ((3,), (2, 1), (1,))]
+    exchange = gradients.GradientExchange(weights, ordered)
+    for first in (True, False):
+        weights[0].grad = torch.tensor([7.0 if first else (1e8, -1e8, 1.0)[rank]] * 3)
+        weights[1].grad = torch.tensor([[float(rank)], [2.0 * rank]])
+        exchange()
+    assert weights[2].grad is None
+    return [weight.grad.flatten().tolist() for weight in weights[:2]]
+
+
+def outcome(error: Exception | None) -> str:
+    try:
+        with distributed.agreed():
+            if error:
+                raise error
+    except Exception as raised:
+        return f"{type(raised).__name__}: {raised}"
+    return "fine"
+
+
+def speak(folder: Path) -> None:
+    """Run in one of three processes, and write what the functions return there as JSON."""
+    gradients.PART = 2
     results: dict[str, Any] = {}
     with distributed.group(), distributed.group():
-        results["me"] = [distributed.rank(), distributed.world_size(), distributed.is_first(), distributed.local_rank()]
+        rank, processes = distributed.rank(), distributed.world_size()
+        results["me"] = [distributed.rank(), distributed.world_size(), distributed.is_first(), torchrun.local_rank()]
         results["share"] = list(distributed.shard(range(8)))
         results["any"] = [distributed.any_process(flag) for flag in (rank == processes - 1, rank == 0, False, True)]
         results["first"] = distributed.broadcast({"from rank": rank})
         results["total"] = distributed.all_reduce_sum(torch.tensor([1.0, 10.0 * rank])).tolist()
-        uneven = torch.tensor([(1e8, -1e8, 1.0)[rank]] * 3 + [float(rank)] * 2)  # five: two parts and a half
-        distributed.all_reduce_in_rank_order(uneven)
-        results["ordered"] = uneven.tolist()
+        for ordered in (True, False):
+            results["ordered" if ordered else "summed"] = exchanged(rank, ordered)
         blocks = np.full((7, 2), -1.0)
         for start in distributed.shard(range(0, 7, 2)):
             blocks[start : start + 2] = 10 * start + rank
@@ -113,20 +131,15 @@ def speak(rank: int, processes: int, port: int, folder: Path) -> None:
             (folder / "late").touch()
         distributed.barrier()
         results["waited"] = (folder / "late").exists()
+        results["agreed"] = [outcome(None), outcome(MetricError("blind") if rank == 1 else None)]
+        results["agreed"] += [outcome(MemoryError("full") if rank == 1 else None), outcome(None)]
+        distributed.barrier()
     results["after"] = distributed.world_size()
     (folder / f"{rank}.json").write_text(json.dumps(results))
 
 
 def test_three_processes_hear_the_same(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.generators.ddpm.training", "bench.generators.ddpm.sampling"])
-    port = free_port()
-    processes = [context.Process(target=speak, args=(rank, 3, port, tmp_path)) for rank in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    ranks.run(speak, 3, tmp_path)
     for rank in range(3):
         assert json.loads((tmp_path / f"{rank}.json").read_text()) == {
             "me": [rank, 3, rank == 0, rank],
@@ -134,11 +147,65 @@ def test_three_processes_hear_the_same(tmp_path: Path) -> None:
             "any": [True, True, False, True],
             "first": {"from rank": 0},
             "total": [3.0, 30.0],
-            "ordered": [1.0] * 3 + [3.0] * 2,  # (1e8 - 1e8) + 1; in another order the 1 is lost
+            "ordered": [[1.0] * 3, [3.0, 6.0]],  # (1e8 - 1e8) + 1; in another order the 1 is lost
+            "summed": [[pytest.approx(1.0, abs=8)] * 3, [3.0, 6.0]],
             "filled": [0.0, 0.0, 21.0, 21.0, 42.0, 42.0, 60.0],
             "waited": True,
+            "agreed": [
+                "fine",
+                "MetricError: blind" if rank == 1 else "ProcessError: process 1 of 3 failed: MetricError: blind",
+                "ProcessError: process 1 of 3 failed: MemoryError: full",
+                "fine",
+            ],
             "after": 1,
         }
+
+
+LIMIT, WAIT = 2.0, 4.0
+"""Seconds after which a collective ends with an error (by default 1800), and that another job holds a lease."""
+
+
+def wait_for_lease(folder: Path) -> None:
+    """Run in processes of which the first has to wait for another job."""
+    dist.init_process_group = partial(dist.init_process_group, timeout=timedelta(seconds=LIMIT))
+    with distributed.group():
+        made = open_store(folder).make(
+            "floor", {"n": 1}, lambda out, work: {"size": (out / "scores.json").write_text("[]")}
+        )
+        (folder / f"{distributed.rank()}.txt").write_text(str(made.facts))
+        distributed.barrier()
+
+
+def test_the_others_outlive_a_long_wait_of_the_first_for_another_job(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.hold(f"floor/{spec_hash('floor', {'n': 1})}"):
+        processes = ranks.start(wait_for_lease, PROCESSES, tmp_path)
+        time.sleep(WAIT + 2)
+    ranks.ended(processes, [0] * PROCESSES)
+    assert [(tmp_path / f"{rank}.txt").read_text() for rank in range(PROCESSES)] == ["{'size': 2}"] * PROCESSES
+
+
+def sweep_of_four(folder: Path) -> None:
+    """Run in the processes of torch's launcher."""
+    os.dup2(os.open(folder / "stderr.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    score = metrics.score_with_controls
+
+    def noted(*arguments: Any, **named: Any) -> Any:
+        with (folder / "scored.txt").open("a") as file:
+            file.write(f"by {distributed.rank()}\n")
+        return score(*arguments, **named)
+
+    metrics.score_with_controls = noted
+    sys.argv[1:] = ["-m", *POINTS, f"output_dir={folder}", "seed=0,1", "generator.num_components=2,1000"]
+    main()
+
+
+def test_a_sweep_in_two_processes_runs_every_chain_and_names_the_failed_ones(tmp_path: Path) -> None:
+    ranks.ended(ranks.start(sweep_of_four, PROCESSES, tmp_path), [1] * PROCESSES)
+    assert len(ledger.read_runs([tmp_path / "gaussian_mixture"])) == 2
+    assert (tmp_path / "scored.txt").read_text() == "by 0\n" * 2
+    said = (tmp_path / "stderr.txt").read_text()
+    assert said.count("2 chain(s) of this sweep failed") == 1, said
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -47,13 +47,49 @@ def test_second_sigterm_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sigterm_that_arrives_twice_at_once_is_one() -> None:
     """From a cluster to all processes of a job, and from the sweep to its chains."""
+    whole = []
     with pytest.raises(interrupt.Interrupted), interrupt.on_sigterm():
         with interrupt.deferred():
             terminate()
             terminate()
             assert interrupt.requested()
+            whole.append(True)
+        pytest.fail("went on")
+    assert whole
+
+
+def test_a_launcher_that_kills_by_itself_never_means_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupt, "ECHO_SECONDS", 0.0)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "of torchrun")
+    with interrupt.on_sigterm():
+        with pytest.raises(interrupt.Interrupted), interrupt.deferred():
+            terminate()
+            terminate()
+            interrupt.stop()
+        terminate()  # while the process cleans up
+
+
+def test_a_process_that_stops_for_another_takes_its_own_signal_for_the_same() -> None:
+    with interrupt.on_sigterm():
+        with pytest.raises(interrupt.Interrupted), interrupt.deferred():
+            interrupt.stop()
+        terminate()
+    with pytest.raises(interrupt.Interrupted), interrupt.on_sigterm():
         terminate()
         pytest.fail("went on")
+
+
+def test_a_process_that_ends_by_sigterm_is_not_killed_by_another_one() -> None:
+    outside = signal.getsignal(signal.SIGTERM)
+    try:
+        with interrupt.on_sigterm(for_good=True):
+            pass
+        assert signal.getsignal(signal.SIGTERM) == outside, "a sweep that was not asked to stop"
+        with pytest.raises(interrupt.Interrupted), interrupt.on_sigterm(for_good=True):
+            terminate()
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, outside)
 
 
 def test_sigterm_acts_at_once_after_deferred() -> None:
@@ -68,11 +104,14 @@ def test_sigterm_acts_at_once_after_deferred() -> None:
 
 
 def test_an_inner_training_does_not_end_the_outer_ones_delay() -> None:
-    with interrupt.on_sigterm(), interrupt.deferred():
+    with pytest.raises(interrupt.Interrupted), interrupt.on_sigterm(), interrupt.deferred():
         with interrupt.deferred():
             pass
         terminate()
         assert interrupt.requested()
+        with interrupt.deferred():
+            pass
+        raise interrupt.Interrupted
 
 
 def test_nothing_is_requested_that_was_not_sent() -> None:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench import launcher, ledger
 from bench.machine.interrupt import EXIT_STATUS
@@ -87,6 +88,31 @@ def test_sigterm_before_the_first_chain_has_the_status_of_one_that_resumes(tiny:
     _, said = sweep.communicate(timeout=60)
     assert sweep.returncode == EXIT_STATUS, said
     assert not (tmp_path / "outputs" / "store").exists() and "Traceback" not in said
+
+
+def test_chains_take_the_cuda_devices_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-7")  # there is no driver, so that the chains run on the CPU
+    points = ["experiment=gaussian_mixture", "num_generations=1", "data.num_train=40", "data.num_heldout=40"]
+    points += ["metrics.num_images=40", "num_probes=2", f"output_dir={tmp_path}", "runtime.device=auto,cpu"]
+    sweep = start(points, SIDE_BY_SIDE[0], "hydra.launcher.n_jobs=3", "seed=0,1,2")
+    _, said = sweep.communicate(timeout=300)
+    assert sweep.returncode == 0, said
+    assert "3 chains at a time share 2 CUDA device(s)" in said
+    devices = dict(re.findall(r"chain (\d) of the sweep: CUDA device (\S+)", said))
+    assert devices == {"0": "5", "1": "GPU-7", "2": "5"}, "chains 3 to 5 run on the CPU"
+
+
+@pytest.mark.parametrize(
+    ("visible", "devices"), [("5,7", ["5", "7"]), ("", []), ("-1", []), ("0,-1,2", ["0"]), (None, ["0", "1", "2", "3"])]
+)
+def test_devices_are_those_that_the_process_may_use(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, devices: list[str]
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert launcher.cuda_devices() == devices
 
 
 @pytest.mark.parametrize(

@@ -87,12 +87,25 @@ def test_auto_takes_cuda_where_there_is_one_and_a_name_is_a_demand(gpu: Callable
 
 
 def test_each_process_of_a_node_takes_a_device_of_its_own(gpu: Callable[..., None], monkeypatch: pytest.MonkeyPatch):
+    chosen: list[torch.device] = []
     gpu((8, 0))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert resolve_runtime(RuntimeConfig()).device.index is None, "a process that runs alone uses torch's default"
-    monkeypatch.setattr(distributed, "world_size", lambda: 4)
-    for name, index in (("auto", 3), ("cuda", 3), ("cuda:1", 1), ("cpu", None)):
-        assert resolve_runtime(RuntimeConfig(device=name)).device.index == index, name
+    monkeypatch.setattr(distributed, "world_size", lambda: 8)  # on two nodes
+    for name in ("auto", "cuda"):
+        assert resolve_runtime(RuntimeConfig(device=name)).device.index == 3, name
+    assert chosen == [torch.device("cuda:3")] * 2
+
+    with pytest.raises(ConfigError, match=r"device='cuda:1': several processes cannot share a device"):
+        resolve_runtime(RuntimeConfig(device="cuda:1"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ConfigError, match=r"device='auto': 4 processes on this node need .* each, and there are 2"):
+        resolve_runtime(RuntimeConfig())
+    assert resolve_runtime(RuntimeConfig(device="cpu")).device.index is None
+    assert len(chosen) == 2, "a run on the CPU touches no device"
 
 
 def test_networks_are_compiled_on_cuda_by_default(gpu: Callable[..., None]):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.errors import DataError, StoreError
+from bench.errors import BenchError, DataError, StoreError
 from bench.machine import distributed
 from bench.store import Result, Store
 from bench.store.group import GroupStore, open_store
@@ -105,6 +105,35 @@ def test_an_error_of_the_first_reaches_all(group: Group, tmp_path: Path) -> None
     assert group.each(lambda rank: GroupStore(tmp_path).make("train", {"n": 1}, lambda out, work: {"n": rank}))[
         SIZE - 1
     ].facts == {"n": 0}
+
+
+def test_an_error_of_the_first_alone_reaches_those_that_are_deeper_in_the_result(group: Group, tmp_path: Path) -> None:
+    def body(rank: int) -> list[str]:
+        store, ends = GroupStore(tmp_path), []
+
+        def score(out: Path, work: Path) -> dict[str, Any]:
+            if rank == 0:
+                raise DataError("all points are equal")
+            return store.make("features", {"n": 2}, lambda out, work: {}).facts
+
+        for stage, produce in (("score", score), ("train", lambda out, work: {"fine": True})):
+            try:
+                ends.append(str(store.make(stage, {"n": 1}, produce).facts))
+            except StoreError as error:
+                ends.append(str(error))
+            except DataError as error:
+                ends.append(f"first: {error}")
+        return ends
+
+    first, *others = group.each(body)
+    assert first == ["first: all points are equal", "{'fine': True}"]
+    assert others == [["the first process could not produce score: DataError: all points are equal", first[1]]] * 2
+
+
+def test_processes_that_went_different_ways_do_not_go_on(group: Group, tmp_path: Path) -> None:
+    group._meeting = threading.Barrier(SIZE, timeout=1)
+    others = group.each(lambda rank: open_store(tmp_path).make("train", {"n": rank}, lambda out, work: {}))[1:]
+    assert "went different ways: the first says" in str(others[0]) and not isinstance(others[0], BenchError)
 
 
 def test_the_others_produce_again_where_the_first_lost_its_lease(group: Group, tmp_path: Path) -> None:

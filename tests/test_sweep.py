@@ -187,6 +187,35 @@ def test_wrong_values_end_a_sweep_before_anything_is_touched(
     assert capsys.readouterr().err.count("error: seed=-") == 2 and not (tmp_path / "sweep").exists()
 
 
+def test_a_launcher_of_processes_is_refused_in_each_of_several_processes(
+    job: Job, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    job.overrides.task = [*TINY, "seed=0,1"]
+    job.runtime = SimpleNamespace(choices={"hydra/launcher": "processes"})
+    job.launcher = SimpleNamespace(_target_="hydra_plugins.bench.ChainProcesses")
+    with pytest.raises(SystemExit) as ended:
+        sweep.Failures(job.callbacks["failures"].folder).on_multirun_start(SimpleNamespace(hydra=job))
+    assert ended.value.code == sweep.WRONG_CONFIG
+    assert "hydra/launcher='processes': under torchrun must be basic" in capsys.readouterr().err
+    job.launcher._target_ = sweep.BASIC_LAUNCHER
+    sweep.Failures(job.callbacks["failures"].folder).on_multirun_start(SimpleNamespace(hydra=job))
+
+
+@pytest.mark.parametrize(("error", "goes_on"), [(TrainingError("no number"), True), (MemoryError(), False)])
+def test_an_error_that_others_may_not_have_ends_one_of_several_processes(
+    job: Job, monkeypatch: pytest.MonkeyPatch, error: Exception, goes_on: bool
+):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    job.mode = RunMode.MULTIRUN
+    if goes_on:
+        assert raise_and_report(error) == "failed"
+    else:
+        with pytest.raises(SystemExit) as ended:
+            raise_and_report(error)
+        assert ended.value.code == sweep.FAILED
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run two chains to their end and return their output_dir."""

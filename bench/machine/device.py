@@ -11,7 +11,7 @@ import torch
 
 from bench.config import RuntimeConfig
 from bench.errors import ConfigError
-from bench.machine import distributed
+from bench.machine import distributed, torchrun
 from bench.machine.memory import available_memory
 
 log = logging.getLogger(__name__)
@@ -29,13 +29,14 @@ class Runtime:
     """Where networks run, and how.
 
     autocast: torch.bfloat16, or None for plain float32. compile: whether networks are compiled. cuda_graphs: whether
-    compiled networks are replayed as CUDA graphs.
+    compiled networks are replayed as CUDA graphs. ordered_gradients: whether processes add up gradients in rank order.
     """
 
     device: torch.device
     autocast: torch.dtype | None
     compile: bool
     cuda_graphs: bool = False
+    ordered_gradients: bool = False
 
     @property
     def precision(self) -> str:
@@ -67,8 +68,9 @@ def resolve_runtime(config: RuntimeConfig) -> Runtime:
         raise ConfigError("runtime.device", config.device, "there is no CUDA device here: use cpu or auto")
     else:
         device = torch.device(config.device)
-    if device.type == "cuda" and device.index is None and distributed.world_size() > 1:
-        device = torch.device("cuda", distributed.local_rank())
+    if device.type == "cuda" and distributed.world_size() > 1:
+        device = own_device(config.device)
+        torch.cuda.set_device(device)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
@@ -80,7 +82,21 @@ def resolve_runtime(config: RuntimeConfig) -> Runtime:
     if config.cuda_graphs and not (compile_ and device.type == "cuda"):
         problem = f"the device is {device}" if device.type != "cuda" else "runtime.compile is false"
         raise ConfigError("runtime.cuda_graphs", True, f"needs compiled networks on CUDA, but {problem}: must be false")
-    return Runtime(device, autocast, compile_, config.cuda_graphs)
+    return Runtime(device, autocast, compile_, config.cuda_graphs, config.ordered_gradients)
+
+
+def own_device(asked: str) -> torch.device:
+    """Return the CUDA device of this process among those that torch's launcher started on this node, one each.
+
+    Raises `ConfigError`, in all of them, if there are fewer devices, or if `asked` is one device for all.
+    """
+    if torch.device(asked if asked != "auto" else "cuda").index is not None:
+        raise ConfigError("runtime.device", asked, "several processes cannot share a device: must be cuda or auto")
+    needed, present = torchrun.num_local_processes(), torch.cuda.device_count()
+    if present < needed:
+        problem = f"{needed} processes on this node need a CUDA device each, and there are {present}"
+        raise ConfigError("runtime.device", asked, f"{problem}: start fewer (--nproc-per-node) or use cpu")
+    return torch.device("cuda", torchrun.local_rank())
 
 
 def free_memory(device: torch.device) -> int:

@@ -3,9 +3,15 @@
 Every process runs the same loop on the same configuration. The batch of a training step, the blocks of sampling and the
 tiles of feature extraction are divided between the processes (`shard`). Only the first process writes results. In a
 process that runs alone, every function here does nothing or returns its argument.
+
+Two ways lead from process to process. Numbers go through torch's collectives, in which a process waits inside C, deaf
+to signals, and only until a limit of 10 to 30 minutes: for work that all do at one pace. `broadcast`, `barrier` and
+`agreed` go through torch's key-value store, at which a process that waits looks from time to time: for waits of any
+length, such as that of the first process for another job's lease.
 """
 
-import os
+import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -14,10 +20,41 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from bench.errors import BenchError, ProcessError
+from bench.machine import torchrun
+
 T = TypeVar("T")
 
-PART = 2**24
-"""How many entries `all_reduce_in_rank_order` gathers at a time, which bounds the memory that it needs."""
+LOOK_EVERY = 0.001, 0.2
+"""Seconds between two looks at the key-value store, at first and in a long wait."""
+
+
+class _Board:
+    """Messages in torch's key-value store. All processes leave and read them in the same order, so a number names
+    each; the last reader removes it."""
+
+    def __init__(self, store: dist.Store) -> None:
+        self._store = dist.PrefixStore("bench", store)
+        self._count = 0
+
+    def exchange(self, text: str, writers: Sequence[int]) -> list[str]:
+        """Leave a text if this process is among the writers, and return the texts of all of them."""
+        self._count += 1
+        keys = [f"{self._count}/{writer}" for writer in writers]
+        if rank() in writers:
+            self._store.set(keys[writers.index(rank())], text)
+        pause, longest = LOOK_EVERY
+        while not self._store.check(keys):
+            time.sleep(pause)
+            pause = min(1.5 * pause, longest)
+        texts = [self._store.get(key).decode() for key in keys]
+        if self._store.add(f"{self._count}/read", 1) == world_size():
+            for key in (*keys, f"{self._count}/read"):
+                self._store.delete_key(key)
+        return texts
+
+
+_board: _Board | None = None
 
 
 def rank() -> int:
@@ -35,35 +72,28 @@ def is_first() -> bool:
     return rank() == 0
 
 
-def local_rank() -> int | None:
-    """Return the index of this process's device on its node; None if torch's launcher did not start it."""
-    return int(os.environ["LOCAL_RANK"]) if "LOCAL_RANK" in os.environ else None
-
-
 @contextmanager
 def group() -> Iterator[None]:
-    """Join the processes that torch's launcher started, for the body of the `with`; nested calls do nothing."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+    """Join the processes that torch's launcher started, for the body of the `with`; nested calls do nothing. A process
+    can join only once."""
+    global _board
+    if torchrun.num_processes() == 1 or dist.is_initialized():
         yield
         return
-    has_cuda = torch.cuda.is_available()
-    if has_cuda:
-        torch.cuda.set_device(local_rank() or 0)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if has_cuda else "gloo")
+    store, number, size = next(dist.rendezvous("env://"))
+    backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backends, store=store, rank=number, world_size=size)
+    _board = _Board(store)
     try:
         yield
     finally:
+        _board = None
         dist.destroy_process_group()
 
 
 def shard(items: Sequence[T]) -> Sequence[T]:
     """Return this process's part of the items: every world_size-th one, from its own rank on."""
     return items[rank() :: world_size()]
-
-
-def barrier() -> None:
-    """Wait until every process has called this."""
-    any_process(False)
 
 
 def any_process(flag: bool) -> bool:
@@ -82,31 +112,44 @@ def all_reduce_sum(value: torch.Tensor) -> torch.Tensor:
     return value
 
 
-def all_reduce_in_rank_order(value: torch.Tensor) -> None:
-    """Replace a tensor by its sum over the processes, added up in the order of their ranks.
-
-    An ordinary reduction adds in whatever order is fastest, so the last bits of its sum depend on the number of
-    processes. This function gathers and then adds in rank order, exactly like one process that accumulates as many
-    micro-batches as there are processes. Both therefore train the same model, byte for byte where the kernels are
-    deterministic. The price: it moves world_size/2 times as much data, and starts only after the backward pass.
-    """
-    if world_size() == 1:
-        return
-    for part in value.split(PART):
-        gathered = [torch.empty_like(part) for _ in range(world_size())]
-        dist.all_gather(gathered, part)
-        part.copy_(gathered[0])
-        for other in gathered[1:]:
-            part += other
-
-
 def broadcast(value: Any = None) -> Any:
-    """Return the first process's value in every process. Every process must call this; the value of the others is
-    ignored."""
-    values: list[Any] = [value]
-    if world_size() > 1:
-        dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
-    return values[0]
+    """Return the first process's value, of JSON's types, in every process. Every process must call this; the value of
+    the others is ignored. They wait for any time."""
+    if _board is None:
+        return value
+    return json.loads(_board.exchange(json.dumps(value) if is_first() else "", [0])[0])
+
+
+def barrier() -> None:
+    """Wait, for any time, until every process has called this."""
+    all_gather("")
+
+
+def all_gather(text: str) -> list[str]:
+    """Return the texts of all processes, in the order of their ranks. Every process must call this; waits for any
+    time."""
+    return [text] if _board is None else _board.exchange(text, range(world_size()))
+
+
+@contextmanager
+def agreed() -> Iterator[None]:
+    """Make an error in the body of the `with` one of all processes: none goes on to exchange results with one that has
+    failed. For work that is divided; waits for any time until all processes have done their part.
+
+    Raises `ProcessError` for what is no `BenchError` in this process, and in the others for what happened there. A
+    process that is alone raises the error itself.
+    """
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        failure = error
+    said = all_gather("" if failure is None else f"{type(failure).__name__}: {failure}")
+    if failure is not None and (isinstance(failure, BenchError) or world_size() == 1):
+        raise failure
+    for number, text in enumerate(said):
+        if text:
+            raise ProcessError(f"process {number} of {world_size()} failed: {text}") from failure
 
 
 def all_gather_blocks(array: np.ndarray, starts: Sequence[int], size: int) -> None:

@@ -11,6 +11,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
+
+from bench.machine import torchrun
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +23,8 @@ EXIT_STATUS = 75
 
 ECHO_SECONDS = 1.0
 """A second SIGTERM within this time is the first one again: a cluster tells all processes of a job, and a launcher
-those that it has started."""
+those that it has started. Torch's launcher does so whenever it gets to it, and kills after half a minute by itself, so
+that below it no later one means anything else."""
 
 
 class Interrupted(BaseException):
@@ -30,12 +34,15 @@ class Interrupted(BaseException):
 class _State:
     depth = 0
     requested = False
-    requested_at = 0.0
+    heard_at: float | None = None
 
 
 @contextmanager
-def on_sigterm() -> Iterator[None]:
-    """Raise `Interrupted` on SIGTERM within the `with`. Called from any thread but the main one, this does nothing."""
+def on_sigterm(for_good: bool = False) -> Iterator[None]:
+    """Raise `Interrupted` on SIGTERM within the `with`. Called from any thread but the main one, this does nothing.
+
+    for_good: whether the process ends after the `with`, so that once it has heard one SIGTERM, it needs no other.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -43,18 +50,26 @@ def on_sigterm() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        ends = for_good and _State.heard_at is not None
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if ends else before)
         _State.requested = False
+        if before is not _handle:
+            _State.heard_at = None
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Let a first SIGTERM within the `with` only make `requested` true; a second one stops at once."""
+    """Let a first SIGTERM within the `with` only make `requested` true; a second one stops at once.
+
+    Raises `Interrupted` at the end, where one came too late for the body to look.
+    """
     _State.depth += 1
     try:
         yield
     finally:
         _State.depth -= 1
+    if _State.requested and not _State.depth:
+        raise Interrupted
 
 
 def requested() -> bool:
@@ -62,11 +77,19 @@ def requested() -> bool:
     return _State.requested
 
 
+def stop() -> NoReturn:
+    """End as at SIGTERM, which another process of this chain may have heard before this one."""
+    _State.heard_at = time.monotonic()
+    raise Interrupted
+
+
 def _handle(number: int, frame: FrameType | None) -> None:
-    if _State.depth and not _State.requested:
-        _State.requested, _State.requested_at = True, time.monotonic()
-        log.warning("SIGTERM: saving a checkpoint and stopping")
+    now, heard_at = time.monotonic(), _State.heard_at
+    if heard_at is not None and (torchrun.has_agent() or now - heard_at < ECHO_SECONDS):
         return
-    if _State.depth and time.monotonic() - _State.requested_at < ECHO_SECONDS:
+    _State.heard_at = now
+    if _State.depth and heard_at is None:
+        _State.requested = True
+        log.warning("SIGTERM: saving a checkpoint and stopping")
         return
     raise Interrupted

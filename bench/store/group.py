@@ -1,11 +1,13 @@
 """The store of a chain that runs in several processes: the first one uses the store, and all of them produce."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, StoreError
 from bench.machine import distributed
 from bench.store import result_files
+from bench.store.specs import spec_hash
 from bench.store.stage_files import REQUIRED
 from bench.store.store import Produce, Result, Store
 
@@ -16,43 +18,61 @@ def open_store(root: Path, chain: str = "") -> Store:
     return store(root, required=REQUIRED, user=chain)
 
 
+class OutOfStep(Exception):
+    """The first process speaks of another result than the one that this process is at. Caught where this process is at
+    that one: a result may be made of others, and the first process may fail while another is several deep."""
+
+    def __init__(self, said: list[Any], key: str) -> None:
+        super().__init__(f"the processes went different ways: the first says {said[:2]}, and this one is at {key}")
+        self.said = said
+
+
 class GroupStore(Store):
     """A store for several processes that run one chain.
 
     Every process must call `make` with the same spec. Only the files of the first process are published; the others
-    write theirs into a directory that is removed afterwards. All share one `work` directory.
+    write theirs into a directory that is removed afterwards. All share one `work` directory. While the first process
+    waits for the lease of another job, or does what only one must do, the others wait for any time.
     """
 
     def make(self, stage: str, spec: dict[str, Any], produce: Produce) -> Result:
         """Return the result of a spec, as `Store.make` does; the same result in every process."""
-        return self._lead(stage, spec, produce) if distributed.is_first() else self._follow(stage, produce)
+        key = f"{stage}/{spec_hash(stage, spec)}"
+        return self._lead(key, stage, spec, produce) if distributed.is_first() else self._follow(key, produce)
 
-    def _lead(self, stage: str, spec: dict[str, Any], produce: Produce) -> Result:
+    def _lead(self, key: str, stage: str, spec: dict[str, Any], produce: Produce) -> Result:
         def produce_together(out: Path, work: Path) -> dict[str, Any]:
-            distributed.broadcast(("produce", (out, work)))
+            distributed.broadcast(["produce", key, [str(out), str(work)]])
             return produce(out, work)
 
         try:
             result = super().make(stage, spec, produce_together)
         except Exception as error:
-            distributed.broadcast(("failed", f"{type(error).__name__}: {error}"))
+            distributed.broadcast(["failed", key, f"{type(error).__name__}: {error}"])
             raise
-        distributed.broadcast(("done", result))
+        distributed.broadcast(["done", key, {**asdict(result), "path": str(result.path)}])
         return result
 
-    def _follow(self, stage: str, produce: Produce) -> Result:
-        message, value = distributed.broadcast()
-        while message == "produce":  # twice, if the first process lost its lease
-            out, work = value
-            scratch = result_files.make_directory(out.with_name(f"{out.name}-{distributed.rank()}"))
-            try:
-                produce(scratch, work)
-            except BenchError:
-                pass  # the first process raises the same error and reports it
-            finally:
-                result_files.remove(scratch)
-            message, value = distributed.broadcast()
-        if message == "failed":
-            raise StoreError(f"the first process could not produce {stage}: {value}")
-        result: Result = value
-        return result
+    def _follow(self, key: str, produce: Produce) -> Result:
+        said = distributed.broadcast()
+        while said[:2] == ["produce", key]:  # twice, if the first process lost its lease
+            said = self._produce_beside(produce, *map(Path, said[2]))
+        if said[:2] == ["failed", key]:
+            raise StoreError(f"the first process could not produce {key.partition('/')[0]}: {said[2]}")
+        if said[:2] == ["done", key]:
+            return Result(**{**said[2], "path": Path(said[2]["path"])})
+        raise OutOfStep(said, key)
+
+    def _produce_beside(self, produce: Produce, out: Path, work: Path) -> list[Any]:
+        """Produce what is not published, and return what the first process says next."""
+        scratch = result_files.make_directory(out.with_name(f"{out.name}-{distributed.rank()}"))
+        try:
+            produce(scratch, work)
+        except BenchError:
+            pass  # the first process raises the same error and reports it
+        except OutOfStep as elsewhere:
+            return elsewhere.said
+        finally:
+            result_files.remove(scratch)
+        said: list[Any] = distributed.broadcast()
+        return said

@@ -1,10 +1,14 @@
 """Checkpoints: loading returns what was saved, from the newest checkpoint of the same training, or nothing."""
 
 import logging
+import threading
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from bench.generators.shared import checkpoint
 
@@ -104,3 +108,37 @@ def test_a_half_written_one_is_no_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "step-00000002.safetensors.partial").write_bytes(b"half")
     restored = checkpoint.load(tmp_path, "mine")
     assert restored is not None and restored[1]["step"] == 1
+
+
+def test_a_training_goes_on_while_its_checkpoint_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    released, write = threading.Event(), checkpoint.save_file
+
+    def slow(*arguments: Any, **named: Any) -> None:
+        assert released.wait(20)
+        write(*arguments, **named)
+
+    monkeypatch.setattr(checkpoint, "save_file", slow)
+    weight = torch.zeros(3)
+    with checkpoint.Writer(tmp_path) as writer:
+        writer.save(1, {"weight": weight}, MINE)
+        assert checkpoint.newest(tmp_path) is None
+        weight += 1  # the next step
+        released.set()
+        writer.save(2, {"weight": weight}, MINE)
+    steps = {path.name: load_file(path)["weight"].tolist() for path in tmp_path.glob("step-*")}
+    assert steps == {"step-00000001.safetensors": [0.0] * 3, "step-00000002.safetensors": [1.0] * 3}
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_a_checkpoint_is_whole_when_the_training_ends(tmp_path: Path, error: Any) -> None:
+    with suppress(KeyboardInterrupt), checkpoint.Writer(tmp_path) as writer:
+        writer.save(1, {"weight": torch.zeros(2**20)}, MINE)
+        if error:
+            raise error
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001.safetensors"]
+
+
+def test_a_checkpoint_that_could_not_be_written_ends_the_training(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError), checkpoint.Writer(tmp_path / "file") as writer:
+        writer.save(1, {"weight": torch.zeros(2)}, MINE)

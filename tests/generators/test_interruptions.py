@@ -17,7 +17,7 @@ from bench.errors import TrainingError
 from bench.generators.ddpm import network
 from bench.generators.ddpm import training as ddpm
 from bench.generators.ddpm.noisy_batches import NoisyBatches
-from bench.machine import interrupt
+from bench.machine import interrupt, out_of_memory
 from bench.machine.device import Runtime
 
 Make = Callable[..., DDPMConfig]
@@ -57,7 +57,7 @@ def test_sigterm_saves_the_step_and_the_rest_is_the_same(tiny: Make, fit: Any, t
     assert facts["mean_loss"] == expected["mean_loss"]
 
 
-def out_of_memory(monkeypatch: pytest.MonkeyPatch, limit: int, from_step: int = 0) -> list[int]:
+def pretend_out_of_memory(monkeypatch: pytest.MonkeyPatch, limit: int, from_step: int = 0) -> list[int]:
     """Simulate a device with room for `limit` images at a time, from a given call on. Returns the sizes requested."""
     sizes: list[int] = []
     loss = network.Process.loss
@@ -76,7 +76,7 @@ def test_out_of_memory_is_retried_with_smaller_micro_batches(
     tiny: Make, fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     expected = fit(tiny(), "whole")
-    sizes = out_of_memory(monkeypatch, limit=3, from_step=5)
+    sizes = pretend_out_of_memory(monkeypatch, limit=3, from_step=5)
     facts = fit(tiny(), "small")
     assert sizes[:8] == [8, 8, 8, 8, 8, 8, 4, 2]
     assert sizes[7:] == [2] * (7 * 4)
@@ -89,10 +89,30 @@ def test_out_of_memory_is_retried_with_smaller_micro_batches(
 
 
 def test_out_of_memory_for_a_single_image_is_an_error(tiny: Make, fit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = out_of_memory(monkeypatch, limit=0)
-    with pytest.raises(torch.OutOfMemoryError):
+    sizes = pretend_out_of_memory(monkeypatch, limit=0)
+    with pytest.raises(TrainingError, match="out of device memory in step 0, for one image at a time"):
         fit(tiny(), "none")
     assert sizes == [8, 4, 2, 1]
+
+
+def test_an_out_of_memory_beside_another_program_is_told_to_log_and_ledger(
+    tiny: Make, fit: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(out_of_memory, "bytes_of_others", lambda device: 30 * 2**30)
+    pretend_out_of_memory(monkeypatch, limit=4, from_step=5)
+    facts = fit(tiny(), "small")
+    assert facts["out_of_memory"] == [{"process": 0, "bytes_of_others": 30 * 2**30, "step": 5, "num_micro_batches": 1}]
+    assert "out of device memory, of which other programs hold 30.0 GiB in step 5: batches of 8" in caplog.text
+
+
+@pytest.mark.parametrize(("free", "reserved", "others"), [(20, 50, 10), (29, 50, 0), (80, 0, 0)])
+def test_memory_of_other_programs_is_what_neither_is_free_nor_ours(
+    monkeypatch: pytest.MonkeyPatch, free: int, reserved: int, others: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free * 2**30, 80 * 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: reserved * 2**30)
+    assert out_of_memory.bytes_of_others(torch.device("cuda")) == others * 2**30
+    assert out_of_memory.bytes_of_others(torch.device("cpu")) == 0
 
 
 def gradient(train: ddpm.DDPMTraining) -> torch.Tensor:
@@ -143,10 +163,11 @@ def test_resumed_training_keeps_its_micro_batches(
             raise Stop
 
     with monkeypatch.context() as patch, pytest.raises(Stop):
-        out_of_memory(patch, limit=4)
+        pretend_out_of_memory(patch, limit=4)
         fit(tiny(), "cut", progress=stop)
     facts = fit(tiny(), "cut")
     assert (facts["resumed_from_step"], facts["num_micro_batches"]) == (8, 2)
+    assert [event["step"] for event in facts["out_of_memory"]] == [0], "the ledger forgets why"
 
 
 @pytest.mark.parametrize("bad", [1, 5, 9, 12])

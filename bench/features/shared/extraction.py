@@ -6,7 +6,7 @@ precision setting changes a bit of a feature.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -120,12 +120,13 @@ def extract(
         dimension = space.dimension or tile_features(0).shape[1]  # in every process, whichever tiles it has
         features = np.empty((len(rows), dimension), np.float32)
         starts = range(0, len(rows), TILE)
-        for start in distributed.shard(starts) if shared else starts:
-            result = tile_features(start)
-            if result.shape[1:] != (dimension,):
-                raise MetricError(f"{space.name} returned shape {tuple(result.shape)}, expected (n, {dimension})")
-            features[start : start + TILE] = result.float().cpu().numpy()
-            progress(min(start + TILE, len(rows)), len(rows))
+        with distributed.agreed() if shared else nullcontext():
+            for start in distributed.shard(starts) if shared else starts:
+                result = tile_features(start)
+                if result.shape[1:] != (dimension,):
+                    raise MetricError(f"{space.name} returned shape {tuple(result.shape)}, expected (n, {dimension})")
+                features[start : start + TILE] = result.float().cpu().numpy()
+                progress(min(start + TILE, len(rows)), len(rows))
         if shared:
             distributed.all_gather_blocks(features, starts, TILE)
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))

@@ -12,16 +12,17 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from bench.errors import ConfigError
+from bench.errors import ConfigError, TrainingError
 from bench.generators.ddpm import VERSION, check
 from bench.generators.ddpm.network import autocast, build_process, build_scheduler, build_unet, place
 from bench.generators.ddpm.noisy_batches import NoisyBatch, NoisyBatches
 from bench.generators.ddpm.settings import Config
 from bench.generators.shared import steps
+from bench.generators.shared.gradients import GradientExchange
 from bench.generators.shared.schedule import ema_decay, learning_rate
 from bench.generators.shared.steps import Trainee
 from bench.kinds import Items
-from bench.machine import distributed
+from bench.machine import distributed, out_of_memory
 from bench.machine.device import Runtime
 from bench.options import stage_values
 from bench.seeds import derive_seed
@@ -61,6 +62,8 @@ def fit(
         **course.facts(training),
         "num_parameters": sum(p.numel() for p in trainee.unet.parameters()),
         "num_micro_batches": trainee.num_micro_batches,
+        "out_of_memory": list(trainee.out_of_memory),
+        "num_processes": distributed.world_size(),
         "data": trainee.batches.batches.data,
     }
 
@@ -89,7 +92,7 @@ class DDPMTraining(Trainee):
         init: Directory of a model to start from; None: weights drawn from `seed`.
     """
 
-    num_micro_batches = 1
+    shares_batches = True
 
     def __init__(self, config: Config, images: Items, seed: int, runtime: Runtime, init: Path | None) -> None:
         self.config = config
@@ -104,6 +107,7 @@ class DDPMTraining(Trainee):
         self.unet.train()
         self.network = place(self.unet, runtime)
         self.weights = dict(self.unet.named_parameters())
+        self.exchange = GradientExchange(list(self.weights.values()), runtime.ordered_gradients)
         self.average = {name: weight.detach().clone() for name, weight in self.weights.items()}
         self.optimizer = torch.optim.AdamW(
             self.weights.values(),
@@ -119,26 +123,36 @@ class DDPMTraining(Trainee):
         return loss
 
     def gradient(self, batch: NoisyBatch, step: int) -> torch.Tensor:
-        """Return the mean loss of the batch, and leave its gradient in the weights' `grad`.
+        """Return the mean loss of this process's part of the batch, and leave the gradient of the whole batch in the
+        weights' `grad`.
 
-        If the device runs out of memory, the batch is retried in twice as many micro-batches, which are kept for the
-        following steps. The batch stays the same, and so does the gradient up to rounding.
+        If the device of any process runs out of memory, the batch is retried in twice as many micro-batches, which are
+        kept for the following steps. The batch stays the same, and so does the gradient up to rounding. Raises
+        `TrainingError`, in all processes, if there is no room for one image each.
         """
         size = len(batch[0])
         while True:
+            loss, failure = None, None
             try:
-                return self._accumulate(batch, step)
-            except torch.OutOfMemoryError:
-                if self.num_micro_batches >= size or distributed.world_size() > 1:
-                    raise
-            self.num_micro_batches = min(2 * self.num_micro_batches, size)
-            log.warning(
-                "out of device memory in step %d: batches of %d are computed in %d passes from now on",
-                step,
-                size,
-                self.num_micro_batches,
-            )
+                loss = self._accumulate(batch, step)
+            except torch.OutOfMemoryError as error:
+                failure = error
+            if not distributed.any_process(loss is None):
+                break
+            passes = self.num_micro_batches
+            event = out_of_memory.describe(failure, self.runtime.device) | {"step": step, "num_micro_batches": passes}
+            what = f"{out_of_memory.sentence(event)} in step {step}"
+            if passes >= size:
+                raise TrainingError(f"{what}, for one image at a time") from failure
+            self.out_of_memory = (*self.out_of_memory, event)
+            self.num_micro_batches = min(2 * passes, size)
+            log.warning("%s: batches of %d are computed in %d passes from now on", what, size, self.num_micro_batches)
+            failure = None  # and with it the tensors of the pass that failed
             torch.cuda.empty_cache()
+        assert loss is not None
+        if distributed.world_size() > 1:
+            self.exchange()
+        return loss
 
     def _accumulate(self, batch: NoisyBatch, step: int) -> torch.Tensor:
         size, passes = len(batch[0]), self.num_micro_batches
@@ -155,11 +169,6 @@ class DDPMTraining(Trainee):
                 loss = self.process.loss(self.network, x0, eps, t) * (len(x0) / size)
             loss.backward()
             total += loss.detach()
-        if distributed.world_size() > 1:  # all gradients in one exchange
-            gradients = [weight.grad for weight in self.weights.values() if weight.grad is not None]
-            together = torch.nn.utils.parameters_to_vector(gradients)
-            distributed.all_reduce_in_rank_order(together)
-            torch.nn.utils.vector_to_parameters(together, gradients)
         return total
 
     def update(self, step: int) -> None:

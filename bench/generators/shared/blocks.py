@@ -41,15 +41,16 @@ def sample_in_blocks(
     work.mkdir(parents=True, exist_ok=True)
     items: np.ndarray = np.empty((len(seeds), *shape), dtype)
     starts = range(0, len(seeds), block)
-    for start in distributed.shard(starts):
-        part = seeds[start : start + block]
-        name = f"block-{start:08d}-{_digest(part)}"
-        drawn = _read(work, name)
-        if drawn is None:
-            drawn = draw(part, lambda done, start=start: progress(start + done, len(seeds)))  # type: ignore[misc]
-            _write(work, name, drawn)
-        items[start : start + block] = drawn
-        progress(start + len(part), len(seeds))
+    with distributed.agreed():
+        for start in distributed.shard(starts):
+            part = seeds[start : start + block]
+            name = f"block-{start:08d}-{_digest(part)}"
+            drawn = _read(work, name)
+            if drawn is None:
+                drawn = draw(part, lambda done, start=start: progress(start + done, len(seeds)))  # type: ignore[misc]
+                _write(work, name, drawn)
+            items[start : start + block] = drawn
+            progress(start + len(part), len(seeds))
     distributed.all_gather_blocks(items, starts, block)
     return items
 

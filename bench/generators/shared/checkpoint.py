@@ -3,8 +3,10 @@
 import hashlib
 import json
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -29,11 +31,55 @@ def save(directory: Path, step: int, tensors: dict[str, torch.Tensor], about: di
     Returns:
         The path of the checkpoint, which is on the disk when the function returns.
     """
+    return _write(directory, step, _on_cpu(tensors), about)
+
+
+class Writer:
+    """Writes the checkpoints of a training in a thread of its own, one at a time: a training waits only while its state
+    is copied to the memory of the CPU, or where the disk is slower than the interval of checkpoints.
+
+    At the end of the `with`, however it is reached, the last checkpoint is on the disk. Raises what its writing raised,
+    for example that the disk is full, at the next checkpoint or at that end.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Create a writer of checkpoints in a directory."""
+        self.directory = directory
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[Path] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._thread.shutdown()
+        if error is None:
+            self.wait()
+
+    def save(self, step: int, tensors: dict[str, torch.Tensor], about: dict[str, Any]) -> None:
+        """Copy the state of a training, and write it as `save` does while the training goes on."""
+        self.wait()
+        copies = _on_cpu(tensors)
+        self._pending = self._thread.submit(_write, self.directory, step, copies, about)
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is on the disk."""
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None
+
+
+def _on_cpu(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return contiguous copies of tensors in the memory of the CPU."""
+    return {
+        name: torch.empty_like(tensor, device="cpu", memory_format=torch.contiguous_format).copy_(tensor.detach())
+        for name, tensor in tensors.items()
+    }
+
+
+def _write(directory: Path, step: int, copies: dict[str, torch.Tensor], about: dict[str, Any]) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"step-{step:08d}.safetensors"
-    copies = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
-    }
     header = {**about, "step": step, "sha256": _sha256(copies)}
     with write_aside(path) as partial:
         save_file(copies, partial, metadata={"about": json.dumps(header)})

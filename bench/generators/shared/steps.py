@@ -29,10 +29,18 @@ curve is part of a model and must not depend on the interval of checkpoints."""
 
 
 class Trainee(ABC):
-    """What is trained: everything that a step changes, and the step itself. `num_micro_batches` is the number of passes
-    that a batch is currently split into; checkpoints store it."""
+    """What is trained: everything that a step changes, and the step itself.
+
+    Attributes:
+        num_micro_batches: Number of passes that a batch is currently split into.
+        out_of_memory: Why it was raised: what the ledger tells of each time that a device ran out of memory.
+        shares_batches: Whether each of several processes that run together computes a part of each batch, so that its
+            loss is a part of the loss. Otherwise every process trains the whole.
+    """
 
     num_micro_batches = 1
+    out_of_memory: tuple[dict[str, Any], ...] = ()
+    shares_batches = False
 
     @abstractmethod
     def step(self, step: int) -> torch.Tensor:
@@ -54,7 +62,7 @@ class Course:
     Attributes:
         step: Number of steps done.
         losses: (step, mean loss since the previous entry).
-        loss_sum: Sum of the losses since the last entry, over all processes.
+        loss_sum: Sum of the losses since the last entry, over all processes that share batches.
         seconds: Time spent, in this process and in earlier ones that were interrupted.
         resumed_from: Step of the checkpoint that this process started from.
         seconds_here: Time spent in this process, in seconds.
@@ -118,10 +126,11 @@ def train(
     """
     course = resume(trainee, training, identity, work)
     start = watched = course.step
-    loss_sum = torch.tensor(course.loss_sum if distributed.is_first() else 0.0, device=device)
+    mine = distributed.is_first() or not trainee.shares_batches  # the sum of a checkpoint is of all, and counts once
+    loss_sum = torch.tensor(course.loss_sum if mine else 0.0, device=device)
     healthy = torch.zeros((), dtype=torch.int64, device=device)  # steps with a finite loss since the last reading
     before, started = course.seconds, time.monotonic()
-    with interrupt.deferred():
+    with interrupt.deferred(), checkpoint.Writer(work) as writer:
         for step in range(start, training.num_steps):
             loss_sum += trainee.step(step)
             healthy += loss_sum.isfinite()  # a sum that is not finite stays so
@@ -130,15 +139,14 @@ def train(
             last = done == training.num_steps
             record = last or done % WATCH == 0
             save = done % training.checkpoint_every == 0 and not last
-            together = record or save or distributed.world_size() == 1  # who share a batch must stop in the same step
-            stop = together and distributed.any_process(interrupt.requested())
+            stop = distributed.any_process(interrupt.requested())  # who share a batch must stop in the same step
             if record or save or stop:
-                total = distributed.all_reduce_sum(loss_sum.clone()).item()
+                total = (distributed.all_reduce_sum(loss_sum.clone()) if trainee.shares_batches else loss_sum).item()
                 if not math.isfinite(total):
                     first = int(min(watched + healthy.item() + 1, done))
-                    raise diverged(f"the loss became {total}", first, training, work)
+                    raise diverged(f"the loss became {total}", first, training, writer)
             if last or save or stop:
-                check_weights(trainee, done, training, work)
+                check_weights(trainee, done, training, writer)
             if record:
                 since = course.losses[-1][0] if course.losses else 0
                 course.losses.append((done, total / (done - since)))
@@ -149,32 +157,33 @@ def train(
                 course.step, course.loss_sum = done, total
                 course.seconds = before + time.monotonic() - started
                 if distributed.is_first():
-                    save_checkpoint(trainee, course, identity, work)
+                    save_checkpoint(trainee, course, identity, writer)
             progress(done, training.num_steps)
             if stop:
-                raise interrupt.Interrupted
+                interrupt.stop()
     course.seconds_here = time.monotonic() - started
     course.seconds = before + course.seconds_here
     return course
 
 
-def save_checkpoint(trainee: Trainee, course: Course, identity: str, work: Path) -> None:
-    """Write a checkpoint of the current step.
+def save_checkpoint(trainee: Trainee, course: Course, identity: str, writer: checkpoint.Writer) -> None:
+    """Have a checkpoint of the current step written.
 
     Args:
         trainee: What is trained.
         course: Its progress.
         identity: Identifies the training.
-        work: Directory of the checkpoints.
+        writer: Writes it.
     """
     about = {
         "identity": identity,
-        "losses": course.losses,
+        "losses": list(course.losses),
         "loss_sum": course.loss_sum,
         "seconds": course.seconds,
         "num_micro_batches": trainee.num_micro_batches,
+        "out_of_memory": trainee.out_of_memory,
     }
-    checkpoint.save(work, course.step, trainee.tensors(), about)
+    writer.save(course.step, trainee.tensors(), about)
 
 
 def resume(trainee: Trainee, training: TrainingConfig, identity: str, work: Path) -> Course:
@@ -195,12 +204,13 @@ def resume(trainee: Trainee, training: TrainingConfig, identity: str, work: Path
     tensors, about = newest
     trainee.restore(tensors)
     trainee.num_micro_batches = about["num_micro_batches"]
+    trainee.out_of_memory = tuple(about["out_of_memory"])
     log.info("resuming from step %d of %d", about["step"], training.num_steps)
     losses = [(step, loss) for step, loss in about["losses"]]
     return Course(about["step"], losses, about["loss_sum"], about["seconds"], resumed_from=about["step"])
 
 
-def check_weights(trainee: Trainee, step: int, training: TrainingConfig, work: Path) -> None:
+def check_weights(trainee: Trainee, step: int, training: TrainingConfig, writer: checkpoint.Writer) -> None:
     """Raise `TrainingError` where a tensor that the step changed has NaN or infinity. The step's own loss cannot tell:
     it was computed before the weights changed.
 
@@ -208,25 +218,26 @@ def check_weights(trainee: Trainee, step: int, training: TrainingConfig, work: P
         trainee: What is trained, after the step.
         step: Number of steps done.
         training: Number of steps and learning rate.
-        work: Directory of the checkpoints.
+        writer: Of the checkpoints.
     """
     tensors = trainee.tensors()
     finite = torch.stack([tensor.isfinite().all().cpu() for tensor in tensors.values()])
     bad = [name for name, good in zip(tensors, finite.tolist(), strict=True) if not good]
     if bad:
-        raise diverged(f"{len(bad)} weights or moments, e.g. {bad[0]}, became NaN or infinite", step, training, work)
+        raise diverged(f"{len(bad)} weights or moments, e.g. {bad[0]}, became NaN or infinite", step, training, writer)
 
 
-def diverged(what: str, step: int, training: TrainingConfig, work: Path) -> TrainingError:
+def diverged(what: str, step: int, training: TrainingConfig, writer: checkpoint.Writer) -> TrainingError:
     """Return the error to raise for a training whose numbers are not finite.
 
     Args:
         what: What is no longer finite.
         step: First step after which it is not, counted from 1.
         training: Number of steps and learning rate.
-        work: Directory of the checkpoints.
+        writer: Of the checkpoints.
     """
-    good = checkpoint.newest(work)
+    writer.wait()
+    good = checkpoint.newest(writer.directory)
     return TrainingError(
         f"{what} at step {step} of {training.num_steps} "
         f"(generator.training.learning_rate={training.learning_rate:g}, at this step "
