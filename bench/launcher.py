@@ -25,8 +25,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from bench.errors import StoreError
 from bench.machine import interrupt
-from bench.sweep import note_failure
+from bench.sweep import FAILED, note_failure
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
@@ -66,6 +67,7 @@ class ChainProcesses(Launcher):
         importlib.import_module("bench.loop")
         waiting = [self._chain(initial_job_idx + i, overrides) for i, overrides in enumerate(job_overrides)]
         running: list[_Chain] = []
+        unlisted: dict[int, StoreError] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < self.num_processes:
@@ -74,11 +76,14 @@ class ChainProcesses(Launcher):
                 connection.wait([chain.process.sentinel for chain in running])
                 for chain in [chain for chain in running if not chain.process.is_alive()]:
                     running.remove(chain)
-                    self._note_end(chain)
+                    try:
+                        self._note_end(chain)
+                    except StoreError as error:
+                        unlisted[chain.number] = error
         except BaseException:
             _stop([chain for chain in running if chain.process.pid])
             raise
-        return [_ended(overrides) for overrides in job_overrides]
+        return [_ended(overrides, unlisted.get(initial_job_idx + i)) for i, overrides in enumerate(job_overrides)]
 
     def _chain(self, number: int, overrides: Sequence[str]) -> _Chain:
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
@@ -104,6 +109,9 @@ class ChainProcesses(Launcher):
             assert ended.return_value is not None  # reading it raises the error of a job that failed
         except interrupt.Interrupted:
             sys.exit(interrupt.EXIT_STATUS)
+        except StoreError as error:  # it could not note its failure: the sweep does, from the exit status
+            log.error("%s", error)
+            sys.exit(FAILED)
 
     def _note_end(self, chain: _Chain) -> None:
         status = chain.process.exitcode
@@ -133,9 +141,10 @@ def num_cores(limits: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
         return cores
 
 
-def _ended(overrides: Sequence[str]) -> JobReturn:
-    ended = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
-    ended.return_value = "ended"
+def _ended(overrides: Sequence[str], error: StoreError | None) -> JobReturn:
+    """Return what Hydra expects of a chain that ended. When it reads the value, it raises the error if there is one."""
+    ended = JobReturn(overrides=overrides, status=JobStatus.FAILED if error else JobStatus.COMPLETED)
+    ended.return_value = error or "ended"
     return ended
 
 

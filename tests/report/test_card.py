@@ -158,7 +158,14 @@ def test_citations_name_what_was_used_and_nothing_else(tmp_path: Path) -> None:
     data = {"name": "cub200", "resolution": 16}
     text = citing.bibtex([study_of(tmp_path, seeds=(0,), data=data)])
     keys = re.findall(r"^@\w+\{([^,]+),", text, re.MULTILINE)
-    used = {"wah2011cub", "lipton2018detecting", "heusel2017fid", "kynkaanniemi2019precision", "naeem2020reliable", "tan2019efficientnet"}
+    used = {
+        "wah2011cub",
+        "lipton2018detecting",
+        "heusel2017fid",
+        "kynkaanniemi2019precision",
+        "naeem2020reliable",
+        "tan2019efficientnet",
+    }
     assert set(keys) == used | {"diffusion_collapse_bench", "ho2020ddpm"}
     assert len(keys) == len(set(keys))
     assert text.count("{") == text.count("}")
