@@ -6,13 +6,14 @@ Nothing heavy is imported before the configuration has been checked, so help and
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from typing import NoReturn
 
 import hydra
-from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from bench import launcher, protocols, sweep, usage
+from bench import launcher, mistakes, protocols, sweep, usage
 from bench.config import from_hydra, register_schemas
+from bench.errors import StoreError
 from bench.machine import interrupt, torchrun
 
 register_schemas()
@@ -53,11 +54,11 @@ def main() -> None:
             print(usage.page(sys.argv[1:]), flush=True)
         except BrokenPipeError:  # `--help | head`: Python would report it once more when it flushes stdout at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except HydraException as error:
-            cause = f"\n{error.__cause__}" if error.__cause__ else ""  # OmegaConf names the key, Hydra the remedy
-            sys.exit(f"error: {error}{cause}")
+        except mistakes.Mistakes as error:
+            end(mistakes.sentence(error), sweep.WRONG_CONFIG)
         return
     launcher.register()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises what it would print
     try:
         with interrupt.on_sigterm(for_good=True), joined():  # before the first chain of a sweep and between two
             app()
@@ -66,6 +67,16 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Interrupted. The same command again resumes from the last checkpoint.", file=sys.stderr)
         sys.exit(130)
+    except mistakes.Mistakes as error:
+        end(mistakes.sentence(error), sweep.WRONG_CONFIG)
+    except StoreError as error:
+        end(str(error), sweep.FAILED)
+
+
+def end(sentence: str, status: int) -> NoReturn:
+    """Say why nothing can go on, and exit."""
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

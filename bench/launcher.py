@@ -26,8 +26,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from bench.errors import StoreError
 from bench.machine import interrupt
-from bench.sweep import note_failure
+from bench.sweep import FAILED, note_failure
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
@@ -74,6 +75,7 @@ class ChainProcesses(Launcher):
         if 0 < len(devices) < len(free):
             log.warning("%d chains at a time share %d CUDA device(s) and their memory", len(free), len(devices))
         running: list[_Chain] = []
+        unlisted: dict[int, StoreError] = {}
         try:
             while waiting or running:
                 while waiting and free:
@@ -85,11 +87,14 @@ class ChainProcesses(Launcher):
                 for chain in [chain for chain in running if not chain.process.is_alive()]:
                     running.remove(chain)
                     free.append(chain.place)
-                    self._note_end(chain)
+                    try:
+                        self._note_end(chain)
+                    except StoreError as error:
+                        unlisted[chain.number] = error
         except BaseException:
             _stop([chain for chain in running if chain.process.pid])
             raise
-        return [_ended(overrides) for overrides in job_overrides]
+        return [_ended(overrides, unlisted.get(initial_job_idx + i)) for i, overrides in enumerate(job_overrides)]
 
     def _config(self, number: int, overrides: Sequence[str]) -> DictConfig:
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
@@ -122,6 +127,9 @@ class ChainProcesses(Launcher):
             assert ended.return_value is not None  # reading it raises the error of a job that failed
         except interrupt.Interrupted:
             sys.exit(interrupt.EXIT_STATUS)
+        except StoreError as error:  # it could not note its failure: the sweep does, from the exit status
+            log.error("%s", error)
+            sys.exit(FAILED)
 
     def _note_end(self, chain: _Chain) -> None:
         status = chain.process.exitcode
@@ -161,9 +169,10 @@ def num_cores(limits: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
         return cores
 
 
-def _ended(overrides: Sequence[str]) -> JobReturn:
-    ended = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
-    ended.return_value = "ended"
+def _ended(overrides: Sequence[str], error: StoreError | None) -> JobReturn:
+    """Return what Hydra expects of a chain that ended. When it reads the value, it raises the error if there is one."""
+    ended = JobReturn(overrides=overrides, status=JobStatus.FAILED if error else JobStatus.COMPLETED)
+    ended.return_value = error or "ended"
     return ended
 
 

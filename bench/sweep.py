@@ -19,8 +19,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from bench import protocols
-from bench.errors import BenchError, ConfigError, DataError
+from bench import mistakes, protocols
+from bench.errors import BenchError, ConfigError, DataError, StoreError
 from bench.machine import torchrun
 
 log = logging.getLogger(__name__)
@@ -49,9 +49,16 @@ def report_failure(error: Exception) -> str:
 
 
 def note_failure(folder: Path, number: int, overrides: str, text: str) -> None:
-    """Write why a chain of a sweep failed, for the end of the sweep."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{number}.txt").write_text(f"{overrides}\n{text}\n")
+    """Write why a chain of a sweep failed, for the end of the sweep. Raises `StoreError` where that cannot be written:
+    the sweep then ends with it, once the other chains have run."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.txt").write_text(f"{overrides}\n{text}\n")
+    except OSError as error:
+        raise StoreError(
+            f"chain {overrides} failed ({text.splitlines()[0]}), and the end of the sweep cannot list what failed: "
+            f"{folder} cannot be written to ({error})"
+        ) from error
 
 
 def check_values(overrides: Sequence[str]) -> list[BenchError]:
@@ -96,14 +103,23 @@ class Failures(Callback):
         self.folder = Path(folder)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check all values, and exit if one is wrong."""
-        errors = check_values(config.hydra.overrides.task)
+        """Check all values, make the folder of the sweep, and exit if something is wrong."""
+        try:
+            wrong = [str(error) for error in check_values(config.hydra.overrides.task)]
+        except mistakes.Mistakes as error:
+            wrong = [mistakes.sentence(error)]
         if torchrun.num_processes() > 1 and config.hydra.launcher._target_ != BASIC_LAUNCHER:
             launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
-            errors.append(ConfigError("hydra/launcher", launcher, "under torchrun must be basic"))
-        if errors:
-            for error in errors:
-                print(f"error: {error}", file=sys.stderr)
+            wrong.append(str(ConfigError("hydra/launcher", launcher, "under torchrun must be basic")))
+        if not wrong:
+            try:
+                Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                why = f"cannot be written to: {error.strerror}"
+                wrong = [str(ConfigError("output_dir", config.output_dir, why))]
+        if wrong:
+            for line in wrong:
+                print(f"error: {line}", file=sys.stderr)
             sys.exit(WRONG_CONFIG)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:

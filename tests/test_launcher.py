@@ -15,6 +15,7 @@ from bench import launcher, ledger
 from bench.machine.interrupt import EXIT_STATUS
 
 ENDLESS = ["num_generations=1", "generator.training.num_steps=1000000", "generator.training.checkpoint_every=5"]
+QUICK = ["num_generations=1", "metrics.scores=[frechet]", "metrics.num_resplits=0"]
 SIDE_BY_SIDE = ["hydra/launcher=processes", "hydra.launcher.n_jobs=2"]
 
 
@@ -113,6 +114,30 @@ def test_devices_are_those_that_the_process_may_use(
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert launcher.cuda_devices() == devices
+
+
+PAUSE = """
+import pathlib, time
+from hydra.experimental.callback import Callback
+class Pause(Callback):
+    def on_job_end(self, config, job_return, **given):
+        pathlib.Path(config.output_dir, "between").touch()
+        time.sleep(60)
+"""
+
+
+def test_sigterm_between_two_chains_has_the_status_of_one_that_resumes(
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pause.py").write_text(PAUSE)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    sweep = start(tiny, *QUICK, "seed=0,1", "+hydra.callbacks.pause._target_=pause.Pause")
+    while sweep.poll() is None and not (tmp_path / "outputs" / "between").exists():
+        time.sleep(0.01)
+    sweep.terminate()
+    _, said = sweep.communicate(timeout=30)
+    assert sweep.returncode == EXIT_STATUS and "Traceback" not in said, said
+    assert [chain.rows[0].seed for chain in ledger.read_runs([tmp_path / "outputs" / "quick"])] == [0]
 
 
 @pytest.mark.parametrize(

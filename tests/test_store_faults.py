@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from bench.errors import StoreError
-from bench.store import Store
+from bench.store import Store, spec_hash
 
 MEGABYTES = 4
 
@@ -116,3 +116,40 @@ def test_producers_own_trouble_is_not_blamed_on_the_store(tmp_path: Path) -> Non
 
     with pytest.raises(PermissionError, match="photos"):
         Store(tmp_path).make("real", {"n": 1}, denied)
+
+
+def _file(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("no folder")
+
+
+def _link_to_itself(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("make", [_file, _link_to_itself])
+def test_a_store_that_is_no_folder_is_named(tmp_path: Path, make: Any) -> None:
+    make(tmp_path / "store")
+    with pytest.raises(StoreError, match=r"store is no store, or .* set store_dir to another folder"):
+        Store(tmp_path / "store").make("real", {"n": 1}, small)
+
+
+@pytest.mark.parametrize("place", ["locks", "locks/real", "work", "work/real", "tmp", "tmp/real", "real", "result"])
+def test_a_file_where_the_store_needs_a_folder_is_named_and_left_alone(tmp_path: Path, place: str) -> None:
+    store = Store(tmp_path)
+    file = store.path(f"real/{spec_hash('real', {'n': 1})}") if place == "result" else tmp_path / place
+    _file(file)
+    with pytest.raises(StoreError, match=rf"something else lies in it .*{file}"):
+        store.make("real", {"n": 1}, small)
+    assert file.read_text() == "no folder"
+    file.unlink()
+    assert not store.make("real", {"n": 1}, small).reused
+
+
+@pytest.mark.timeout(20)
+def test_a_folder_in_the_place_of_a_lock_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    lock = store.lock(f"real/{spec_hash('real', {'n': 1})}")
+    lock.mkdir(parents=True)
+    with pytest.raises(StoreError, match=rf"something else lies in it .*Is a directory: '{lock}'"):
+        store.make("real", {"n": 1}, small)

@@ -216,6 +216,43 @@ def test_an_error_that_others_may_not_have_ends_one_of_several_processes(
         assert ended.value.code == sweep.FAILED
 
 
+def test_a_failure_that_cannot_be_noted_is_an_error_that_names_the_chain_and_why_it_failed(tmp_path: Path):
+    (tmp_path / "failed").write_text("a file where the folder should be")
+    with pytest.raises(
+        StoreError, match=r"chain seed=3 failed \(DataError: no pictures\).*failed/one cannot be written"
+    ):
+        sweep.note_failure(tmp_path / "failed" / "one", 0, "seed=3", "DataError: no pictures\nmore")
+
+
+@pytest.mark.parametrize("launcher", ["basic", "processes"])
+def test_a_sweep_that_cannot_list_its_failures_says_so_after_all_chains(tmp_path: Path, launcher: str):
+    folder = tmp_path / "outputs" / "quick" / ".hydra"
+    folder.mkdir(parents=True)
+    (folder / "failed").write_text("a file where the folder should be")
+    more = ["data=npz", f"data.path={tmp_path}/nowhere.npz", "seed=0,1", f"hydra/launcher={launcher}"]
+    command = [sys.executable, "-m", "bench", "-m", *COMMON[1:], *more, f"output_dir={tmp_path}/outputs"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr
+    assert "error: chain " in ended.stderr and "cannot list what failed" in ended.stderr
+    assert ended.stderr.count("ERROR bench.sweep: DataError: ") == 2, "each chain has run"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([f"name={'x' * 256}", "seed=0,1"], "error: name='xxx"),
+        (["seed=0,1", "output_dir=file"], "error: output_dir='file': cannot be written to: Not a directory"),
+        (["num_generations=2,inf"], "error: num_generations=inf: must be a whole number and must be at least 1"),
+    ],
+)
+def test_what_no_chain_can_use_ends_a_sweep_before_hydra_makes_a_folder(tmp_path: Path, more: list[str], said: str):
+    (tmp_path / "file").write_text("no folder")
+    command = [sys.executable, "-m", "bench", "-m", *more]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert ended.returncode == 2 and said in ended.stderr and "Traceback" not in ended.stderr, ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run two chains to their end and return their output_dir."""

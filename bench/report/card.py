@@ -9,7 +9,7 @@ from bench.analysis.results_card import card, check_comparable, load, score_key
 from bench.analysis.score_tables import tables
 from bench.analysis.study import Study
 from bench.report.statements import Statement, to_lines
-from bench.report.tables import text
+from bench.report.tables import in_cell, text
 
 __all__ = ["card", "comparison", "load", "to_markdown"]
 
@@ -34,12 +34,13 @@ def to_markdown(study: Study, body: dict[str, Any], stated: Sequence[Statement] 
     for table in tables(study):
         column = table.generations.index(last)
         shown = [(line, text(line.cells[column], table.places)) for line in table.lines]
-        values = [f"{line.condition.label}: {f'({t})' if line.is_greyed[column] else t}" for line, t in shown]
+        values = [f"{in_cell(line.condition.label)}: {f'({t})' if line.is_greyed[column] else t}" for line, t in shown]
         values += [f"{label}: {table.baseline(label)}" for label in table.baselines]
         m = table.measure
-        lines.append(f"- **{table.name}** ({m.feature_space}, against {m.reference}, {m.sizes}): {'; '.join(values)}")
+        about = in_cell(f"{m.feature_space}, against {m.reference}, {m.sizes}")
+        lines.append(f"- **{table.name}** ({about}): {'; '.join(values)}")
     lines += ["", "## Verdicts", ""]
-    lines += [f"- {c['label']}: {c['verdict']['badge']}. {c['verdict']['words']}" for c in body["conditions"]]
+    lines += [f"- {in_cell(c['label'])}: {c['verdict']['badge']}. {c['verdict']['words']}" for c in body["conditions"]]
     if stated:
         lines += ["", "## Statements", "", *(f"- {line}" for statement in stated for line in to_lines(statement))]
     lines += ["", "## Commands", "", "```"]
@@ -68,7 +69,10 @@ def comparison(cards: dict[str, dict[str, Any]]) -> str:
             half = score["half_width_95"]
             value = f"{score['mean']:.4g}" + (f" ± {half:.2g}" if half is not None else "")
             cells.setdefault(key, {})[name] = f"{value} (n = {score['num_seeds']})"
-    lines = ["| score | condition | generation | " + " | ".join(names) + " |", "|:--|:--|--:|" + "--:|" * len(names)]
+    lines = [
+        "| score | condition | generation | " + " | ".join(map(in_cell, names)) + " |",
+        "|:--|:--|--:|" + "--:|" * len(names),
+    ]
     shared = {key for key, by_card in cells.items() if len(by_card) > 1}
     if not shared:
         owners: dict[tuple, set[str]] = {}
@@ -82,5 +86,5 @@ def comparison(cards: dict[str, dict[str, Any]]) -> str:
             name = f"{metric_name(score[0])} {ARROWS[direction]}".rstrip()
             title = f"{name} ({score[1]}, {score[2]}, N = {score[3]}{given})"
             values = " | ".join(by_card.get(of, "–") for of in names)
-            lines.append(f"| {title} | {condition} | {generation} | {values} |")
+            lines.append(f"| {in_cell(title)} | {in_cell(condition)} | {generation} | {values} |")
     return "\n".join(["± is the 95 % interval of the mean over n seeds (Student's t).", "", *lines]) + "\n"

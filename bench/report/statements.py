@@ -14,7 +14,7 @@ from bench.analysis.exchange_rate import Exchange, exchanges
 from bench.analysis.measures import metric_name
 from bench.analysis.study import Study
 from bench.analysis.variance_components import KEY, NOT_IDENTIFIABLE, RULE, Component, Variances, variances
-from bench.report.tables import escape
+from bench.report.tables import escape, in_cell
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def to_markdown(statement: Statement) -> str:
     lines = [f"**{statement.title}** · {statement.about}", ""]
     if statement.rows:
         lines += [f"| {' | '.join(statement.head)} |", "|:--|" + ":--|" * (len(statement.head) - 1)]
-        lines += [f"| {' | '.join(row)} |" for row in statement.rows]
+        lines += [f"| {' | '.join(map(in_cell, row))} |" for row in statement.rows]
         lines.append("")
     return "\n".join([*lines, *(f"*{line}*\n" for line in statement.legend)])
 

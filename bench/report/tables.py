@@ -28,8 +28,10 @@ def marks(line: Line) -> Iterable[tuple[bool, bool]]:
 
 # ------------------------------------------------------------------------------------------------------- Markdown
 
-BAR = "\\|"
-"""A bar that ends no cell."""
+
+def in_cell(text: str) -> str:
+    """Return text whose bars end no cell of a Markdown table."""
+    return text.replace("|", r"\|")
 
 
 def markdown(study: Study) -> str:
@@ -42,7 +44,7 @@ def markdown(study: Study) -> str:
 
 def verdict_lines(study: Study) -> str:
     """Return the verdicts as a Markdown list, followed by the critical ratio."""
-    lines = [f"- **{c.label}** {v.badge}: {v.words}" for c in study.conditions for v in (verdict(study, c),)]
+    lines = [f"- **{in_cell(c.label)}** {v.badge}: {v.words}" for c in study.conditions for v in (verdict(study, c),)]
     words = critical_words(critical(study))
     return "\n".join(["", *lines, *(["", words] if words else []), ""])
 
@@ -58,7 +60,7 @@ def _markdown(table: Table) -> str:
         shown = [text(c, table.places) for c in line.cells]
         forms = ["**%s**" if best else "(%s)" if greyed else "%s" for best, greyed in marks(line)]
         shown = [form.replace("%s", t) for t, form in zip(shown, forms, strict=True)]
-        lines.append(f"| {line.condition.label.replace('|', BAR)} | {' | '.join(shown)} | {line.num_seeds} |")
+        lines.append(f"| {in_cell(line.condition.label)} | {' | '.join(shown)} | {line.num_seeds} |")
     for label in table.baselines:
         blank = " | " * len(table.generations)
         lines.append(f"| {label} | {table.baseline(label)}{blank} |")

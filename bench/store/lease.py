@@ -10,6 +10,7 @@ A holder that was suspended for longer than its lease may continue at the same t
 loss by `is_held`, which whoever holds a lease asks before anything that others see.
 """
 
+import errno
 import logging
 import os
 import secrets
@@ -51,7 +52,7 @@ def hold(
         `is_held`, which returns whether the lock is still this process's.
 
     Raises:
-        OSError: the lock file cannot be written.
+        OSError: the lock file cannot be written, or is a folder.
         filelock.Timeout: another process holds the lock, and `wait` is false.
     """
     make_directory(lock.parent)
@@ -62,6 +63,8 @@ def hold(
         thread_local=False,
         on_compromise=lambda loss: log.warning("lost the lease on %s (%s)", what, loss.reason),
     )
+    if lock.is_dir():  # to filelock one more lock that somebody holds
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(lock))
     waiting = _Waiting(lock, what, lease_seconds, user)
     while not _acquire(lease):
         if not wait:

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -18,6 +18,10 @@ from bench.store import lease, result_files
 from bench.store.specs import spec_hash
 
 log = logging.getLogger(__name__)
+
+NO_PERMISSION = (errno.EROFS, errno.EACCES, errno.EPERM)
+WRONG_KIND = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP)
+"""Of a file where a folder should be, a folder where a file should be, and links to nothing or to themselves."""
 
 Produce = Callable[[Path, Path], dict[str, Any]]
 """produce(out, work) -> facts. See `Store.make`."""
@@ -234,7 +238,8 @@ class Store:
 
     @contextmanager
     def _explaining(self, key: str) -> Iterator[None]:
-        """Turn the errors of a full or read-only file system into a `StoreError` that explains what to do."""
+        """Turn the errors of a file system that is full, read-only, or has a file where the store needs a folder or the
+        other way round, into a `StoreError` that explains what to do."""
         try:
             yield
         except StoreError:
@@ -246,10 +251,15 @@ class Store:
                     f"Free some space (python -m bench.store prune {self.root}) or set store_dir to another disk, "
                     f"then run the same command again: it resumes from the last checkpoint"
                 ) from error
-            if _is_read_only(error, self.root):
+            if _is_within(error, self.root, NO_PERMISSION):
                 raise StoreError(
                     f"{self.root} cannot be written ({error}) and has no {key}: finished results can be read from "
                     f"there, but new ones need a store_dir that can be written"
+                ) from error
+            if _is_within(error, self.root, WRONG_KIND):
+                raise StoreError(
+                    f"{self.root} is no store, or something else lies in it ({error}): {key} was not published. Move "
+                    f"that away, or set store_dir to another folder"
                 ) from error
             raise
 
@@ -263,8 +273,9 @@ def _is_full(error: Exception) -> bool:
     return bool(short) or "No space left on device" in str(error)
 
 
-def _is_read_only(error: Exception, root: Path) -> bool:
-    """Return whether an error means that a file of the store, not another file of the producer, cannot be written."""
-    if not isinstance(error, OSError) or error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+def _is_within(error: Exception, root: Path, numbers: Collection[int]) -> bool:
+    """Return whether an error has one of these numbers and means a file of the store, not another one of the
+    producer, or a folder that the store would lie in."""
+    if not isinstance(error, OSError) or error.errno not in numbers or error.filename is None:
         return False
-    return error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(root)
+    return Path(os.fsdecode(error.filename)).is_relative_to(root) or root.is_relative_to(os.fsdecode(error.filename))

@@ -102,6 +102,15 @@ def test_further_columns_of_integers_can_be_selected_on(archive):
     assert len(source) == 40
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint64, np.int16])
+def test_labels_may_be_integers_of_any_kind(archive, dtype):
+    source = npz.open_source(NpzConfig(path=archive(labels=(np.arange(40) % 4).astype(dtype)), resolution=12))
+    assert source.labels["class"].dtype == np.int64 and source.labels["class"].tolist() == [0, 1, 2, 3] * 10
+    with pytest.raises(DataError, match=r"labels run from 1 to 18446744073709551615, expected"):
+        labels = np.asarray([2**64 - 1, *range(1, 40)], dtype=np.uint64)
+        npz.open_source(NpzConfig(path=archive("worse.npz", labels=labels), resolution=12))
+
+
 def test_an_image_may_have_no_class(archive):
     labels = np.arange(40) % 4 - 1
     path = archive(labels=labels.astype(np.int8), class_names=np.asarray(["ash", "beech", "cedar", "dogwood"]))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults import disks, files, processes, servers
+from faults import disks, files, inputs, processes, servers
 from faults.shared import Tally
 
 
@@ -37,4 +37,9 @@ ROWS = (
     Row("disk of the store full", disks.full, 20, 4),
     Row("store read-only", disks.read_only, 4, 2),
     Row("W&B refuses, is silent, answers 401 or 500", servers.wandb, 8, 4),
+    Row("npz truncated, encrypted, a pickle, a bomb; labels of no class", inputs.npz, 160, 48, 16),
+    Row("folder with FIFO, device, dead link, foreign name, bomb", inputs.pictures, 100, 30, 10),
+    Row("archive with ../, links, devices; broken", inputs.archives, 90, 27, 9),
+    Row("weights that are pickles, of wrong shapes, broken, huge", inputs.weights, 100, 30, 10),
+    Row("names that break pages, spreadsheets, LaTeX, XML", inputs.labels, 30, 6),
 )

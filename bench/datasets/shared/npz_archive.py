@@ -130,7 +130,7 @@ def read_labels(archive: NpzArchive) -> tuple[dict[str, np.ndarray], dict[str, l
     if named is not None and (len(named.shape) != 1 or named.shape[0] > MOST_CLASSES):
         raise DataError(f"{path}: class_names have shape {named.shape}, expected at most {MOST_CLASSES} names (C,)")
     labels = archive.load("labels")
-    low, top = int(labels.min(initial=0)), int(labels.max(initial=-1))
+    low, top = (int(labels.min()), int(labels.max())) if len(labels) else (0, -1)
     names = None if named is None else [str(name) for name in archive.load("class_names")]
     limit = MOST_CLASSES if names is None else len(names)
     if low < -1 or top >= limit:
