@@ -113,7 +113,10 @@ class Failures(Callback):
             wrong.append(str(ConfigError("hydra/launcher", launcher, "under torchrun must be basic")))
         if not wrong:
             try:
-                Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+                folder = Path(config.hydra.sweep.dir)
+                folder.mkdir(parents=True, exist_ok=True)
+                # Hydra writes this file next, and has no sentence for a disk that is full or read-only
+                (folder / "multirun.yaml").write_text("\n".join(config.hydra.overrides.task))
             except OSError as error:
                 why = f"cannot be written to: {error.strerror}"
                 wrong = [str(ConfigError("output_dir", config.output_dir, why))]

@@ -5,6 +5,7 @@ import json
 import logging
 import multiprocessing
 import shlex
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -188,13 +189,25 @@ def test_other_bytes_under_the_same_name_are_another_result(tmp_path: Path) -> N
     assert ledger.read(tmp_path / "ledger.jsonl")[0].checksums == {"train": "other"}
 
 
+def _read_slowly(path: Path) -> list[Row]:
+    rows = READ(path)
+    time.sleep(0.02)  # long enough for every other process to read the same
+    return rows
+
+
+READ = ledger.read
+
+
 def _record_all(directory: Path, start: Any) -> None:
     start.wait()
     for generation in range(6):
         recording.record(directory, row(generation, "a"), probes(generation))
 
 
-def test_processes_that_record_the_same_chain_at_once_leave_one_whole_ledger(tmp_path: Path) -> None:
+def test_processes_that_record_the_same_chain_at_once_leave_one_whole_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "read", _read_slowly)
     context = multiprocessing.get_context("fork")
     start = context.Barrier(4)
     processes = [context.Process(target=_record_all, args=(tmp_path, start)) for _ in range(4)]

@@ -42,7 +42,12 @@ def to_markdown(study: Study, body: dict[str, Any], stated: Sequence[Statement] 
     lines += ["", "## Verdicts", ""]
     lines += [f"- {in_cell(c['label'])}: {c['verdict']['badge']}. {c['verdict']['words']}" for c in body["conditions"]]
     if stated:
-        lines += ["", "## Statements", "", *(f"- {line}" for statement in stated for line in to_lines(statement))]
+        lines += [
+            "",
+            "## Statements",
+            "",
+            *(f"- {in_cell(line)}" for statement in stated for line in to_lines(statement)),
+        ]
     lines += ["", "## Commands", "", "```"]
     lines += [str(chain["command"]) for c in body["conditions"] for chain in c["chains"]]
     return "\n".join([*lines, "```", *[f"\n> {note}" for note in study.notes]]) + "\n"

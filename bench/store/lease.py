@@ -10,7 +10,6 @@ A holder that was suspended for longer than its lease may continue at the same t
 loss by `is_held`, which whoever holds a lease asks before anything that others see.
 """
 
-import errno
 import logging
 import os
 import secrets
@@ -63,8 +62,6 @@ def hold(
         thread_local=False,
         on_compromise=lambda loss: log.warning("lost the lease on %s (%s)", what, loss.reason),
     )
-    if lock.is_dir():  # to filelock one more lock that somebody holds
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(lock))
     waiting = _Waiting(lock, what, lease_seconds, user)
     while not _acquire(lease):
         if not wait:

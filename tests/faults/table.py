@@ -36,6 +36,7 @@ ROWS = (
     Row("lock file of nobody", files.junk_locks, 40, 16, 4),
     Row("disk of the store full", disks.full, 20, 4),
     Row("store read-only", disks.read_only, 4, 2),
+    Row("folder of a sweep full or read-only", disks.sweep_folder, 8, 2),
     Row("W&B refuses, is silent, answers 401 or 500", servers.wandb, 8, 4),
     Row("npz truncated, encrypted, a pickle, a bomb; labels of no class", inputs.npz, 160, 48, 16),
     Row("folder with FIFO, device, dead link, foreign name, bomb", inputs.pictures, 100, 30, 10),
