@@ -51,9 +51,9 @@ def open_batches(
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Return a tensor on a device, without waiting for what the device is doing."""
-    if tensor.device.type == device.type:
-        return tensor
+    """Return a tensor on a device. Only what comes from another device waits for that device."""
+    if tensor.device.type != "cpu" or device.type == "cpu":
+        return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
@@ -94,7 +94,7 @@ class Order:
         if epoch not in self.epochs:
             random = self.generator.manual_seed(derive_seed(self.seed, 0, "epoch", epoch))
             order = torch.randperm(self.num_items, generator=random, device=random.device)
-            self.epochs = {epoch: order.to(self.keep_on)}
+            self.epochs = {epoch: to_device(order, self.keep_on)}
         return self.epochs[epoch]
 
 
