@@ -6,20 +6,15 @@ A tensor of the CPU in a step, a value that the host reads, or a shape that depe
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import pretended
-import timm
 import torch
 from shrunk import composed
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from bench.features.dinov2 import ARCHITECTURE, INPUT_SIZE
-from bench.features.shared.extraction import TILE
-from bench.features.shared.networks import DINOFeatures, InceptionFeatures
 from bench.generators.ddpm.network import build_unet, place
 from bench.generators.ddpm.sampling import TILES, trajectory
 from bench.generators.ddpm.solvers import build_solver
@@ -45,22 +40,11 @@ def failure(work: Callable[[], Any]) -> str:
     return ""
 
 
-def inception() -> torch.nn.Module:
-    """Return the network of FID with random weights: torch-fidelity wants a file, so it gets none to read."""
-    with mock.patch("torch_fidelity.feature_extractor_inceptionv3.FeatureExtractorInceptionV3.load_state_dict"):
-        return InceptionFeatures({}, Path("none"))
-
-
-def dinov2() -> torch.nn.Module:
-    return DINOFeatures(timm.create_model(ARCHITECTURE, pretrained=False, num_classes=0, img_size=INPUT_SIZE))
-
-
 def main() -> dict[str, Any]:
     torch.set_num_threads(1)
     generator: Any = CONFIG.generator
     found: dict[str, Any] = {}
     images = np.zeros((256, 3, 64, 64), np.uint8)
-    extractors = {"inception_v3": inception(), "dinov2": dinov2()}
     unet = build_unet(generator.unet, 64, 0).eval()
     samplings = [replace(generator.sampling, sampler=name, num_steps=4, eta=0.0) for name in SAMPLERS]
     solvers = [build_solver(sampling, generator.noise) for sampling in samplings]  # reads the schedule, on the host
@@ -82,13 +66,6 @@ def main() -> dict[str, Any]:
                 with mock.patch("bench.generators.ddpm.sampling.build_solver", lambda *a, s=solver: s):
                     x = trajectory(replace(generator, sampling=sampling), process, network, seeds, 64, runtime)
                 found[sampling.sampler] = [str(x.device), str(x.dtype), list(x.shape)]
-            for name, extractor in extractors.items():
-                for module in extractor.eval().modules():
-                    module._buffers.pop("num_batches_tracked", None)  # a constant, which a fake tensor cannot copy
-                tile = torch.zeros(TILE, 3, 64, 64, dtype=torch.uint8, device="cuda")
-                with torch.inference_mode():
-                    features = extractor.to(runtime.device)(tile)
-                found[name] = [str(features.device), str(features.dtype), list(features.shape)]
     return found
 
 
