@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # One thread each: two processes of two threads on two cores wait for each other more than they work.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
-.PHONY: run test test-slow faults mutants perf perf-short lint docs clean
+.PHONY: run test test-slow faults mutants perf perf-short gpu lint docs clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m bench -m experiment=quick mixing.synthetic_ratio=0,0.5,1 \
@@ -30,6 +30,9 @@ perf: $(VENV)/.perf        # us and what one would pick instead, in turn: 50 min
 
 perf-short: $(VENV)/.perf  # 2 minutes: fails where a ratio is below a quarter of its target
 	$(BIN)/python -m bench.perf --short --out outputs/perf-short
+
+gpu: $(VENV)/.dev          # the first hour with a GPU: tests, smoke, speed, equal runs; writes outputs/gpu/report.json
+	$(BIN)/python -m bench.perf.first_hour
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -137,16 +137,20 @@ class TrackingConfig:
 @dataclass
 class RuntimeConfig:
     """Where and how it runs. device: auto takes CUDA where there is one, and logs which it took.
-    precision: auto is bf16 autocast where the hardware has it. compile: null compiles on CUDA only.
+    precision: auto is bf16 autocast where the hardware has it; fp32 is float32 everywhere, never TF32.
+    compile: null compiles on CUDA, where the machine can and the training is long enough to gain from it.
     cuda_graphs: whether what is compiled is recorded and replayed as CUDA graphs, for networks so small that launching
     their kernels takes longer than running them. Every network records its own, and they stay until the process ends:
-    not for long sweeps in one process. ordered_gradients: whether processes that share batches add up their gradients
-    in the order of their ranks, exactly like one process with as many micro-batches; slower."""
+    not for long sweeps in one process. deterministic: whether the same command on the same kind of GPU and software
+    ends in the same bytes, at the price of speed; on the CPU it always does. ordered_gradients: whether processes that
+    share batches add up their gradients in the order of their ranks, exactly like one process with as many
+    micro-batches; slower."""
 
     device: str = option("auto", local=True)
     precision: str = option("auto", one_of=("auto", "fp32", "bf16"))
     compile: bool | None = option(None, local=True)
     cuda_graphs: bool = option(False, local=True)
+    deterministic: bool = option(False, local=True)
     num_threads: int | None = option(None, at_least=1, local=True)
     ordered_gradients: bool = option(False, local=True)
 

@@ -42,7 +42,8 @@ def run_chain(config: Config, console: Console) -> Path:
         for space in (config.metrics, *metrics.in_extra_spaces(config.metrics)):
             extraction.prefetch(space.feature_space, space.weights)
     policy = mixing.resolve(config.mixing)
-    context = StageContext(open_store(Path(config.store_dir), chain), resolve_runtime(config.runtime), console)
+    runtime = resolve_runtime(config.runtime, generators.num_steps(config.generator))
+    context = StageContext(open_store(Path(config.store_dir), chain), runtime, console)
     real, real_result = stages.real_data(context, config.data)
     check_items(config, real)
     history = begin(config, real)

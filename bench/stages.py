@@ -52,12 +52,6 @@ class StageContext:
     fitted: dict[str, dict[str, Attribute]] = field(default_factory=dict)
     judges: dict[str, dict[tuple[str, str], PairJudge]] = field(default_factory=dict)
 
-    @property
-    def arithmetic(self) -> dict[str, Any]:
-        """What of the runtime changes the bytes of a model or a sample: part of their keys."""
-        compiled = {"compile": True} if self.runtime.compile else {}
-        return {"device": self.runtime.device.type, "precision": self.runtime.precision, **compiled}
-
 
 def real_data(context: StageContext, config: DataConfig) -> tuple[RealData, Result]:
     """Return the real, held-out, reserve and calibration pools, memory-mapped from the store."""
@@ -177,7 +171,7 @@ def train(
         "composition": composition.id,
         "seed": seed,
         "init": start.key if start else None,
-        "arithmetic": context.arithmetic,
+        "arithmetic": context.runtime.arithmetic,
     }
     return context.store.make("train", spec, produce)
 
@@ -220,7 +214,7 @@ def sample(context: StageContext, config: Config, generation: int, model: Result
         "generation": generation,
         "num_samples": num_samples,
         "num_probes": config.num_probes,
-        "arithmetic": context.arithmetic,
+        "arithmetic": context.runtime.arithmetic,
         "version": SAMPLE_VERSION,
     }
     return context.store.make("sample", spec, produce)

@@ -216,7 +216,7 @@ def test_a_protocol_has_both_a_name_and_a_version(name, version):
 MAY_DIFFER = {
     *("name", "output_dir", "store_dir", "num_generations", "num_probes"),
     *("tracking.tracker", "tracking.project", "tracking.entity"),
-    *("runtime.device", "runtime.compile", "runtime.cuda_graphs", "runtime.num_threads"),
+    *("runtime.device", "runtime.compile", "runtime.cuda_graphs", "runtime.deterministic", "runtime.num_threads"),
     *("data.root", "data.download", "metrics.weights", "metrics.extra_weights"),
     *("generator.sampling.batch_size", "generator.training.checkpoint_every"),
     "generator.training.num_micro_batches",

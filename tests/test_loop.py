@@ -28,6 +28,7 @@ from bench.ledger import Row
 from bench.loop import begin, run_chain
 from bench.machine import distributed
 from bench.machine.console import Console
+from bench.machine.device import resolve_runtime
 from bench.mixing import compose, resolve
 from bench.mixing.shared.history import History
 from bench.pool import REAL, Pool
@@ -662,3 +663,16 @@ def test_a_failed_chain_is_named_and_the_others_run(tmp_path):
     )
     assert again.returncode == 0, again.stderr
     assert again.stderr.count("from the store") == 4
+
+
+def test_whether_compiling_pays_is_decided_by_the_steps_of_a_training(tmp_path, monkeypatch):
+    asked = []
+
+    def resolve(config: Any, num_steps: int | None = None) -> Any:
+        asked.append(num_steps)
+        return resolve_runtime(config, num_steps)
+
+    monkeypatch.setattr(loop, "resolve_runtime", resolve)
+    config = small(tmp_path, num_generations=1)
+    run_chain(config, Console())
+    assert asked == [config.generator.training.num_steps]

@@ -11,17 +11,22 @@ import torch
 
 from bench.config import RuntimeConfig
 from bench.errors import ConfigError
-from bench.machine import distributed
+from bench.machine import compiler, device, distributed
 from bench.machine.device import Runtime, free_memory, has_bf16, resolve_runtime
 
 
 @contextlib.contextmanager
-def restored_tf32() -> Iterator[None]:
-    """Restore the precision of matrix products and cuDNN on CUDA, which `resolve_runtime` sets for the process."""
+def restored_settings() -> Iterator[None]:
+    """Restore what `resolve_runtime` sets for CUDA in the process."""
     before = torch.get_float32_matmul_precision()
+    kinds = ("flash", "mem_efficient", "cudnn")
+    attention = [getattr(torch.backends.cuda, f"{kind}_sdp_enabled")() for kind in kinds]
     with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled):
         yield
     torch.set_float32_matmul_precision(before)
+    torch.use_deterministic_algorithms(False)
+    for kind, enabled in zip(kinds, attention, strict=True):
+        getattr(torch.backends.cuda, f"enable_{kind}_sdp")(enabled)
 
 
 @pytest.mark.parametrize("compiled", [None, True])
@@ -33,7 +38,8 @@ def test_graphs_are_refused_where_there_is_nothing_to_replay_them(compiled: bool
 def test_graphs_are_of_compiled_code(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    with restored_tf32():
+    monkeypatch.setattr(device, "missing_for_compilation", lambda kind: None)
+    with restored_settings():
         with pytest.raises(ConfigError, match=r"runtime\.cuda_graphs=True: .*runtime\.compile is false"):
             resolve_runtime(RuntimeConfig(device="cuda", compile=False, cuda_graphs=True))
         assert resolve_runtime(RuntimeConfig(device="cuda", cuda_graphs=True)).cuda_graphs
@@ -49,7 +55,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[tuple[int, int] |
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device}")
 
     threads = torch.get_num_threads()
-    with restored_tf32():
+    monkeypatch.setattr(device, "missing_for_compilation", lambda kind: None)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with restored_settings():
         yield pretend
     torch.set_num_threads(threads)
 
@@ -110,13 +118,13 @@ def test_each_process_of_a_node_takes_a_device_of_its_own(gpu: Callable[..., Non
 
 def test_networks_are_compiled_on_cuda_by_default(gpu: Callable[..., None]):
     gpu((8, 0))
-    for device, asked, expected in (
+    for kind, asked, expected in (
         ("cpu", None, False),
         ("cuda", None, True),
         ("cpu", True, True),
         ("cuda", False, False),
     ):
-        runtime = resolve_runtime(RuntimeConfig(device=device, compile=asked))
+        runtime = resolve_runtime(RuntimeConfig(device=kind, compile=asked))
         assert (runtime.compile, runtime.cuda_graphs) == (expected, False)
 
 
@@ -135,13 +143,91 @@ def test_precision(gpu: Callable[..., None], system_file: Callable[[str, str], N
     assert resolve_runtime(RuntimeConfig(device="cuda", precision="fp32")).autocast is None
 
 
-def test_fast_products_on_cuda(gpu: Callable[..., None]):
+def settings() -> dict[str, bool]:
+    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    return {
+        "tf32": cuda.matmul.allow_tf32 or cudnn.allow_tf32,
+        "timed": cudnn.benchmark,
+        "ordered": cudnn.deterministic and torch.are_deterministic_algorithms_enabled(),
+        "fused": cuda.flash_sdp_enabled() or cuda.mem_efficient_sdp_enabled() or cuda.cudnn_sdp_enabled(),
+    }
+
+
+def test_fp32_is_never_tf32_and_what_is_deterministic_is_neither_timed_nor_fused(gpu: Callable[..., None]):
     gpu((8, 0))
-    for device, expected in (("cpu", False), ("cuda", True)):
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = False
-        resolve_runtime(RuntimeConfig(device=device))
-        flags = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
-        assert flags == (expected,) * 3
+    fast = {"tf32": False, "timed": True, "ordered": False, "fused": True}
+    steady = {"tf32": False, "timed": False, "ordered": True, "fused": False}
+    for deterministic, expected in ((False, fast), (True, steady), (False, fast)):
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        runtime = resolve_runtime(RuntimeConfig(device="cuda", deterministic=deterministic))
+        assert settings() == expected
+        assert (runtime.deterministic, runtime.compile) == (deterministic, not deterministic)
+        assert runtime.draw_on.type == ("cpu" if deterministic else "cuda")
+        assert ("deterministic" in runtime.arithmetic) == deterministic
+        assert runtime.facts()["deterministic"] == deterministic
+
+
+def test_the_settings_for_cuda_are_not_touched_on_the_cpu(gpu: Callable[..., None]):
+    before = settings()
+    runtime = resolve_runtime(RuntimeConfig(device="cpu", deterministic=True))
+    assert settings() == before and runtime.arithmetic == {"device": "cpu", "precision": runtime.precision}
+
+
+def test_what_makes_a_deterministic_run_impossible_is_named(gpu: Callable[..., None], monkeypatch: pytest.MonkeyPatch):
+    gpu((8, 0))
+    with pytest.raises(ConfigError, match=r"runtime\.compile=True: .*must be false or null"):
+        resolve_runtime(RuntimeConfig(device="cuda", deterministic=True, compile=True))
+    with pytest.raises(ConfigError, match=r"runtime\.cuda_graphs=True"):
+        resolve_runtime(RuntimeConfig(device="cuda", deterministic=True, cuda_graphs=True))
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":0:0")
+    with pytest.raises(ConfigError, match=r"CUBLAS_WORKSPACE_CONFIG is ':0:0'.*must be :4096:8 or :16:8"):
+        resolve_runtime(RuntimeConfig(device="cuda", deterministic=True))
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    assert resolve_runtime(RuntimeConfig(device="cuda", deterministic=True)).deterministic
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    resolve_runtime(RuntimeConfig(device="cuda", deterministic=True))
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def test_without_a_compiler_the_default_falls_back_and_a_demand_is_refused(
+    gpu: Callable[..., None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    gpu((8, 0))
+    monkeypatch.setattr(device, "missing_for_compilation", lambda kind: "there is no C compiler (gcc)")
+    runtime = resolve_runtime(RuntimeConfig(device="cuda"))
+    assert not runtime.compile and "compile" not in runtime.arithmetic
+    assert runtime.facts()["fallbacks"] == ["networks are not compiled: there is no C compiler (gcc)"]
+    assert "networks are not compiled: there is no C compiler (gcc)" in caplog.text
+    for kind in ("cuda", "cpu"):
+        with pytest.raises(ConfigError, match=r"runtime\.compile=True: there is no C compiler"):
+            resolve_runtime(RuntimeConfig(device=kind, compile=True))
+
+
+def test_a_short_training_is_compiled_only_if_asked(gpu: Callable[..., None]):
+    gpu((8, 0))
+    few = device.STEPS_WORTH_COMPILING - 1
+    for num_steps, asked, expected in ((few, {}, False), (few + 1, {}, True), (few, {"compile": True}, True)):
+        runtime = resolve_runtime(RuntimeConfig(device="cuda", **asked), num_steps)
+        assert runtime.compile == expected and bool(runtime.fallbacks) == (not expected)
+    assert resolve_runtime(RuntimeConfig(device="cuda", cuda_graphs=True), few).compile, "graphs are of compiled code"
+    assert not resolve_runtime(RuntimeConfig(device="cpu"), few + 1).compile
+
+
+def test_the_probe_runs_the_compiler_on_the_headers_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    probe = compiler.missing_for_compilation.__wrapped__
+    monkeypatch.setattr(compiler, "find_spec", lambda name: None)
+    assert probe("cuda") == "the package triton is not installed"
+    monkeypatch.setattr(compiler, "find_spec", lambda name: name)
+    monkeypatch.setenv("CC", str(tmp_path / "nowhere"))
+    assert probe("cuda") == f"there is no C compiler ({tmp_path}/nowhere)"
+    working = tmp_path / "cc"
+    working.write_text("#!/bin/sh\ngrep -q Python.h && [ -d ${4#-I} ] || { echo no headers >&2; exit 1; }\n")
+    working.chmod(0o755)
+    for variable, kind in (("CC", "cuda"), ("CXX", "cpu")):
+        monkeypatch.setenv(variable, str(working))
+        assert probe(kind) is None
+    monkeypatch.setattr(compiler.sysconfig, "get_paths", lambda: {"include": str(tmp_path / "no_headers")})
+    assert probe("cpu") == f"{working} does not compile against Python's headers (no headers)"
 
 
 def test_facts_are_those_of_the_machine(gpu: Callable[..., None]):

@@ -211,6 +211,7 @@ def test_each_option_is_in_the_keys_of_exactly_the_stages_that_it_changes(key, t
         ({"runtime": BF16}, {"train", "sample"}),
         ({"runtime": replace(FP32, compile=True)}, {"train", "sample"}),
         ({"runtime": replace(FP32, device=torch.device("cuda"))}, {*SCORED, "train", "sample", "features"}),
+        ({"runtime": replace(FP32, deterministic=True)}, set()),  # on the CPU nothing varies
         ({"previous": "train/another"}, set()),  # it trains from scratch
         ({"samples": random_pool(20, 9)}, {"features", "score"}),
         ({"real": replace(REAL_IMAGES, train=OTHER)}, {"score", "floor"}),
@@ -231,6 +232,12 @@ def test_calibration_items_are_in_the_keys_only_where_labels_are_scored(scores, 
     assert base.changed(calibrated, tmp_path) == stages_changed
     other = replace(base, real=replace(REAL_IMAGES, calibration=random_pool(20, 5)))
     assert calibrated.changed(other, tmp_path) == stages_changed
+
+
+def test_a_deterministic_training_on_cuda_is_not_one_with_the_fastest_kernels(tmp_path):
+    base = replace(Inputs(small(tmp_path)), runtime=replace(FP32, device=torch.device("cuda")))
+    other = replace(base, runtime=replace(base.runtime, deterministic=True))
+    assert base.changed(other, tmp_path) == {"train", "sample"}
 
 
 def test_a_warm_start_is_known_by_the_model_that_it_starts_from(tmp_path):

@@ -63,6 +63,13 @@ def check(config: GeneratorConfig, kind: str, shape: tuple[int, ...]) -> None:
         module.check(own, shape)
 
 
+def num_steps(config: GeneratorConfig) -> int | None:
+    """Return the optimiser steps of a training; None where that depends on the number of items, or for a family that
+    does not train in steps."""
+    training = getattr(registry.module_and_config("generator", config, VERBS)[1], "training", None)
+    return training.num_steps if training is not None and training.num_epochs is None else None
+
+
 def with_num_steps(config: GeneratorConfig, num_items: int, num_epochs: float | None = None) -> GeneratorConfig:
     """Return the generator with `num_epochs`, or else its own, counted out in steps over `num_items`.
 
@@ -103,7 +110,7 @@ def fit(
         seed: Of everything that the training draws.
         out: Directory of the model; tensors as safetensors, no pickles.
         work: Directory that outlives a killed process; the same call again resumes from the checkpoint there, and ends
-            in the same bytes.
+            in the same bytes (on CUDA only with a deterministic runtime).
         runtime: Device and precision.
         progress: Called with (steps done, steps in all).
         init: Directory of a model to start from, instead of seeded random weights.

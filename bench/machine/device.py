@@ -1,6 +1,7 @@
 """Device and precision: `RuntimeConfig` resolved on this machine, with every fallback logged and recorded."""
 
 import logging
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +13,17 @@ import torch
 from bench.config import RuntimeConfig
 from bench.errors import ConfigError
 from bench.machine import distributed, torchrun
+from bench.machine.compiler import missing_for_compilation
 from bench.machine.memory import available_memory
 
 log = logging.getLogger(__name__)
+
+STEPS_WORTH_COMPILING = 4000
+"""Optimiser steps below which a training on CUDA is not compiled by default. Compiling takes about a minute and saves
+some 10 to 20 ms of a step: on paper, until `make gpu` has measured both."""
+
+CUBLAS_WORKSPACES = (":4096:8", ":16:8")
+"""The values of CUBLAS_WORKSPACE_CONFIG with which cuBLAS adds in a fixed order, the faster one first."""
 
 Progress = Callable[[int, int], None]
 """A callback for (done, total) as a stage advances, cheap enough to be called at every step."""
@@ -29,14 +38,31 @@ class Runtime:
     """Where networks run, and how.
 
     autocast: torch.bfloat16, or None for plain float32. compile: whether networks are compiled. cuda_graphs: whether
-    compiled networks are replayed as CUDA graphs. ordered_gradients: whether processes add up gradients in rank order.
+    compiled networks are replayed as CUDA graphs. deterministic: whether the same command on the same kind of GPU ends
+    in the same bytes. fallbacks: what this machine could not do, in words. ordered_gradients: whether processes add up
+    gradients in rank order.
     """
 
     device: torch.device
     autocast: torch.dtype | None
     compile: bool
     cuda_graphs: bool = False
+    deterministic: bool = False
+    fallbacks: tuple[str, ...] = ()
     ordered_gradients: bool = False
+
+    @property
+    def draw_on(self) -> torch.device:
+        """Return the device that a training's random numbers are drawn on. Those of a GPU depend on its number of
+        multiprocessors."""
+        return torch.device("cpu") if self.deterministic else self.device
+
+    @property
+    def arithmetic(self) -> dict[str, Any]:
+        """Return what changes the bytes of a model or a sample: part of their keys."""
+        compiled = {"compile": True} if self.compile else {}
+        deterministic = {"deterministic": True} if self.deterministic and self.device.type == "cuda" else {}
+        return {"device": self.device.type, "precision": self.precision, **compiled, **deterministic}
 
     @property
     def precision(self) -> str:
@@ -53,11 +79,21 @@ class Runtime:
             "precision": self.precision,
             "compile": self.compile,
             "cuda_graphs": self.cuda_graphs,
+            "deterministic": self.deterministic,
+            "fallbacks": list(self.fallbacks),
         }
 
 
-def resolve_runtime(config: RuntimeConfig) -> Runtime:
-    """Choose device and precision. Raises `ConfigError` if the machine lacks what the configuration names."""
+def resolve_runtime(config: RuntimeConfig, num_steps: int | None = None) -> Runtime:
+    """Choose device, precision and compilation, and set up the process for them.
+
+    Args:
+        config: What was asked for.
+        num_steps: Optimiser steps of a training, which decide whether compiling pays; None: unknown, taken as many.
+
+    Raises:
+        ConfigError: The machine lacks what the configuration names.
+    """
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     has_cuda = torch.cuda.is_available()
@@ -72,17 +108,18 @@ def resolve_runtime(config: RuntimeConfig) -> Runtime:
         device = own_device(config.device)
         torch.cuda.set_device(device)
     if device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.allow_tf32 = True
-        torch.backends.cudnn.benchmark = True
+        torch.backends.cuda.matmul.allow_tf32 = False  # fp32 means fp32; for speed there is bf16
+        torch.backends.cudnn.allow_tf32 = False
+        set_deterministic(config.deterministic)
     autocast = torch.bfloat16 if config.precision == "bf16" else None
     if config.precision == "auto" and has_bf16(device):
         autocast = torch.bfloat16
-    compile_ = config.compile if config.compile is not None else device.type == "cuda"
+    compile_, fallbacks = choose_compilation(config, device, num_steps)
     if config.cuda_graphs and not (compile_ and device.type == "cuda"):
         problem = f"the device is {device}" if device.type != "cuda" else "runtime.compile is false"
         raise ConfigError("runtime.cuda_graphs", True, f"needs compiled networks on CUDA, but {problem}: must be false")
-    return Runtime(device, autocast, compile_, config.cuda_graphs, config.ordered_gradients)
+    ordered = config.ordered_gradients or config.deterministic
+    return Runtime(device, autocast, compile_, config.cuda_graphs, config.deterministic, fallbacks, ordered)
 
 
 def own_device(asked: str) -> torch.device:
@@ -97,6 +134,52 @@ def own_device(asked: str) -> torch.device:
         problem = f"{needed} processes on this node need a CUDA device each, and there are {present}"
         raise ConfigError("runtime.device", asked, f"{problem}: start fewer (--nproc-per-node) or use cpu")
     return torch.device("cuda", torchrun.local_rank())
+
+
+def choose_compilation(
+    config: RuntimeConfig, device: torch.device, num_steps: int | None
+) -> tuple[bool, tuple[str, ...]]:
+    """Return whether to compile networks, and why not where one would expect it. By default they are compiled on CUDA,
+    where the machine can, and the training is long enough to gain from it.
+
+    Raises `ConfigError` where it was asked for and cannot be.
+    """
+    asked = config.compile or config.cuda_graphs
+    if config.compile is False or not (asked or device.type == "cuda"):
+        return False, ()
+    if config.deterministic:
+        if config.compile:
+            problem = "kernels are chosen by timing them: must be false or null with runtime.deterministic=true"
+            raise ConfigError("runtime.compile", True, problem)
+        return False, ()
+    missing = missing_for_compilation(device.type)
+    if missing and config.compile:
+        raise ConfigError("runtime.compile", True, f"{missing}: install it, or leave runtime.compile null")
+    if not missing and (asked or num_steps is None or num_steps >= STEPS_WORTH_COMPILING):
+        return True, ()
+    short = f"{num_steps} steps are fewer than {STEPS_WORTH_COMPILING}, from where it pays"
+    fallback = f"networks are not compiled: {missing or short}"
+    log.log(logging.WARNING if missing else logging.INFO, "%s", fallback)
+    return False, (fallback,)
+
+
+def set_deterministic(wanted: bool) -> None:
+    """Make what runs on CUDA in this process the same in every run, or as fast as it can be.
+
+    To be called before the first matrix product on CUDA, because cuBLAS reads CUBLAS_WORKSPACE_CONFIG once. torch then
+    raises a `RuntimeError` in any operation that has no deterministic form. Raises `ConfigError` where that variable
+    has a value that allows sums in any order.
+    """
+    if wanted and os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACES[0]) not in CUBLAS_WORKSPACES:
+        given, allowed = os.environ["CUBLAS_WORKSPACE_CONFIG"], " or ".join(CUBLAS_WORKSPACES)
+        problem = f"CUBLAS_WORKSPACE_CONFIG is {given!r} in the environment: must be {allowed}, or unset"
+        raise ConfigError("runtime.deterministic", True, problem)
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.deterministic = wanted
+    torch.backends.cudnn.benchmark = not wanted  # chooses by timing
+    torch.backends.cuda.enable_flash_sdp(not wanted)  # attention as plain products and a softmax remains
+    torch.backends.cuda.enable_mem_efficient_sdp(not wanted)
+    torch.backends.cuda.enable_cudnn_sdp(not wanted)
 
 
 def free_memory(device: torch.device) -> int:

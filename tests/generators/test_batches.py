@@ -42,7 +42,7 @@ def full(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def drawn(images: Items, training: TrainingConfig, steps: range, device: str = "cpu") -> list[bytes]:
     """Return items, noise and timesteps of each step."""
-    source = NoisyBatches(images, training, 5, torch.device(device))
+    source = NoisyBatches(images, training, 5, torch.device(device), torch.device(device))
     return [b"".join(part.cpu().numpy().tobytes() for part in source.draw(step, 100)) for step in steps]
 
 
@@ -64,11 +64,11 @@ def forms(images: np.ndarray, tmp_path: Path) -> dict[str, Items]:
 
 
 def test_every_image_once_per_epoch(images: np.ndarray) -> None:
-    order = batches.Order(20, TrainingConfig(batch_size=8), 0, CPU)
+    order = batches.Order(20, TrainingConfig(batch_size=8), 0, CPU, CPU)
     rows = torch.cat([order.rows(step) for step in range(5)])  # 40 rows: two epochs of 20, two batches straddling
     assert sorted(rows[:20].tolist()) == sorted(rows[20:].tolist()) == list(range(20))
     assert rows[:20].tolist() != rows[20:].tolist()
-    few = batches.Order(3, TrainingConfig(batch_size=8), 0, CPU)
+    few = batches.Order(3, TrainingConfig(batch_size=8), 0, CPU, CPU)
     assert sorted(few.rows(0)[:6].tolist()) == [0, 0, 1, 1, 2, 2]
 
 
@@ -76,8 +76,8 @@ def test_scaled_and_flipped(images: np.ndarray) -> None:
     scaled = torch.from_numpy(images).float() / 127.5 - 1
     for flip in (False, True):
         training = TrainingConfig(batch_size=64, horizontal_flip=flip)
-        x0, eps, t = NoisyBatches(images, training, 0, CPU).draw(3, 100)
-        plain = scaled[batches.Order(20, training, 0, CPU).rows(3)]
+        x0, eps, t = NoisyBatches(images, training, 0, CPU, CPU).draw(3, 100)
+        plain = scaled[batches.Order(20, training, 0, CPU, CPU).rows(3)]
         is_plain = (x0 == plain).flatten(1).all(1)
         is_flipped = (x0 == plain.flip(-1)).flatten(1).all(1)
         assert (is_plain | is_flipped).all()
@@ -90,7 +90,7 @@ def test_scaled_and_flipped(images: np.ndarray) -> None:
 def test_timesteps_are_spread_over_all_and_never_beyond(
     images: np.ndarray, monkeypatch: pytest.MonkeyPatch, batch_size: int, num_timesteps: int
 ) -> None:
-    source = NoisyBatches(images, TrainingConfig(batch_size=batch_size, horizontal_flip=False), 0, CPU)
+    source = NoisyBatches(images, TrainingConfig(batch_size=batch_size, horizontal_flip=False), 0, CPU, CPU)
     drawn = torch.stack([source.draw(step, num_timesteps)[2] for step in range(200)])
     assert drawn.dtype == torch.int64
     if batch_size == 48:
@@ -127,8 +127,8 @@ def test_images_copied_to_a_device_are_the_same(forms: dict[str, Items], monkeyp
     """Check on the CPU what CUDA does: copies in blocks that do not divide the number of images."""
     monkeypatch.setattr(batches, "_BLOCK", 7)
     training = TrainingConfig(batch_size=8)
-    copied = OnDevice(forms["gathered"], training, 5, CPU)
-    in_place = batches.OnHost(forms["memory"], training, 5, CPU)
+    copied = OnDevice(forms["gathered"], training, 5, CPU, CPU)
+    in_place = batches.OnHost(forms["memory"], training, 5, CPU, CPU)
     for step in (0, 4, 2):
         assert torch.equal(copied.of_step(step), in_place.of_step(step))
 
@@ -165,7 +165,7 @@ def test_the_choice_is_by_free_memory_and_logged(
     caplog.set_level(logging.INFO)
     for spare, expected in ((0, "resident"), (-1, "streamed")):
         monkeypatch.setattr(batches, "free_memory", lambda device, n=spare: math.ceil(images.size / RESIDENT_SHARE) + n)
-        assert NoisyBatches(images, TrainingConfig(), 0, CPU).batches.data == expected
+        assert NoisyBatches(images, TrainingConfig(), 0, CPU, CPU).batches.data == expected
         assert caplog.messages[-1].endswith(f"free on cpu: {expected}")
 
 
@@ -183,7 +183,7 @@ def test_a_composition_larger_than_the_machine(tmp_path: Path) -> None:
         pools[pool.id] = pool
         refs.append(PoolRef.of(pool, generation))
     parts = tuple(Part(ref, np.arange(num_images)) for ref in refs)
-    source = NoisyBatches(Composition(parts).items(pools), TrainingConfig(batch_size=8, num_steps=2), 0, CPU)
+    source = NoisyBatches(Composition(parts).items(pools), TrainingConfig(batch_size=8, num_steps=2), 0, CPU, CPU)
     assert source.batches.data == "streamed"
     last = {generation: source.batches.items[np.array([(1 + generation) * num_images - 1])] for generation in (0, 1)}
     assert [int(last[generation].min()) for generation in (0, 1)] == [100, 101]
@@ -238,7 +238,7 @@ def strict() -> Iterator[Callable[[], None]]:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_no_draw_of_resident_images_waits_for_the_device(images: np.ndarray, strict: Callable[[], None]) -> None:
     training = TrainingConfig(batch_size=8, num_steps=40, horizontal_flip=True)
-    source = NoisyBatches(images, training, 0, torch.device("cuda"))
+    source = NoisyBatches(images, training, 0, torch.device("cuda"), torch.device("cuda"))
     assert source.batches.data == "resident"
     source.draw(0, 100)
     strict()

@@ -14,14 +14,16 @@ import pytest
 import torch
 from configs import DDPMConfig, TrainingConfig
 from diffusers import DDPMPipeline
+from shrunk import composed
 
 from bench import generators
+from bench.config import RuntimeConfig
 from bench.errors import ConfigError, DataError, TrainingError
 from bench.generators.ddpm import noisy_batches as batches
 from bench.generators.ddpm.network import Process
 from bench.generators.ddpm.training import DDPMTraining, ema_decay, learning_rate
 from bench.generators.shared import checkpoint, steps
-from bench.machine.device import Runtime
+from bench.machine.device import Runtime, resolve_runtime, set_deterministic
 
 Make = Callable[..., DDPMConfig]
 
@@ -377,12 +379,56 @@ def test_no_step_waits_for_the_device(
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("num_micro_batches", [1, 2])
-def test_replayed_graphs_train_what_compiled_code_trains(
-    tiny: Make, images: np.ndarray, tmp_path: Path, num_micro_batches: int
+@pytest.mark.parametrize(("precision", "tolerance"), [(None, 1e-4), (torch.bfloat16, BF16_TOLERANCE)])
+def test_compiled_code_and_replayed_graphs_train_what_plain_code_trains(
+    tiny: Make, images: np.ndarray, tmp_path: Path, num_micro_batches: int, precision: torch.dtype, tolerance: float
 ) -> None:
     config = tiny(training={"num_steps": 20, "num_micro_batches": num_micro_batches})
     losses = []
-    for graphs in (False, True):
-        runtime = Runtime(torch.device("cuda"), None, True, graphs)
-        losses.append(fit(config, images, tmp_path / str(graphs), runtime)["mean_loss"])
+    for compiled, graphs in ((False, False), (True, False), (True, True)):
+        runtime = Runtime(torch.device("cuda"), precision, compiled, graphs)
+        losses.append(fit(config, images, tmp_path / f"{compiled}{graphs}", runtime)["mean_loss"])
+    assert losses[1:] == pytest.approx([losses[0]] * 2, rel=tolerance)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_deterministic_training_on_cuda_resumes_to_the_same_bytes(
+    tiny: Make, images: np.ndarray, tmp_path: Path, precision: str
+) -> None:
+    try:
+        runtime = resolve_runtime(RuntimeConfig(device="cuda", precision=precision, deterministic=True))
+        fit(tiny(), images, tmp_path / "whole", runtime)
+        with pytest.raises(Cut):
+            fit(tiny(), images, tmp_path / "cut", runtime, progress=cut_at(6))
+        fit(tiny(), images, tmp_path / "cut", runtime)
+    finally:
+        set_deterministic(False)
+    assert digests(tmp_path / "whole" / "model") == digests(tmp_path / "cut" / "model")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_cuda_trains_what_the_cpu_trains(tiny: Make, images: np.ndarray, tmp_path: Path, cpu: Runtime) -> None:
+    """Check with the draws of the CPU."""
+    cuda = Runtime(torch.device("cuda"), None, False, deterministic=True)
+    losses = [fit(tiny(), images, tmp_path / r.device.type, r)["mean_loss"] for r in (cpu, cuda)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_a_batch_of_the_headline_network_that_does_not_fit_is_split(tmp_path: Path) -> None:
+    """Check with 5 GiB of the device, in which 128 images do not fit and 32 do (`python -m bench.perf.memory`)."""
+    images = np.zeros((128, 3, 64, 64), np.uint8)
+    config: Any = composed("experiment=flowers64", "generator.training.num_steps=2").generator
+    runtime = Runtime(torch.device("cuda"), torch.bfloat16, False)
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (5 << 30) / total))
+    try:
+        facts = fit(config, images, tmp_path, runtime)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert facts["num_micro_batches"] in (4, 8, 16) and np.isfinite(facts["final_loss"])  # type: ignore[call-overload]

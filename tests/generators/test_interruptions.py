@@ -124,7 +124,7 @@ def test_micro_batches_give_the_gradient_of_the_batch(tiny: Make, images: np.nda
     for passes in (1, 3, 8):
         config = tiny(training={"num_micro_batches": passes})
         train = ddpm.DDPMTraining(config, images, 0, cpu, None)
-        batch = NoisyBatches(images, config.training, 0, cpu.device).draw(0, config.noise.num_timesteps)
+        batch = NoisyBatches(images, config.training, 0, cpu.device, cpu.draw_on).draw(0, config.noise.num_timesteps)
         loss = train.gradient(batch, 0)
         outcomes.append([loss.item(), gradient(train).numpy()])
     for other in outcomes[1:]:
@@ -136,7 +136,7 @@ def test_out_of_memory_in_a_later_pass_forgets_the_earlier_ones(
     tiny: Make, images: np.ndarray, cpu: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny(training={"num_micro_batches": 2})
-    batch = NoisyBatches(images, config.training, 0, cpu.device).draw(0, config.noise.num_timesteps)
+    batch = NoisyBatches(images, config.training, 0, cpu.device, cpu.draw_on).draw(0, config.noise.num_timesteps)
     undisturbed, disturbed = (ddpm.DDPMTraining(config, images, 0, cpu, None) for _ in range(2))
     undisturbed.gradient(batch, 0)
     loss, calls = network.Process.loss, iter(range(100))

@@ -1,14 +1,19 @@
 """Sampling on CUDA: nothing waits for the device between the noise and the image."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from configs import DDPMConfig
+from shrunk import composed
 
+from bench import generators
 from bench.generators.ddpm.network import build_process, build_unet, place
 from bench.generators.ddpm.sampling import quantise, trajectory
-from bench.machine.device import Runtime
+from bench.machine.device import Runtime, set_deterministic
 
 pytestmark = [
     pytest.mark.cuda,
@@ -38,3 +43,25 @@ def test_no_step_of_a_trajectory_waits_for_the_device(
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert (first.int() - again.int()).abs().max() <= 1  # the same images, up to the last bits
+    plain = place(build_unet(config.unet, 8, 0).eval(), Runtime(torch.device("cuda"), torch.bfloat16, False))
+    expected = quantise(trajectory(config, process, plain, seeds, 8, runtime)).float()
+    assert (first.float() - expected).abs().mean() <= 2  # those of uncompiled code, up to the rounding of bf16
+
+
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+def test_the_size_of_a_block_changes_no_pixel(tmp_path: Path, precision: torch.dtype | None) -> None:
+    config = composed("experiment=flowers64", "generator.sampling.num_steps=5", "generator.training.num_steps=1")
+    generator: Any = config.generator
+    images = np.zeros((128, 3, 64, 64), np.uint8)
+    runtime = Runtime(torch.device("cuda"), precision, False, deterministic=True)
+    set_deterministic(True)
+    try:
+        generators.fit(generator, images, seed=0, out=tmp_path / "model", work=tmp_path / "work", runtime=runtime)
+        drawn = []
+        for size in (64, 512):
+            generator.sampling.batch_size = size
+            work = tmp_path / str(size)
+            drawn.append(generators.sample(generator, tmp_path / "model", np.arange(200), work=work, runtime=runtime))
+    finally:
+        set_deterministic(False)
+    assert (drawn[0] == drawn[1]).all()

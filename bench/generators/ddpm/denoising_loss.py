@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from bench.generators.ddpm.network import autocast, build_process
-from bench.generators.ddpm.sampling import CPU_TILE, load_network
+from bench.generators.ddpm.sampling import TILES, load_network
 from bench.generators.ddpm.settings import Config
 from bench.generators.shared.noise import normal
 from bench.kinds import Items
@@ -46,7 +46,7 @@ def denoising_loss(
     """
     network, resolution = load_network(model, runtime)
     process = build_process(config.noise, runtime.device)
-    tile = CPU_TILE if runtime.device.type == "cpu" else config.sampling.batch_size
+    tile = TILES[runtime.device.type]
     timesteps = [int((i + 0.5) * config.noise.num_timesteps / LEVELS) for i in range(LEVELS)]
     losses = np.empty((LEVELS, len(images)))
     for first in range(0, len(images), tile):

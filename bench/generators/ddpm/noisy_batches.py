@@ -1,8 +1,10 @@
 """The random draws of each step of a diffusion training: images, noise and timesteps."""
 
+from collections.abc import Callable
+
 import torch
 
-from bench.generators.shared.batches import open_batches
+from bench.generators.shared.batches import open_batches, to_device
 from bench.generators.shared.schedule import TrainingConfig
 from bench.kinds import Items
 from bench.seeds import derive_seed
@@ -19,13 +21,16 @@ class NoisyBatches:
         training: Batch size and augmentation.
         seed: Seed of the training.
         device: Device of the batches.
+        draw_on: Device that the random numbers are drawn on, which decides what they are.
     """
 
-    def __init__(self, images: Items, training: TrainingConfig, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, images: Items, training: TrainingConfig, seed: int, device: torch.device, draw_on: torch.device
+    ) -> None:
         self.training = training
         self.seed = seed
-        self.generator = torch.Generator(device)
-        self.batches = open_batches(images, training, seed, device)
+        self.generator = torch.Generator(draw_on)
+        self.batches = open_batches(images, training, seed, device, draw_on)
 
     def draw(self, step: int, num_timesteps: int) -> NoisyBatch:
         """Return the batch of a step.
@@ -34,12 +39,15 @@ class NoisyBatches:
         uniform, and their mean varies less than that of independent timesteps, which matters most in small batches.
         """
         x0 = self.batches.of_step(step).float() / 127.5 - 1.0
-        random = self.generator.manual_seed(derive_seed(self.seed, 0, "step", step))
+        self.generator.manual_seed(derive_seed(self.seed, 0, "step", step))
         if self.training.horizontal_flip:
-            flip = torch.rand(len(x0), generator=random, device=x0.device) < 0.5
+            flip = self._drawn(torch.rand, (len(x0),), x0.device) < 0.5
             x0 = torch.where(flip[:, None, None, None], x0.flip(-1), x0)
-        eps = torch.randn(x0.shape, generator=random, device=x0.device)
-        offset = torch.rand((), generator=random, device=x0.device)
+        eps = self._drawn(torch.randn, x0.shape, x0.device)
+        offset = self._drawn(torch.rand, (), x0.device)
         spread = (torch.arange(len(x0), device=x0.device) + offset) / len(x0)
         t = (spread * num_timesteps).long().clamp(max=num_timesteps - 1)
         return x0, eps, t
+
+    def _drawn(self, draw: Callable[..., torch.Tensor], shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+        return to_device(draw(shape, generator=self.generator, device=self.generator.device), device)

@@ -1,8 +1,8 @@
 """Sampling: an image is a function of the model and its own noise seed.
 
-The network is evaluated on tiles of a fixed number of images. On the CPU this number is a constant, because the
-libraries that torch calls choose kernels by batch size, and these round differently; on CUDA it is
-`sampling.batch_size`. The last tile is padded, and the padding is discarded.
+The network is evaluated on tiles of a constant number of images, whatever `sampling.batch_size` is, because the
+libraries that torch calls choose kernels by batch size, and these round differently. The last tile is padded, and the
+padding is discarded.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,9 @@ from bench.generators.shared.blocks import sample_in_blocks
 from bench.generators.shared.noise import normal
 from bench.machine.device import Runtime
 
-CPU_TILE = 32
-"""Images per network evaluation on the CPU. Part of the sampling version: another value may change the last bit."""
+TILES = {"cpu": 32, "cuda": 128}
+"""Images per network evaluation, by type of device. Part of the sampling version: another value may change the last
+bit."""
 
 
 def sample(
@@ -48,7 +49,7 @@ def sample(
     """
     network, resolution = load_network(model, runtime)
     process = build_process(config.noise, runtime.device)
-    tile = CPU_TILE if runtime.device.type == "cpu" else config.sampling.batch_size
+    tile = TILES[runtime.device.type]
 
     def draw(part: np.ndarray, report: Callable[[int], None]) -> np.ndarray:
         images = np.empty((len(part), 3, resolution, resolution), np.uint8)

@@ -45,8 +45,8 @@ class SamplingConfig:
     """How images are drawn from a trained model. sampler: `ddpm` (ancestral; the reference when num_steps is
     noise.num_timesteps), `ddim` (stochasticity eta), `dpmsolver++` (second-order ODE), `sde-dpmsolver++` (second-order
     SDE). num_steps: network evaluations per image. temperature: standard deviation of the initial noise; below 1 it
-    trades variety for typical images (the sampling bias of MAD, arXiv 2307.01850). batch_size: images sampled at a
-    time; it never changes a pixel on the CPU."""
+    trades variety for typical images (the sampling bias of MAD, arXiv 2307.01850). batch_size: images of a block,
+    which is stored when it is done; it never changes a pixel."""
 
     sampler: str = option("dpmsolver++", one_of=("ddpm", "ddim", "dpmsolver++", "sde-dpmsolver++"))
     num_steps: int = option(25, at_least=1)

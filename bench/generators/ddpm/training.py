@@ -99,7 +99,7 @@ class DDPMTraining(Trainee):
         self.runtime = runtime
         self.seed = seed
         self.num_micro_batches = config.training.num_micro_batches
-        self.batches = NoisyBatches(images, config.training, seed, runtime.device)
+        self.batches = NoisyBatches(images, config.training, seed, runtime.device, runtime.draw_on)
         self.process = build_process(config.noise, runtime.device)
         self.unet = build_unet(config.unet, images.shape[-1], derive_seed(seed, 0, "weights"))
         if init is not None:

@@ -25,7 +25,9 @@ activations and moments, which are not yet allocated when this is decided."""
 _BLOCK = 4096
 
 
-def open_batches(items: Items, training: TrainingConfig, seed: int, device: torch.device) -> "Batches":
+def open_batches(
+    items: Items, training: TrainingConfig, seed: int, device: torch.device, draw_on: torch.device
+) -> "Batches":
     """Return the source of each step's items, chosen by the free memory of the device, and log the choice.
 
     Args:
@@ -33,6 +35,7 @@ def open_batches(items: Items, training: TrainingConfig, seed: int, device: torc
         training: Batch size.
         seed: Seed of the order of items.
         device: Device of the batches.
+        draw_on: Device that the order is drawn on.
 
     Returns:
         A source with `data` set to "resident" or "streamed".
@@ -41,10 +44,17 @@ def open_batches(items: Items, training: TrainingConfig, seed: int, device: torc
     free = free_memory(device)
     resident = size <= RESIDENT_SHARE * free
     on_device = resident and device.type != "cpu"
-    batches = (OnDevice if on_device else OnHost)(items, training, seed, device)
+    batches = (OnDevice if on_device else OnHost)(items, training, seed, device, draw_on)
     batches.data = "resident" if resident else "streamed"
     log.info("training items: %.1f MB, with %.0f MB free on %s: %s", size / 1e6, free / 1e6, device, batches.data)
     return batches
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a tensor on a device. Only what comes from another device waits for that device."""
+    if tensor.device.type != "cpu" or device.type == "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 class Order:
@@ -54,18 +64,18 @@ class Order:
         num_items: Number of training items.
         training: Batch size.
         seed: Seed of the order.
-        device: Device that the order of an epoch is drawn on.
-        on_host: Whether to move the order to the host.
+        draw_on: Device that the order of an epoch is drawn on.
+        keep_on: Device that it is kept on.
     """
 
     def __init__(
-        self, num_items: int, training: TrainingConfig, seed: int, device: torch.device, on_host: bool = False
+        self, num_items: int, training: TrainingConfig, seed: int, draw_on: torch.device, keep_on: torch.device
     ) -> None:
-        self.on_host = on_host
+        self.keep_on = keep_on
         self.num_items = num_items
         self.batch_size = training.batch_size
         self.seed = seed
-        self.generator = torch.Generator(device)
+        self.generator = torch.Generator(draw_on)
         self.epochs: dict[int, torch.Tensor] = {}
 
     def rows(self, step: int) -> torch.Tensor:
@@ -84,7 +94,7 @@ class Order:
         if epoch not in self.epochs:
             random = self.generator.manual_seed(derive_seed(self.seed, 0, "epoch", epoch))
             order = torch.randperm(self.num_items, generator=random, device=random.device)
-            self.epochs = {epoch: order.cpu() if self.on_host else order}
+            self.epochs = {epoch: to_device(order, self.keep_on)}
         return self.epochs[epoch]
 
 
@@ -101,8 +111,10 @@ class Batches(ABC):
 class OnDevice(Batches):
     """Items in the device's memory."""
 
-    def __init__(self, items: Items, training: TrainingConfig, seed: int, device: torch.device) -> None:
-        self.order = Order(len(items), training, seed, device)
+    def __init__(
+        self, items: Items, training: TrainingConfig, seed: int, device: torch.device, draw_on: torch.device
+    ) -> None:
+        self.order = Order(len(items), training, seed, draw_on, keep_on=device)
         self.items = torch.empty(items.shape, dtype=torch.from_numpy(np.empty(0, items.dtype)).dtype, device=device)
         for start in range(0, len(items), _BLOCK):
             part = self.items[start : start + _BLOCK]
@@ -116,13 +128,12 @@ class OnHost(Batches):
     """Items that stay where they are, in memory or on disk. The host gathers the items of a step while the device
     computes earlier steps, and waits for the device only once per epoch, for the order that is drawn there."""
 
-    def __init__(self, items: Items, training: TrainingConfig, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, items: Items, training: TrainingConfig, seed: int, device: torch.device, draw_on: torch.device
+    ) -> None:
         self.items = items
-        self.order = Order(len(items), training, seed, device, on_host=True)
+        self.order = Order(len(items), training, seed, draw_on, keep_on=torch.device("cpu"))
         self.device = device
 
     def of_step(self, step: int) -> torch.Tensor:
-        items = torch.from_numpy(self.items[self.order.rows(step).numpy()])
-        if self.device.type == "cpu":
-            return items
-        return items.pin_memory().to(self.device, non_blocking=True)
+        return to_device(torch.from_numpy(self.items[self.order.rows(step).numpy()]), self.device)

@@ -1,8 +1,9 @@
 """The loop of a checkpointed training, the same for every family that is trained by gradient steps.
 
 A step's draws come from (seed, step), so there is no random state to save, and a resumed training ends in the same
-bytes as an uninterrupted one. Nothing in a step waits for the device; the loss is read every `WATCH` steps, and with
-the weights before every checkpoint and at the end, so that no model with a weight that is no number is stored.
+bytes as an uninterrupted one (on CUDA only where its kernels are deterministic). Nothing in a step waits for the
+device; the loss is read every `WATCH` steps, and with the weights before every checkpoint and at the end, so that no
+model with a weight that is no number is stored.
 """
 
 import logging

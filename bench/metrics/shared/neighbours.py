@@ -82,7 +82,8 @@ class Bounds:
         dtype = torch.bfloat16 if has_bf16(x.device) else torch.float32
         largest = max(float(bound.abs()) for z in (x, y) for bound in torch.aminmax(z))
         self.scale = math.ldexp(1.0, -max(math.frexp(largest)[1], -400))
-        centre = y[:: -(-len(y) // CENTRED_ON)].double().median(dim=0).values
+        some = y[:: -(-len(y) // CENTRED_ON)].double()
+        centre = some.sort(dim=0).values[(len(some) - 1) // 2]  # torch's median, which CUDA refuses if deterministic
         self.y, y_norms, y_loss = self._rounded(y, centre, dtype)
         self.x, x_norms, x_loss = (self.y, y_norms, y_loss) if x is y else self._rounded(x, centre, dtype)
         eps, tiny = torch.finfo(torch.float32).eps, torch.finfo(torch.float32).tiny
