@@ -217,6 +217,7 @@ MAY_DIFFER = {
     *("name", "output_dir", "store_dir", "num_generations", "num_probes"),
     *("tracking.tracker", "tracking.project", "tracking.entity"),
     *("runtime.device", "runtime.compile", "runtime.cuda_graphs", "runtime.deterministic", "runtime.num_threads"),
+    "runtime.ordered_gradients",
     *("data.root", "data.download", "metrics.weights", "metrics.extra_weights"),
     *("generator.sampling.batch_size", "generator.training.checkpoint_every"),
     "generator.training.num_micro_batches",

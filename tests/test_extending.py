@@ -40,6 +40,10 @@ def bench(folder: Path, module: str, *arguments: str) -> subprocess.CompletedPro
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
+DRAWN = (TINY[0], "data.num_calibration=0")
+"""What a data set of one's own has not."""
+
+
 def chain_of(folder: Path) -> ledger.Chain:
     (chain,) = ledger.read_runs([folder / "outputs"])
     return chain
@@ -51,7 +55,7 @@ def run_example(seam: str, folder: Path, *overrides: str) -> ledger.Chain:
     (command,) = blocks(seam, "bash")
     own = shlex.split(command)[3:]
     given = {override.lstrip("+").split("=")[0] for override in own}
-    small = [x for x in (*TINY, *SHRUNK) if x.split("=")[0] not in given and not (seam == "data" and x == TINY[0])]
+    small = [x for x in (*TINY, *SHRUNK) if x.split("=")[0] not in given and not (seam == "data" and x in DRAWN)]
     if seam == "generator":
         small = [x for x in small if not x.startswith("generator.")]
     done = bench(folder, "bench", *small, *own, *overrides)

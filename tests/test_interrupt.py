@@ -144,3 +144,11 @@ def test_outside_the_main_thread_nothing_is_touched() -> None:
     thread.start()
     thread.join()
     assert seen == [True]
+
+
+def test_a_stop_outside_does_not_make_the_first_sigterm_the_second(monkeypatch):
+    with pytest.raises(interrupt.Interrupted):
+        interrupt.stop()
+    with pytest.raises(interrupt.Interrupted), interrupt.on_sigterm(), interrupt.deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interrupt.requested()

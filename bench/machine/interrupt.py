@@ -47,6 +47,8 @@ def on_sigterm(for_good: bool = False) -> Iterator[None]:
         yield
         return
     before = signal.signal(signal.SIGTERM, _handle)
+    if before is not _handle:
+        _State.heard_at = None  # `stop` may have been called outside
     try:
         yield
     finally:

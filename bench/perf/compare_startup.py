@@ -11,7 +11,7 @@ LIMIT = 2.0  # seconds, on a quiet machine
 
 COMMANDS = {
     "python -m bench --help": 0,
-    "python -m bench foo.bar=1": 1,
+    "python -m bench foo.bar=1": 2,
     "python -m bench generator.training.batch_size=-1": 2,
 }
 """Command -> exit status. Hydra detects a key that does not exist; this project detects a value out of range."""

@@ -167,7 +167,9 @@ def test_precision_is_fooled_by_an_outlier_of_the_reference_and_density_is_not(u
 
 
 def test_order_changes_no_score(attributes):
-    """Check that reordering changes sums only by rounding, and counts not at all."""
+    """Check that reordering changes sums only by rounding, and counts not at all. Which of the cross-fitted classifiers
+    judges an item depends on its place, which moves a mean of their confidence a little."""
     features, _ = real(30)
     a, b = values(features, attributes), values(features[::-1].copy(), attributes)
+    assert a.pop("class_margin") == pytest.approx(b.pop("class_margin"), abs=0.01)
     assert a == pytest.approx(b, rel=1e-9)

@@ -11,7 +11,7 @@ from bench import ledger, stages
 from bench.errors import DataError, MetricError
 from bench.loop import run_chain
 from bench.metrics import score_with_controls
-from bench.metrics.shared.class_survival import fit_attributes
+from bench.metrics.shared.classifier import fit_attributes
 from bench.metrics.shared.frechet_distance import frechet_distance, frechet_infinity
 from bench.metrics.shared.kernel_distance import kernel_distance
 from bench.metrics.shared.nearest_training import copying_scores

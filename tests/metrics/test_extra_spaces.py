@@ -31,7 +31,7 @@ def test_scores_of_an_extra_space_are_those_of_a_run_of_that_space(tmp_path):
 
 def test_the_first_space_comes_first_and_the_console_shows_it_alone(tmp_path, capsys):
     assert scores(tmp_path, *SPACES)[0]["feature_space"] == SPACES[0]
-    assert capsys.readouterr().err.count("fid ") == 1
+    assert capsys.readouterr().err.count("FID ") == 1
 
 
 @pytest.mark.parametrize(

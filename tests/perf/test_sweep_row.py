@@ -28,5 +28,5 @@ def test_a_sweep_makes_each_result_once_and_the_chains_apart_all_of_them(tmp_pat
 
 
 def test_a_sweep_that_fails_is_no_row(tmp_path: Path):
-    with pytest.raises(RuntimeError, match=r"(?s)exit status 1.*foo"):
+    with pytest.raises(RuntimeError, match=r"(?s)exit status 2.*foo"):
         compare_sweep.sweep(tmp_path, SIZE, "foo.bar=1")
