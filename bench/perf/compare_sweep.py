@@ -23,7 +23,8 @@ APART = "store_dir=${output_dir}/stores/${mixing.policy}-${mixing.synthetic_rati
 
 SMALL = """
     experiment=none name=sweep mixing=blend,window num_probes=2 runtime.device=cpu runtime.num_threads=1
-    data=procedural data.resolution=16 data.num_train=64 data.num_heldout=64 data.num_calibration=0 metrics.num_images=64 num_samples=64
+    data=procedural data.resolution=16 data.num_train=64 data.num_heldout=64 data.num_calibration=0
+    metrics.num_images=64 num_samples=64
     generator.unet.channels=[8,16] generator.unet.layers_per_block=1
     generator.training.batch_size=16 generator.training.warmup_steps=0 generator.sampling.num_steps=5
 """

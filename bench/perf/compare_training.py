@@ -32,7 +32,8 @@ STOCK, INSTALLED = "stock diffusers loop, fp32", "denoising-diffusion-pytorch Tr
 TARGET = 2.0
 WARM = 2  # the first steps of each training are not timed
 AS_THE_EXAMPLE = """
-    experiment=none data=procedural data.num_calibration=0 data.num_train=256 data.num_heldout=256 metrics.num_images=256
+    experiment=none data=procedural data.num_calibration=0 data.num_train=256 data.num_heldout=256
+    metrics.num_images=256
     generator.unet.dropout=0 generator.training.horizontal_flip=true
     generator.noise.beta_schedule=linear generator.noise.prediction=epsilon generator.noise.min_snr_gamma=null
     generator.training.num_epochs=null generator.training.warmup_steps=0 generator.training.decay=none

@@ -23,7 +23,8 @@ from typing import Any
 DRAWN = "data=procedural data.num_train=1024 data.num_heldout=512 metrics=efficientnet_lite0 metrics.num_images=512"
 HEADLINE = f"experiment=flowers64 {DRAWN} data.resolution=64 metrics.extra_spaces=[] tracking=none"
 TINY = (
-    "experiment=none data=procedural data.resolution=16 data.num_train=24 data.num_heldout=24 data.num_calibration=0 metrics.num_images=16 "
+    "experiment=none data=procedural data.resolution=16 data.num_train=24 data.num_heldout=24 "
+    "data.num_calibration=0 metrics.num_images=16 "
     "generator.unet.channels=[8,16] generator.unet.attention=[false,false] generator.unet.layers_per_block=1 "
     "generator.training.batch_size=8 generator.training.warmup_steps=0 generator.sampling.num_steps=2 num_probes=2 "
     "runtime.num_threads=1"
