@@ -75,15 +75,16 @@ def test_the_commands_of_a_citable_default_are_allowed_and_cover_its_design(file
     text = (Path(__file__).parent.parent / f"conf/protocol/{file}.yaml").read_text()
     arms = set()
     for line in [line for line in text.splitlines() if line.startswith("# python -m bench -m ")]:
-        choices = [
-            [f"{key}={value}" for value in values.split(",")]
-            for key, values in (word.split("=") for word in line.split()[5:])
-        ]
+        values = dict(word.split("=") for word in line.split()[5:])
+        seeds = [int(seed) for seed in values.pop("seed").split(",")]
+        choices = [[f"{key}={value}" for value in listed.split(",")] for key, listed in values.items()]
         for overrides in itertools.product(*choices):
-            config = composed(*overrides)
+            config = composed(*overrides, f"seed={seeds[-1]}")
             protocols.check(config)
             mixing = config.mixing
-            arms.add((mixing.policy, getattr(mixing, "synthetic_ratio", None), config.seed, config.data.split_seed))
+            of_arm = mixing.policy, getattr(mixing, "synthetic_ratio", None)
+            arms |= {(*of_arm, seed, config.data.split_seed) for seed in seeds}
+            assert set(seeds) <= set(config.protocol.free["seed"])
     ratios = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
     wanted = {("blend", ratio, seed, 0) for ratio in ratios for seed in range(5)}
     wanted |= {("blend", ratio, seed, 1) for ratio in (0.0, 0.5, 1.0) for seed in range(5)}

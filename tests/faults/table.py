@@ -27,7 +27,7 @@ ROWS = (
     Row("SIGKILL at any moment of any stage", processes.kills, 120, 18),
     Row("SIGSTOP past the lease, another run, SIGCONT", processes.stops, 20, 4),
     Row("four processes on two chains, ledgers deleted", processes.sweeps, 12, 2),
-    Row("stored file truncated, flipped, swapped, removed", files.stored_files, 800, 400, 100),
+    Row("stored file truncated, flipped, swapped, removed", files.stored_files, 800, 400, 40),
     Row("result in the place of another", files.misplaced, 60, 30, 10),
     Row("a file of every result harmed, made again", files.made_again, 10, 2),
     Row("newest checkpoint harmed", files.checkpoints, 12, 3),

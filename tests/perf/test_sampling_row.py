@@ -35,6 +35,7 @@ def test_equal_network_evaluations(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         sizes.clear()
 
 
+@pytest.mark.slow  # `make perf-short` runs the row
 def test_a_row():
     row = compare_sampling.compare(num_images=32, num_pairs=1, overrides=OVERRIDES)
     assert row.notes["network_evaluations"] == 4 and row.notes["gflop_per_second"] > 0

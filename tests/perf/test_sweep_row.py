@@ -10,6 +10,7 @@ SIZE = "num_generations=2 mixing.synthetic_ratio=0.5,1 generator.training.num_st
 SIZE += "data.num_heldout=16 metrics.num_images=16 num_samples=16"
 
 
+@pytest.mark.slow  # `make perf-short` runs the row
 def test_a_sweep_makes_each_result_once_and_the_chains_apart_all_of_them(tmp_path: Path):
     (_, shared), (_, apart) = (
         compare_sweep.sweep(tmp_path / "a", SIZE),

@@ -81,6 +81,7 @@ def test_our_turn_is_fit_timed_after_its_first_steps(monkeypatch: pytest.MonkeyP
     assert num_parameters == compare_training.peer_turn(compare_training.STOCK, CASE, "cpu")()[1]
 
 
+@pytest.mark.slow  # `make perf-short` runs the row
 def test_a_row():
     (row,) = compare_training.compare(CASE, "cpu", 2, compare_training.STOCK)
     assert len(row.ours) == len(row.theirs) == 2 and min(row.ours) > 0 and row.target == 2.0
