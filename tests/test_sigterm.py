@@ -62,7 +62,8 @@ def test_sigterm_saves_and_the_same_command_goes_on(tiny: list[str], tmp_path: P
     assert resumed == ({0: step, 1: 0} if mode == "sweep" else {0: step})
 
 
-@pytest.mark.parametrize("mode", ["run", pytest.param("sweep", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["run", "sweep"])
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tiny: list[str], tmp_path: Path, mode: str) -> None:
     more = ["-m", "seed=0,1"] if mode == "sweep" else []
     status, said = stop_in_training(signal.SIGINT, tiny, tmp_path / "outputs" / "store", *more)

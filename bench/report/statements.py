@@ -14,7 +14,7 @@ from bench.analysis.exchange_rate import Exchange, exchanges
 from bench.analysis.measures import metric_name
 from bench.analysis.study import Study
 from bench.analysis.variance_components import KEY, NOT_IDENTIFIABLE, RULE, Component, Variances, variances
-from bench.report.tables import escape, in_cell
+from bench.report.tables import escape, in_cell, inert
 
 
 @dataclass(frozen=True)
@@ -229,6 +229,8 @@ def _latex(head: list[str], rows: list[list[str]], caption: str) -> str:
     )
 
 
+NAMES = ("study", "condition", "quantity")
+"""Columns whose text may be a user's."""
 COLUMNS = (
     *("study", "setting", "statement", "condition", "generation", "metric", "quantity"),
     *("value", "low_95", "high_95", "range", "detectable", "num_seeds", "answer", "reason"),
@@ -243,5 +245,6 @@ def to_csv(by_study: Iterable[tuple[Study, list[Statement]]]) -> str:
     for study, found in by_study:
         for statement in found:
             for record in statement.records:
-                writer.writerow({"study": study.title, "setting": study.hash, **record})
+                cells = {"study": study.title, "setting": study.hash, **record}
+                writer.writerow({name: inert(value) if name in NAMES else value for name, value in cells.items()})
     return out.getvalue()

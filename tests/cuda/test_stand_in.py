@@ -5,6 +5,8 @@ from typing import Any
 import pretended
 import pytest
 
+pytestmark = pytest.mark.slow  # a whole chain in an interpreter of its own: 20 s
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:

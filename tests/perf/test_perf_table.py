@@ -75,6 +75,7 @@ def test_peak_memory_is_that_of_the_work_alone(monkeypatch):
     assert 70 < extra_mib < 120 and seconds > 0
 
 
+@pytest.mark.slow
 def test_measured_rows_are_kept_if_a_later_row_fails(monkeypatch, tmp_path):
     row = Comparison("row", "peer", "image", ours=[1.0], theirs=[2.0])
 

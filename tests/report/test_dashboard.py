@@ -109,6 +109,7 @@ def test_the_sweep_file_has_the_form_that_wandb_wants() -> None:
     assert sweep["metric"]["name"] in logged_values.scalars(fabricate.row(0.5, 1, 0))
 
 
+@pytest.mark.slow
 def test_the_sweeps_command_line_runs(tmp_path: Path) -> None:
     """Run the sweep file's command as an agent would, shrunk to seconds, and read the offline run back."""
     command = sweep_command(**{"mixing.synthetic_ratio": 0.25, "seed": 1})

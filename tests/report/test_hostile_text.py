@@ -54,9 +54,10 @@ def test_any_name_stands_in_every_part_of_a_report(tmp_path: Path, name: str) ->
         assert not re.search(r"(?<!\\)\| pipe", line), line
     latex = (tmp_path / "report" / "tables.tex").read_text(encoding="utf-8")
     assert all(sign < "\u0180" for sign in latex)
-    with (tmp_path / "report" / "tables.csv").open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    assert rows and all(row["study"].startswith("'=") for row in rows)
+    for table in ("tables.csv", "statements.csv"):
+        with (tmp_path / "report" / table).open(encoding="utf-8", newline="") as lines:
+            rows = list(csv.DictReader(lines))
+        assert rows and all(row["study"].startswith("'=") for row in rows), table
 
 
 def test_a_cell_is_never_a_formula_and_a_number_stays_one() -> None:
