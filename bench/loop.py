@@ -38,9 +38,10 @@ def run_chain(config: Config, console: Console) -> Path:
     chain = chain_id(config)
     directory = make_directory(config, chain)
     console.where = chain
+    spaces = (config.metrics, *metrics.in_extra_spaces(config.metrics))
     if "features" in metrics.needs(config.metrics):
-        for space in (config.metrics, *metrics.in_extra_spaces(config.metrics)):
-            extraction.prefetch(space.feature_space, space.weights)
+        for settings in spaces:
+            extraction.prefetch(settings.feature_space, settings.weights)
     policy = mixing.resolve(config.mixing)
     runtime = resolve_runtime(config.runtime, generators.num_steps(config.generator))
     context = StageContext(open_store(Path(config.store_dir), chain), runtime, console)
@@ -49,7 +50,8 @@ def run_chain(config: Config, console: Console) -> Path:
     history = begin(config, real)
     num_samples = config.num_samples or default_num_samples(config, history.budget)
     selection.resolve(config.selection, num_samples)
-    stages.floor(context, config.metrics, real)  # before training: wrong weights or constant features are found here
+    for settings in spaces:  # before training: wrong weights or constant features are found here
+        stages.floor(context, settings, real)
     num_candidates = selection.num_candidates(config.selection, num_samples)
     num_drawn = num_candidates + config.num_probes
     check_memory(
@@ -59,8 +61,8 @@ def run_chain(config: Config, console: Console) -> Path:
 
     pools = {pool.id: pool for pool in (real.train, real.reserve) if pool}
     model: Result | None = None
-    settings = config.tracking if distributed.is_first() else TrackingConfig()
-    with trackers.mirror(settings, chain, config.name, to_dict(config), directory) as tracker:
+    tracking = config.tracking if distributed.is_first() else TrackingConfig()
+    with trackers.mirror(tracking, chain, config.name, to_dict(config), directory) as tracker:
         for generation in range(config.num_generations):
             started = time.monotonic()
             console.where = f"{chain} · generation {generation}"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -33,10 +33,6 @@ from bench.pool import REAL, Pool, Records
 from bench.seeds import derive_seed
 from bench.store import Result, Store
 from bench.twin import Twin, unseen_twin
-
-if TYPE_CHECKING:
-    pass
-
 
 log = logging.getLogger(__name__)
 
@@ -321,7 +317,7 @@ def score(
     """
     settings = config.metrics
     needs = metrics.needs(settings)
-    n = settings.num_images
+    n, extras = settings.num_images, metrics.in_extra_spaces(settings)
     twin, reason = matched_twin(config, composition, real) if "training" in needs else (None, "")
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
@@ -356,13 +352,13 @@ def score(
         real_rows = read_scores(floor(context, settings, real))
         with context.console.stage("score"):
             rows = _once(lambda: metrics.score_with_controls(features, settings, real_rows, others=others, **given))
-        for extra in metrics.in_extra_spaces(settings):
+        for extra in extras:
             rows += comparisons(context, extra, samples, real)
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
         return {"num_scores": len(rows), **({"space": space} if space else {})}
 
     space = _space(context, settings) if "features" in needs else None
-    extra_spaces = [_space(context, extra) for extra in metrics.in_extra_spaces(settings)]
+    extra_spaces = [_space(context, extra) for extra in extras]
     spec = {
         "samples": samples.id,
         "real_train": real.train.id,
@@ -474,9 +470,13 @@ def floor(context: StageContext, config: MetricsConfig, real: RealData) -> Resul
         with context.console.stage("score real items"):
             rows = _once(lambda: metrics.score(features, config, subject="real_train", **given))
         if features is not None:
-            both, once = np.concatenate([real_train, heldout]), rows
+            scored = rows
             with context.console.stage("score re-splits of the real items"):
-                rows = _once(lambda: metrics.with_resplits(once, both, config, given["device"]))
+                rows = _once(
+                    lambda: metrics.with_resplits(
+                        scored, np.concatenate([real_train, heldout]), config, given["device"]
+                    )
+                )
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
         return {"num_scores": len(rows)}
 

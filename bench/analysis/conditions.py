@@ -30,6 +30,11 @@ class Condition:
     parameters: str
 
     @property
+    def is_plain(self) -> bool:
+        """Whether neither selection nor vetting changes what is trained on."""
+        return not set(RULES) & json.loads(self.parameters).keys()
+
+    @property
     def family(self) -> tuple[str, str]:
         """The policy and its parameters without the ratio."""
         others = {k: v for k, v in json.loads(self.parameters).items() if k != "synthetic_ratio"}

@@ -220,8 +220,8 @@ def _real_only(study: Study, measure: Measure) -> dict[int, dict[int, float]]:
     """
     found: dict[int, dict[int, dict[float, None]]] = {}
     for condition in study.conditions:
-        if "selection" in condition.parameters or "vetting" in condition.parameters:
-            continue  # these change what is trained on
+        if not condition.is_plain:
+            continue
         for seed, chain in study.chains[condition].items():
             for row in chain.rows:
                 value = study.values(condition, row.generation, measure).get(seed)

@@ -8,7 +8,7 @@ from typing import Any
 from bench.analysis import collapse
 from bench.analysis.cells import cell, digits
 from bench.analysis.collapse import CriticalRatio, Growth, Interval
-from bench.analysis.conditions import RULES, Condition, free_keys
+from bench.analysis.conditions import Condition, free_keys
 from bench.analysis.measures import MAIN_METRICS, Measure, metric_name
 from bench.analysis.off_manifold import is_greyed
 from bench.analysis.setting import resolution_of
@@ -110,9 +110,7 @@ def reference_of(study: Study, condition: Condition) -> Condition | None:
     plain = (
         c
         for c in study.conditions
-        if c.ratio == 0
-        and not set(RULES) & (given := json.loads(c.parameters)).keys()
-        and all(given.get(key) == own.get(key) for key in free)
+        if c.ratio == 0 and c.is_plain and all(json.loads(c.parameters).get(key) == own.get(key) for key in free)
     )
     found = next(plain, None)
     return None if found == condition else found

@@ -4,13 +4,13 @@ An item is a category and a number that tells real items apart; the generator is
 loops are those of population genetics (Wright–Fisher): a category that is lost never comes back.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from bench.certify.world import Config
 from bench.datasets.shared.source import Source
 
 VERSION, KIND, KINDS = 1, "tokens", ("tokens",)
@@ -19,20 +19,9 @@ COMMONEST, RAREST = int(SHARES.argmax()), int(SHARES.argmin())
 FILE = "shares.safetensors"
 
 
-@dataclass
-class Config:
-    """Of the data set and of the generator alike, which is why it has the fields of both."""
-
-    name: str = ""
-    resolution: int = 8
-    num_train: int | None = None
-    num_heldout: int = 2
-    split_seed: int = 0
-
-
 def open_source(config: Config) -> Source:
     """Return items drawn by the true shares, int32 (N, 2); the benchmark splits them by their names."""
-    num = config.num_heldout + (config.num_train or 0)
+    num = config.num_items
     drawn = np.random.default_rng(config.split_seed).choice(len(SHARES), num, p=SHARES)
     items = np.stack([drawn, np.arange(num)], axis=1).astype(np.int32)
     return Source([f"item-{i}" for i in range(num)], lambda rows: (items[rows], {}))

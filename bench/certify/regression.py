@@ -5,13 +5,13 @@ samples have new x. It is the loop for which model collapse has exact formulas i
 2404.01413).
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from bench.certify.world import Config
 from bench.datasets.shared.source import Source
 
 VERSION, KIND, KINDS = 1, "points", ("points",)
@@ -19,20 +19,9 @@ WEIGHTS = np.array([1.0, -2.0, 0.5, 3.0])
 FILE = "weights.safetensors"
 
 
-@dataclass
-class Config:
-    """Of the data set and of the generator alike, which is why it has the fields of both."""
-
-    name: str = ""
-    resolution: int = 8
-    num_train: int | None = None
-    num_heldout: int = 2
-    split_seed: int = 0
-
-
 def open_source(config: Config) -> Source:
     """Return points drawn by the true weights, float64 (N, d + 1); the benchmark splits them by their names."""
-    num = config.num_heldout + (config.num_train or 0)
+    num = config.num_items
     items = draw(WEIGHTS, [np.random.default_rng([config.split_seed, i]) for i in range(num)])
     return Source([f"point-{i}" for i in range(num)], lambda rows: (items[rows], {}))
 

@@ -5,10 +5,10 @@ from itertools import chain
 from pathlib import Path
 
 from bench.analysis.study import Study
-from bench.report.collapse_profile import collapse_profile
 from bench.report.curves import Curves, curves
-from bench.report.exchange_rate import exchange_rate
+from bench.report.exchange_figure import exchange_rate
 from bench.report.overview import final_scores, phase_diagram, trajectories
+from bench.report.profile_figure import collapse_profile
 from bench.report.strip import strip
 from bench.report.survival import survival
 from bench.report.training_sets import training_sets

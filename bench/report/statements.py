@@ -14,7 +14,7 @@ from bench.analysis.exchange_rate import Exchange, exchanges
 from bench.analysis.measures import metric_name
 from bench.analysis.study import Study
 from bench.analysis.variance_components import KEY, NOT_IDENTIFIABLE, RULE, Component, Variances, variances
-from bench.report.tables import escape, in_cell, inert
+from bench.report.tables import NARROW, booktabs, escape, in_cell, inert
 
 
 @dataclass(frozen=True)
@@ -210,23 +210,8 @@ def to_latex(statement: Statement) -> str:
 
 
 def _latex(head: list[str], rows: list[list[str]], caption: str) -> str:
-    lines = [" & ".join(escape(word) for word in row) + r" \\" for row in [head, *rows]]
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"  \centering",
-            r"  \footnotesize\setlength{\tabcolsep}{3pt}",
-            f"  \\caption{{{escape(caption)}}}",
-            f"  \\begin{{tabular}}{{{'l' * len(head)}}}",
-            r"    \toprule",
-            f"    {lines[0]}",
-            r"    \midrule",
-            *(f"    {line}" for line in lines[1:]),
-            r"    \bottomrule",
-            r"  \end{tabular}",
-            r"\end{table}",
-        ]
-    )
+    groups = [[[escape(word) for word in row] for row in group] for group in ([head], rows)]
+    return booktabs(caption, "l" * len(head), groups, size=NARROW)
 
 
 NAMES = ("study", "condition", "quantity")

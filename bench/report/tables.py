@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.analysis.cells import Cell
@@ -175,27 +175,39 @@ def _latex(table: Table) -> str:
         shown = [text(c, table.places, sign="\\pm") for c in line.cells]
         forms = ["$\\mathbf{%s}$" if b else r"\textcolor{gray}{($%s$)}" if g else "$%s$" for b, g in marks(line)]
         shown = ["--" if t == "–" else form.replace("%s", t) for t, form in zip(shown, forms, strict=True)]
-        rows.append(" & ".join([escape(line.condition.label), *shown, str(line.num_seeds)]) + r" \\")
+        rows.append([escape(line.condition.label), *shown, str(line.num_seeds)])
+    num = len(table.generations)
     bases = [
-        " & ".join(
-            [escape(label), re.sub(r"-?[\d.]+", r"$\g<0>$", table.baseline(label)), *[""] * len(table.generations)]
-        )
-        + r" \\"
+        [escape(label), re.sub(r"-?[\d.]+", r"$\g<0>$", table.baseline(label)), *[""] * num]
         for label in table.baselines
     ]
-    head = " & ".join([escape(table.head), *(f"gen.\\ {g}" for g in table.generations), "seeds"]) + r" \\"
+    head = [escape(table.head), *(f"gen.\\ {g}" for g in table.generations), "seeds"]
+    return booktabs(caption, f"l{'r' * num}r", [[head], rows, bases], size=SMALL if num <= 4 else NARROW)
+
+
+SMALL, NARROW = r"\small", r"\footnotesize\setlength{\tabcolsep}{3pt}"
+
+
+def booktabs(caption: str, columns: str, groups: Sequence[Sequence[Sequence[str]]], size: str) -> str:
+    """Return one floating table.
+
+    Args:
+        caption: plain text.
+        columns: their alignment, as LaTeX has it.
+        groups: rows of cells, escaped, with a rule between two groups; those without rows are left out.
+        size: `SMALL` or `NARROW`.
+    """
+    lines: list[str] = []
+    for group in filter(None, groups):
+        lines += [r"    \midrule" if lines else r"    \toprule", *(f"    {' & '.join(row)}" + r" \\" for row in group)]
     return "\n".join(
         [
             r"\begin{table}",
             r"  \centering",
-            r"  \small" if len(table.generations) <= 4 else r"  \footnotesize\setlength{\tabcolsep}{3pt}",
+            f"  {size}",
             f"  \\caption{{{escape(caption)}}}",
-            f"  \\begin{{tabular}}{{l{'r' * len(table.generations)}r}}",
-            r"    \toprule",
-            f"    {head}",
-            r"    \midrule",
-            *(f"    {row}" for row in rows),
-            *([r"    \midrule", *(f"    {row}" for row in bases)] if bases else []),
+            f"  \\begin{{tabular}}{{{columns}}}",
+            *lines,
             r"    \bottomrule",
             r"  \end{tabular}",
             r"\end{table}",

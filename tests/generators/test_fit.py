@@ -420,7 +420,7 @@ def test_cuda_trains_what_the_cpu_trains(tiny: Make, images: np.ndarray, tmp_pat
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_a_batch_of_the_headline_network_that_does_not_fit_is_split(tmp_path: Path) -> None:
-    """Check with 5 GiB of the device, in which 128 images do not fit and 32 do (`python -m bench.perf.memory`)."""
+    """Check with 5 GiB of the device: 128 images do not fit, 32 do (`python -m bench.perf.training_memory`)."""
     images = np.zeros((128, 3, 64, 64), np.uint8)
     config: Any = composed("experiment=flowers64", "generator.training.num_steps=2").generator
     runtime = Runtime(torch.device("cuda"), torch.bfloat16, False)

@@ -4,9 +4,9 @@ import pytest
 import tiny_chain
 from shrunk import composed
 
-from bench import ledger, preflight
+from bench import ledger, preflight, stages
 from bench.config import MetricsConfig
-from bench.errors import ConfigError
+from bench.errors import ConfigError, DataError
 
 SPACES = ("efficientnet_lite0", "pixels")
 
@@ -32,6 +32,24 @@ def test_scores_of_an_extra_space_are_those_of_a_run_of_that_space(tmp_path):
 def test_the_first_space_comes_first_and_the_console_shows_it_alone(tmp_path, capsys):
     assert scores(tmp_path, *SPACES)[0]["feature_space"] == SPACES[0]
     assert capsys.readouterr().err.count("FID ") == 1
+
+
+def test_real_items_are_scored_in_every_space_before_the_first_training(tmp_path, monkeypatch):
+    """So weights of another network and constant features are found before hours of training, not after them."""
+    asked, honest = [], stages.floor
+
+    def floor(context, settings, real):
+        asked.append(settings.feature_space)
+        return honest(context, settings, real)
+
+    def train(*arguments, **given):
+        raise DataError("the first training")
+
+    monkeypatch.setattr(stages, "floor", floor)
+    monkeypatch.setattr(stages, "train", train)
+    with pytest.raises(DataError, match="the first training"):
+        scores(tmp_path, *SPACES)
+    assert asked == list(SPACES)
 
 
 @pytest.mark.parametrize(

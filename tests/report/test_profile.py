@@ -20,7 +20,7 @@ from bench.analysis.collapse_profile import MEANINGS, NO, OPEN, UNKNOWN, YES, Fi
 from bench.analysis.results_card import card
 from bench.analysis.study import Study, relatives, studies
 from bench.analysis.verdicts import growth, verdict
-from bench.report import collapse_profile, statements, style
+from bench.report import profile_figure, statements, style
 
 SEEDS, NUM_GENERATIONS = (0, 1, 2, 3), 6
 RATIOS = (0.0, 0.5, 1.0)
@@ -216,19 +216,19 @@ def test_the_figure_says_each_answer_in_words_and_signs(tmp_path: Path, monkeypa
     monkeypatch.setattr(style, "FORMATS", ("png",))
     monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: figures.update({Path(path).stem: self}))
     study = study_with_all(tmp_path)
-    collapse_profile.collapse_profile(study, [study], tmp_path, "profile")
+    profile_figure.collapse_profile(study, [study], tmp_path, "profile")
     (axis,) = figures["profile"].axes
     found = profile(study, [study])
     shown = {tuple(text.get_position()): text.get_text() for text in axis.texts}
     for i, findings in enumerate(found.values()):
         for j, finding in enumerate(findings):
             words = shown[j + 0.5, i + 0.5].splitlines()
-            assert words[0] == f"{collapse_profile.SIGNS[finding.answer]} {finding.answer}"
+            assert words[0] == f"{profile_figure.SIGNS[finding.answer]} {finding.answer}"
             assert (words[1:] or [""])[0].split(" ")[0] == finding.change.split(" ")[0]
             assert (words[2:] or [""])[0] == finding.span
     assert [label.get_text().replace("\n", " ") for label in axis.get_xticklabels()] == list(MEANINGS)
     assert [label.get_text() for label in axis.get_yticklabels()] == [c.label for c in study.conditions]
-    assert len(set(collapse_profile.SIGNS.values())) == len(collapse_profile.SIGNS) == 4
+    assert len(set(profile_figure.SIGNS.values())) == len(profile_figure.SIGNS) == 4
 
 
 def test_the_page_has_figure_and_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

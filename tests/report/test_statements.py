@@ -18,7 +18,7 @@ from bench.analysis.exchange_rate import exchanges
 from bench.analysis.results_card import card
 from bench.analysis.study import Study, studies
 from bench.analysis.variance_components import IMAGES, crossed_components, variances
-from bench.report import exchange_rate, statements, style
+from bench.report import exchange_figure, statements, style
 
 
 def study_of(tmp_path: Path, **kwargs: Any) -> Study:
@@ -116,7 +116,7 @@ def test_the_figure_has_each_number_where_it_belongs(tmp_path: Path, monkeypatch
     monkeypatch.setattr(style, "FORMATS", ("png",))
     monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: figures.update({Path(path).stem: self}))
     study = study_of(tmp_path)
-    exchange_rate.exchange_rate(study, tmp_path, "exchange_rate")
+    exchange_figure.exchange_rate(study, tmp_path, "exchange_rate")
     left, right = figures["exchange_rate"].axes
     (exchange,) = exchanges(study)
     for condition in {rate.condition for rate in exchange.rates}:

@@ -1,4 +1,4 @@
-"""Memory of a training, from the sizes of its tensors and without computing them: `python -m bench.perf.memory`.
+"""Memory of a training step, from the sizes of its tensors alone: `python -m bench.perf.training_memory`.
 
 Counts what is allocated at once in a step of `experiment=flowers64` in bf16, with the CPU's operators. What a device
 takes besides is not counted: its context, cuDNN's workspaces, and gaps between blocks.

@@ -5,7 +5,7 @@ import torch
 from configs import UNetConfig
 
 from bench.generators.ddpm.network import build_unet
-from bench.perf.memory import Allocated, training_memory
+from bench.perf.training_memory import Allocated, training_memory
 
 UNET = UNetConfig([8, 16], [False, False], 1)
 
