@@ -94,7 +94,7 @@ class Finding:
         scale = 1 if self.unit == EXPONENT else 100
         half = scale * (self.interval.high - self.interval.value) if self.interval else math.inf
         places = 2 if self.unit == EXPONENT or half < 0.1 else 1 if half < 1 else 0
-        return f"{scale * value:+.{places}f}"
+        return f"{round(scale * value, places) + 0.0:+.{places}f}"  # adding 0 takes the sign off a rounded -0
 
 
 def profile(study: Study, every: Iterable[Study]) -> dict[Condition, list[Finding]]:

@@ -214,3 +214,11 @@ def test_tables_of_fid_print_n_per_feature(tmp_path):
     assert "N/d" not in tables.markdown(plain)
     (of_fid,) = [line for line in tables.markdown(study).splitlines() if "N/d" in line]
     assert of_fid.startswith("**FID") and "N = 1024 · N/d = 0.8 · " in of_fid
+
+
+def test_a_booktabs_table_has_its_rules_around_the_groups_that_have_rows():
+    made = tables.booktabs("a & b", "lr", [[["head", "n"]], [["x", "1"], ["y", "2"]], []], size=tables.SMALL)
+    body = [line.strip() for line in made.splitlines()]
+    rows = [r"\toprule", r"head & n \\", r"\midrule", r"x & 1 \\", r"y & 2 \\", r"\bottomrule"]
+    assert body[body.index(r"\toprule") : body.index(r"\bottomrule") + 1] == rows
+    assert r"\caption{a \& b}" in body and r"\begin{tabular}{lr}" in body and r"\small" in body
