@@ -18,7 +18,7 @@ FEWEST_DEGREES = 4
 """With fewer seeds, the residuals need as many degrees of freedom: nine generations of one seed, seven of two."""
 FEWEST_RATIOS = 4
 
-STABLE, BOUNDED, DIVERGING, INCONCLUSIVE = "stable", "bounded", "diverging", "inconclusive"
+STABLE, BOUNDED, RISING, DIVERGING, INCONCLUSIVE = "stable", "bounded", "rising", "diverging", "inconclusive"
 
 
 @dataclass(frozen=True)
@@ -181,15 +181,18 @@ def classify(growth: Growth, margin: float = MARGIN) -> str:
     stable        the interval of the rise lies wholly below `margin`: a rise of 10 % or more is ruled out.
     diverging     otherwise, and the intervals of rise and bend lie wholly above 0: it rises and does not level off.
     bounded       otherwise, and the interval of the rise lies wholly above 0, that of the bend below: it levels off.
+    rising        otherwise, and the interval of the rise lies wholly above 0: whether it levels off is open.
     inconclusive  otherwise: too few seeds or generations, or too much noise, to say.
 
     Its confusion matrix is in docs/results.md, measured by `python tests/verdict_errors.py`.
     """
     if growth.rise.high < margin:
         return STABLE
-    if growth.rise.low > 0 and growth.bend.low > 0:
+    if growth.rise.low <= 0:
+        return INCONCLUSIVE
+    if growth.bend.low > 0:
         return DIVERGING
-    return BOUNDED if growth.rise.low > 0 and growth.bend.high < 0 else INCONCLUSIVE
+    return BOUNDED if growth.bend.high < 0 else RISING
 
 
 def _excess(

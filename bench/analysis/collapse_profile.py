@@ -142,7 +142,7 @@ def _risk(study: Study, condition: Condition) -> list[Finding]:
     if isinstance(found, str):
         return [Finding(name, UNKNOWN, reason=found) for name in names]
     quantity, word = _named(measure), collapse.classify(found)
-    diverging = {collapse.DIVERGING: YES, collapse.INCONCLUSIVE: OPEN}.get(word, NO)
+    diverging = {collapse.DIVERGING: YES, collapse.RISING: OPEN, collapse.INCONCLUSIVE: OPEN}.get(word, NO)
     seen = found.rise.detectable
     return [
         Finding(CATASTROPHIC, _answer(found.rise, CATASTROPHE, CATASTROPHE), quantity, PERCENT, found.rise, seen),

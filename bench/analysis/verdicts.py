@@ -19,11 +19,13 @@ RULE = (
     "Rule: each seed's FID is divided by that of the same seed at ratio 0 (where there is none: by its own generation "
     f"0), and 95 % intervals over seeds decide. “stable”: a rise of {MARGIN} or more in the second half of the "
     "generations is ruled out. Otherwise a rise must be established, and is “diverging” where from the first half to "
-    "the second it surely goes on at more than half the pace of a straight line, “bounded” where it surely does not. "
-    "“inconclusive”: neither; more seeds or generations may decide."
+    "the second it surely goes on at more than half the pace of a straight line, “bounded” where it surely does not, and "
+    "“rising” where that is open. “inconclusive”: no rise is established, and none of that size is ruled out; more seeds "
+    "or generations may decide."
 )
 KINDS = {
     collapse.DIVERGING: "worse",
+    collapse.RISING: "worse",
     collapse.BOUNDED: "level",
     collapse.STABLE: "better",
     collapse.INCONCLUSIVE: "open",
@@ -169,10 +171,11 @@ def _behind(found: Growth, word: str) -> list[str]:
     parts = [f"{percent(found.rise)} against {base} in {where}"]
     if word in (collapse.DIVERGING, collapse.BOUNDED):
         parts.append(f"{percent(found.rate)} a generation from the first half to the second")
+    if word == collapse.RISING:
+        line = f"a straight line of {200 * found.bend.detectable:.0f} % a generation"
+        parts.append(f"whether it levels off is open; smallest that could be told in 4 of 5 repetitions: {line}")
     if word == collapse.INCONCLUSIVE:
         seen = found.rise.detectable, 2 * found.bend.detectable
-        if found.rise.low > 0:
-            parts.append("a rise is sure, whether it levels off is not")
         if not all(map(math.isfinite, seen)):
             parts.append("too few seeds and generations for an interval")
         else:

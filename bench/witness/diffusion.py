@@ -112,7 +112,7 @@ def sample(unet_folder: Path, generator: dict[str, Any], seeds: list[int], bf16:
     unet = UNet2DModel.from_pretrained(unet_folder, low_cpu_mem_usage=False).eval()
     noise, about = generator["noise"], generator["sampling"]
     shape, prediction, sampler = (3, *[unet.config.sample_size] * 2), noise["prediction"], about["sampler"]
-    alphas, timesteps = alphas_of(noise).double(), quadratic(about["num_steps"], noise["num_timesteps"])
+    alphas, timesteps = alphas_of(noise).double(), spaced(about, noise["num_timesteps"])
     if multistep := sampler.endswith("dpmsolver++"):
         names = {"beta_schedule": noise["beta_schedule"], "prediction_type": "sample", "algorithm_type": sampler}
         solver = DPMSolverMultistepScheduler(noise["num_timesteps"], **names)
@@ -138,11 +138,14 @@ def sample(unet_folder: Path, generator: dict[str, Any], seeds: list[int], bf16:
     return ((x + 1) * 127.5).round().clamp(0, 255).numpy()
 
 
-def quadratic(num_steps: int, num_timesteps: int) -> list[int]:
-    """Return timesteps from high to low, spaced quadratically and all different (Song et al. 2021, appendix D.2)."""
+def spaced(sampling: dict[str, Any], num_timesteps: int) -> list[int]:
+    """Return timesteps from high to low and all different, at sin²(πi/2n), (i/n)² (Song et al. 2021, app. D.2) or i/n."""
+    num_steps = sampling["num_steps"]
     rising: list[int] = []
     for i in range(1, num_steps + 1):
-        target = round(num_timesteps * (1 - (num_steps - i) / num_steps) ** 2) - 1
+        part = i / num_steps
+        share = {"cosine": (1 - math.cos(math.pi * part)) / 2, "quadratic": part**2, "uniform": part}[sampling["spacing"]]
+        target = min(round(num_timesteps * share) - 1, num_timesteps - 1 - (num_steps - i))
         rising.append(max([target, *(t + 1 for t in rising[-1:]), 0]))
     return rising[::-1]
 

@@ -163,8 +163,8 @@ def _judge(found: Excess | None) -> tuple[str, dict[str, Any]]:
     word = "inconclusive"
     if high < 0.1:
         word = "stable"
-    elif low > 0 and (least > 0 or most < 0):
-        word = "diverging" if least > 0 else "bounded"
+    elif low > 0:
+        word = "diverging" if least > 0 else "bounded" if most < 0 else "rising"
     finite = [[v if math.isfinite(v) else None for v in triple] for triple in triples]
     numbers = {"against": against, "seeds": seeds, "num_generations": length}
     return word, numbers | dict(zip(("rise", "rate", "bend"), finite, strict=True))

@@ -11,7 +11,7 @@ from diffusers.schedulers import scheduling_ddpm
 
 from bench.generators.ddpm.network import build_process
 from bench.generators.ddpm.sampling import trajectory
-from bench.generators.ddpm.solvers import DDIMSolver, build_solver, quadratic
+from bench.generators.ddpm.solvers import SPACINGS, DDIMSolver, build_solver, spaced
 from bench.machine.device import Runtime
 
 
@@ -101,9 +101,35 @@ def test_few_steps_keep_fine_detail(tiny: Callable[..., DDPMConfig], cpu: Runtim
 
 
 def test_timesteps() -> None:
-    assert quadratic(4, 100) == [99, 55, 24, 5]
-    assert quadratic(5, 5) == [4, 3, 2, 1, 0]
-    for n in range(1, 61):
-        steps = quadratic(n, 60)
-        assert steps[0] == 59 and steps[-1] >= 0
-        assert len(set(steps)) == n and steps == sorted(steps, reverse=True)
+    assert spaced("quadratic", 4, 100) == [99, 55, 24, 5]
+    assert spaced("cosine", 4, 100) == [99, 84, 49, 14]  # 100 sin² of 90, 67.5, 45 and 22.5 degrees
+    assert spaced("uniform", 4, 100) == [99, 74, 49, 24]
+    for spacing in SPACINGS:
+        assert spaced(spacing, 5, 5) == [4, 3, 2, 1, 0]
+        for n in range(1, 61):
+            steps = spaced(spacing, n, 60)
+            assert steps[0] == 59 and steps[-1] >= 0
+            assert len(set(steps)) == n and steps == sorted(steps, reverse=True)
+
+
+def test_few_steps_dense_at_high_noise_draw_the_spread_of_mean_colours(
+    tiny: Callable[..., DDPMConfig], cpu: Runtime
+) -> None:
+    """Images of one colour each, normal with standard deviation 0.3: the best possible network is known, and so is what
+    15 steps make of it."""
+    noise = {"prediction": "sample", "num_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2"}
+    spread = {}
+    for spacing in SPACINGS:
+        config = tiny(noise=noise, sampling={"sampler": "dpmsolver++", "num_steps": 15, "spacing": spacing})
+        process = build_process(config.noise, cpu.device)
+
+        def network(x: torch.Tensor, t: torch.Tensor, **kwargs: Any) -> tuple[torch.Tensor]:
+            signal, noise = process.signal[t[0]], process.noise[t[0]]  # noqa: B023
+            mean = x.mean(dim=(2, 3), keepdim=True)
+            gain = signal * 0.09 / (signal**2 * 0.09 + noise**2 / 256)
+            return ((gain * mean).expand_as(x),)
+
+        x = trajectory(config, process, network, torch.arange(1500), 16, cpu)
+        spread[spacing] = float(x.mean(dim=(2, 3)).std()) / 0.3
+    assert spread["cosine"] == pytest.approx(0.957, abs=0.03)
+    assert spread["quadratic"] == pytest.approx(0.695, abs=0.03)

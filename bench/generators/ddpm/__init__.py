@@ -9,7 +9,7 @@ from typing import Any
 from bench.errors import ConfigError
 from bench.generators.ddpm.settings import Config
 
-VERSION = {"train": 6, "sample": 6, "risk": 1}
+VERSION = {"train": 6, "sample": 7, "risk": 1}
 """Must be raised, each by its stage, by any change that changes a trained model, the pixels of a sample, or a loss."""
 KINDS = ("images",)
 CITATION = """@inproceedings{ho2020ddpm,
