@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 .PHONY: run test test-slow faults mutants perf perf-short gpu lint docs clean
 
 run: $(VENV)/.run
-	$(BIN)/python -m bench -m experiment=quick mixing.synthetic_ratio=0,0.5,1 \
+	$(BIN)/python -m bench -m experiment=quick mixing.synthetic_ratio=0,1 \
 		hydra/launcher=processes hydra.launcher.n_jobs=-1 runtime.num_threads=1
 	$(BIN)/python -m bench.report outputs/quick
 
