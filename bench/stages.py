@@ -400,7 +400,7 @@ def comparisons(context: StageContext, config: MetricsConfig, samples: Pool, rea
         return _once(lambda: metrics.score_with_controls(sides, config, real_rows, known=known, device=device), [])
 
 
-def _once(work: Callable[[], T], otherwise: T) -> T:
+def _once(work: Callable[[], T], otherwise: Any) -> T:
     """Return the result of some work in the first of several processes, and in the others, of which nothing is kept and
     which wait for the result that the first stores, `otherwise`."""
     return work() if distributed.is_first() else otherwise

@@ -609,7 +609,9 @@ def test_of_several_processes_only_the_one_that_scores_fits_classifiers(context,
     monkeypatch.setattr(stages.distributed, "is_first", lambda: False)
     train, heldout = (echo.features(pool.items) for pool in (REAL_IMAGES.train, REAL_IMAGES.heldout))
     assert stages.real_attributes(context, METRICS, REAL_IMAGES, train, heldout) == {}
-    judged = replace(REAL_IMAGES, calibration=REAL_IMAGES.train, possible={("species", "colour"): np.ones((2, 2), bool)})
+    judged = replace(
+        REAL_IMAGES, calibration=REAL_IMAGES.train, possible={("species", "colour"): np.ones((2, 2), bool)}
+    )
     assert stages.pair_judges(context, METRICS, judged, heldout) == {}
 
 

@@ -51,9 +51,10 @@ def state_of(name: str) -> dict[str, Tensor]:
     if name == "dinov2":
         network = timm.create_model(dinov2.ARCHITECTURE, pretrained=False, num_classes=0, img_size=PUBLISHED_SIZE)
         return {**network.state_dict(), "mask_token": torch.zeros(1, dinov2.DIMENSION)}
-    with mock.patch("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", return_value={}):
-        with mock.patch.object(nn.Module, "load_state_dict"), unset_fake_temporarily():  # fake tensors cannot be saved
-            return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).state_dict()
+    nothing = mock.patch("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", return_value={})
+    unread = mock.patch.object(nn.Module, "load_state_dict")
+    with nothing, unread, unset_fake_temporarily():  # fake tensors cannot be saved
+        return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).state_dict()
 
 
 @contextlib.contextmanager
