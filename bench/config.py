@@ -139,9 +139,11 @@ class RuntimeConfig:
     """Where and how it runs. device: auto takes CUDA where there is one, and logs which it took.
     precision: auto is bf16 autocast where the hardware has it; fp32 is float32 everywhere, never TF32.
     compile: null compiles on CUDA, where the machine can and the training is long enough to gain from it.
-    cuda_graphs: whether what is compiled is recorded and replayed as CUDA graphs, for networks so small that launching
-    their kernels takes longer than running them. Every network records its own, and they stay until the process ends:
-    not for long sweeps in one process. deterministic: whether the same command on the same kind of GPU and software
+    cuda_graphs: whether what is compiled is recorded and replayed as CUDA graphs, which pays for networks so small that
+    launching their kernels takes longer than running them. null: those of at most 4 million parameters, once replays of
+    a probe have had the values of plain code on the device at hand; otherwise a line in the log and in the ledger says
+    why not. Every network records its own, and they stay until the process ends: after 128 torch records no more, and
+    with true it raises an error. deterministic: whether the same command on the same kind of GPU and software
     ends in the same bytes, at the price of speed; on the CPU it always does. ordered_gradients: whether processes that
     share batches add up their gradients in the order of their ranks, exactly like one process with as many
     micro-batches; slower."""
@@ -149,7 +151,7 @@ class RuntimeConfig:
     device: str = option("auto", local=True)
     precision: str = option("auto", one_of=("auto", "fp32", "bf16"))
     compile: bool | None = option(None, local=True)
-    cuda_graphs: bool = option(False, local=True)
+    cuda_graphs: bool | None = option(None, local=True)
     deterministic: bool = option(False, local=True)
     num_threads: int | None = option(None, at_least=1, local=True)
     ordered_gradients: bool = option(False, local=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,8 @@ from bench.store import Result, Store
 from bench.twin import Twin, unseen_twin
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -351,7 +353,7 @@ def score(
             given["model"] = partial(_risk, context, config, model)
         real_rows = read_scores(floor(context, settings, real))
         with context.console.stage("score"):
-            rows = _once(lambda: metrics.score_with_controls(features, settings, real_rows, others=others, **given))
+            rows = _once(lambda: metrics.score_with_controls(features, settings, real_rows, others=others, **given), [])
         for extra in extras:
             rows += comparisons(context, extra, samples, real)
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
@@ -395,13 +397,13 @@ def comparisons(context: StageContext, config: MetricsConfig, samples: Pool, rea
     with context.console.stage(f"score in {config.feature_space}"):
         device = context.runtime.device
         sides = subject, heldout
-        return _once(lambda: metrics.score_with_controls(sides, config, real_rows, known=known, device=device))
+        return _once(lambda: metrics.score_with_controls(sides, config, real_rows, known=known, device=device), [])
 
 
-def _once(score: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return the rows of `score`, which of several processes only the first computes, while the others wait for its
-    result: nothing of theirs is kept."""
-    return score() if distributed.is_first() else []
+def _once(work: Callable[[], T], otherwise: Any) -> T:
+    """Return the result of some work in the first of several processes, and in the others, of which nothing is kept and
+    which wait for the result that the first stores, `otherwise`."""
+    return work() if distributed.is_first() else otherwise
 
 
 def matched_twin(config: Config, composition: Composition, real: RealData) -> tuple[Twin | None, str]:
@@ -432,8 +434,9 @@ def reference_statistics(
     def produce(out: Path, work: Path) -> dict[str, Any]:
         values = extract_features(context, config, pool, "held-out items")[: config.num_images]
         with context.console.stage("statistics of the reference"):
-            statistics = reference.reference_statistics(values, config.k, context.runtime.device)
-        for name, array in statistics.arrays().items():
+            device = context.runtime.device
+            arrays = _once(lambda: reference.reference_statistics(values, config.k, device).arrays(), {})
+        for name, array in arrays.items():
             np.save(out / f"{name}.npy", array, allow_pickle=False)
         return {"num_images": len(values)}
 
@@ -468,15 +471,12 @@ def floor(context: StageContext, config: MetricsConfig, real: RealData) -> Resul
         if "items" in needs:
             given["items"] = (real.train.items[:n], real.heldout.items[:n])
         with context.console.stage("score real items"):
-            rows = _once(lambda: metrics.score(features, config, subject="real_train", **given))
+            rows = _once(lambda: metrics.score(features, config, subject="real_train", **given), [])
         if features is not None:
             scored = rows
             with context.console.stage("score re-splits of the real items"):
-                rows = _once(
-                    lambda: metrics.with_resplits(
-                        scored, np.concatenate([real_train, heldout]), config, given["device"]
-                    )
-                )
+                both = np.concatenate([real_train, heldout])
+                rows = _once(lambda: metrics.with_resplits(scored, both, config, given["device"]), [])
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
         return {"num_scores": len(rows)}
 
@@ -496,7 +496,8 @@ def floor(context: StageContext, config: MetricsConfig, real: RealData) -> Resul
 def real_attributes(
     context: StageContext, config: MetricsConfig, real: RealData, real_train: np.ndarray, heldout: np.ndarray
 ) -> dict[str, Attribute]:
-    """Fit the classifiers of every labelled attribute of the real items, once for all generations of a run.
+    """Fit the classifiers of every labelled attribute of the real items, once for all generations of a run, and only in
+    the process that scores.
 
     Args:
         context: Device, and what was fitted before.
@@ -510,8 +511,9 @@ def real_attributes(
     if key not in context.fitted:
         labels = real.train.records.labels, real.heldout.records.labels
         with context.console.stage("classifiers of real items"):
-            context.fitted[key] = fit_attributes(
-                real_train, labels[0], heldout, labels[1], real.train.label_names, context.runtime.device
+            names, device = real.train.label_names, context.runtime.device
+            context.fitted[key] = _once(
+                lambda: fit_attributes(real_train, labels[0], heldout, labels[1], names, device), {}
             )
     return context.fitted[key]
 
@@ -519,7 +521,8 @@ def real_attributes(
 def pair_judges(
     context: StageContext, config: MetricsConfig, real: RealData, heldout: np.ndarray
 ) -> dict[tuple[str, str], PairJudge]:
-    """Fit what tells pairs of labels that do not exist, once for all generations of a run; none without calibration.
+    """Fit what tells pairs of labels that do not exist, once for all generations of a run, and only in the process that
+    scores; none without calibration.
 
     Args:
         context: Store, device, console, and what was fitted before.
@@ -533,19 +536,11 @@ def pair_judges(
     if key not in context.judges:
         calibration = extract_features(context, config, real.calibration, "calibration items")
         labels = real.calibration.records.labels, real.heldout.records.labels
+        names, device = real.calibration.label_names, context.runtime.device
         with context.console.stage("classifiers of calibration items"):
             context.judges[key] = {
-                pair: fit_judge(
-                    calibration,
-                    labels[0],
-                    heldout,
-                    labels[1],
-                    real.calibration.label_names,
-                    pair,
-                    possible,
-                    context.runtime.device,
-                )
-                for pair, possible in real.possible.items()
+                pair: fit_judge(calibration, labels[0], heldout, labels[1], names, pair, possible, device)
+                for pair, possible in (real.possible if distributed.is_first() else {}).items()
             }
     return context.judges[key]
 

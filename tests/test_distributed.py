@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -25,6 +27,7 @@ from bench.errors import ConfigError, MetricError
 from bench.generators.shared import gradients
 from bench.machine import distributed, torchrun
 from bench.machine.device import Runtime
+from bench.metrics.shared import reference
 from bench.store import Store
 from bench.store.group import open_store
 from bench.store.specs import spec_hash
@@ -188,14 +191,17 @@ def test_the_others_outlive_a_long_wait_of_the_first_for_another_job(tmp_path: P
 def sweep_of_four(folder: Path) -> None:
     """Run in the processes of torch's launcher."""
     os.dup2(os.open(folder / "stderr.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
-    score = metrics.score_with_controls
 
-    def noted(*arguments: Any, **named: Any) -> Any:
-        with (folder / "scored.txt").open("a") as file:
-            file.write(f"by {distributed.rank()}\n")
-        return score(*arguments, **named)
+    def noted(work: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*arguments: Any, **named: Any) -> Any:
+            with (folder / "scored.txt").open("a") as file:
+                file.write(f"{work.__name__} by {distributed.rank()}\n")
+            return work(*arguments, **named)
 
-    metrics.score_with_controls = noted
+        return noting
+
+    metrics.score_with_controls = noted(metrics.score_with_controls)
+    reference.reference_statistics = noted(reference.reference_statistics)
     sys.argv[1:] = ["-m", *POINTS, f"output_dir={folder}", "seed=0,1", "generator.num_components=2,1000"]
     main()
 
@@ -203,7 +209,8 @@ def sweep_of_four(folder: Path) -> None:
 def test_a_sweep_in_two_processes_runs_every_chain_and_names_the_failed_ones(tmp_path: Path) -> None:
     ranks.ended(ranks.start(sweep_of_four, PROCESSES, tmp_path), [1] * PROCESSES)
     assert len(ledger.read_runs([tmp_path / "gaussian_mixture"])) == 2
-    assert (tmp_path / "scored.txt").read_text() == "by 0\n" * 2
+    noted = Counter((tmp_path / "scored.txt").read_text().splitlines())
+    assert noted == {"score_with_controls by 0": 2, "reference_statistics by 0": 1}
     said = (tmp_path / "stderr.txt").read_text()
     assert said.count("2 chain(s) of this sweep failed") == 1, said
 

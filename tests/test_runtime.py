@@ -118,14 +118,15 @@ def test_each_process_of_a_node_takes_a_device_of_its_own(gpu: Callable[..., Non
 
 def test_networks_are_compiled_on_cuda_by_default(gpu: Callable[..., None]):
     gpu((8, 0))
-    for kind, asked, expected in (
-        ("cpu", None, False),
-        ("cuda", None, True),
-        ("cpu", True, True),
-        ("cuda", False, False),
+    for kind, asked, expected, graphs in (
+        ("cpu", None, False, False),
+        ("cuda", None, True, None),
+        ("cpu", True, True, False),
+        ("cuda", False, False, False),
     ):
         runtime = resolve_runtime(RuntimeConfig(device=kind, compile=asked))
-        assert (runtime.compile, runtime.cuda_graphs) == (expected, False)
+        assert (runtime.compile, runtime.cuda_graphs) == (expected, graphs)
+    assert resolve_runtime(RuntimeConfig(device="cuda", cuda_graphs=False)).cuda_graphs is False
 
 
 def test_precision(gpu: Callable[..., None], system_file: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch):

@@ -600,6 +600,21 @@ def test_classifiers_are_fitted_once_for_the_same_real_items(context):
     assert stages.real_attributes(context, METRICS, turned, heldout, train) is not first
 
 
+def test_of_several_processes_only_the_one_that_scores_fits_classifiers(context, monkeypatch):
+    def never(*arguments: object) -> None:
+        raise AssertionError("this process does not score")
+
+    monkeypatch.setattr(stages, "fit_attributes", never)
+    monkeypatch.setattr(stages, "fit_judge", never)
+    monkeypatch.setattr(stages.distributed, "is_first", lambda: False)
+    train, heldout = (echo.features(pool.items) for pool in (REAL_IMAGES.train, REAL_IMAGES.heldout))
+    assert stages.real_attributes(context, METRICS, REAL_IMAGES, train, heldout) == {}
+    judged = replace(
+        REAL_IMAGES, calibration=REAL_IMAGES.train, possible={("species", "colour"): np.ones((2, 2), bool)}
+    )
+    assert stages.pair_judges(context, METRICS, judged, heldout) == {}
+
+
 def test_the_other_control_is_samples_and_held_out_images_thrown_together(scored):
     rows, samples, _ = scored
     a, b = scoring.shuffled(echo.features(samples.items[:N]), echo.features(REAL_IMAGES.heldout.items[:N]))

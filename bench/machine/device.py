@@ -12,7 +12,7 @@ import torch
 
 from bench.config import RuntimeConfig
 from bench.errors import ConfigError
-from bench.machine import distributed, torchrun
+from bench.machine import cuda_graphs, distributed, torchrun
 from bench.machine.compiler import missing_for_compilation
 from bench.machine.memory import available_memory
 
@@ -38,15 +38,15 @@ class Runtime:
     """Where networks run, and how.
 
     autocast: torch.bfloat16, or None for plain float32. compile: whether networks are compiled. cuda_graphs: whether
-    compiled networks are replayed as CUDA graphs. deterministic: whether the same command on the same kind of GPU ends
-    in the same bytes. fallbacks: what this machine could not do, in words. ordered_gradients: whether processes add up
-    gradients in rank order.
+    compiled networks are replayed as CUDA graphs; None: small ones, if their values prove right. deterministic: whether
+    the same command on the same kind of GPU ends in the same bytes. fallbacks: what this machine could not do, in
+    words. ordered_gradients: whether processes add up gradients in rank order.
     """
 
     device: torch.device
     autocast: torch.dtype | None
     compile: bool
-    cuda_graphs: bool = False
+    cuda_graphs: bool | None = False
     deterministic: bool = False
     fallbacks: tuple[str, ...] = ()
     ordered_gradients: bool = False
@@ -69,18 +69,25 @@ class Runtime:
         """Return the name of the precision in ledgers: bf16 or fp32."""
         return "bf16" if self.autocast is torch.bfloat16 else "fp32"
 
+    def replays(self, network: torch.nn.Module) -> bool:
+        """Return whether a network, once compiled, is replayed as CUDA graphs."""
+        if self.cuda_graphs is not None:
+            return self.cuda_graphs
+        return cuda_graphs.pay_for(network) and cuda_graphs.problem(self.device, self.autocast) is None
+
     def facts(self) -> dict[str, Any]:
         """Return what a ledger row records about the machine."""
         cuda = self.device.type == "cuda"
+        wrong = cuda_graphs.found.get((self.device, self.autocast)) if self.cuda_graphs is None else None
         return {
             "device": torch.cuda.get_device_name(self.device) if cuda else "cpu",
             "processor": platform.processor() or platform.machine(),
             "num_threads": torch.get_num_threads(),
             "precision": self.precision,
             "compile": self.compile,
-            "cuda_graphs": self.cuda_graphs,
+            "cuda_graphs": "small networks" if self.cuda_graphs is None and not wrong else bool(self.cuda_graphs),
             "deterministic": self.deterministic,
-            "fallbacks": list(self.fallbacks),
+            "fallbacks": [*self.fallbacks, *([f"CUDA graphs are not used: {wrong}"] if wrong else [])],
         }
 
 
@@ -119,7 +126,8 @@ def resolve_runtime(config: RuntimeConfig, num_steps: int | None = None) -> Runt
         problem = f"the device is {device}" if device.type != "cuda" else "runtime.compile is false"
         raise ConfigError("runtime.cuda_graphs", True, f"needs compiled networks on CUDA, but {problem}: must be false")
     ordered = config.ordered_gradients or config.deterministic
-    return Runtime(device, autocast, compile_, config.cuda_graphs, config.deterministic, fallbacks, ordered)
+    graphs = config.cuda_graphs if compile_ and device.type == "cuda" else False
+    return Runtime(device, autocast, compile_, graphs, config.deterministic, fallbacks, ordered)
 
 
 def own_device(asked: str) -> torch.device:

@@ -1,8 +1,9 @@
 """`make gpu`: what to run first on a new GPU, in about an hour. Writes one file, to be sent back with a report.
 
 The tests marked `cuda`, a short `flowers64` on drawn pictures, and trainings of the headline network in processes of
-their own: two equal ones compared by hash, compiled, as CUDA graphs, and deterministic, each sampled in blocks of 64
-and 512. Exit status 1 if something is not as promised, 2 if there is no such device.
+their own: two equal ones compared by hash, compiled, in the other memory format, as CUDA graphs, and deterministic,
+each sampled in blocks of 64 and 512; and of a small network, with graphs and without. Exit status 1 if something is not
+as promised, 2 if there is no such device.
 """
 
 import argparse
@@ -29,13 +30,23 @@ TINY = (
     "generator.training.batch_size=8 generator.training.warmup_steps=0 generator.sampling.num_steps=2 num_probes=2 "
     "runtime.num_threads=1"
 )
+SMALL = (
+    "data.resolution=16 generator.unet.channels=[32,64] generator.unet.attention=[false,true] "
+    "generator.unet.layers_per_block=1 generator.training.batch_size=16 runtime.compile=true "
+)
+"""A network whose kernels take longer to launch than to run, compiled."""
+OTHER_LAYOUT = "compiled, contiguous"
+"""The trial whose network is not in `channels_last`, to see which memory format is the faster one on CUDA."""
 STEPS = {False: 300, True: 6}
 """Steps of a trial, and of one with `--short`."""
 TRIALS = {
     "plain": "runtime.compile=false",
     "plain again": "runtime.compile=false",
     "compiled": "runtime.compile=true",
+    OTHER_LAYOUT: "runtime.compile=true",
     "graphs": "runtime.compile=true runtime.cuda_graphs=true",
+    "small": SMALL + "runtime.cuda_graphs=false",
+    "small graphs": SMALL + "runtime.cuda_graphs=null",
     "deterministic": "runtime.deterministic=true",
     "deterministic again": "runtime.deterministic=true",
     "fp32": "runtime.compile=false runtime.precision=fp32",
@@ -68,7 +79,8 @@ def run(device: str, short: bool, out: Path) -> dict[str, Any]:
         sections["tests"] = lambda: command("-m", "pytest", "-q", "-n0", "-m", "cuda", "--timeout", "1800")
     for name, how in TRIALS.items():
         if device != "cpu" or "compile=true" not in how:
-            sections[name] = partial(apart, trial, [*chosen(device, short, STEPS[short]), *how.split()])
+            overrides = [*chosen(device, short, STEPS[short]), *how.split()]
+            sections[name] = partial(apart, trial, overrides, name == OTHER_LAYOUT)
     sections["smoke"] = lambda: smoke(device, short)
     if not short:
         sections["perf"] = lambda: apart(compared, device)
@@ -93,12 +105,15 @@ def verdict(report: dict[str, Any]) -> list[str]:
     first, again = (report.get(name, {}) for name in ("deterministic", "deterministic again"))
     promises["two deterministic trainings are one"] = "weights" in first and first["weights"] == again.get("weights")
     for name in [name for name in TRIALS if "weights" in report.get(name, {})]:
-        found, plain = report[name], report.get("plain", {})
+        found, plain = report[name], report.get("small" if name.startswith("small") else "plain", {})
         blocks = set(found["samples"].values())
         if found["deterministic"]:
             promises[f"{name}: blocks of 64 and of 512 hold the same samples"] = len(blocks) == 1
         close = abs(found["mean_loss"] / plain["mean_loss"] - 1) < CLOSE if "mean_loss" in plain else False
         promises[f"{name}: the loss is that of the plain training"] = close
+    if "weights" in report.get("small graphs", {}):
+        used = report["small graphs"]["runtime"]["cuda_graphs"] == "small networks"
+        promises["small graphs: their values were right, so they were used"] = used
     return [f"{'as promised' if kept else 'NOT as promised'}: {what}" for what, kept in promises.items()]
 
 
@@ -126,21 +141,27 @@ def machine(device: str) -> dict[str, Any]:
     return facts
 
 
-def trial(overrides: list[str]) -> dict[str, Any]:
-    """Train and sample in this process. Returns checksums of the weights and of the samples by block, the mean loss,
-    seconds to the end of the first step and of each later one, and the memory that torch had at most, in bytes."""
+def trial(overrides: list[str], contiguous: bool = False) -> dict[str, Any]:
+    """Train and sample in this process, on CUDA with the network in `channels_last` or contiguous.
+
+    Returns checksums of the weights and of the samples by block, the mean loss, seconds to the end of the first step
+    and of each later one, and the memory that torch had at most, in bytes.
+    """
     import numpy as np
     import torch
 
     from bench import generators
     from bench.config import register_schemas
     from bench.datasets import load_real
+    from bench.generators.ddpm.network import LAYOUTS
     from bench.generators.ddpm.sampling import TILES
     from bench.machine.device import resolve_runtime
     from bench.perf.pairs import drain
     from bench.protocols import compose_config
 
     register_schemas()
+    if contiguous:
+        LAYOUTS["cuda"] = torch.contiguous_format
     config = compose_config(overrides)
     runtime = resolve_runtime(config.runtime)
     images = load_real(config.data).train.items

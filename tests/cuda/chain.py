@@ -15,7 +15,7 @@ from shrunk import TINY, composed
 from values import StandIn
 
 from bench import generators, ledger
-from bench.generators.ddpm import sampling
+from bench.generators.ddpm import network, sampling
 from bench.generators.ddpm.training import DDPMTraining
 from bench.generators.shared import steps
 from bench.loop import run_chain
@@ -93,7 +93,7 @@ def main(folder: Path) -> dict[str, Any]:
         on_cpu = chain(folder / "cpu", "cpu")
     alike = (
         mock.patch.dict(sampling.TILES, cuda=sampling.TILES["cpu"]),
-        mock.patch("torch.channels_last", torch.contiguous_format),
+        mock.patch.dict(network.LAYOUTS, cuda=network.LAYOUTS["cpu"]),
     )
     with pretended.device(), alike[0], alike[1], stand_in:  # both choose one kernel
         with mock.patch.object(DDPMTraining, "step", counted()):

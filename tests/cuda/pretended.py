@@ -33,6 +33,7 @@ def run(script: str, folder: Path, *arguments: str, timeout: int = 300) -> Any:
     library = folder / "libcuda.so.1"
     subprocess.run([compiler, "-shared", "-fPIC", "-w", HERE / "pretended_cuda.c", "-o", library], check=True)
     paths = {"LD_PRELOAD": str(library), "LD_LIBRARY_PATH": str(folder), "OMP_NUM_THREADS": "1"}
+    paths |= {f"{name}_CACHE_DIR": str(folder / name.lower()) for name in ("TORCHINDUCTOR", "TRITON")}
     paths["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), str(HERE.parent.parent)])
     command = [sys.executable, str(HERE / script), *arguments]
     done = subprocess.run(

@@ -5,7 +5,8 @@
 
 A list is a TOML file in this folder. Each `[[mutant]]` replaces `was`, which must occur once in `file`, by `now`.
 `tests` are the files that are expected to fail. `survives` says why no test can notice: the mutant is equivalent, or
-what it breaks cannot be seen on this machine; such a mutant is applied and must pass its tests.
+what it breaks cannot be seen on this machine; such a mutant is applied and must pass its tests. `slow = true` runs the
+slow ones among its tests, too.
 """
 
 import argparse
@@ -38,6 +39,7 @@ class Mutant:
     why: str
     tests: tuple[str, ...]
     survives: str | None = None
+    slow: bool = False
 
     def apply(self, root: Path) -> None:
         """Plants the error below `root`. Raises `ValueError` where `was` is not there exactly once."""
@@ -71,12 +73,24 @@ def caught_by(mutant: Mutant, whole_suite: bool) -> str:
             else:
                 shutil.copy(source, root / name)
         mutant.apply(root)
-        said = _pytest(root, mutant.tests)
+        said = _pytest(root, mutant.tests, *(["-m", "slow or not slow"] if mutant.slow else []))
         return said or (_pytest(root, ("tests",)) if whole_suite else "")
 
 
-def _pytest(root: Path, tests: tuple[str, ...]) -> str:
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "--tb=no", "-p", "no:cacheprovider", *tests]
+def _pytest(root: Path, tests: tuple[str, ...], *options: str) -> str:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-rfE",
+        "--tb=no",
+        "-p",
+        "no:cacheprovider",
+        *options,
+        *tests,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=TIMEOUT)

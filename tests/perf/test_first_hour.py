@@ -15,7 +15,9 @@ TRIAL: dict[str, Any] = {
     "samples": {"64": "x", "512": "x"},
     "mean_loss": 0.5,
     "deterministic": True,
+    "runtime": {"cuda_graphs": "small networks"},
 }
+TRIED = ("plain", "graphs", "small", "small graphs", "deterministic", "deterministic again")
 
 
 def test_without_a_device_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,11 +51,13 @@ def test_a_short_form_on_the_cpu_writes_one_file(
         ("deterministic", {"samples": {"64": "x", "512": "y"}}, "deterministic: blocks of 64 and of 512"),
         ("graphs", {"mean_loss": 0.6}, "graphs: the loss is that of the plain training"),
         ("graphs", {"error": "Traceback"}, "graphs ran"),
+        ("small graphs", {"mean_loss": 0.6}, "small graphs: the loss is that of the plain training"),
+        ("small graphs", {"runtime": {"cuda_graphs": False}}, "small graphs: their values were right"),
         ("smoke", {"status": 1}, "smoke ran"),
     ],
 )
 def test_each_promise_can_be_broken(name: str, change: dict[str, Any], broken: str) -> None:
-    report = {trial: dict(TRIAL) for trial in ("plain", "graphs", "deterministic", "deterministic again")}
+    report = {trial: dict(TRIAL) for trial in TRIED}
     report["smoke"] = {"status": 0}
     assert all(line.startswith("as promised") for line in first_hour.verdict(report))
     report[name] |= change

@@ -37,9 +37,14 @@ def build_unet(config: UNetConfig, resolution: int, seed: int) -> UNet2DModel:
 def place(unet: torch.nn.Module, runtime: Runtime) -> Network:
     """Move `unet` to the device of `runtime`, and return the network to call, compiled if `runtime` asks for it."""
     unet.to(runtime.device)
-    if runtime.device.type == "cuda":  # on the CPU, slow group norms in this format double the time of a step
-        unet.to(memory_format=torch.channels_last)
+    unet.to(memory_format=LAYOUTS[runtime.device.type])
     return compiled(unet, runtime)
+
+
+LAYOUTS = {"cpu": torch.contiguous_format, "cuda": torch.channels_last}
+"""Memory formats of weights and activations, by type of device. On the CPU, slow group norms in `channels_last` double
+the time of a step. On CUDA its convolutions are the faster ones, and its group norms read pieces of 8 to 16 bytes:
+which of the two weighs more is on paper, until `make gpu` has measured both."""
 
 
 def compiled(unet: torch.nn.Module, runtime: Runtime) -> Network:
@@ -51,8 +56,8 @@ def compiled(unet: torch.nn.Module, runtime: Runtime) -> Network:
     # fullgraph=True: without it, code that cannot be compiled would run slowly instead of raising. Replaying CUDA
     # graphs is safe: weights change in place, so their addresses stay, and each output is consumed before the next
     # evaluation.
-    options: dict[str, Any] = {"triton.cudagraphs": True, "triton.cudagraph_or_error": True}
-    return torch.compile(unet, dynamic=False, fullgraph=True, options=options if runtime.cuda_graphs else None)
+    options: dict[str, Any] = {"triton.cudagraphs": True, "triton.cudagraph_or_error": bool(runtime.cuda_graphs)}
+    return torch.compile(unet, dynamic=False, fullgraph=True, options=options if runtime.replays(unet) else None)
 
 
 MOST_COMPILED = 256
