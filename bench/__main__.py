@@ -24,6 +24,7 @@ def app(tree: DictConfig) -> str:
     """Run one chain and return its directory. Exit status: 0 done; 1 a chain failed; 2 the configuration is wrong;
     75 stopped by SIGTERM with everything saved, so that the same command resumes."""
     try:
+        sweep.check_launcher()
         config = from_hydra(tree)
         protocols.check(config)
         from bench.loop import run_chain
@@ -49,13 +50,17 @@ def joined() -> AbstractContextManager[None]:
 def main() -> None:
     """Run the command line. Ctrl-C ends a sweep or a single run with status 130 and a line on how to resume; SIGTERM at
     any moment with status 75."""
+    overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+    if sys.argv[1:] == ["--version"]:
+        print(usage.version())
+        return
     if usage.requested(sys.argv[1:]):
         try:
             print(usage.page(sys.argv[1:]), flush=True)
         except BrokenPipeError:  # `--help | head`: Python would report it once more when it flushes stdout at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except mistakes.Mistakes as error:
-            end(mistakes.sentence(error), sweep.WRONG_CONFIG)
+            end(mistakes.sentences(error, overrides), sweep.WRONG_CONFIG)
         return
     launcher.register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises what it would print
@@ -68,14 +73,15 @@ def main() -> None:
         print("Interrupted. The same command again resumes from the last checkpoint.", file=sys.stderr)
         sys.exit(130)
     except mistakes.Mistakes as error:
-        end(mistakes.sentence(error), sweep.WRONG_CONFIG)
+        end(mistakes.sentences(error, overrides), sweep.WRONG_CONFIG)
     except StoreError as error:
-        end(str(error), sweep.FAILED)
+        end([str(error)], sweep.FAILED)
 
 
-def end(sentence: str, status: int) -> NoReturn:
+def end(sentences: list[str], status: int) -> NoReturn:
     """Say why nothing can go on, and exit."""
-    print(f"error: {sentence}", file=sys.stderr)
+    for sentence in sentences:
+        print(f"error: {sentence}", file=sys.stderr)
     sys.exit(status)
 
 

@@ -70,7 +70,8 @@ def make_row(
         config_hash=config_hash(config),
         protocol=protocols.facts(config),
         environment={**environment.describe(), "command": environment.command(), **context.runtime.facts()}
-        | {"data_content": results["real"].facts.get("content")},
+        | {"data_content": results["real"].facts.get("content")}
+        | ({"data_notes": notes} if (notes := results["real"].facts.get("notes")) else {}),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         wall_seconds=round(wall_seconds, 3),
         vetting=results["vet"].facts if "vet" in results else {},

@@ -6,6 +6,7 @@ and sets the exit status.
 """
 
 import logging
+import re
 import shutil
 import sys
 import traceback
@@ -20,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from bench import mistakes, protocols
-from bench.errors import BenchError, ConfigError, DataError, StoreError
+from bench.errors import BenchError, ConfigError, ConfigErrors, DataError, StoreError
 from bench.machine import torchrun
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,10 @@ def report_failure(error: Exception) -> str:
     overrides = " ".join(hydra.overrides.task)
     expected = isinstance(error, BenchError)
     text = str(error) if expected else "".join(traceback.format_exception(error))
-    log.error("%s: %s", type(error).__name__, text)
+    for one in error.errors if isinstance(error, ConfigErrors) else ():
+        log.error("%s: %s", type(one).__name__, one)
+    if not isinstance(error, ConfigErrors):
+        log.error("%s: %s", type(error).__name__, text)
     if hydra.mode is not RunMode.MULTIRUN or (torchrun.num_processes() > 1 and not expected):
         sys.exit(WRONG_CONFIG if isinstance(error, ConfigError | DataError) else FAILED)
     note_failure(Path(hydra.callbacks["failures"].folder), hydra.job.num, overrides, f"{type(error).__name__}: {text}")
@@ -64,8 +68,8 @@ def note_failure(folder: Path, number: int, overrides: str, text: str) -> None:
 def check_values(overrides: Sequence[str]) -> list[BenchError]:
     """Return the errors in the values of a sweep, before its first chain trains.
 
-    Each value is composed and checked once, with the first value of every other key. Raises `HydraException` for a
-    value that cannot be composed.
+    Each value is composed and checked once, with the first value of every other key. What is wrong for several of them
+    is told once.
     """
     from bench import preflight  # imports NumPy, which help and mistakes in a single run do not need
 
@@ -75,9 +79,25 @@ def check_values(overrides: Sequence[str]) -> list[BenchError]:
             config = protocols.compose_config(line)
             protocols.check(config)
             preflight.check(config)
+        except ConfigErrors as error:
+            errors += error.errors
         except BenchError as error:
             errors.append(error)
-    return errors
+        except mistakes.Mistakes as error:
+            errors += [BenchError(sentence) for sentence in mistakes.sentences(error, line)]
+    return list({str(error): error for error in errors}.values())
+
+
+def check_launcher() -> None:
+    """Raise `ConfigError` where a launcher is chosen without a sweep: Hydra would run the chain here, on the login node
+    of a cluster for example."""
+    hydra = HydraConfig.get()
+    chosen = [override for override in hydra.overrides.hydra if override.startswith("hydra/launcher=")]
+    if chosen and hydra.mode is not RunMode.MULTIRUN:
+        words = " ".join([*hydra.overrides.hydra, *hydra.overrides.task])
+        name = chosen[-1].partition("=")[2]
+        again = re.sub(r"hydra\.mode=\S+ ?", "", words)
+        raise ConfigError("hydra/launcher", name, f"starts the chains of a sweep: python -m bench -m {again}")
 
 
 def each_value_once(overrides: Sequence[str]) -> list[list[str]]:
@@ -104,10 +124,7 @@ class Failures(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check all values, make the folder of the sweep, and exit if something is wrong."""
-        try:
-            wrong = [str(error) for error in check_values(config.hydra.overrides.task)]
-        except mistakes.Mistakes as error:
-            wrong = [mistakes.sentence(error)]
+        wrong = [str(error) for error in check_values(config.hydra.overrides.task)]
         if torchrun.num_processes() > 1 and config.hydra.launcher._target_ != BASIC_LAUNCHER:
             launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
             wrong.append(str(ConfigError("hydra/launcher", launcher, "under torchrun must be basic")))

@@ -5,6 +5,7 @@ Hydra's own page copies every registered schema once per group, which takes 1.3 
 """
 
 from collections.abc import Iterator, Sequence
+from importlib import metadata
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -35,6 +36,12 @@ def requested(arguments: Sequence[str]) -> bool:
     """Return whether a command line asks for this page. With any other flag, such as --config-dir, Hydra answers."""
     flags = {argument for argument in arguments if argument.startswith("-")}
     return bool(flags) and flags <= FLAGS
+
+
+def version() -> str:
+    """Return the name and version of this package, as it is installed."""
+    name = "diffusion-collapse-bench"
+    return f"{name} {metadata.version(name)}"
 
 
 def page(arguments: Sequence[str]) -> str:
