@@ -18,6 +18,9 @@ from bench.machine import interrupt, torchrun
 
 register_schemas()
 
+SECONDS: list[float] = []
+"""What the generations took that this process has computed, of all chains of a sweep."""
+
 
 @hydra.main(version_base="1.3", config_path="pkg://bench.conf", config_name="config")
 def app(tree: DictConfig) -> str:
@@ -31,7 +34,10 @@ def app(tree: DictConfig) -> str:
         from bench.machine.console import Console
 
         with interrupt.on_sigterm():
-            return str(run_chain(config, Console(quiet=not torchrun.is_first())))
+            console = Console(quiet=not torchrun.is_first(), place=sweep.place(), seconds=SECONDS)
+            directory = run_chain(config, console)
+        sweep.conclude_run(directory)
+        return str(directory)
     except interrupt.Interrupted:
         sys.exit(interrupt.EXIT_STATUS)
     except Exception as error:

@@ -38,14 +38,13 @@ def run_chain(config: Config, console: Console) -> Path:
     """
     preflight.check(config)
     chain = chain_id(config)
-    with folder(config, chain) as directory:
+    with folder(config, chain) as directory, console.chain(chain, config.num_generations):
         follow(config, chain, directory, console)
     return directory
 
 
 def follow(config: Config, chain: str, directory: Path, console: Console) -> None:
     """Follow a chain over its generations. directory: for its ledger and pictures."""
-    console.where = chain
     spaces = (config.metrics, *metrics.in_extra_spaces(config.metrics))
     if "features" in metrics.needs(config.metrics):
         for settings in spaces:
@@ -73,7 +72,7 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
     with trackers.mirror(tracking, chain, config.name, to_dict(config), directory) as tracker:
         for generation in range(config.num_generations):
             started = time.monotonic()
-            console.where = f"{chain} · generation {generation}"
+            console.generation(generation)
             drawn = mixing.compose(policy, history)
             composition, vetted = stages.vet(context, config, generation, drawn, pools, real.train)
             model = stages.train(context, config, generation, composition, pools, previous=model)
@@ -92,7 +91,9 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
                 if distributed.is_first():
                     write_down(directory, row, probes)
             tracker.log_generation(row, probes)
-            console.print(summary(row, reused=all(result.reused for result in results.values())))
+            reused = all(result.reused for result in results.values())
+            console.print(summary(row, reused))
+            console.finished(reused)
 
             pools[samples.id] = samples
             history = history.grown(PoolRef.of(samples, generation))

@@ -150,7 +150,8 @@ def train(
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
         composition.save(out)
-        with context.console.stage(f"train on {len(composition)} items", unit="steps") as progress:
+        what, compiles = f"train on {len(composition)} items", context.runtime.compile
+        with context.console.stage(what, unit="steps", compiles=compiles) as progress:
             return generators.fit(
                 generator,
                 composition.items(pools),
@@ -188,7 +189,8 @@ def sample(context: StageContext, config: Config, generation: int, model: Result
         seeds = [derive_seed(config.seed, generation, "sample", i) for i in range(num_samples)]
         probes = [derive_seed(config.seed, 0, "probe", i) for i in range(config.num_probes)]
         started = time.monotonic()
-        with context.console.stage(f"draw {num_samples} samples", unit="items") as progress:
+        what, compiles = f"draw {num_samples} samples", context.runtime.compile
+        with context.console.stage(what, unit="items", compiles=compiles) as progress:
             items = generators.sample(
                 config.generator,
                 model.path / "model",

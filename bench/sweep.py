@@ -6,6 +6,7 @@ and sets the exit status.
 """
 
 import logging
+import math
 import re
 import shutil
 import sys
@@ -20,7 +21,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from bench import mistakes, protocols
+from bench import ledger, mistakes, protocols
 from bench.errors import BenchError, ConfigError, ConfigErrors, DataError, StoreError
 from bench.machine import torchrun
 
@@ -50,6 +51,14 @@ def report_failure(error: Exception) -> str:
         sys.exit(WRONG_CONFIG if isinstance(error, ConfigError | DataError) else FAILED)
     note_failure(Path(hydra.callbacks["failures"].folder), hydra.job.num, overrides, f"{type(error).__name__}: {text}")
     return "failed"
+
+
+def conclude_run(directory: Path) -> None:
+    """Print what a single run ends with; the chains of a sweep leave that to its end."""
+    if HydraConfig.get().mode is not RunMode.MULTIRUN and torchrun.is_first():
+        from bench import conclusion
+
+        conclusion.show([directory], directory.parent)
 
 
 def note_failure(folder: Path, number: int, overrides: str, text: str) -> None:
@@ -114,6 +123,25 @@ def each_value_once(overrides: Sequence[str]) -> list[list[str]]:
     return [first, *further]
 
 
+_started: list[int] = []
+"""How many chains the sweep has that this process, or the one that it was forked from, has started."""
+
+
+def num_chains(overrides: Sequence[str]) -> int:
+    """Return how many chains a sweep over these values has."""
+    swept = [o for o in OverridesParser.create().parse_overrides(list(overrides)) if o.is_sweep_override()]
+    return math.prod(len(list(override.sweep_string_iterator())) for override in swept)
+
+
+def place() -> tuple[int, int] | None:
+    """Return which chain of how many of a sweep is running, from 1 on; None for a single run, and where another process
+    started the sweep, so that nobody knows how many."""
+    hydra = HydraConfig.get()
+    if hydra.mode is not RunMode.MULTIRUN or not _started:
+        return None
+    return hydra.job.num + 1, _started[-1]
+
+
 class Failures(Callback):
     """Hydra callback: checks the values of a sweep before it starts, and reports the failed chains when it ends."""
 
@@ -125,6 +153,7 @@ class Failures(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check all values, make the folder of the sweep, and exit if something is wrong."""
         wrong = [str(error) for error in check_values(config.hydra.overrides.task)]
+        _started.append(num_chains(config.hydra.overrides.task))
         if torchrun.num_processes() > 1 and config.hydra.launcher._target_ != BASIC_LAUNCHER:
             launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
             wrong.append(str(ConfigError("hydra/launcher", launcher, "under torchrun must be basic")))
@@ -143,7 +172,12 @@ class Failures(Callback):
             sys.exit(WRONG_CONFIG)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the failures, and exit with status 1 if there are any."""
+        """Print the table of the sweep and its failures, and exit with status 1 if there are any."""
+        directory = Path(config.output_dir) / config.name
+        if torchrun.is_first() and any(directory.glob(f"*/{ledger.FILENAME}")):
+            from bench import conclusion
+
+            conclusion.show([directory], directory)
         files = sorted(self.folder.glob("*.txt"), key=lambda file: int(file.stem))
         if files and torchrun.is_first():
             print(f"\n{len(files)} chain(s) of this sweep failed:", file=sys.stderr)
