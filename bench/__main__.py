@@ -68,6 +68,10 @@ def main() -> None:
         except mistakes.Mistakes as error:
             end(mistakes.sentences(error, overrides), sweep.WRONG_CONFIG)
         return
+    if sys.argv[1:2] == ["plan"]:
+        from bench import plan
+
+        sys.exit(plan.main(sys.argv[2:]))
     launcher.register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises what it would print
     try:

@@ -11,7 +11,7 @@ from bench import generators, metrics, mixing, preflight, selection, stages
 from bench.composition import PoolRef
 from bench.config import Config, TrackingConfig, chain_id, to_dict
 from bench.datasets import RealData
-from bench.errors import ConfigError, DataError, StoreError
+from bench.errors import BenchError, ConfigError, DataError, MetricError, StoreError
 from bench.features.shared import extraction
 from bench.ledger import Row
 from bench.machine import distributed
@@ -46,13 +46,10 @@ def run_chain(config: Config, console: Console) -> Path:
 def follow(config: Config, chain: str, directory: Path, console: Console) -> None:
     """Follow a chain over its generations. directory: for its ledger and pictures."""
     spaces = (config.metrics, *metrics.in_extra_spaces(config.metrics))
-    if "features" in metrics.needs(config.metrics):
-        for settings in spaces:
-            extraction.prefetch(settings.feature_space, settings.weights)
     policy = mixing.resolve(config.mixing)
     runtime = resolve_runtime(config.runtime, generators.num_steps(config.generator))
     context = StageContext(open_store(Path(config.store_dir), chain), runtime, console)
-    real, real_result = stages.real_data(context, config.data)
+    real, real_result = fetch(context, config)
     check_items(config, real)
     history = begin(config, real)
     num_samples = config.num_samples or preflight.default_num_samples(config, history.budget)
@@ -97,6 +94,27 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
 
             pools[samples.id] = samples
             history = history.grown(PoolRef.of(samples, generation))
+
+
+def fetch(context: StageContext, config: Config) -> tuple[RealData, Result]:
+    """Return the real items, once they and all weights are there, downloaded where that is needed. What is missing, of
+    both, is one error."""
+    missing: list[BenchError] = []
+    if "features" in metrics.needs(config.metrics):
+        for settings in (config.metrics, *metrics.in_extra_spaces(config.metrics)):
+            try:
+                extraction.prefetch(settings.feature_space, settings.weights)
+            except MetricError as error:
+                missing.append(error)
+    try:
+        found = stages.real_data(context, config.data)
+    except DataError as error:
+        missing.append(error)
+    if len(missing) == 1:
+        raise missing[0]
+    if missing:
+        raise DataError("\n".join(map(str, missing)))
+    return found
 
 
 @contextmanager

@@ -67,13 +67,18 @@ def real_data(context: StageContext, config: DataConfig) -> tuple[RealData, Resu
                 sizes[name] = len(pool)
         return {"num_items": sizes, "notes": real.train.notes, "content": spec["source"]["content"]}
 
-    spec: dict[str, Any] = {"source": datasets.data_spec(config), "version": REAL_VERSION}
+    spec = real_spec(config)
     with context.console.stage("real items"):
         result = context.store.make("real", spec, produce)
     names = ("train", "heldout", "reserve", "calibration")
     here = {name: Pool.load(result.path / name) for name in names if (result.path / name).exists()}
     pools = here["train"], here["heldout"], here.get("reserve")
     return RealData(*pools, datasets.possible_pairs(config), here.get("calibration")), result
+
+
+def real_spec(config: DataConfig) -> dict[str, Any]:
+    """Return the spec of the real items. Raises `DataError` where their source cannot be read."""
+    return {"source": datasets.data_spec(config), "version": REAL_VERSION}
 
 
 def vet(

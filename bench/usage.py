@@ -18,6 +18,7 @@ FLAGS = {"-h", "--help"}
 TEMPLATE = """\
 python -m bench [group=option …] [key=value …]      one chain; the same command again resumes it
 python -m bench -m key=a,b …                        a sweep: a chain for every combination of the values
+python -m bench plan [overrides]                    what these would do: trainings, what is stored, time, disk
 python -m bench --cfg job [overrides]               only the configuration; --hydra-help: all of Hydra's flags
 python -m bench.report outputs/NAME                 tables, figures and a page of the results
 
