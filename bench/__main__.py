@@ -18,19 +18,26 @@ from bench.machine import interrupt, torchrun
 
 register_schemas()
 
+SECONDS: list[float] = []
+"""What the generations took that this process has computed, of all chains of a sweep."""
+
 
 @hydra.main(version_base="1.3", config_path="pkg://bench.conf", config_name="config")
 def app(tree: DictConfig) -> str:
     """Run one chain and return its directory. Exit status: 0 done; 1 a chain failed; 2 the configuration is wrong;
     75 stopped by SIGTERM with everything saved, so that the same command resumes."""
     try:
+        sweep.check_launcher()
         config = from_hydra(tree)
         protocols.check(config)
         from bench.loop import run_chain
         from bench.machine.console import Console
 
         with interrupt.on_sigterm():
-            return str(run_chain(config, Console(quiet=not torchrun.is_first())))
+            console = Console(quiet=not torchrun.is_first(), place=sweep.place(), seconds=SECONDS)
+            directory = run_chain(config, console)
+        sweep.conclude_run(directory)
+        return str(directory)
     except interrupt.Interrupted:
         sys.exit(interrupt.EXIT_STATUS)
     except Exception as error:
@@ -49,14 +56,22 @@ def joined() -> AbstractContextManager[None]:
 def main() -> None:
     """Run the command line. Ctrl-C ends a sweep or a single run with status 130 and a line on how to resume; SIGTERM at
     any moment with status 75."""
+    overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+    if sys.argv[1:] == ["--version"]:
+        print(usage.version())
+        return
     if usage.requested(sys.argv[1:]):
         try:
             print(usage.page(sys.argv[1:]), flush=True)
         except BrokenPipeError:  # `--help | head`: Python would report it once more when it flushes stdout at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except mistakes.Mistakes as error:
-            end(mistakes.sentence(error), sweep.WRONG_CONFIG)
+            end(mistakes.sentences(error, overrides), sweep.WRONG_CONFIG)
         return
+    if sys.argv[1:2] == ["plan"]:
+        from bench import plan
+
+        sys.exit(plan.main(sys.argv[2:]))
     launcher.register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises what it would print
     try:
@@ -68,14 +83,15 @@ def main() -> None:
         print("Interrupted. The same command again resumes from the last checkpoint.", file=sys.stderr)
         sys.exit(130)
     except mistakes.Mistakes as error:
-        end(mistakes.sentence(error), sweep.WRONG_CONFIG)
+        end(mistakes.sentences(error, overrides), sweep.WRONG_CONFIG)
     except StoreError as error:
-        end(str(error), sweep.FAILED)
+        end([str(error)], sweep.FAILED)
 
 
-def end(sentence: str, status: int) -> NoReturn:
+def end(sentences: list[str], status: int) -> NoReturn:
     """Say why nothing can go on, and exit."""
-    print(f"error: {sentence}", file=sys.stderr)
+    for sentence in sentences:
+        print(f"error: {sentence}", file=sys.stderr)
     sys.exit(status)
 
 

@@ -17,7 +17,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from bench import registry
-from bench.errors import ConfigError
+from bench.errors import ConfigError, raise_all
 from bench.options import check, default_of, fields_by_name, identifying, local_keys, option
 
 SCHEMA = 1
@@ -94,16 +94,19 @@ class MetricsConfig:
     extra_weights: dict[str, str] = option({}, local=True)
 
     def validate(self) -> None:
+        raise_all(self._mistakes())
+
+    def _mistakes(self) -> Iterator[ConfigError]:
         if self.k >= self.num_images:
-            raise ConfigError("k", self.k, f"must lie in [1, {self.num_images - 1}], below metrics.num_images")
+            yield ConfigError("k", self.k, f"must lie in [1, {self.num_images - 1}], below metrics.num_images")
         if "heldout" not in self.references:
-            raise ConfigError("references", self.references, "must have heldout")
+            yield ConfigError("references", self.references, "must have heldout")
         if self.num_resamples == 1:
-            raise ConfigError("num_resamples", 1, "must be 0, or at least 2 for a standard deviation")
+            yield ConfigError("num_resamples", 1, "must be 0, or at least 2 for a standard deviation")
         if self.num_resplits == 1:
-            raise ConfigError("num_resplits", 1, "must be 0, or at least 2 for an interval")
+            yield ConfigError("num_resplits", 1, "must be 0, or at least 2 for an interval")
         if not self.scores or len(set(self.scores)) < len(self.scores):
-            raise ConfigError("scores", self.scores, "must be different score families, at least one")
+            yield ConfigError("scores", self.scores, "must be different score families, at least one")
         for key, package, values in (
             ("scores", registry.SCORES, self.scores),
             ("feature_space", registry.FEATURES, [self.feature_space]),
@@ -112,17 +115,17 @@ class MetricsConfig:
             unknown = [name for name in values if name.count(":") != 1 and name not in registry.names(package)]
             if unknown:
                 allowed = ", ".join(registry.names(package))
-                raise ConfigError(key, unknown[0], f"must be one of {allowed}, or module:function")
+                yield ConfigError(key, unknown[0], f"must be one of {allowed}, or module:function")
         spaces = [self.feature_space, *self.extra_spaces]
         if len(set(spaces)) < len(spaces):
-            raise ConfigError("extra_spaces", self.extra_spaces, f"must be different, and not {self.feature_space} too")
+            yield ConfigError("extra_spaces", self.extra_spaces, f"must be different, and not {self.feature_space} too")
         unused = sorted(set(self.extra_weights) - set(self.extra_spaces))
         if unused:
-            raise ConfigError("extra_weights", unused[0], f"is none of metrics.extra_spaces, {self.extra_spaces}")
+            yield ConfigError("extra_weights", unused[0], f"is none of metrics.extra_spaces, {self.extra_spaces}")
         known = {name.partition(":")[0] for name in (*self.scores, *registry.names(registry.SCORES))}
         foreign = sorted(set(self.options) - known)
         if foreign:
-            raise ConfigError("options", foreign[0], f"is no score family; there are {', '.join(sorted(known))}")
+            yield ConfigError("options", foreign[0], f"is no score family; there are {', '.join(sorted(known))}")
 
 
 @dataclass
@@ -209,37 +212,40 @@ class Config:
     protocol: ProtocolConfig = option(ProtocolConfig)
 
     def validate(self) -> None:
+        raise_all(self._mistakes())
+
+    def _mistakes(self) -> Iterator[ConfigError]:
         if not self.name or "/" in self.name or self.name.startswith("."):
-            raise ConfigError("name", self.name, "must be a plain folder name")
+            yield ConfigError("name", self.name, "must be a plain folder name")
         if len(self.name.encode(errors="replace")) > MOST_OF_A_NAME or not self.name.isprintable():
             shown = self.name if len(self.name) <= 50 else f"{self.name[:50]}…"
-            raise ConfigError("name", shown, f"must be at most {MOST_OF_A_NAME} bytes that can be printed")
+            yield ConfigError("name", shown, f"must be at most {MOST_OF_A_NAME} bytes that can be printed")
         for group, room in registry.ROOMS.items():
             component = getattr(self, group)
             given = getattr(component, room.discriminator)
             own = default_of(fields_by_name(type(component))[room.discriminator])
             if given != own:
                 key = f"{group}.{room.discriminator}"
-                raise ConfigError(key, given, f"is {own!r} here; choose another component with {group}=…")
+                yield ConfigError(key, given, f"is {own!r} here; choose with {group}=…, your own with {group}=custom")
         num_images = self.metrics.num_images
         if self.data.num_train is not None and num_images > self.data.num_train:
-            raise ConfigError(
+            yield ConfigError(
                 "metrics.num_images",
                 num_images,
                 f"the real-vs-real floor needs as many real images, and data.num_train is {self.data.num_train}",
             )
         if self.num_samples is not None and self.num_samples < num_images:
-            raise ConfigError("num_samples", self.num_samples, f"scores need metrics.num_images={num_images} of them")
+            yield ConfigError("num_samples", self.num_samples, f"scores need metrics.num_images={num_images} of them")
         for name in ("synthetic_ratio", "synthetic_per_real"):
             schedule = getattr(self.mixing, name, None)
             if isinstance(schedule, list) and len(schedule) != self.num_generations - 1:
-                raise ConfigError(
+                yield ConfigError(
                     f"mixing.{name}",
                     schedule,
                     f"a schedule needs {self.num_generations - 1} entries, one per generation from 1 on",
                 )
         if num_images > self.data.num_heldout:
-            raise ConfigError(
+            yield ConfigError(
                 "metrics.num_images",
                 num_images,
                 f"scores use N held-out images, and data.num_heldout is {self.data.num_heldout}",
@@ -275,19 +281,17 @@ def register_schemas() -> None:
 
 
 def from_hydra(tree: DictConfig) -> Config:
-    """Return the composed tree as checked dataclasses. Raises `ConfigError` naming the key."""
-    missing = sorted(OmegaConf.missing_keys(tree))
-    if missing:
-        raise ConfigError(missing[0], "???", "has no default: give a value")
-    refuse_unknown_keys(tree)
+    """Return the composed tree as checked dataclasses. Raises `ConfigError` naming the key, or all keys."""
+    missing = [ConfigError(key, "???", "has no default: give a value") for key in sorted(OmegaConf.missing_keys(tree))]
+    raise_all([*missing, *unknown_keys(tree)])
     config = OmegaConf.to_object(tree)
     assert isinstance(config, Config)
     check(config)
     return config
 
 
-def refuse_unknown_keys(tree: DictConfig) -> None:
-    """Raise `ConfigError` for a key that no option has, which Hydra lets `+key=value` add, with the nearest ones."""
+def unknown_keys(tree: DictConfig) -> list[ConfigError]:
+    """Return an error for every key that no option has, which Hydra lets `+key=value` add, with the nearest ones."""
     known: set[str] = set()
     given: list[str] = []
 
@@ -300,15 +304,16 @@ def refuse_unknown_keys(tree: DictConfig) -> None:
         for name in map(str, node):
             if name not in names:
                 given.append(f"{prefix}{name}")
-            elif isinstance(child := node[name], DictConfig):
+            elif not OmegaConf.is_missing(node, name) and isinstance(child := node[name], DictConfig):
                 walk(child, f"{prefix}{name}.")
 
     walk(tree, "")
-    if given:
-        near = difflib.get_close_matches(given[0], known, n=3)
+    errors = []
+    for key in given:
+        near = difflib.get_close_matches(key, known, n=3, cutoff=0.7)
         hint = f"did you mean {' or '.join(near)}?" if near else "python -m bench --help lists all options"
-        value = OmegaConf.select(tree, given[0])
-        raise ConfigError(given[0], value, f"there is no such option; {hint}")
+        errors.append(ConfigError(key, OmegaConf.select(tree, key), f"there is no such option; {hint}"))
+    return errors
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 A message names the offending value and what is allowed. `assert` is kept for what the code itself guarantees.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -22,8 +23,35 @@ class ConfigError(BenchError, ValueError):
         return type(self), (self.key, self.value, self.allowed), self.__dict__
 
 
+class ConfigErrors(ConfigError):
+    """Several wrong values at once: a line for each. key, value and allowed are those of the first."""
+
+    def __init__(self, errors: Iterable[ConfigError]) -> None:
+        self.errors = tuple(errors)
+        first = self.errors[0]
+        super().__init__(first.key, first.value, first.allowed)
+        self.args = ("\n".join(map(str, self.errors)),)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.errors,)
+
+
+def raise_all(errors: Iterable[ConfigError]) -> None:
+    """Raise one error for all of these, each once; none for none."""
+    flat = [one for error in errors for one in (error.errors if isinstance(error, ConfigErrors) else (error,))]
+    different = list({str(error): error for error in flat}.values())
+    if len(different) == 1:
+        raise different[0]
+    if different:
+        raise ConfigErrors(different)
+
+
 class DataError(BenchError, ValueError):
     """A data set is missing, unreadable, of the wrong shape or dtype, or too small for its use."""
+
+
+class ReserveError(DataError):
+    """A policy asks for more fresh real items than the data set keeps in reserve."""
 
 
 class MetricError(BenchError, ValueError):

@@ -1,7 +1,7 @@
 """Sets of images outside any chain: folders of pictures, NumPy arrays and stored pools."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +55,7 @@ def _folder(path: str, resolution: int | None) -> ImageSet:
     from PIL import Image
 
     from bench.datasets.folder import Config, find_pictures, open_source
-    from bench.datasets.shared.pictures import FORMATS, read_pictures
+    from bench.datasets.shared.pictures import FORMATS
 
     config = Config(path=path)
     _, paths = find_pictures(config)
@@ -72,8 +72,8 @@ def _folder(path: str, resolution: int | None) -> ImageSet:
             examples = ", ".join(f"{w} x {h} ({p.name})" for (w, h), p in list(sizes.items())[:3])
             raise DataError(f"{path}: pictures are not squares of one size: {examples}; give --resolution")
         resolution = width
-    source = open_source(config)
-    return ImageSet(read_pictures(paths, resolution)[0], source.labels, source.label_names)
+    source = open_source(replace(config, resolution=resolution))
+    return ImageSet(source.read(np.arange(len(source)))[0], source.labels, source.label_names)
 
 
 def _array(place: Path) -> ImageSet:

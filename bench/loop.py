@@ -1,15 +1,17 @@
 """The generation loop: composition → vet → train → sample → select → score → ledger."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
-from bench import generators, metrics, mixing, preflight, registry, selection, stages
+from bench import generators, metrics, mixing, preflight, selection, stages
 from bench.composition import PoolRef
 from bench.config import Config, TrackingConfig, chain_id, to_dict
 from bench.datasets import RealData
-from bench.errors import ConfigError, DataError, StoreError
+from bench.errors import BenchError, ConfigError, DataError, MetricError, StoreError
 from bench.features.shared import extraction
 from bench.ledger import Row
 from bench.machine import distributed
@@ -36,20 +38,23 @@ def run_chain(config: Config, console: Console) -> Path:
     """
     preflight.check(config)
     chain = chain_id(config)
-    directory = make_directory(config, chain)
-    console.where = chain
+    with folder(config, chain) as directory, console.chain(chain, config.num_generations):
+        follow(config, chain, directory, console)
+    return directory
+
+
+def follow(config: Config, chain: str, directory: Path, console: Console) -> None:
+    """Follow a chain over its generations. directory: for its ledger and pictures."""
     spaces = (config.metrics, *metrics.in_extra_spaces(config.metrics))
-    if "features" in metrics.needs(config.metrics):
-        for settings in spaces:
-            extraction.prefetch(settings.feature_space, settings.weights)
     policy = mixing.resolve(config.mixing)
     runtime = resolve_runtime(config.runtime, generators.num_steps(config.generator))
     context = StageContext(open_store(Path(config.store_dir), chain), runtime, console)
-    real, real_result = stages.real_data(context, config.data)
+    real, real_result = fetch(context, config)
     check_items(config, real)
     history = begin(config, real)
-    num_samples = config.num_samples or default_num_samples(config, history.budget)
+    num_samples = config.num_samples or preflight.default_num_samples(config, history.budget)
     selection.resolve(config.selection, num_samples)
+    preflight.plan(config, history, num_samples)
     for settings in spaces:  # before training: wrong weights or constant features are found here
         stages.floor(context, settings, real)
     num_candidates = selection.num_candidates(config.selection, num_samples)
@@ -57,7 +62,6 @@ def run_chain(config: Config, console: Console) -> Path:
     check_memory(
         num_drawn * (real.train.items[0].nbytes + BYTES_PER_SEED), f"num_samples={num_samples}: samples and probes"
     )
-    mixing.plan(policy, history, config.num_generations, num_samples)
 
     pools = {pool.id: pool for pool in (real.train, real.reserve) if pool}
     model: Result | None = None
@@ -65,7 +69,7 @@ def run_chain(config: Config, console: Console) -> Path:
     with trackers.mirror(tracking, chain, config.name, to_dict(config), directory) as tracker:
         for generation in range(config.num_generations):
             started = time.monotonic()
-            console.where = f"{chain} · generation {generation}"
+            console.generation(generation)
             drawn = mixing.compose(policy, history)
             composition, vetted = stages.vet(context, config, generation, drawn, pools, real.train)
             model = stages.train(context, config, generation, composition, pools, previous=model)
@@ -84,29 +88,51 @@ def run_chain(config: Config, console: Console) -> Path:
                 if distributed.is_first():
                     write_down(directory, row, probes)
             tracker.log_generation(row, probes)
-            console.print(summary(row, reused=all(result.reused for result in results.values())))
+            reused = all(result.reused for result in results.values())
+            console.print(summary(row, reused))
+            console.finished(reused)
 
             pools[samples.id] = samples
             history = history.grown(PoolRef.of(samples, generation))
-    return directory
 
 
-def default_num_samples(config: Config, budget: int) -> int:
-    """Return twice as many as generation 0 trained on, so that a policy that draws `budget` of them leaves as many
-    unseen (`bench.twin`). With a selection as many as it trained on, because a selection's strength is the share of
-    candidates that it keeps. At least as many as are scored."""
-    drawn = 2 * budget if config.selection.name == registry.NONE else budget
-    return max(drawn, config.metrics.num_images)
+def fetch(context: StageContext, config: Config) -> tuple[RealData, Result]:
+    """Return the real items, once they and all weights are there, downloaded where that is needed. What is missing, of
+    both, is one error."""
+    missing: list[BenchError] = []
+    if "features" in metrics.needs(config.metrics):
+        for settings in (config.metrics, *metrics.in_extra_spaces(config.metrics)):
+            try:
+                extraction.prefetch(settings.feature_space, settings.weights)
+            except MetricError as error:
+                missing.append(error)
+    try:
+        found = stages.real_data(context, config.data)
+    except DataError as error:
+        missing.append(error)
+    if len(missing) == 1:
+        raise missing[0]
+    if missing:
+        raise DataError("\n".join(map(str, missing)))
+    return found
 
 
-def make_directory(config: Config, chain: str) -> Path:
-    """Make the folder of a chain. Raises `ConfigError` where it cannot be written to."""
+@contextmanager
+def folder(config: Config, chain: str) -> Iterator[Path]:
+    """Make the folder of a chain for the body of the `with`, and remove it, and those that it lies in, where an error
+    leaves them empty. Raises `ConfigError` where it cannot be written to."""
     directory = Path(config.output_dir) / config.name / chain
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError("output_dir", config.output_dir, f"cannot be written to: {error.strerror}") from error
-    return directory
+    try:
+        yield directory
+    except BaseException:
+        with suppress(OSError):  # not empty, or another process was faster
+            directory.rmdir()
+            directory.parent.rmdir()
+        raise
 
 
 def write_down(directory: Path, row: Row, probes: np.ndarray) -> None:
@@ -140,11 +166,5 @@ def begin(config: Config, real: RealData) -> History:
         raise ConfigError(
             "metrics.num_images", config.metrics.num_images, f"the floor needs as many real items: {len(real.train)}"
         )
-    return History(
-        generation=0,
-        real=PoolRef.of(real.train, REAL),
-        reserve=PoolRef.of(real.reserve, REAL) if real.reserve else None,
-        synthetic=(),
-        budget=len(real.train),
-        seed=config.seed,
-    )
+    reserve = PoolRef.of(real.reserve, REAL) if real.reserve else None
+    return preflight.start(config, PoolRef.of(real.train, REAL), reserve)

@@ -1,16 +1,19 @@
 """What Hydra and OmegaConf find wrong with a command line, as sentences of the project.
 
-They know a value's type and nothing of its bounds, and Hydra's own report ends with status 1 and an invitation to a
-stack trace.
+They know a value's type and nothing of its bounds, name what lies between the user and a schema, stop at the first
+mistake, and end with status 1 and an invitation to a stack trace.
 """
 
+import difflib
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import is_dataclass
 from typing import Any
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
+from bench import config, protocols
 from bench.errors import ConfigError
 from bench.options import fields_by_name
 
@@ -20,16 +23,107 @@ Mistakes = (HydraException, OmegaConfBaseException)
 TYPES = {"Integer": "a whole number", "Float": "a number", "bool": "true or false"}
 
 
-def sentence(error: Exception) -> str:
-    """Return what is wrong: key, value and what is allowed where a value has the wrong type, else the words of Hydra
-    and, where it has more to say, of OmegaConf. error: one of `Mistakes`."""
+def sentences(error: Exception, overrides: Sequence[str]) -> list[str]:
+    """Return every mistake of a command line that composing it can tell, the first of which is `error`: what is wrong
+    is taken out, and the rest composed again, until nothing is wrong or nobody knows which override it is."""
+    found, rest = [sentence(error, overrides)], list(overrides)
+    while (wrong := _culprit(error, rest)) is not None:
+        rest.remove(wrong)
+        if isinstance(error, MissingConfigException):
+            break  # the options of what was not chosen are not known
+        try:
+            protocols.compose_tree(rest)
+            break
+        except Mistakes as next_error:
+            error = next_error
+            found.append(sentence(error, rest))
+    return list(dict.fromkeys(found))
+
+
+def sentence(error: Exception, overrides: Sequence[str] = ()) -> str:
+    """Return what is wrong: key, value and what is allowed, where that can be told; else the first line of Hydra and,
+    where it has more to say, of OmegaConf. error: one of `Mistakes`. overrides: the command line."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    if isinstance(error, MissingConfigException):
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        known = [option for option in error.options or () if not option.endswith("_schema")]
+        return str(ConfigError(group, name, f"there is no such option{_among(known)}{nearest(name, known)}"))
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read as key=value; quote a value that has signs such as = or }}"
     if isinstance(cause, ValidationError) and cause.full_key:
         wanted = re.search(r"(?:could not be converted to|is not a valid) (\w+)", str(cause))
         if wanted and wanted[1] in TYPES:
             allowed = f"must be {TYPES[wanted[1]]}{_bounds(cause)}"
             return str(ConfigError(cause.full_key, cause.value, allowed))
-    return str(error) if cause is error else f"{error}\n{cause}"
+        if "is not a ListConfig" in str(cause):
+            return str(ConfigError(cause.full_key, _value(cause.full_key, overrides), "must be a list, as in [a,b]"))
+    first = str(error).splitlines()[0]
+    if unknown := re.match(r"Could not override '(.+)'", first):
+        return unknown_option(unknown[1], _value(unknown[1], overrides), overrides)
+    if several := re.match(r"Ambiguous value for argument '(.+)'$", first):
+        return f"{several[1]}: several values are a sweep, which -m starts; a list is written key=[a,b]"
+    if again := re.match(r"Could not append to config. An item is already at '(.+)'", first):
+        return f"+{again[1]}={_value(again[1], overrides)}: there is such an option; leave out the +"
+    return first if cause is error else f"{first}: {str(cause).splitlines()[0]}"
+
+
+def unknown_option(key: str, value: str, overrides: Sequence[str]) -> str:
+    """Return that there is no such key, with those that are near or the components that have it."""
+    known = options()
+    if key in known:
+        group, have = key.split(".")[0], known[key]
+        chosen = _value(group, overrides)
+        who = f"{group}={chosen} has no such option" if chosen else f"the chosen {group} has no such option"
+        return f"{key}={value}: {who}; {', '.join(have)} {'has' if len(have) == 1 else 'have'} it"
+    hint = nearest(key, known) or "; python -m bench --help lists all options"
+    return f"{key}={value}: there is no such option{hint}"
+
+
+def options() -> dict[str, list[str]]:
+    """Return every dotted key that some command line may set -> the components that have it."""
+    known: dict[str, list[str]] = {}
+
+    def walk(schema: type, prefix: str, owner: str) -> None:
+        for name, field in fields_by_name(schema).items():
+            known.setdefault(f"{prefix}{name}", []).append(owner)
+            if isinstance(field.type, type) and is_dataclass(field.type):
+                walk(field.type, f"{prefix}{name}.", owner)
+
+    for group, name, schema in config.schemas():
+        walk(schema, f"{group}." if group else "", name)
+    return known
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a question that names what is spelt alike; "" where nothing is."""
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.7)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _among(names: Sequence[str]) -> str:
+    return f" among {', '.join(names)}" if names else ""
+
+
+def _culprit(error: Exception, overrides: Sequence[str]) -> str | None:
+    """Return the override that an error is about, or None where it does not say."""
+    if isinstance(error, OverrideParseException):
+        return error.override if error.override in overrides else None
+    if isinstance(error, MissingConfigException):
+        return next((o for o in overrides if o.lstrip("+") == str(error.missing_cfg_file).replace("/", "=")), None)
+    named = re.match(
+        r"(?:Could not override|Error merging override|Ambiguous value for argument) '?([^'=\s]+)", str(error)
+    )
+    key = named[1] if named else getattr(error, "full_key", None)
+    return next((o for o in overrides if key and _key(o) == key), None)
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
+def _value(key: str, overrides: Sequence[str]) -> str:
+    """Return the last value that a command line gives a key; "" where it gives none."""
+    return next((o.partition("=")[2] for o in reversed(overrides) if _key(o) == key), "")
 
 
 def _bounds(cause: Any) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from bench.errors import ConfigError
+from bench.errors import ConfigError, ConfigErrors, raise_all
 
 
 @dataclass(frozen=True)
@@ -98,22 +98,38 @@ def check(config: Any, path: str = "") -> None:
     """Check every value of a configuration, nested ones first, then `config.validate()` where there is one, which
     checks combinations and raises `ConfigError` with a key below its own path.
 
-    Raises `ConfigError` that names the whole key, the value and what is allowed.
+    Raises `ConfigError` that names the whole key, the value and what is allowed; `ConfigErrors` where several values
+    are wrong. What a combination has to say of a value that is wrong by itself is left out.
     """
+    raise_all(mistakes_in(config, path))
+
+
+def mistakes_in(config: Any, path: str) -> list[ConfigError]:
+    """Return what `check` raises, one error for each mistake."""
+    found: list[ConfigError] = []
     for f in fields(config):
         value, key = getattr(config, f.name), f"{path}.{f.name}" if path else f.name
         bounds = f.metadata.get("bounds")
         if is_dataclass(value):
-            check(value, key)
+            found += mistakes_in(value, key)
         elif bounds is not None and value is not None and not bounds.allow(value):
-            raise ConfigError(key, value, str(bounds))
+            found.append(ConfigError(key, value, str(bounds)))
         elif isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(key, value, "must be a finite number")
-    if hasattr(config, "validate"):
-        try:
-            config.validate()
-        except ConfigError as error:
-            raise ConfigError(f"{path}.{error.key}" if path else error.key, error.value, error.allowed) from None
+            found.append(ConfigError(key, value, "must be a finite number"))
+    if not hasattr(config, "validate"):
+        return found
+    try:
+        config.validate()
+    except ConfigError as error:
+        wrong = [one.key for one in found]
+        for one in error.errors if isinstance(error, ConfigErrors) else (error,):
+            full = f"{path}.{one.key}" if path else one.key
+            if full not in wrong and not any(key in one.allowed for key in wrong):
+                found.append(ConfigError(full, one.value, one.allowed))
+    except Exception:
+        if not found:  # it may count on values within their bounds
+            raise
+    return found
 
 
 def default_of(f: Field) -> Any:

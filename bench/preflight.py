@@ -1,14 +1,36 @@
 """Everything about a chain that can be checked before any work: one place for a single run and for a sweep."""
 
 from bench import datasets, generators, metrics, mixing, registry, selection, vetting
+from bench.composition import Composition, PoolRef
 from bench.config import Config
+from bench.errors import ConfigError, DataError, ReserveError, raise_all
+from bench.mixing.shared.history import History
+from bench.pool import REAL
 
 
 def check(config: Config) -> None:
-    """Import every component that a chain names, bind its parameters, and see that the components fit together.
+    """Import every component that a chain names, bind its parameters, and see that the components fit together, and
+    that the real items suffice where the configuration alone says how many there are.
 
-    Raises `ConfigError` that names the key. Loads no data, no weights, and no torch for the project's own components.
+    Raises `ConfigError` that names the key, or all keys, and `DataError`. Loads no data, no weights, and no torch for
+    the project's own components.
     """
+    wrong: list[ConfigError] = []
+    for part in (check_data_and_generator, check_rules, check_scores):
+        try:
+            part(config)
+        except ConfigError as error:
+            wrong.append(error)
+    raise_all(wrong)
+    num_train, num_reserve = config.data.num_train, getattr(config.data, "num_reserve", None)
+    if num_train is not None and num_reserve is not None:
+        reserve = PoolRef("reserve", num_reserve, REAL) if num_reserve else None
+        history = start(config, PoolRef("real", num_train, REAL), reserve)
+        plan(config, history, config.num_samples or default_num_samples(config, num_train))
+
+
+def check_data_and_generator(config: Config) -> None:
+    """Check that data set and generator are there and fit together. Raises `ConfigError`."""
     module, _ = registry.module_and_config("data", config.data, datasets.VERBS)
     registry.version(module, "real")
     kind = getattr(module, "KIND", "images")
@@ -19,6 +41,10 @@ def check(config: Config) -> None:
     if "model" in metrics.needs(config.metrics):
         generators.risk_spec(config.generator)
     generators.with_num_steps(config.generator, config.metrics.num_images, config.retrain_epochs)
+
+
+def check_rules(config: Config) -> None:
+    """Check that policy, vetting rule and selection are there and take their parameters. Raises `ConfigError`."""
     mixing.resolve(config.mixing)
     for stage, rule in (
         ("vet", vetting.resolve(config.vetting)),
@@ -26,5 +52,51 @@ def check(config: Config) -> None:
     ):
         if rule is not None:
             registry.version(rule.module, stage)
+
+
+def check_scores(config: Config) -> None:
+    """Check that score families and feature spaces are there and take their options. Raises `ConfigError`."""
     metrics.score_spec(config.metrics)
     metrics.in_extra_spaces(config.metrics)
+
+
+def start(config: Config, real: PoolRef, reserve: PoolRef | None) -> History:
+    """Return the history that generation 0 sees: real items and nothing else."""
+    return History(0, real, reserve, synthetic=(), budget=real.num_items, seed=config.seed)
+
+
+def default_num_samples(config: Config, budget: int) -> int:
+    """Return twice as many as generation 0 trained on, so that a policy that draws `budget` of them leaves as many
+    unseen (`bench.twin`). With a selection as many as it trained on, because a selection's strength is the share of
+    candidates that it keeps. At least as many as are scored."""
+    drawn = 2 * budget if config.selection.name == registry.NONE else budget
+    return max(drawn, config.metrics.num_images)
+
+
+def plan(config: Config, history: History, num_samples: int) -> list[Composition]:
+    """Return the compositions of a whole chain (`mixing.plan`). Raises `DataError`; where fresh real items run out,
+    with how many the chain takes and what provides them."""
+    policy = mixing.resolve(config.mixing)
+    try:
+        return mixing.plan(policy, history, config.num_generations, num_samples)
+    except ReserveError as error:
+        raise ReserveError(f"{error}: {_provision(config, history, num_samples)}") from error
+
+
+def _provision(config: Config, history: History, num_samples: int) -> str:
+    """Return how many fresh real items a chain takes, and the change of the configuration that provides them."""
+    plenty = PoolRef("plenty", 2 * history.budget * config.num_generations, REAL)
+    endless = start(config, history.real, plenty)
+    try:
+        drawn = mixing.plan(mixing.resolve(config.mixing), endless, config.num_generations, num_samples)
+    except DataError:
+        return "fewer generations or a smaller share of fresh items need fewer"
+    parts = [part for composition in drawn for part in composition.parts if part.pool.id == plenty.id]
+    needed = sum(len(part.rows) for part in parts)
+    takes = f"{config.num_generations} generations take {needed} in all"
+    if hasattr(config.data, "num_reserve"):
+        return f"{takes}; data.num_reserve={needed} draws them"
+    left = history.reserve.num_items if history.reserve else 0
+    fits = int((history.budget + left) / (1 + needed / history.budget))  # num_train scales what is taken
+    most = f"data.num_train={fits} leaves enough" if fits >= 2 else "there are too few real items"
+    return f"{takes}, and {left} of the real items are neither trained on nor held out; {most}"

@@ -10,6 +10,7 @@ import numpy as np
 from bench import ledger, protocols
 from bench.analysis.artifacts import picture
 from bench.analysis.measures import MAIN_METRICS, metric_name
+from bench.analysis.plain_text import number
 from bench.code_versions import code_versions
 from bench.config import Config, DataConfig, GeneratorConfig, chain_id, config_hash, to_dict
 from bench.files import sha256_of
@@ -70,7 +71,8 @@ def make_row(
         config_hash=config_hash(config),
         protocol=protocols.facts(config),
         environment={**environment.describe(), "command": environment.command(), **context.runtime.facts()}
-        | {"data_content": results["real"].facts.get("content")},
+        | {"data_content": results["real"].facts.get("content")}
+        | ({"data_notes": notes} if (notes := results["real"].facts.get("notes")) else {}),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         wall_seconds=round(wall_seconds, 3),
         vetting=results["vet"].facts if "vet" in results else {},
@@ -127,7 +129,10 @@ def summary(row: Row, reused: bool) -> str:
     scores = [s for s in row.scores if s["subject"] == "samples" and s["reference"] == "heldout"]
     scores = [s for s in scores if s["feature_space"] in (scores[0]["feature_space"], "model")]
     shown = " ".join(
-        f"{metric_name(metric)} {s['value']:.3g}" for metric in MAIN_METRICS for s in scores if s["metric"] == metric
+        f"{metric_name(metric)} {number(s['value'])}"
+        for metric in MAIN_METRICS
+        for s in scores
+        if s["metric"] == metric
     )
     origin = "from the store" if reused else f"{row.wall_seconds:.0f} s"
     ratio = f"{row.composition['synthetic_ratio']:.2f} synthetic"

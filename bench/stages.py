@@ -69,13 +69,18 @@ def real_data(context: StageContext, config: DataConfig) -> tuple[RealData, Resu
                 sizes[name] = len(pool)
         return {"num_items": sizes, "notes": real.train.notes, "content": spec["source"]["content"]}
 
-    spec: dict[str, Any] = {"source": datasets.data_spec(config), "version": REAL_VERSION}
+    spec = real_spec(config)
     with context.console.stage("real items"):
         result = context.store.make("real", spec, produce)
     names = ("train", "heldout", "reserve", "calibration")
     here = {name: Pool.load(result.path / name) for name in names if (result.path / name).exists()}
     pools = here["train"], here["heldout"], here.get("reserve")
     return RealData(*pools, datasets.possible_pairs(config), here.get("calibration")), result
+
+
+def real_spec(config: DataConfig) -> dict[str, Any]:
+    """Return the spec of the real items. Raises `DataError` where their source cannot be read."""
+    return {"source": datasets.data_spec(config), "version": REAL_VERSION}
 
 
 def vet(
@@ -152,7 +157,8 @@ def train(
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
         composition.save(out)
-        with context.console.stage(f"train on {len(composition)} items", unit="steps") as progress:
+        what, compiles = f"train on {len(composition)} items", context.runtime.compile
+        with context.console.stage(what, unit="steps", compiles=compiles) as progress:
             return generators.fit(
                 generator,
                 composition.items(pools),
@@ -190,7 +196,8 @@ def sample(context: StageContext, config: Config, generation: int, model: Result
         seeds = [derive_seed(config.seed, generation, "sample", i) for i in range(num_samples)]
         probes = [derive_seed(config.seed, 0, "probe", i) for i in range(config.num_probes)]
         started = time.monotonic()
-        with context.console.stage(f"draw {num_samples} samples", unit="items") as progress:
+        what, compiles = f"draw {num_samples} samples", context.runtime.compile
+        with context.console.stage(what, unit="items", compiles=compiles) as progress:
             items = generators.sample(
                 config.generator,
                 model.path / "model",

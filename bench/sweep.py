@@ -6,6 +6,8 @@ and sets the exit status.
 """
 
 import logging
+import math
+import re
 import shutil
 import sys
 import traceback
@@ -19,8 +21,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from bench import mistakes, protocols
-from bench.errors import BenchError, ConfigError, DataError, StoreError
+from bench import ledger, mistakes, protocols
+from bench.errors import BenchError, ConfigError, ConfigErrors, DataError, StoreError
 from bench.machine import torchrun
 
 log = logging.getLogger(__name__)
@@ -41,11 +43,22 @@ def report_failure(error: Exception) -> str:
     overrides = " ".join(hydra.overrides.task)
     expected = isinstance(error, BenchError)
     text = str(error) if expected else "".join(traceback.format_exception(error))
-    log.error("%s: %s", type(error).__name__, text)
+    for one in error.errors if isinstance(error, ConfigErrors) else ():
+        log.error("%s: %s", type(one).__name__, one)
+    if not isinstance(error, ConfigErrors):
+        log.error("%s: %s", type(error).__name__, text)
     if hydra.mode is not RunMode.MULTIRUN or (torchrun.num_processes() > 1 and not expected):
         sys.exit(WRONG_CONFIG if isinstance(error, ConfigError | DataError) else FAILED)
     note_failure(Path(hydra.callbacks["failures"].folder), hydra.job.num, overrides, f"{type(error).__name__}: {text}")
     return "failed"
+
+
+def conclude_run(directory: Path) -> None:
+    """Print what a single run ends with; the chains of a sweep leave that to its end."""
+    if HydraConfig.get().mode is not RunMode.MULTIRUN and torchrun.is_first():
+        from bench import conclusion
+
+        conclusion.show([directory], directory.parent)
 
 
 def note_failure(folder: Path, number: int, overrides: str, text: str) -> None:
@@ -64,8 +77,8 @@ def note_failure(folder: Path, number: int, overrides: str, text: str) -> None:
 def check_values(overrides: Sequence[str]) -> list[BenchError]:
     """Return the errors in the values of a sweep, before its first chain trains.
 
-    Each value is composed and checked once, with the first value of every other key. Raises `HydraException` for a
-    value that cannot be composed.
+    Each value is composed and checked once, with the first value of every other key. What is wrong for several of them
+    is told once.
     """
     from bench import preflight  # imports NumPy, which help and mistakes in a single run do not need
 
@@ -75,9 +88,25 @@ def check_values(overrides: Sequence[str]) -> list[BenchError]:
             config = protocols.compose_config(line)
             protocols.check(config)
             preflight.check(config)
+        except ConfigErrors as error:
+            errors += error.errors
         except BenchError as error:
             errors.append(error)
-    return errors
+        except mistakes.Mistakes as error:
+            errors += [BenchError(sentence) for sentence in mistakes.sentences(error, line)]
+    return list({str(error): error for error in errors}.values())
+
+
+def check_launcher() -> None:
+    """Raise `ConfigError` where a launcher is chosen without a sweep: Hydra would run the chain here, on the login node
+    of a cluster for example."""
+    hydra = HydraConfig.get()
+    chosen = [override for override in hydra.overrides.hydra if override.startswith("hydra/launcher=")]
+    if chosen and hydra.mode is not RunMode.MULTIRUN:
+        words = " ".join([*hydra.overrides.hydra, *hydra.overrides.task])
+        name = chosen[-1].partition("=")[2]
+        again = re.sub(r"hydra\.mode=\S+ ?", "", words)
+        raise ConfigError("hydra/launcher", name, f"starts the chains of a sweep: python -m bench -m {again}")
 
 
 def each_value_once(overrides: Sequence[str]) -> list[list[str]]:
@@ -94,6 +123,25 @@ def each_value_once(overrides: Sequence[str]) -> list[list[str]]:
     return [first, *further]
 
 
+_started: list[int] = []
+"""How many chains the sweep has that this process, or the one that it was forked from, has started."""
+
+
+def num_chains(overrides: Sequence[str]) -> int:
+    """Return how many chains a sweep over these values has."""
+    swept = [o for o in OverridesParser.create().parse_overrides(list(overrides)) if o.is_sweep_override()]
+    return math.prod(len(list(override.sweep_string_iterator())) for override in swept)
+
+
+def place() -> tuple[int, int] | None:
+    """Return which chain of how many of a sweep is running, from 1 on; None for a single run, and where another process
+    started the sweep, so that nobody knows how many."""
+    hydra = HydraConfig.get()
+    if hydra.mode is not RunMode.MULTIRUN or not _started:
+        return None
+    return hydra.job.num + 1, _started[-1]
+
+
 class Failures(Callback):
     """Hydra callback: checks the values of a sweep before it starts, and reports the failed chains when it ends."""
 
@@ -104,10 +152,8 @@ class Failures(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check all values, make the folder of the sweep, and exit if something is wrong."""
-        try:
-            wrong = [str(error) for error in check_values(config.hydra.overrides.task)]
-        except mistakes.Mistakes as error:
-            wrong = [mistakes.sentence(error)]
+        wrong = [str(error) for error in check_values(config.hydra.overrides.task)]
+        _started.append(num_chains(config.hydra.overrides.task))
         if torchrun.num_processes() > 1 and config.hydra.launcher._target_ != BASIC_LAUNCHER:
             launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
             wrong.append(str(ConfigError("hydra/launcher", launcher, "under torchrun must be basic")))
@@ -126,7 +172,12 @@ class Failures(Callback):
             sys.exit(WRONG_CONFIG)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the failures, and exit with status 1 if there are any."""
+        """Print the table of the sweep and its failures, and exit with status 1 if there are any."""
+        directory = Path(config.output_dir) / config.name
+        if torchrun.is_first() and any(directory.glob(f"*/{ledger.FILENAME}")):
+            from bench import conclusion
+
+            conclusion.show([directory], directory)
         files = sorted(self.folder.glob("*.txt"), key=lambda file: int(file.stem))
         if files and torchrun.is_first():
             print(f"\n{len(files)} chain(s) of this sweep failed:", file=sys.stderr)

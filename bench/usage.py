@@ -5,6 +5,7 @@ Hydra's own page copies every registered schema once per group, which takes 1.3 
 """
 
 from collections.abc import Iterator, Sequence
+from importlib import metadata
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -17,6 +18,7 @@ FLAGS = {"-h", "--help"}
 TEMPLATE = """\
 python -m bench [group=option …] [key=value …]      one chain; the same command again resumes it
 python -m bench -m key=a,b …                        a sweep: a chain for every combination of the values
+python -m bench plan [overrides]                    what these would do: trainings, what is stored, time, disk
 python -m bench --cfg job [overrides]               only the configuration; --hydra-help: all of Hydra's flags
 python -m bench.report outputs/NAME                 tables, figures and a page of the results
 
@@ -35,6 +37,12 @@ def requested(arguments: Sequence[str]) -> bool:
     """Return whether a command line asks for this page. With any other flag, such as --config-dir, Hydra answers."""
     flags = {argument for argument in arguments if argument.startswith("-")}
     return bool(flags) and flags <= FLAGS
+
+
+def version() -> str:
+    """Return the name and version of this package, as it is installed."""
+    name = "diffusion-collapse-bench"
+    return f"{name} {metadata.version(name)}"
 
 
 def page(arguments: Sequence[str]) -> str:

@@ -11,7 +11,9 @@ import pytest
 from bench.machine import console
 
 RUN = """
-import sys, time
+import logging, sys, time
+from bench.machine.log_lines import StderrHandler
+logging.basicConfig(handlers=[StderrHandler()], format="%(levelname)s %(message)s")
 from bench.machine import console
 console.PLAIN_EVERY = 0.05
 view = console.Console(quiet="quiet" in sys.argv)
@@ -42,9 +44,18 @@ def test_a_quiet_console_prints_nothing() -> None:
 
 
 def test_a_terminal_gets_a_live_view_that_leaves_only_printed_lines() -> None:
+    text = on_a_terminal(RUN)
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+    for word in ("generation 1: fid 435", "generation 2", "train on 1024 images", "/40", "steps/s", "0:00:0"):
+        assert word in plain, word
+    assert text.rindex("\x1b[2K") > text.rindex("steps/s")  # the live view is wiped at the end
+
+
+def on_a_terminal(code: str) -> str:
+    """Run Python code whose stderr is a terminal of 100 columns, and return what that was sent."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30", "NO_COLOR": ""}
-    process = subprocess.Popen([sys.executable, "-c", RUN], stdout=subprocess.DEVNULL, stderr=theirs, env=environment)
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=theirs, env=environment)
     os.close(theirs)
     seen = b""
     while True:
@@ -57,11 +68,73 @@ def test_a_terminal_gets_a_live_view_that_leaves_only_printed_lines() -> None:
         seen += block
     os.close(ours)
     assert process.wait(timeout=60) == 0
-    text = seen.decode()
+    return seen.decode()
+
+
+A_CHAIN = (
+    RUN.split("view = ")[0]
+    + """
+view = console.Console(place=(3, 6), seconds=[60.0])
+with view.chain("blend-r0.50-seed0-3fa2b1c9", 4):
+    view.generation(1)
+    with view.stage("train on 24 items", unit="steps", compiles=True) as report:
+        time.sleep(0.6)
+        with view.stage("risk"):
+            logging.warning("waiting for train/3fa2, which another process makes")
+            time.sleep(0.3)
+        report(1, 40)
+        time.sleep(0.4)
+        print("a line of a library", file=sys.stderr)
+        logging.warning("a second line")
+        view.print("generation 1: FID 1760")
+    time.sleep(0.3)
+"""
+)
+
+
+def test_log_lines_of_a_chain_stand_whole_above_the_one_view_which_says_where_it_is() -> None:
+    text = on_a_terminal(A_CHAIN)
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
-    for word in ("generation 1: fid 435", "generation 2", "train on 1024 images", "/40", "steps/s", "0:00:0"):
-        assert word in plain, word
-    assert text.rindex("\x1b[2K") > text.rindex("steps/s")  # the live view is wiped at the end
+    lines = [line for line in re.split(r"[\r\n]+", plain) if line.strip()]
+    for line in (
+        "WARNING waiting for train/3fa2, which another process makes",
+        "a line of a library",
+        "WARNING a second line",
+        "generation 1: FID 1760",
+    ):
+        assert [shown.strip() for shown in lines].count(line) == 1, (line, lines)
+    shown = [line.strip() for line in lines]
+    assert "chain 3 of 6 · blend-r0.50-seed0-3fa2b1c9 · generation 1 of 3" in shown
+    assert any(re.fullmatch(r"chain 3 min left · sweep 1[56] min left", line) for line in shown), shown
+    assert any("train on 24 items: compiling" in line for line in lines)
+    assert any(re.search(r"train on 24 items [━╸].* 1/40", line) for line in lines)
+    assert any("risk" in line for line in lines), "a stage within a stage has a bar of its own"
+    assert text.rindex("\x1b[2K") > text.rindex("chain 3 of 6")  # nothing is left of the view
+
+
+def test_the_time_left_counts_what_was_computed_and_nothing_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
+    seconds: list[float] = []
+    view = console.Console(quiet=True, place=(2, 3), seconds=seconds)
+    with view.chain("name", 3):
+        view.generation(0)
+        clock[0] = 40.0
+        assert view.left() == []
+        view.finished(reused=True)
+        assert view.left() == [], "what was in the store says nothing of what is not"
+        view.generation(1)
+        clock[0] = 140.0
+        view.finished(reused=False)
+        view.generation(2)
+        clock[0] = 170.0
+        assert seconds == [100.0] and view.left() == ["chain 70 s left", "sweep 6 min left"]
+    assert console.Console(seconds=seconds).left() == [], "no chain is running"
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(9.6, "10 s"), (720, "12 min"), (12600, "3.5 h")])
+def test_times_are_written_as_people_say_them(seconds: float, words: str) -> None:
+    assert console.duration(seconds) == words
 
 
 def test_a_resumed_stage_is_not_counted_as_fast(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,7 +259,7 @@ def test_whoever_watches_is_told_where_the_chain_is(tmp_path, monkeypatch):
 
     Watched(monkeypatch)
     run_chain(config, console)
-    assert places == [f"{chain_id(config)} · generation {g}" for g in range(2)]
+    assert places == [f"{chain_id(config)} · generation {g} of 1" for g in range(2)]
     assert [f"generation {g}:" in line for g, line in enumerate(console.lines)] == [True, True]
 
 

@@ -1,9 +1,14 @@
 """What cannot be composed is told with the key, the value and what is allowed."""
 
-import pytest
-from shrunk import composed
+import pickle
 
-from bench import mistakes
+import pytest
+from shrunk import TINY, composed
+
+from bench import mistakes, preflight
+from bench.composition import PoolRef
+from bench.errors import ConfigError, ConfigErrors, ReserveError
+from bench.pool import REAL
 
 
 @pytest.mark.parametrize(
@@ -24,8 +29,85 @@ def test_a_value_of_the_wrong_type_is_named_with_what_is_allowed(override: str, 
     assert mistakes.sentence(error.value) == said
 
 
-def test_any_other_mistake_keeps_the_words_of_hydra_and_of_omegaconf() -> None:
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("metrics.kk=3", ["metrics.kk=3: there is no such option; did you mean metrics.k"]),
+        ("num_generation=1", ["num_generation=1: there is no such option; did you mean num_generations"]),
+        (
+            "mixing=replace mixing.synthetic_ratio=0.3",
+            ["mixing.synthetic_ratio=0.3: mixing=replace has no such option"],
+        ),
+        ("data=flowers", ["data='flowers': there is no such option among cub200, custom, flowers102, folder, npz,"]),
+        ("experiment=quik", ["experiment='quik': there is no such option among birds16,"]),
+        ("+seed=1", ["+seed=1: there is such an option; leave out the +"]),
+        ("seed=0,1", ["seed=0,1: several values are a sweep, which -m starts"]),
+        ("foo", ["foo: cannot be read as key=value"]),
+        ("metrics.scores=frechet", ["metrics.scores='frechet': must be a list, as in [a,b]"]),
+        (
+            "num_generation=1 data.num_trian=5 seed=x metrics.k=3",
+            [
+                "num_generation=1: there is no such option; did you mean num_generations",
+                "data.num_trian=5: there is no such option; did you mean data.num_train",
+                "seed='x': must be a whole number and must be at least 0",
+            ],
+        ),
+    ],
+)
+def test_every_mistake_of_a_command_line_is_told_at_once_and_in_our_words(command: str, said: list[str]) -> None:
+    overrides = command.split()
     with pytest.raises(mistakes.Mistakes) as error:
-        composed("metrics.kk=3")
-    said = mistakes.sentence(error.value)
-    assert said.startswith("Could not override 'metrics.kk'") and "Key 'kk' not in 'MetricsConfig'" in said
+        composed(*overrides)
+    found = mistakes.sentences(error.value, overrides)
+    assert len(found) == len(said)
+    assert all(line.startswith(start) for line, start in zip(found, said, strict=True)), found
+    assert not any(word in "\n".join(found) for word in ("_schema", "search path", "full_key", "+num", "object_type"))
+
+
+def test_an_option_that_only_others_have_names_them() -> None:
+    with pytest.raises(mistakes.Mistakes) as error:
+        composed("mixing=replace", "mixing.synthetic_ratio=0.3")
+    said = mistakes.sentence(error.value, ["mixing=replace", "mixing.synthetic_ratio=0.3"])
+    assert said.endswith("; blend, fresh, real_only, window have it")
+
+
+def test_wrong_values_and_wrong_combinations_are_told_together() -> None:
+    with pytest.raises(ConfigErrors) as error:
+        composed("seed=-1", "mixing.policy=foo", "data.num_train=10", "data.num_heldout=20", "metrics.k=2000")
+    keys = [one.key for one in error.value.errors]
+    assert keys == ["seed", "metrics.k", "mixing.policy", "metrics.num_images", "metrics.num_images"]
+    assert len(str(error.value).splitlines()) == 5
+    other = pickle.loads(pickle.dumps(error.value))
+    assert str(other) == str(error.value) and isinstance(other, ConfigError) and other.key == "seed"
+
+
+def test_a_combination_says_nothing_of_a_value_that_is_wrong_by_itself() -> None:
+    with pytest.raises(ConfigError) as error:
+        composed("metrics.num_images=-3")
+    assert str(error.value) == "metrics.num_images=-3: must be at least 2"
+
+
+def test_all_unknown_keys_are_told() -> None:
+    with pytest.raises(ConfigErrors) as error:
+        composed("+data.num_trian=3", "+foo=1")
+    assert [one.key for one in error.value.errors] == ["data.num_trian", "foo"]
+
+
+def test_fresh_items_that_run_out_are_told_before_any_work_with_what_provides_them() -> None:
+    few = ["mixing=fresh", "mixing.synthetic_ratio=0.5", "num_generations=3"]
+    with pytest.raises(ReserveError) as error:
+        preflight.check(composed(*TINY, *few))
+    cure = "3 generations take 24 in all; data.num_reserve=24 draws them"
+    assert str(error.value) == f"generation 1 needs fresh real images 0…11, and the reserve has 0: {cure}"
+    preflight.check(composed(*TINY, *few, "data.num_reserve=24"))
+    with pytest.raises(ReserveError):
+        preflight.check(composed(*TINY, *few, "data.num_reserve=23"))
+
+
+def test_fresh_items_of_a_finite_set_come_from_a_smaller_training_set() -> None:
+    config = composed("data=npz", "metrics.num_images=16", "data.path=x.npz", "mixing=fresh", "num_generations=3")
+    history = preflight.start(config, PoolRef("real", 100, REAL), PoolRef("reserve", 20, REAL))
+    with pytest.raises(ReserveError, match=r"take 100 in all, and 20 of .* data\.num_train=60 leaves enough"):
+        preflight.plan(config, history, 200)
+    history = preflight.start(config, PoolRef("real", 60, REAL), PoolRef("reserve", 60, REAL))
+    assert len(preflight.plan(config, history, 200)) == 3

@@ -19,7 +19,7 @@ def notes_on(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     notes += _seeds(chains)
     notes += [note for condition, by_seed in chains.items() if (note := _precisions(condition, by_seed))]
     rows = [row for chain in every for row in chain.rows]
-    return notes + _code(rows) + _missing_floors(rows) + _refusals(rows)
+    return notes + _left_out(rows) + _code(rows) + _missing_floors(rows) + _refusals(rows)
 
 
 def _lengths(chains: list[Chain]) -> list[str]:
@@ -51,6 +51,17 @@ def _precisions(condition: Condition, by_seed: dict[int, Chain]) -> str:
         f"{condition.label}: seeds were run in different precision ({'; '.join(parts)}): "
         "this may be why their scores differ"
     )
+
+
+def _left_out(rows: list[Row]) -> list[str]:
+    """Return a note for every count of files of a folder that are none of the real items."""
+    whys = {"num_unreadable": "cannot be read", "num_other_formats": "are pictures of other formats"}
+    found: dict[str, None] = {}
+    for row in rows:
+        for name, why in whys.items():
+            if count := row.environment.get("data_notes", {}).get(name):
+                found[f"{count} files of data={row.dataset} {why} and were left out"] = None
+    return list(found)
 
 
 def _code(rows: list[Row]) -> list[str]:

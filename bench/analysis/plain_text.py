@@ -1,6 +1,7 @@
 """Text of a user as it may stand in tables, figures and a page: names of sweeps and classes can be anything."""
 
 import hashlib
+import math
 import unicodedata
 
 MOST = 80
@@ -23,3 +24,12 @@ def plain(text: str, most: int = MOST) -> str:
 def visible(text: str, keep: str = "\n\t") -> str:
     """Return text with � for every character that is not shown, other than those of `keep`."""
     return "".join("�" if sign not in keep and unicodedata.category(sign) in HIDDEN else sign for sign in text)
+
+
+def number(value: float, significant: int = 3) -> str:
+    """Return a number as people write it: `1760`, `51.3`, `0.0625`, `0`; never with an exponent."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    places = significant - 1 - math.floor(math.log10(abs(value)))
+    text = f"{value:.{max(0, places)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -64,6 +64,7 @@ def load_real(config: DataConfig) -> RealData:
         parts = split(ids, own.num_heldout, own.num_train, own.split_seed)
         parts = Split(rows[parts.heldout], rows[parts.train], rows[parts.reserve])
     train, heldout = _pool(source, parts.train, own), _pool(source, parts.heldout, own)
+    train.notes.update({name: count for name, count in source.notes.items() if count})
     shared = count_shared(heldout.items, train.items)
     if shared:
         log.warning("%d of %d held-out items have an identical twin among the training items", shared, len(heldout))

@@ -1,6 +1,6 @@
-"""What a person sees on stderr during a run: a live view on a terminal, plain lines elsewhere.
+"""What a person sees on stderr during a run: one live view on a terminal, plain lines elsewhere.
 
-Printed lines stay above the live view, so that the scores so far can be read while the next stage runs.
+Printed lines and log lines stay above the live view, so that the scores so far can be read while the next stage runs.
 """
 
 import sys
@@ -14,7 +14,6 @@ from rich.console import Group
 from rich.live import Live
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TextColumn,
@@ -27,6 +26,7 @@ from bench.machine.device import silent
 
 PLAIN_EVERY = 15.0
 """Seconds between two plain lines of one stage."""
+COMPILING = "compiling, then the first step"
 
 
 class Console:
@@ -35,9 +35,20 @@ class Console:
     where: the chain and generation to show.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
-        """Create a console. quiet: print nothing, as all but the first process of a chain must."""
+    def __init__(
+        self, quiet: bool = False, place: tuple[int, int] | None = None, seconds: list[float] | None = None
+    ) -> None:
+        """Create a console.
+
+        Args:
+            quiet: print nothing, as all but the first process of a chain must.
+            place: which chain of how many of a sweep this is, from 1 on.
+            seconds: what each generation took that this process has computed, of earlier chains too; grows.
+        """
         self._rich = RichConsole(stderr=True, highlight=False, quiet=quiet)
+        self._place, self._seconds = place, seconds if seconds is not None else []
+        self._generation, self._num_generations, self._began = 0, 0, time.monotonic()
+        self._bars: Progress | None = None
         self.where = ""
 
     def print(self, text: str) -> None:
@@ -45,38 +56,107 @@ class Console:
         self._rich.print(text, soft_wrap=True, markup=False)
 
     @contextmanager
-    def stage(self, name: str, unit: str = "") -> Iterator[ReportProgress]:
-        """Show a running stage for the body of the `with`; yields the callback for its progress."""
-        if self._rich.quiet:
-            yield silent
-        elif self._rich.is_terminal and current_process().name == "MainProcess":  # one live view, not one per worker
-            with self._live(name, unit) as report:
-                yield report
-        else:
-            yield _PlainLines(f"{self.where} · {name}" if self.where else name, unit)
+    def chain(self, name: str, num_generations: int) -> Iterator[None]:
+        """Show a chain for the body of the `with`, which says with `generation` where it is."""
+        self._chain = f"chain {self._place[0]} of {self._place[1]} · {name}" if self._place else name
+        self.where, self._num_generations = self._chain, num_generations
+        with self._view():
+            yield
+
+    def generation(self, number: int) -> None:
+        """Show that a generation begins."""
+        self._generation, self._began = number, time.monotonic()
+        self.where = f"{self._chain} · generation {number} of {self._num_generations - 1}"
+
+    def finished(self, reused: bool) -> None:
+        """Take note of how long the generation took, unless it was in the store."""
+        if not reused:
+            self._seconds.append(time.monotonic() - self._began)
+        self._generation, self._began = self._generation + 1, time.monotonic()
+
+    def left(self) -> list[str]:
+        """Return how long the rest of the chain and of the sweep will take if every generation takes as long as those
+        that were computed; nothing before the first one."""
+        if not self._seconds or not self._num_generations:
+            return []
+        each = sum(self._seconds) / len(self._seconds)
+        now = max(0.0, each - (time.monotonic() - self._began))
+        chain = now + each * max(0, self._num_generations - self._generation - 1)
+        shown = [f"chain {duration(chain)} left"]
+        if self._place and self._place[0] < self._place[1]:
+            others = (self._place[1] - self._place[0]) * self._num_generations * each
+            shown.append(f"sweep {duration(chain + others)} left")
+        return shown
 
     @contextmanager
-    def _live(self, name: str, unit: str) -> Iterator[ReportProgress]:
+    def stage(self, name: str, unit: str = "", compiles: bool = False) -> Iterator[ReportProgress]:
+        """Show a running stage for the body of the `with`; yields the callback for its progress. compiles: whether it
+        compiles a network before it first reports."""
+        if self._rich.quiet:
+            yield silent
+        elif self._is_live():
+            with self._view() as bars:
+                waiting = f"{name}: {COMPILING}" if compiles else name
+                task, pace = bars.add_task(waiting, total=None, done=""), _Pace()
+
+                def report(done: int, total: int) -> None:
+                    rate = pace(done)
+                    shown = f"{done}/{total}" + (f"  {rate:.0f} {unit}/s" if unit and rate else "")
+                    bars.update(task, completed=done, total=total, done=shown, description=name)
+
+                try:
+                    yield report
+                finally:
+                    bars.remove_task(task)
+        else:
+            title = f"{self.where} · {name}" if self.where else name
+            if compiles:
+                print(f"{title}: {COMPILING}", file=sys.stderr, flush=True)
+            yield _PlainLines(title, unit, self)
+
+    def _is_live(self) -> bool:
+        return self._rich.is_terminal and current_process().name == "MainProcess"  # one live view, not one per worker
+
+    @contextmanager
+    def _view(self) -> Iterator[Progress]:
+        """Have the one live view for the body of the `with`: the bars of all stages that run. Log lines, which go to
+        whatever `sys.stderr` is, are put above it."""
+        if self._bars is not None:
+            yield self._bars
+            return
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[done]}"),
             TimeRemainingColumn(),
         )
-        pace = _Pace()
-        bar = Progress(*columns, console=self._rich)
-        task = bar.add_task(name, total=None, rate="")
-        where = Text(self.where, style="dim", no_wrap=True, overflow="ellipsis")
-        with Live(Group(where, bar), console=self._rich, transient=True, refresh_per_second=4):
+        self._bars = bars = Progress(*columns, console=self._rich)
+        try:
+            if self._is_live():
+                with Live(
+                    console=self._rich,
+                    transient=True,
+                    refresh_per_second=4,
+                    redirect_stdout=False,
+                    get_renderable=lambda: Group(self._header(), bars),
+                ):
+                    yield bars
+            else:
+                yield bars
+        finally:
+            self._bars = None
 
-            def report(done: int, total: int) -> None:
-                rate = pace(done)
-                shown = f"{rate:.0f} {unit}/s" if unit and rate else ""
-                bar.update(task, completed=done, total=total, rate=shown)
+    def _header(self) -> Text:
+        lines = filter(None, [self.where, " · ".join(self.left())])  # two, or a narrow terminal would hide the second
+        return Text("\n".join(lines), style="dim", no_wrap=True, overflow="ellipsis")
 
-            yield report
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: `40 s`, `12 min`, `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class _Pace:
@@ -97,8 +177,8 @@ class _Pace:
 class _PlainLines:
     """Prints a line when a stage has advanced and some seconds have passed: for logs and pipes."""
 
-    def __init__(self, title: str, unit: str) -> None:
-        self._title, self._unit = title, unit
+    def __init__(self, title: str, unit: str, console: Console) -> None:
+        self._title, self._unit, self._console = title, unit, console
         self._last = time.monotonic()
         self._pace = _Pace()
 
@@ -111,5 +191,5 @@ class _PlainLines:
         words = [f"{done}/{total} {self._unit}".rstrip()]
         if rate:
             words += [f"{rate:.0f} {self._unit}/s"] if self._unit else []
-            words.append(f"{(total - done) / rate:.0f} s left")
-        print(f"{self._title}: {', '.join(words)}", file=sys.stderr, flush=True)
+            words.append(f"{duration((total - done) / rate)} left")
+        print(f"{self._title}: {', '.join([*words, *self._console.left()])}", file=sys.stderr, flush=True)

@@ -26,8 +26,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(report.text)
-    print("Written:", *(f"  {path}" for path in report.paths), sep="\n", file=sys.stderr)
+    print("Written:", *(f"  {line}" for line in shown(report.paths)), sep="\n", file=sys.stderr)
+    print(f"Next: python -m bench.audit --deep {' '.join(map(str, given.runs))}", file=sys.stderr)
     return 0
+
+
+def shown(paths: list[Path]) -> list[str]:
+    """Return the page, the tables and the picture of samples, and how many other files lie beside them."""
+    wanted = ("report.html", "tables.md", "samples.png")
+    main = [path for name in wanted for path in paths if path.name == name or path.name.endswith(f"_{name}")][:3]
+    rest = len(paths) - len(main)
+    return [*map(str, main), *([f"and {rest} others in {paths[0].parent}"] if rest else [])]
 
 
 def default_out(run: Path) -> Path:

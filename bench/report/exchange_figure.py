@@ -8,6 +8,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
 from bench.analysis.cells import cell
 from bench.analysis.exchange_rate import LOGGED, Estimate, Exchange, exchanges
+from bench.analysis.plain_text import number
 from bench.analysis.study import Study
 from bench.report.style import FLOOR, INK, PAGE, legend, line_style, note, save, styled
 
@@ -62,7 +63,7 @@ def _doses(axis: Axes, study: Study, exchange: Exchange) -> None:
     if exchange.measure.metric in LOGGED:
         axis.set_yscale("log")
         axis.yaxis.set_major_locator(MaxNLocator(5))
-        axis.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
+        axis.yaxis.set_major_formatter(lambda value, _: number(value, 4))
         axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("real images in the training set")
     axis.set_ylabel(exchange.measure.name)

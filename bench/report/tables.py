@@ -36,7 +36,7 @@ def in_cell(text: str) -> str:
 
 def markdown(study: Study) -> str:
     """Return the main scores of a study as Markdown, with everything that is needed to read them."""
-    parts = [f"## {study.title}", *(_markdown(table) for table in main_tables(study))]
+    parts = [f"## {study.title}", *(table_markdown(table) for table in main_tables(study))]
     if study.notes:
         parts.append("\n".join(f"> {note}" for note in study.notes))
     return "\n\n".join(parts) + "\n"
@@ -49,7 +49,8 @@ def verdict_lines(study: Study) -> str:
     return "\n".join(["", *lines, *(["", words] if words else []), ""])
 
 
-def _markdown(table: Table) -> str:
+def table_markdown(table: Table) -> str:
+    """Return one score as a Markdown table, between what the numbers depend on and what the signs mean."""
     lines = [
         f"**{table.name}** · " + " · ".join(table.facts()),
         "",

@@ -18,11 +18,14 @@ from bench.store.store import Store
 
 
 def list_results(store: Store, args: argparse.Namespace) -> int:
-    """List every finished result: key, size, time of creation, and the facts that its stage recorded."""
+    """List every finished result: key, size, time of creation, the chain, generation and ratio that use it, and the
+    facts that its stage recorded."""
+    users = inventory.users(args.outputs or store.root.parent)
     for entry in inventory.entries(store, args.stage):
         size, _ = result_files.size_of(entry.path)
         about = entry.damage or " ".join(f"{k}={v}" for k, v in entry.facts.items() if isinstance(v, int | str))
-        print(f"{entry.key}  {_bytes(size):>9}  {entry.created}  {about}")
+        user = f"{users[entry.key]}  " if entry.key in users else ""
+        print(f"{entry.key}  {_bytes(size):>9}  {entry.created}  {user}{about}")
     return 0
 
 
@@ -144,8 +147,11 @@ def parser() -> argparse.ArgumentParser:
     for name in ("list", "verify", "prune"):
         made[name].add_argument("--stage", help="only results of this stage")
     made["explain"].add_argument("key", help="<stage>/<first digits of the hash>, of a finished or unfinished result")
+    for name in ("list", "prune"):
+        made[name].add_argument(
+            "--outputs", type=Path, help="where the ledgers are; default: the directory that contains the store"
+        )
     add = made["prune"].add_argument
-    add("--outputs", type=Path, help="where the ledgers are; default: the directory that contains the store")
     add("--yes", action="store_true", help="remove; without it, only list what would be removed")
     add("--also-used", action="store_true", help="also remove results that a ledger refers to")
     add(

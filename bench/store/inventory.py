@@ -1,12 +1,13 @@
 """Queries behind the store's commands: which results there are, what refers to them, and how two specs differ."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench import ledger
-from bench.errors import StoreError
+from bench.errors import LedgerError, StoreError
 from bench.flatten import flatten
 from bench.store import result_files
 from bench.store.specs import RESERVED
@@ -144,6 +145,24 @@ def used_keys(store: Store, outputs: Path) -> tuple[set[str], int]:
     ledgers = sorted(outputs.glob(f"**/{ledger.FILENAME}"))
     paths = {value for path in ledgers for row in ledger.read(path) for value in row.artifacts.values()}
     return closure(entries(store), {_key_of(path) for path in paths}), len(ledgers)
+
+
+def users(outputs: Path) -> dict[str, str]:
+    """Return key -> the chain, generation and synthetic ratio that a ledger below `outputs` has it for, and how many
+    others. Ledgers that cannot be read are left out."""
+    found: dict[str, dict[str, None]] = {}
+    for path in sorted(outputs.glob(f"**/{ledger.FILENAME}")):
+        with suppress(LedgerError):
+            for row in ledger.read(path):
+                ratio = row.composition["synthetic_ratio"]
+                about = f"{row.chain} generation {row.generation} ratio {ratio:.2f}"
+                for artifact in row.artifacts.values():
+                    found.setdefault(_key_of(artifact), {})[about] = None
+    return {key: _first_of(list(uses)) for key, uses in found.items()}
+
+
+def _first_of(uses: list[str]) -> str:
+    return uses[0] + (f" and {len(uses) - 1} more" if len(uses) > 1 else "")
 
 
 def _key_of(artifact: str) -> str:

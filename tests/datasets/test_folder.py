@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from configs import FolderConfig
+from configs import FolderConfig, checked
 from PIL import Image
 
 from bench.datasets import data_spec, folder, load_real
 from bench.datasets.shared.pictures import read_pictures
 from bench.datasets.shared.resize import resize
-from bench.errors import DataError
+from bench.errors import ConfigError, DataError
 from bench.image_sets import read_images
 
 
@@ -125,6 +125,46 @@ def test_an_unreadable_picture_is_named(garden, content):
     target.write_bytes(content)
     with pytest.raises(DataError, match=r"spoilt\.png is not a readable picture"):
         load_real(config(garden))
+
+
+def spoil(garden, *names):
+    for name in names:
+        (garden / name).parent.mkdir(exist_ok=True)
+        (garden / name).write_bytes(b"no picture at all")
+
+
+def test_all_unreadable_pictures_are_listed_at_once_with_the_way_round_them(garden):
+    spoil(garden, "rose/a.png", "lily/b.jpg", "rose/c.webp")
+    with pytest.raises(DataError) as error:
+        load_real(config(garden))
+    first, *lines, last = str(error.value).splitlines()
+    assert first.startswith("3 of 15 files below ") and last == "data.unreadable=skip leaves them out"
+    assert [line.split(":")[0].strip() for line in lines] == ["lily/b.jpg", "rose/a.png", "rose/c.webp"]
+    spoil(garden, *(f"rose/{number}.png" for number in range(100, 120)))
+    with pytest.raises(DataError, match=r"23 of 35 files(.|\n)*and 13 more"):
+        load_real(config(garden))
+
+
+def test_unreadable_pictures_are_left_out_and_counted_where_that_is_asked_for(garden, caplog):
+    whole = load_real(config(garden))
+    spoil(garden, "rose/a.png", "tulip/b.jpg")
+    with caplog.at_level(logging.WARNING):
+        real = load_real(config(garden, unreadable="skip"))
+    assert "2 of 14 files" in caplog.text and "rose/a.png" in caplog.text
+    assert real.train.notes == {"num_unreadable": 2} and real.train.label_names == {"class": ["lily", "rose"]}
+    assert (real.train.id, real.heldout.id) == (whole.train.id, whole.heldout.id), "the others are as without them"
+    assert data_spec(config(garden, unreadable="skip")) != data_spec(config(garden))
+    with pytest.raises(ConfigError, match=r"unreadable='hide': must be one of error, skip"):
+        checked(config(garden, unreadable="hide"))
+
+
+def test_pictures_of_other_formats_are_counted(garden, caplog):
+    for name in ("a.gif", "b.GIF", "c.tiff"):
+        Image.new("RGB", (20, 20)).save(garden / "rose" / name)
+    with caplog.at_level(logging.WARNING):
+        real = load_real(config(garden))
+    assert "2 .gif, 1 .tiff files" in caplog.text
+    assert real.train.notes == {"num_other_formats": 3} and len(real.train) + len(real.heldout) == 12
 
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 24 24\n%%EndComments\n(x) print\n%%EOF\n"

@@ -74,7 +74,9 @@ def test_the_queue_is_held_out_first_then_trained_on_then_kept_back(num_heldout,
 
 def test_too_few_images_names_the_numbers():
     ids = [str(number) for number in range(10)]
-    with pytest.raises(DataError, match=r"10 items are too few for data.num_heldout=4 and 7 .* 11 are needed"):
+    with pytest.raises(
+        DataError, match=r"10 items are too few for data.num_heldout=4 and data.num_train=7: 11 are needed"
+    ):
         split(ids, 4, 7, 0)
     with pytest.raises(DataError, match=r"10 items.*num_heldout=9.*num_train=null.* 11 are needed"):
         split(ids, 9, None, 0)

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from shrunk import composed
 
+from bench.errors import DataError
 from bench.features import inception_v3 as inception
+from bench.loop import run_chain
+from bench.machine.console import Console
 from bench.prefetch import main
 
 
@@ -44,3 +48,29 @@ def test_mistakes_are_answered_without_torch():
 def test_one_file_for_two_spaces_is_refused():
     with pytest.raises(SystemExit):
         main(["inception_v3", "dinov2", "--weights", "x"])
+
+
+def test_the_overrides_of_a_run_name_its_weights_and_its_data(capsys):
+    assert main(["experiment=quick", "data.num_train=16", "data.num_heldout=16", "metrics.num_images=16"]) == 0
+    weights, data = capsys.readouterr().out.splitlines()
+    assert weights.startswith("efficientnet_lite0  57934424") and data == "data=procedural  drawn  32 items"
+
+
+def test_all_that_is_missing_is_told_at_once(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(inception, "URL", "http://127.0.0.1:9/weights-6726825d.pth")
+    run = ["experiment=flowers16", f"data.path={tmp_path}/nowhere.npz", "metrics=inception_v3"]
+    assert main(run) == 1
+    said = capsys.readouterr().err
+    assert "127.0.0.1:9" in said and "nowhere.npz" in said
+    config = composed(*run, f"output_dir={tmp_path}")
+    with pytest.raises(DataError) as error:
+        run_chain(config, Console(quiet=True))
+    assert "127.0.0.1:9" in str(error.value) and "nowhere.npz" in str(error.value)
+    assert not (tmp_path / "flowers16").exists()
+
+
+def test_what_is_neither_a_space_nor_an_override_is_refused():
+    for words in (["vgg"], ["inception_v3", "experiment=quick"]):
+        with pytest.raises(SystemExit):
+            main(words)

@@ -54,6 +54,20 @@ def read_pictures(
     return images, {"num_converted": int(converted.sum()), "num_enlarged": int(enlarged.sum())}
 
 
+def unreadable(paths: Sequence[Path]) -> dict[Path, str]:
+    """Return the files that `read_pictures` would refuse, with the reason for each. Decodes all of them."""
+
+    def reason(path: Path) -> str:
+        try:
+            read_square(path, centre_crop_box)
+        except DataError as error:
+            return str(error).removeprefix(f"{path}").removeprefix(" is not a readable picture").lstrip(": ")
+        return ""
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        return {path: why for path, why in zip(paths, threads.map(reason, paths), strict=True) if why}
+
+
 def read_square(path: Path, crop: Crop) -> tuple[np.ndarray, bool]:
     """Return the square crop of one picture, uint8 (H, H, 3), and whether the picture had to be converted to RGB.
 

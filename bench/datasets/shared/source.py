@@ -23,6 +23,7 @@ class Source:
         labels: Attribute -> int64 (N,).
         label_names: Attribute -> names by index.
         facts: Further columns that a subset may select on, column -> int64 (N,).
+        notes: Counts of what was left out before any row was numbered.
     """
 
     source_ids: list[str]
@@ -30,6 +31,7 @@ class Source:
     labels: dict[str, np.ndarray] = field(default_factory=dict)
     label_names: dict[str, list[str]] = field(default_factory=dict)
     facts: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.source_ids)

@@ -54,10 +54,11 @@ def split(source_ids: Sequence[str], num_heldout: int, num_train: int | None, se
     order = hash_order(source_ids, seed)
     needed = num_heldout + (2 if num_train is None else num_train)
     if len(order) < needed:
-        train = "at least 2" if num_train is None else num_train
+        half = max(2, len(order) // 2)
         raise DataError(
-            f"{len(order)} items are too few for data.num_heldout={num_heldout} and {train} to train on "
-            f"(data.num_train={'null' if num_train is None else num_train}): {needed} are needed"
+            f"{len(order)} items are too few for data.num_heldout={num_heldout} and data.num_train="
+            f"{'null, at least 2' if num_train is None else num_train}: {needed} are needed. All of them are used with "
+            f"data.num_heldout={half} data.num_train=null and metrics.num_images of at most {half}"
         )
     end = len(order) if num_train is None else num_heldout + num_train
     return Split(order[:num_heldout], order[num_heldout:end], order[end:])

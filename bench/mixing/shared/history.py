@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench.composition import Composition, Part, PoolRef
-from bench.errors import DataError
+from bench.errors import DataError, ReserveError
 from bench.seeds import derive_seed
 
 
@@ -49,13 +49,13 @@ class History:
 
     def draw_fresh(self, num_images: int, num_used: int) -> Part:
         """Return the next `num_images` of the reserve, after the `num_used` that earlier generations of this chain were
-        given. Raises `DataError` when the reserve runs out."""
+        given. Raises `ReserveError` when the reserve runs out."""
         first, last = num_used, num_used + num_images
         available = self.reserve.num_items if self.reserve else 0
         if self.reserve is None or last > available:
-            raise DataError(
+            raise ReserveError(
                 f"generation {self.generation} needs fresh real images {first}…{last - 1}, and the reserve has "
-                f"{available}: lower data.num_train, num_generations or the share of fresh images"
+                f"{available}"
             )
         return Part(self.reserve, self._order(self.reserve, fixed=True)[first:last])
 

@@ -1,0 +1,288 @@
+"""python -m bench plan [overrides of a run or a sweep]: what they would do, before anything is done.
+
+Chains, different trainings and how many of them the store has, time, and disk. The stages of every chain are asked for
+as in a run, from a store that makes nothing; so what is said to be stored is exactly what a run would find there.
+Nothing is downloaded, drawn or written.
+"""
+
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from statistics import median
+from typing import Any, cast
+
+import numpy as np
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from bench import generators, ledger, mistakes, preflight, protocols, selection, stages
+from bench.composition import Composition, PoolRef
+from bench.config import Config, chain_id
+from bench.errors import BenchError, DataError, LedgerError
+from bench.machine.console import Console, duration
+from bench.machine.device import Runtime, resolve_runtime
+from bench.pool import REAL, Pool
+from bench.stages import StageContext
+from bench.store import Result, Store, inventory, result_files
+from bench.store.specs import spec_hash
+from bench.sweep import WRONG_CONFIG
+
+MOST_CHAINS = 20
+"""Chains that are listed one by one."""
+
+
+class Wanted(Store):
+    """A store that makes nothing. wanted: key -> (spec, the facts of the result, or None where it is not stored)."""
+
+    def __init__(self, root: Path) -> None:
+        """Open it. root: of the store that may have the results."""
+        super().__init__(root)
+        self.wanted: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {}
+
+    def make(self, stage: str, spec: dict[str, Any], produce: Any) -> Result:
+        """Return the stored result, or one that has no files."""
+        key = f"{stage}/{spec_hash(stage, spec)}"
+        try:
+            facts = result_files.read_manifest(self.path(key), key)["facts"] if self.path(key).is_dir() else None
+        except result_files.Damaged:
+            facts = None
+        self.wanted[key] = spec, facts
+        return Result(key, self.path(key), facts or {}, reused=facts is not None)
+
+
+@dataclass
+class Plan:
+    """What a command would do.
+
+    chains: id -> keys of its trainings. trainings: key -> items to be trained on, in all its steps; samples: key ->
+    (how many, bytes of one); `missing` has those of both that are not stored.
+    """
+
+    store: Path
+    chains: dict[str, list[str]] = field(default_factory=dict)
+    trainings: dict[str, float] = field(default_factory=dict)
+    samples: dict[str, tuple[int, int]] = field(default_factory=dict)
+    specs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+
+    def to_do(self, keys: Sequence[str]) -> list[str]:
+        """Return those that are not stored, each once."""
+        return [key for key in dict.fromkeys(keys) if key in self.missing]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return its exit status."""
+    words = [word for word in arguments if not word.startswith(("-", "hydra/", "hydra."))]
+    try:
+        found = plan([protocols.compose_config(line) for line in chains_of(words)])
+    except mistakes.Mistakes as error:
+        print(*(f"error: {line}" for line in mistakes.sentences(error, words)), sep="\n", file=sys.stderr)
+        return WRONG_CONFIG
+    except BenchError as error:
+        print(*(f"error: {line}" for line in str(error).splitlines()), sep="\n", file=sys.stderr)
+        return WRONG_CONFIG
+    print("\n".join(lines(found)))
+    return 0
+
+
+def chains_of(overrides: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the overrides of every chain of a sweep, as Hydra's own sweeper combines them."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    options = [
+        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
+        if o.is_sweep_override()
+        else [str(o.input_line)]
+        for o in parsed
+    ]
+    return (list(line) for line in product(*options))
+
+
+def plan(configs: Sequence[Config]) -> Plan:
+    """Return what chains would do. Raises `BenchError` for what would end them before their first training."""
+    found = Plan(Path(configs[0].store_dir))
+    runtimes: dict[str, Runtime] = {}
+    for config in configs:
+        protocols.check(config)
+        preflight.check(config)
+        steps = generators.num_steps(config.generator)
+        runtime = runtimes.setdefault(repr((config.runtime, steps)), resolve_runtime(config.runtime, steps))
+        follow(config, runtime, found)
+    return found
+
+
+def follow(config: Config, runtime: Runtime, found: Plan) -> None:
+    """Ask for the stages of a chain as `bench.loop` does, and add them to the plan."""
+    store = Wanted(Path(config.store_dir))
+    context = StageContext(store, runtime, Console(quiet=True))
+    real, reserve, item_bytes = real_items(context, config)
+    history = preflight.start(config, real, reserve)
+    num_samples = config.num_samples or preflight.default_num_samples(config, real.num_items)
+    drawn = preflight.plan(config, history, num_samples)
+    num_drawn = selection.num_candidates(config.selection, num_samples)
+    renamed: dict[str, PoolRef] = {}
+    model: Result | None = None
+    keys = found.chains.setdefault(chain_id(config), [])
+    for generation, planned in enumerate(drawn):
+        composition = _with_pools(planned, renamed)
+        pools: dict[str, Pool] = {}
+        with suppress(DataError):  # not vetted yet: as many items as were drawn is the most that are trained on
+            composition, _ = stages.vet(context, config, generation, composition, pools, cast(Pool, real))
+        model = stages.train(context, config, generation, composition, pools, previous=model)
+        epochs = config.retrain_epochs if generation else None
+        found.trainings[model.key] = num_seen(config, len(composition), epochs)
+        sampled = stages.sample(context, config, generation, model, num_drawn)
+        found.samples[sampled.key] = num_drawn + config.num_probes, item_bytes
+        selected = stages.select(context, config, generation, sampled, num_samples, cast(Pool, real))
+        name = f"samples of generation {generation}"  # as `mixing.plan` calls it
+        renamed[name] = PoolRef(_pool_id(selected), num_samples, generation)
+        keys.append(model.key)
+    found.specs |= {key: spec for key, (spec, _) in store.wanted.items()}
+    found.missing |= {key for key, (_, facts) in store.wanted.items() if facts is None}
+
+
+def real_items(context: StageContext, config: Config) -> tuple[PoolRef, PoolRef | None, int]:
+    """Return the real pool, the reserve, and the bytes of one item. From the store if they are there, else as many as
+    the configuration says. Raises `DataError` where neither knows how many there are."""
+    result = context.store.make("real", stages.real_spec(config.data), None)  # type: ignore[arg-type]
+    if result.reused:
+        pools = [Pool.load(result.path / name) for name in ("train", "reserve") if (result.path / name).exists()]
+        refs = [PoolRef.of(pool, REAL) for pool in pools]
+        return refs[0], refs[1] if len(refs) > 1 else None, pools[0].items[0].nbytes
+    if config.data.num_train is None:
+        raise DataError("data.num_train=null: how many items that is will be known when they have been read: give it")
+    num_reserve = getattr(config.data, "num_reserve", None)
+    if num_reserve is None:  # of files: as many as could be asked for
+        num_reserve = config.data.num_train * config.num_generations
+    reserve = PoolRef(f"{result.key} reserve", num_reserve, REAL) if num_reserve else None
+    side = config.data.resolution
+    dimension = getattr(config.data, "dimension", None)
+    return PoolRef(result.key, config.data.num_train, REAL), reserve, 8 * dimension if dimension else 3 * side * side
+
+
+def num_seen(config: Config, num_items: int, epochs: float | None) -> float:
+    """Return how many items a training sees; 0 for a generator that does not train in steps."""
+    counted = generators.with_num_steps(config.generator, num_items, epochs)
+    training = getattr(counted, "training", None)
+    return training.num_steps * training.batch_size if training else 0
+
+
+def _with_pools(planned: Composition, renamed: dict[str, PoolRef]) -> Composition:
+    """Return a composition whose placeholders are the pools that a run would draw from."""
+    return Composition(tuple(type(part)(renamed.get(part.pool.id, part.pool), part.rows) for part in planned.parts))
+
+
+def _pool_id(selected: Result) -> str:
+    """Return the id of a stored pool, and for one that is not there the key of its result."""
+    return Pool.load(selected.path / "pool").id if selected.reused else selected.key
+
+
+# ------------------------------------------------------------------------------------------------------------ words
+
+
+def lines(found: Plan) -> list[str]:
+    """Return the plan as text."""
+    num_generations = sum(len(keys) for keys in found.chains.values())
+    to_do, draws = found.to_do(list(found.trainings)), found.to_do(list(found.samples))
+    said = [
+        f"chains      {len(found.chains)}, {num_generations} generations in all",
+        f"trainings   {len(found.trainings)} different, {len(found.trainings) - len(to_do)} in {found.store}, "
+        f"{len(to_do)} to do",
+    ]
+    for chain, keys in list(found.chains.items())[:MOST_CHAINS]:
+        new = found.to_do(keys)
+        said.append(f"  {chain}: {len(new)} of {len(keys)} trainings to do")
+    said += [f"  and {len(found.chains) - MOST_CHAINS} more"] if len(found.chains) > MOST_CHAINS else []
+    said.append(f"time        {time_line(found, to_do, draws)}")
+    disk = sum(num * size for num, size in (found.samples[key] for key in draws))
+    models, known = model_bytes(found, to_do)
+    free = shutil.disk_usage(_existing(found.store)).free
+    what = "samples and models" if known else "samples; the size of a model is not known before the first one"
+    said.append(f"disk        {_bytes(disk + models)} of {what}, {_bytes(free)} free")
+    return said
+
+
+def time_line(found: Plan, to_do: Sequence[str], draws: Sequence[str]) -> str:
+    """Return how long what is not stored takes on this machine, one chain at a time, and from what that is known."""
+    if not to_do and not draws:
+        return "none: everything is in the store"
+    rates, num = speeds(found)
+    if any(rates.get(_network(found.specs[key])) is None for key in to_do):
+        return (
+            "unknown: the store has no training of this network on such a device; num_generations=1 makes one, of "
+            "which a longer run makes use, and docs/speed.md has measured times"
+        )
+    seconds = sum(found.trainings[key] / rates[_network(found.specs[key])] for key in to_do if found.trainings[key])
+    drawn = [facts["images_per_second"] for facts in _facts(found.store, "sample", found, draws)]
+    seconds += sum(found.samples[key][0] for key in draws) / median(drawn) if drawn else 0
+    scoring = scoring_seconds(found.store)
+    seconds += len(draws) * scoring
+    return (
+        f"{duration(seconds)}, one chain at a time: trainings at the speed of {num} in {found.store}, sampling and "
+        f"scoring ({duration(scoring)} a generation) as its ledgers have it"
+    )
+
+
+def speeds(found: Plan) -> tuple[dict[str, float], int]:
+    """Return network -> items per second of its stored trainings (the median), and how many these are."""
+    rates: dict[str, list[float]] = {}
+    wanted = {_network(found.specs[key]) for key in found.trainings}
+    for entry in _entries(found.store, "train"):
+        if _network(entry.spec) in wanted and entry.facts.get("images_per_second"):
+            rates.setdefault(_network(entry.spec), []).append(entry.facts["images_per_second"])
+    return {name: median(values) for name, values in rates.items()}, sum(map(len, rates.values()))
+
+
+def _network(spec: dict[str, Any]) -> str:
+    """Return what the speed of a training depends on: its spec without data, seed and length."""
+    generator = dict(spec["generator"])
+    for part in ("config", "parameters"):
+        if isinstance(generator.get(part), dict) and isinstance(generator[part].get("training"), dict):
+            training = {k: v for k, v in generator[part]["training"].items() if k == "batch_size"}
+            generator[part] = {**generator[part], "training": training}
+    return repr((generator, spec.get("arithmetic")))
+
+
+def _facts(root: Path, stage: str, found: Plan, keys: Sequence[str]) -> list[dict[str, Any]]:
+    samplers = [found.specs[key]["sampler"] for key in keys]
+    return [entry.facts for entry in _entries(root, stage) if entry.spec.get("sampler") in samplers]
+
+
+def scoring_seconds(root: Path) -> float:
+    """Return what a generation of a run took beside training and sampling: the median of the ledgers beside a store,
+    without those whose training came from the store; 0 where there is none."""
+    rest: list[float] = []
+    for path in root.parent.glob(f"*/*/{ledger.FILENAME}"):
+        try:
+            rows = ledger.read(path)
+        except LedgerError:
+            continue
+        made = [row.wall_seconds - row.train.get("seconds", 0) - row.sample.get("seconds", 0) for row in rows]
+        rest += [seconds for seconds in made if seconds > 0]
+    return median(rest) if rest else 0.0
+
+
+def model_bytes(found: Plan, to_do: Sequence[str]) -> tuple[float, bool]:
+    """Return the bytes of the models that are not stored, and whether a stored one of the same network says so."""
+    sizes: dict[str, int] = {}
+    for entry in _entries(found.store, "train"):
+        sizes.setdefault(_network(entry.spec), result_files.size_of(entry.path)[0])
+    known = [sizes.get(_network(found.specs[key])) for key in to_do]
+    return float(sum(size or 0 for size in known)), None not in known
+
+
+def _entries(root: Path, stage: str) -> list[inventory.Entry]:
+    if not (root / stage).is_dir():
+        return []
+    return [entry for entry in inventory.entries(Store(root), stage) if entry.damage is None]
+
+
+def _existing(path: Path) -> Path:
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+
+
+def _bytes(count: float) -> str:
+    power = min(3, int(np.log2(max(count, 1)) // 10))
+    return f"{count / 1024**power:.0f} {('B', 'KiB', 'MiB', 'GiB')[power]}"
