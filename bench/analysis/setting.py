@@ -8,6 +8,7 @@ from typing import Any
 from bench import registry
 from bench.analysis.conditions import free_keys
 from bench.analysis.plain_text import plain
+from bench.analysis.publishable import without_folders
 from bench.config import identity
 from bench.errors import LedgerError
 from bench.flatten import flatten
@@ -96,7 +97,9 @@ def title_of(chains: list[Chain], setting: dict[str, Any], differing: list[str])
         named += ("data.content",)  # it differs because of a key that the title names
     keys = [key for key in differing if key not in named]
     extra = ", ".join(f"{key}={setting.get(key)}" for key in keys[:4])
-    return plain(title + (f" ({extra}{', …' if len(keys) > 4 else ''})" if extra else ""), MOST_OF_A_TITLE)
+    return plain(
+        without_folders(title + (f" ({extra}{', …' if len(keys) > 4 else ''})" if extra else "")), MOST_OF_A_TITLE
+    )
 
 
 def resolution_of(row: Row) -> int | None:
