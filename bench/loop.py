@@ -1,6 +1,7 @@
 """The generation loop: composition → vet → train → sample → select → score → ledger."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,7 @@ def run_chain(config: Config, console: Console) -> Path:
     model: Result | None = None
     tracking = config.tracking if distributed.is_first() else TrackingConfig()
     with trackers.mirror(tracking, chain, config.name, to_dict(config), directory) as tracker:
+        context = replace(context, on_loss=tracker.log_loss)
         for generation in range(config.num_generations):
             started = time.monotonic()
             console.where = f"{chain} · generation {generation}"

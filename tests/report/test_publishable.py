@@ -53,7 +53,7 @@ def test_a_report_names_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             }
             config = {
                 **row.config,
-                "output_dir": str(home),
+                "output_dir": str(home / "outputs"),
                 "mixing": mixing if "r1.00" in row.chain else row.config["mixing"],
             }
             about = {**row.environment, "command": command}
