@@ -24,7 +24,7 @@ def without_folders(text: str, places: Iterable[Path] = ()) -> str:
     """
     for place in sorted({str(place) for place in places}, key=len, reverse=True):
         if place.count("/") > 1:
-            text = re.sub(rf"{re.escape(place)}(?=/|\b)", lambda _, name=Path(place).name: name, text)
+            text = re.sub(rf"{re.escape(place)}(?=/|\b)", Path(place).name.replace("\\", r"\\"), text)
     return ABSOLUTE.sub(_cut, text)
 
 

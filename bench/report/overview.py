@@ -198,11 +198,12 @@ def trajectories(study: Study, out: Path, name: str) -> list[Path]:
         marks = ["number: the last generation · bars: its 95 % intervals over seeds, ± of the tables"]
         if all(len(by_seed) == 1 for by_seed in study.chains.values()):
             marks = ["number: the last generation"]
-        real = (study.floor(precision), study.floor(recall))
+        floors = [floor for m in (precision, recall) if (floor := study.floor(m)) is not None]
+        real = np.array(floors) if len(floors) == 2 else None
         left, right, low, high = _limits(np.array(points), real)
-        if real[0] is not None and real[1] is not None:
+        if real is not None:
             if left <= real[0] <= right and low <= real[1] <= high:
-                axis.plot(*real, "+", color=FLOOR, markersize=8, label="real images", clip_on=False)
+                axis.plot(real[0], real[1], "+", color=FLOOR, markersize=8, label="real images", clip_on=False)
             else:
                 marks.append(f"real images lie outside, at precision {real[0]:.2f} and recall {real[1]:.2f}")
         if (least := least_precision(study, recall)) is not None and left < least:
@@ -232,7 +233,9 @@ def _mark_last(axis: Axes, study: Study, condition: Condition, end: np.ndarray, 
     cells = [cell(study.values(condition, last, m).values()) for m in measures]
     halves = [c.half_width for c in cells if c is not None and c.half_width is not None]
     if len(halves) == len(measures):
-        bars = axis.errorbar(*end, yerr=halves[1], xerr=halves[0], fmt="none", ecolor=colour, elinewidth=0.8, zorder=2)
+        bars = axis.errorbar(
+            end[0], end[1], yerr=halves[1], xerr=halves[0], fmt="none", ecolor=colour, elinewidth=0.8, zorder=2
+        )
         for i, line in enumerate(bars.lines[2]):
             line.set_gid(condition_id(study, condition, f"bar-{i}"))
     text = axis.annotate(
@@ -248,15 +251,15 @@ def _mark_last(axis: Axes, study: Study, condition: Condition, end: np.ndarray, 
     text.set_path_effects([effects.withStroke(linewidth=1.5, foreground="white")])
 
 
-def _limits(points: np.ndarray, real: tuple[float | None, float | None]) -> tuple[float, float, float, float]:
+def _limits(points: np.ndarray, real: np.ndarray | None) -> tuple[float, float, float, float]:
     """Return left, right, bottom and top of a panel that the paths fill, with real images where they are near.
 
     Args:
         points: precision and recall of every generation, float (G, 2).
-        real: precision and recall of real images.
+        real: precision and recall of real images, float (2,); None where one of them is not known.
     """
     low, high = points.min(axis=0), points.max(axis=0)
-    if None not in real:
+    if real is not None:
         wider = np.maximum(high, real), np.minimum(low, real)
         if ((high - low) >= NEAR * (wider[0] - wider[1])).all():
             high, low = wider

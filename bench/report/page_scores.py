@@ -87,8 +87,8 @@ def _table(table: Table) -> Html:
         name = element("th", line.condition.label, scope="row")
         rows.append(element("tr", name, cells, element("td", line.num_seeds)))
     for label in table.baselines:
-        value = element("td", table.baseline(label), colspan=len(table.generations))  # below the last generation
-        rows.append(element("tr", element("th", label, scope="row"), value, element("td")))
+        below_last = element("td", table.baseline(label), colspan=len(table.generations))
+        rows.append(element("tr", element("th", label, scope="row"), below_last, element("td")))
     return element(
         "div",
         element("h3", table.name),

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fabricate
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from bench import ledger, report
+from bench.analysis.conditions import Condition
 from bench.analysis.study import Study, studies
 from bench.report import figures, style
 from bench.report.markup import THEMED
@@ -211,3 +213,12 @@ def test_losses_are_drawn_from_the_store_with_one_line_per_generation(tmp_path: 
 
 def test_without_stored_losses_there_is_no_such_figure(tmp_path: Path) -> None:
     assert "losses" not in drawn(study_of(tmp_path, seeds=(0,), num_generations=2, pictures=False), tmp_path)
+
+
+def test_functions_of_one_name_keep_the_names_of_their_modules() -> None:
+    def shown(*functions: str) -> list[str]:
+        conditions = [Condition("custom", f"custom {name} (keep 5)", None, json.dumps([name])) for name in functions]
+        return list(style.names(SimpleNamespace(conditions=conditions)).values())  # type: ignore[arg-type]
+
+    assert shown("mine.rules:best", "mine.rules:worst") == ["custom best (keep 5)", "custom worst (keep 5)"]
+    assert shown("a:best", "b:best") == ["custom a:best (keep 5)", "custom b:best (keep 5)"]
