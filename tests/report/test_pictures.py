@@ -18,8 +18,13 @@ from matplotlib.text import Text
 from bench import ledger, report
 from bench.analysis.conditions import Condition
 from bench.analysis.study import Study, studies
-from bench.report import figures, style
-from bench.report.markup import THEMED
+from bench.report import figures, overview, style
+from bench.report.curves import curves
+from bench.report.losses import losses
+from bench.report.markup import THEMED, inline_svg
+from bench.report.profile_figure import collapse_profile
+from bench.report.survival import survival
+from bench.report.training_sets import training_sets
 
 LONG = "my_long_module.with_a_very_long_path:my_custom_policy_with_a_long_name_that_goes_on"
 
@@ -30,13 +35,36 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(style, "FORMATS", ("svg",))
 
 
-def drawn(study: Study, out: Path) -> dict[str, Figure]:
-    """Name -> each figure of a study."""
+DRAW = {
+    "scores": curves,
+    "final": overview.final_scores,
+    "phase": overview.phase_diagram,
+    "trajectories": overview.trajectories,
+    "profile": lambda study, *where: collapse_profile(study, [study], *where),
+    "survival": survival,
+    "training_sets": training_sets,
+    "losses": losses,
+}
+
+
+def drawn(study: Study, out: Path, *names: str) -> dict[str, Figure]:
+    """Name -> figure of a study: of these, or without names of all."""
     made: dict[str, Figure] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", lambda self, path, **_: made.update({Path(path).stem: self}))
-        figures.draw(study, [study], out)
+        patch.setattr(style, "FORMATS", ("svg",))
+        for name in names:
+            DRAW[name](study, out, name)
+        if not names:
+            figures.draw(study, [study], out)
     return made
+
+
+@pytest.fixture(scope="module")
+def of_two_seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Figure]:
+    """All figures of a sweep of three ratios, two seeds and three generations."""
+    directory = tmp_path_factory.mktemp("two")
+    return drawn(study_of(directory, seeds=(0, 1), num_generations=3), directory)
 
 
 def study_of(tmp_path: Path, **kwargs: Any) -> Study:
@@ -63,8 +91,8 @@ def caption(figure: Figure) -> str:
     return text.get_text()
 
 
-def test_every_figure_of_scores_says_feature_space_n_and_k(tmp_path: Path) -> None:
-    made = drawn(study_of(tmp_path, seeds=(0, 1), num_generations=3), tmp_path)
+def test_every_figure_of_scores_says_feature_space_n_and_k(of_two_seeds: dict[str, Figure]) -> None:
+    made = of_two_seeds
     of_k = {"scores", "final", "trajectories", "profile", "scores_more"}
     without = {"phase", "survival", "scores_species", "scores_efficientnet_lite0_real_train_1024_1024"}
     for name in of_k | without:
@@ -77,16 +105,16 @@ def test_every_figure_of_scores_says_feature_space_n_and_k(tmp_path: Path) -> No
     assert all(caption(made[name]) for name in ("samples", "training_sets"))
 
 
-def test_bands_are_named_where_there_are_any_and_only_there(tmp_path: Path) -> None:
-    several = drawn(study_of(tmp_path / "two", seeds=(0, 1), num_generations=2, pictures=False), tmp_path)
-    one = drawn(study_of(tmp_path / "one", seeds=(0,), num_generations=2, pictures=False), tmp_path)
-    for made, shown in ((several, True), (one, False)):
+def test_bands_are_named_where_there_are_any_and_only_there(tmp_path: Path, of_two_seeds: dict[str, Figure]) -> None:
+    study = study_of(tmp_path / "one", seeds=(0,), num_generations=2, pictures=False)
+    one = drawn(study, tmp_path, "scores", "final")
+    for made, shown in ((of_two_seeds, True), (one, False)):
         labels = [text.get_text() for text in made["scores"].legends[0].get_texts()]
         assert ("95 % interval over seeds" in labels) == shown
         assert ("bands: 95 % interval of the mean over seeds" in caption(made["scores"])) == shown
         assert bool(made["scores"].axes[0].collections) == shown
         assert ("bars: 95 % interval" in caption(made["final"])) == shown
-    assert "end at the edge of the panel" in caption(several["scores"])  # two seeds: Student's t is 12.7
+    assert "end at the edge of the panel" in caption(of_two_seeds["scores"])  # two seeds: Student's t is 12.7
 
 
 def test_a_generation_of_one_seed_has_no_band_of_no_width(tmp_path: Path) -> None:
@@ -94,7 +122,7 @@ def test_a_generation_of_one_seed_has_no_band_of_no_width(tmp_path: Path) -> Non
     short = next(sweep.glob("*seed1*/ledger.jsonl"))
     short.write_text("".join(short.read_text().splitlines(keepends=True)[:3]))
     (study,) = studies(ledger.read_runs([sweep]))
-    (band,) = drawn(study, tmp_path)["scores"].axes[0].collections
+    (band,) = drawn(study, tmp_path, "scores")["scores"].axes[0].collections
     assert {x for x, _ in band.get_paths()[0].vertices} == {0.0, 1.0, 2.0}
 
 
@@ -116,10 +144,11 @@ def test_a_ratio_has_one_colour_in_every_study_beside_policies_and_on_both_groun
     for colour in (*by_ratio.values(), *others.values()):
         assert min(1.05 / (luminance(colour) + 0.05), (luminance(colour) + 0.05) / (dark + 0.05)) >= 3
         assert colour not in THEMED
-    report.write([tmp_path / "a"], tmp_path / "out")
-    page = parse((tmp_path / "out" / "report.html").read_text())
+    (tmp_path / "out").mkdir()
+    (drawing,) = curves(alone, tmp_path / "out", "scores")[0].paths
+    svg = parse(inline_svg(drawing, "", "curves"))
     for i, colour in enumerate(by_ratio.values()):
-        parts = [p for f in page.all("figure") for p in f.walk() if p.attributes.get("data-condition") == str(i)]
+        parts = [node for node in svg.walk() if node.attributes.get("data-condition") == str(i)]
         assert any(colour in (node.attributes.get("style") or "") for part in parts for node in part.walk())
     css = (Path(style.__file__).parent / "page.css").read_text()
     assert "invert(" not in css and "hue-rotate" not in css
@@ -134,7 +163,7 @@ def texts(figure: Figure) -> Iterator[Text]:
 
 def test_a_long_name_neither_widens_a_figure_nor_runs_into_another(tmp_path: Path) -> None:
     study = policies(tmp_path)
-    made = drawn(study, tmp_path)
+    made = drawn(study, tmp_path, "scores", "phase", "profile", "survival", "training_sets")
     assert len(set(style.names(study).values())) == len(study.conditions)
     for name, figure in made.items():
         figure.canvas.draw()
@@ -150,10 +179,9 @@ def test_a_long_name_neither_widens_a_figure_nor_runs_into_another(tmp_path: Pat
     assert any("my_custom_policy" in title.replace("\n", "") for title in titles)
 
 
-def test_markers_at_the_edge_of_a_panel_are_whole(tmp_path: Path) -> None:
-    made = drawn(study_of(tmp_path, seeds=(0, 1), num_generations=3, pictures=False), tmp_path)
+def test_markers_at_the_edge_of_a_panel_are_whole(of_two_seeds: dict[str, Figure]) -> None:
     for name in ("scores", "final", "trajectories"):
-        for axis in made[name].axes:
+        for axis in of_two_seeds[name].axes:
             marked = [
                 line for line in axis.lines if line.get_marker() in (*style.MARKERS, ".") and len(line.get_xdata())
             ]
@@ -172,7 +200,7 @@ def test_trajectories_fill_their_panel(tmp_path: Path, precision: tuple[float, f
         ]
         ledger.append(tmp_path / "s" / row.chain / ledger.FILENAME, dataclasses.replace(row, scores=scores))
     (study,) = studies(ledger.read_runs([tmp_path / "s"]))
-    figure = drawn(study, tmp_path)["trajectories"]
+    figure = drawn(study, tmp_path, "trajectories")["trajectories"]
     axis = figure.axes[0]
     (left, right), (bottom, top) = axis.get_xlim(), axis.get_ylim()
     assert (precision[1] - precision[0]) / (right - left) > 0.4 and 0.1 / (top - bottom) > 0.4
@@ -195,24 +223,33 @@ def test_losses_are_drawn_from_the_store_with_one_line_per_generation(tmp_path: 
                 curve = [{"step": s, "mean_loss": 1 / (s + row.generation)} for s in (100, 200, 250)]
                 (model / "losses.json").write_text(json.dumps(curve))
     (study,) = studies(ledger.read_runs([sweep]))
-    panels = drawn(study, tmp_path)["losses"].axes
+    panels = drawn(study, tmp_path, "losses")["losses"].axes
     assert [axis.get_title() for axis in panels] == ["ratio 0.00", "ratio 1.00"]
     for axis in panels:
         assert [list(line.get_xdata()) for line in axis.lines] == [[100, 200, 250]] * 3
         assert [line.get_ydata()[-1] for line in axis.lines] == [1 / 250, 1 / 251, 1 / 252]
         assert len({to_hex(line.get_color()) for line in axis.lines}) == 3
-    report.write([sweep], tmp_path / "out")
+    one = fabricate.row(1.0, 0, 0)
+    key = f"train/{one.artifacts['sample'].split('/')[1]}"
+    one = dataclasses.replace(
+        one,
+        artifacts={**one.artifacts, "model": f"{key}/model"},
+        store_dir=str(tmp_path / "store"),
+        scores=one.scores[:1],
+    )
+    ledger.append(tmp_path / "one" / one.chain / ledger.FILENAME, one)
+    report.write([tmp_path / "one"], tmp_path / "out")
     page = parse((tmp_path / "out" / "report.html").read_text())
     assert [f.attributes["data-file"] for f in page.one("section", "training").all("figure")] == [
         "training_sets.svg",
         "losses.svg",
     ]
     next(tmp_path.glob("store/train/*/*/model/losses.json")).write_text("{")  # damaged: left out
-    assert len(drawn(study, tmp_path)["losses"].axes) == 2
+    assert len(drawn(study, tmp_path, "losses")["losses"].axes) == 2
 
 
-def test_without_stored_losses_there_is_no_such_figure(tmp_path: Path) -> None:
-    assert "losses" not in drawn(study_of(tmp_path, seeds=(0,), num_generations=2, pictures=False), tmp_path)
+def test_without_stored_losses_there_is_no_such_figure(of_two_seeds: dict[str, Figure]) -> None:
+    assert "scores" in of_two_seeds and "losses" not in of_two_seeds
 
 
 def test_functions_of_one_name_keep_the_names_of_their_modules() -> None:

@@ -39,7 +39,7 @@ def test_a_report_names_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(style, "FORMATS", ("svg",))
     home = tmp_path / "jane doe"
     data = {"name": "folder", "path": "/home/jane/photos of me", "root": "/home/jane/cache", "resolution": 16}
-    sweep = fabricate.sweep(home, ratios=(0.0, 1.0), seeds=(0, 1), num_generations=2, data=data)
+    sweep = fabricate.sweep(home, ratios=(0.0, 1.0), seeds=(0,), num_generations=1, data=data)
     next(home.glob("store/**/probes.npy")).write_bytes(b"damaged")  # a message that names its path
     for file in sweep.glob("*/ledger.jsonl"):
         rows = ledger.read(file)
