@@ -14,7 +14,7 @@ import logging
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -263,8 +263,10 @@ def read_runs(paths: Iterable[Path]) -> list[Chain]:
     A path is a ledger file, or the directory of a chain, of a sweep, or of several sweeps. A ledger without a complete
     line is left out, with a warning in the log.
 
-    Raises `LedgerError` if a path is missing or holds no ledger, if two files hold the same chain, and if no ledger has
-    a complete line.
+    Of two copies of a chain that have the same scores, the longer one is returned, with a note.
+
+    Raises `LedgerError` if a path is missing or holds no ledger, if two files hold one chain with other scores, and if
+    no ledger has a complete line.
     """
     files: dict[Path, None] = {}
     for path in paths:
@@ -277,11 +279,30 @@ def read_runs(paths: Iterable[Path]) -> list[Chain]:
             continue
         chain = Chain(rows[0].chain, file.parent, rows, notes)
         if chain.id in chains:
-            raise LedgerError(f"chain {chain.id} is in both {chains[chain.id].directory} and {file.parent}")
+            chain = _one_of(chains[chain.id], chain)
         chains[chain.id] = chain
     if not chains:
         raise LedgerError("no finished generation in " + ", ".join(map(str, files)) if files else "no path was given")
     return [chains[name] for name in sorted(chains)]
+
+
+def _one_of(first: Chain, second: Chain) -> Chain:
+    """Return the longer one of two copies of a chain. Raises `LedgerError` where their scores differ."""
+    places = f"{first.directory} and {second.directory}"
+    if not same_scores(first, second):
+        raise LedgerError(f"chain {first.id} is in both {places}, with other scores")
+    longer = max(first, second, key=lambda chain: len(chain.rows))
+    return replace(longer, notes=[*longer.notes, f"{first.id} is in {places} with the same scores: counted once"])
+
+
+def same_scores(first: Chain, second: Chain) -> bool:
+    """Return whether two chains have some scores of the same generations, and all that both have are equal."""
+    left, right = (
+        {(row.generation, score_key(entry)): entry["value"] for row in chain.rows for entry in row.scores}
+        for chain in (first, second)
+    )
+    shared = left.keys() & right.keys()
+    return bool(shared) and all(left[key] == right[key] for key in shared)
 
 
 def _find(path: Path) -> list[Path]:

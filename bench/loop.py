@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,7 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
     model: Result | None = None
     tracking = config.tracking if distributed.is_first() else TrackingConfig()
     with trackers.mirror(tracking, chain, config.name, to_dict(config), directory) as tracker:
+        context = replace(context, on_loss=tracker.log_loss)
         for generation in range(config.num_generations):
             started = time.monotonic()
             console.generation(generation)

@@ -25,7 +25,7 @@ from bench.errors import DataError
 from bench.features.shared import extraction
 from bench.machine import distributed
 from bench.machine.console import Console
-from bench.machine.device import Runtime
+from bench.machine.device import Runtime, Watched
 from bench.metrics.shared import reference
 from bench.metrics.shared.classifier import Attribute, fit_attributes
 from bench.metrics.shared.hallucination import PairJudge, fit_judge
@@ -41,12 +41,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class StageContext:
-    """What every stage needs: the store, the device, the console that shows its progress, and by their key the
-    classifiers of real and of calibration items that this process has fitted."""
+    """What every stage needs: the store, the device, the console that shows its progress, what takes the losses of a
+    training (generation, steps done, steps in all, mean loss), and by their key the classifiers of real and of
+    calibration items that this process has fitted."""
 
     store: Store
     runtime: Runtime
     console: Console
+    on_loss: Callable[[int, int, int, float], None] = lambda generation, done, total, loss: None
     fitted: dict[str, dict[str, Attribute]] = field(default_factory=dict)
     judges: dict[str, dict[tuple[str, str], PairJudge]] = field(default_factory=dict)
 
@@ -166,7 +168,7 @@ def train(
                 out=out / "model",
                 work=work,
                 runtime=context.runtime,
-                progress=progress,
+                progress=Watched(progress, partial(context.on_loss, generation)),
                 init=start.path / "model" if start else None,
             )
 

@@ -323,10 +323,17 @@ def test_paths_that_cannot_be_read_are_reported(tmp_path: Path, caplog: pytest.L
     assert "left out" in caplog.text
 
 
-def test_the_same_chain_in_two_places_is_refused(tmp_path: Path) -> None:
-    for place in ("one", "two"):
-        ledger.append(tmp_path / place / "ledger.jsonl", make_row())
-    with pytest.raises(LedgerError, match="is in both"):
+def test_a_copy_of_a_chain_is_counted_once_and_one_with_other_scores_is_refused(tmp_path: Path) -> None:
+    for place, generations in (("one", 1), ("two", 2)):
+        for generation in range(generations):
+            ledger.append(tmp_path / place / "ledger.jsonl", make_row(generation))
+    (chain,) = ledger.read_runs([tmp_path])
+    assert chain.directory.name == "two" and len(chain.rows) == 2
+    (note,) = chain.notes
+    assert "one" in note and "two" in note and note.endswith("with the same scores: counted once")
+    scores = [{**score, "value": score["value"] + 1} for score in make_row().scores]
+    ledger.append(tmp_path / "three" / "ledger.jsonl", make_row(scores=scores))
+    with pytest.raises(LedgerError, match=r"is in both .* with other scores"):
         ledger.read_runs([tmp_path])
 
 

@@ -269,6 +269,7 @@ class Told:
     def __init__(self) -> None:
         self.opened: list[tuple[Any, ...]] = []
         self.generations: list[tuple[Row, np.ndarray]] = []
+        self.losses: list[tuple[int, int, int, float]] = []
 
     @contextmanager
     def mirror(self, *arguments: Any) -> Any:
@@ -277,6 +278,9 @@ class Told:
 
     def log_generation(self, row: Row, probes: np.ndarray) -> None:
         self.generations.append((row, probes))
+
+    def log_loss(self, generation: int, done: int, total: int, loss: float) -> None:
+        self.losses.append((generation, done, total, loss))
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -290,6 +294,7 @@ def test_only_the_first_of_several_processes_records_and_mirrors(first, tmp_path
     whose = settings if first else c.TrackingConfig()
     assert told.opened == [(whose, chain_id(config), "echo", to_dict(config), directory)]
     assert [row.generation for row, _ in told.generations] == [0, 1]
+    assert told.losses == [(0, 4, 4, 0.5), (1, 4, 4, 0.5)]  # while it trains
     for row, probes in told.generations:
         stored = np.load(Path(row.store_dir) / row.artifacts["probes"], allow_pickle=False)
         np.testing.assert_array_equal(probes, stored)

@@ -124,7 +124,7 @@ def test_a_resumed_chain_goes_on_in_the_same_run_and_sends_nothing_twice(tmp_pat
     assert ids[0] == ids[1]
     assert [line["generation"] for line in history(first)] == [0]
     assert [line["generation"] for line in history(second)] == [1]
-    assert history(second)[0]["_step"] == 1  # continues the count of the first part
+    assert history(second)[0]["_step"] == 2 * wandb_tracker.STEPS  # continues the count of the first part
     assert first[-1]["exit"]["exit_code"] == 1
     before = set(tmp_path.rglob("*"))
     tracker = begin(tmp_path)  # everything is sent: no third, empty run
@@ -252,7 +252,7 @@ class Wandb:
         return self.runs[-1]
 
     def generations(self) -> list[list[int]]:
-        return [[step for step, _ in run.logged] for run in self.runs]
+        return [[values["generation"] for _, values in run.logged if "generation" in values] for run in self.runs]
 
 
 @pytest.fixture
@@ -290,9 +290,9 @@ def test_every_generation_is_a_step_of_its_own(tmp_path: Path, spy: Wandb) -> No
     go(tmp_path, 0, 1, 5)
     (run,) = spy.runs
     assert [(step, values["generation"], values["efficientnet_lite0/fid"]) for step, values in run.logged] == [
-        (0, 0, 12.5),
-        (1, 1, 13.5),
-        (5, 5, 17.5),
+        (1000, 0, 12.5),
+        (2000, 1, 13.5),
+        (6000, 5, 17.5),
     ]
     assert all("probes" in values for _, values in run.logged)
     assert run.ended == [0]
@@ -372,6 +372,34 @@ def test_generations_written_offline_without_a_server_do_not_count_as_sent(
     assert spy.runs[-1].about["mode"] == "online" and spy.generations()[-1] == [1]
 
 
+def test_losses_are_sent_while_a_generation_trains_and_once(tmp_path: Path, spy: Wandb) -> None:
+    for _ in range(2):  # the second time everything is sent
+        with trackers.mirror(TrackingConfig("wandb"), "c", "s", CONFIG, tmp_path) as tracker:
+            for generation in (0, 1):
+                for done in (100, 200, 250):
+                    tracker.log_loss(generation, done, 250, 1 / (generation + done))
+                    assert len(spy.runs) == 1
+                tracker.log_generation(make_row(generation), None)
+    (run,) = spy.runs
+    steps = [step for step, _ in run.logged]
+    assert steps == sorted(set(steps)) and len(steps) == 8  # W&B drops a step that goes back
+    curve = [(v["training/generation"], v["training/loss"]) for _, v in run.logged if "training/loss" in v]
+    assert curve == [(g + done / 250, 1 / (g + done)) for g in (0, 1) for done in (100, 200, 250)]
+    assert ["generation" in values for _, values in run.logged] == [False, False, False, True] * 2
+
+
+def test_a_training_from_the_store_has_its_stored_curve(tmp_path: Path, spy: Wandb) -> None:
+    model = tmp_path / "store" / "train" / "bb" / "bb22" / "model"
+    model.mkdir(parents=True)
+    (model / "losses.json").write_text(json.dumps([{"step": 100, "mean_loss": 0.5}, {"step": 150, "mean_loss": 0.25}]))
+    row = make_row(1, artifacts={"model": "train/bb/bb22/model"}, store_dir=str(tmp_path / "store"))
+    with trackers.mirror(TrackingConfig("wandb"), "c", "s", CONFIG, tmp_path) as tracker:
+        tracker.log_generation(row, None)
+    (run,) = spy.runs
+    curve = [(v["training/generation"], v["training/loss"]) for _, v in run.logged[:-1]]
+    assert curve == [(1 + 100 / 150, 0.5), (2.0, 0.25)] and run.logged[-1][1]["generation"] == 1
+
+
 def test_generations_written_offline_are_not_written_there_again(tmp_path: Path, spy: Wandb) -> None:
     """The server is down for the second time, which is known only after the run is opened."""
     spy.unreachable = True
@@ -385,7 +413,7 @@ def test_a_step_that_was_not_taken_is_sent_again(tmp_path: Path, spy: Wandb, mon
     log = Run.log
 
     def fails_at_1(self: Run, values: dict[str, Any], step: int, commit: bool) -> None:
-        if step == 1:
+        if step == 2000:
             raise ConnectionError
         log(self, values, step, commit)
 

@@ -1,5 +1,6 @@
 """Stored results that a ledger's rows point to: where they are now, and the probes among them."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,19 @@ def picture(probes: np.ndarray, row: Row, directory: Path) -> "Image":
     if real is None:
         return kind.preview(probes, None)
     return kind.preview(probes, np.load(real / "train" / "items.npy", mmap_mode="r", allow_pickle=False)[:1000])
+
+
+def load_losses(chain: Chain, row: Row) -> list[tuple[int, float]]:
+    """Return the stored loss curve of a generation's training: (step, mean loss since the entry before).
+
+    [] where the file is gone or damaged, and of a generator that takes no steps.
+    """
+    model = artifact_path(chain, row, "model")
+    try:
+        entries = json.loads((model / "losses.json").read_text()) if model else []
+        return [(int(entry["step"]), float(entry["mean_loss"])) for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def load_probes(chain: Chain, row: Row) -> np.ndarray | None:

@@ -12,13 +12,14 @@ from bench.analysis.study import Study
 
 @dataclass(frozen=True)
 class Shares:
-    """classes: names, the most common first.
+    """classes: names, the most common first. expected: how many images of each are expected.
 
     table: float (classes, generations), images part / images expected, mean over seeds; NaN where a generation is
     missing.
     """
 
     classes: list[str]
+    expected: list[float]
     table: np.ndarray
 
 
@@ -51,7 +52,9 @@ def _shares(study: Study, condition: Condition, attribute: str) -> Shares:
                             ratios.setdefault((name, row.generation), []).append(count / expected_count)
     names = sorted(expected, key=lambda name: (-expected[name], name))
     table = [[float(np.mean(ratios.get((name, g), [np.nan]))) for g in study.generations] for name in names]
-    return Shares(names, np.array(table).reshape(len(names), len(study.generations)))
+    return Shares(
+        names, [expected[name] for name in names], np.array(table).reshape(len(names), len(study.generations))
+    )
 
 
 def _attribute(score: dict[str, Any]) -> str:

@@ -1,10 +1,12 @@
 """Conditions: a mixing policy, selection and vetting with their parameters, whose chains are its seeds."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
 
 from bench.analysis.plain_text import plain
+from bench.analysis.publishable import without_folders
 from bench.flatten import flatten
 from bench.ledger import Row
 
@@ -71,7 +73,13 @@ def condition_of(row: Row) -> Condition:
         free = {key: given.get(key) for key in free_keys(row)}
         parameters |= free
         label += "".join(f", {key.rpartition('.')[2].replace('_', ' ')} {_text(value)}" for key, value in free.items())
-    return Condition(row.policy, plain(label), ratio, json.dumps(parameters, sort_keys=True))
+    return Condition(row.policy, plain(_without_folders(label)), ratio, json.dumps(parameters, sort_keys=True))
+
+
+def _without_folders(label: str) -> str:
+    """Return a label whose paths are cut to their last part; then a hash keeps two files of one name apart."""
+    cut = without_folders(label)
+    return label if cut == label else f"{cut} {hashlib.sha256(label.encode(errors='surrogatepass')).hexdigest()[:6]}"
 
 
 def _details(parameters: dict[str, Any]) -> str:

@@ -3,23 +3,41 @@
 from bench.analysis.conditions import Condition
 from bench.analysis.measures import metric_name
 from bench.analysis.provenance import stage_code
+from bench.analysis.setting import TRIFLES
+from bench.flatten import flatten
 from bench.ledger import Chain, Row
 
 
 def notes_on(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
-    """Return notes on damage, unequal lengths or numbers of seeds, mixed precision or versions of the code, missing
-    floors and refused scores.
+    """Return notes on damage, differences that change no score, unequal lengths or numbers of seeds, mixed precision or
+    versions of the code, missing floors and refused scores.
 
     Args:
         chains: condition -> seed -> chain.
     """
     every = [chain for by_seed in chains.values() for chain in by_seed.values()]
     notes = [note for chain in every for note in chain.notes]
+    notes += _trifles(every)
     notes += _lengths(every)
     notes += _seeds(chains)
     notes += [note for condition, by_seed in chains.items() if (note := _precisions(condition, by_seed))]
     rows = [row for chain in every for row in chain.rows]
     return notes + _left_out(rows) + _code(rows) + _missing_floors(rows) + _refusals(rows)
+
+
+def _trifles(chains: list[Chain]) -> list[str]:
+    """Return a note for every key that changes no score, and in which the chains differ (`setting.TRIFLES`)."""
+    notes = []
+    for key in TRIFLES:
+        counts: dict[str, int] = {}
+        for chain in chains:
+            value = flatten(chain.rows[-1].config).get(key, "default")
+            shown = ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+            counts[shown] = counts.get(shown, 0) + 1
+        if len(counts) > 1:
+            values = "; ".join(f"{value} in {n}" for value, n in counts.items())
+            notes.append(f"chains differ in {key} ({values}): no score changes, and some are of fewer seeds")
+    return notes
 
 
 def _lengths(chains: list[Chain]) -> list[str]:

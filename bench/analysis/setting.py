@@ -8,6 +8,7 @@ from typing import Any
 from bench import registry
 from bench.analysis.conditions import free_keys
 from bench.analysis.plain_text import plain
+from bench.analysis.publishable import without_folders
 from bench.config import identity
 from bench.errors import LedgerError
 from bench.flatten import flatten
@@ -17,6 +18,15 @@ PLACES = ("data.root", "data.path", "data.subset", "data.download")
 """Where the real images are stored on one machine. `data_content` identifies the images themselves."""
 NOT_THE_SETTING = (*PLACES, "seed", "mixing", "selection", "vetting", "protocol")
 """Keys of a chain's identity in which the chains of one study may differ."""
+TRIFLES = (
+    "metrics.scores",
+    "metrics.references",
+    "metrics.extra_spaces",
+    "metrics.num_resamples",
+    "metrics.num_resplits",
+)
+"""Keys that decide which scores there are beside each other, and change none: chains that differ in them are compared,
+with a note (`bench.analysis.notes`). Every number has its feature space, reference, N and parameters with it."""
 COMPARED_GROUPS = ("data", "metrics")
 """Configuration groups in which two comparable results must agree. The generator may differ: it is what is compared."""
 MOST_OF_A_TITLE = 240
@@ -36,7 +46,7 @@ def setting_of(row: Row) -> str:
 def _setting(row: Row, with_defaults: bool = False) -> dict[str, Any]:
     chosen = flatten(identity(row.config, with_defaults=with_defaults))
     everything = {"dataset": row.dataset, "generator.name": row.generator, **chosen}
-    excluded = tuple(f"{key}." for key in (*NOT_THE_SETTING, *free_keys(row)))
+    excluded = tuple(f"{key}." for key in (*NOT_THE_SETTING, *TRIFLES, *free_keys(row)))
     kept = {k: v for k, v in everything.items() if not f"{k}.".startswith(excluded)}
     return {**kept, "data.content": data_content(row), "protocol": protocol_of(row)}
 
@@ -44,7 +54,8 @@ def _setting(row: Row, with_defaults: bool = False) -> dict[str, Any]:
 def must_be_equal(row: Row) -> dict[str, Any]:
     """Return the flat configuration of data and scores, and which real images they were computed from."""
     chosen = flatten({group: row.config.get(group, {}) for group in COMPARED_GROUPS})
-    kept = {key: value for key, value in chosen.items() if key not in LOCAL_TO_A_MACHINE and value != {}}
+    left_out = (*LOCAL_TO_A_MACHINE, *TRIFLES)
+    kept = {key: value for key, value in chosen.items() if key not in left_out and value != {}}
     return {**kept, "data.content": data_content(row)}
 
 
@@ -65,16 +76,21 @@ def protocol_of(row: Row) -> str:
 
 
 def check_unmixed(chains: Iterable[Chain]) -> None:
-    """Refuse chains that follow different protocols or were scored in different feature spaces.
+    """Refuse chains that follow different protocols, or were scored in feature spaces of which none is in all.
 
     Raises:
         LedgerError: the chains are mixed. A person may ask for that with --mixed.
     """
     rows = [row for chain in chains for row in chain.rows]
     protocols = sorted({protocol_of(row) for row in rows})
-    spaces = sorted({" + ".join(sorted({s["feature_space"] for s in row.scores})) for row in rows})
+    sets = [{s["feature_space"] for s in row.scores} - {"model"} for row in rows]  # "model": its own loss, no space
+    spaces = sorted({" + ".join(sorted(names)) for names in sets if names})
+    alike = {
+        "protocols": len(protocols) < 2,
+        "feature spaces": not spaces or bool(set.intersection(*filter(None, sets))),
+    }
     for what, names in (("protocols", protocols), ("feature spaces", spaces)):
-        if len(names) > 1:
+        if not alike[what]:
             raise LedgerError(f"these runs mix {what}: {'; '.join(names)}. Give --mixed to show them all, marked")
 
 
@@ -96,7 +112,9 @@ def title_of(chains: list[Chain], setting: dict[str, Any], differing: list[str])
         named += ("data.content",)  # it differs because of a key that the title names
     keys = [key for key in differing if key not in named]
     extra = ", ".join(f"{key}={setting.get(key)}" for key in keys[:4])
-    return plain(title + (f" ({extra}{', …' if len(keys) > 4 else ''})" if extra else ""), MOST_OF_A_TITLE)
+    return plain(
+        without_folders(title + (f" ({extra}{', …' if len(keys) > 4 else ''})" if extra else "")), MOST_OF_A_TITLE
+    )
 
 
 def resolution_of(row: Row) -> int | None:

@@ -7,7 +7,7 @@ between two.
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.analysis.conditions import Condition, condition_of
@@ -15,7 +15,8 @@ from bench.analysis.measures import Measure, measure_of
 from bench.analysis.notes import notes_on
 from bench.analysis.setting import differing_keys, protocol_of, setting_of, shown_setting, title_of
 from bench.errors import LedgerError
-from bench.ledger import Chain, Row
+from bench.flatten import flatten
+from bench.ledger import Chain, Row, same_scores
 
 Chains = dict[Condition, dict[int, Chain]]
 """condition -> seed -> chain."""
@@ -178,8 +179,11 @@ class Study:
 def studies(chains: Iterable[Chain]) -> list[Study]:
     """Group chains by everything except mixing policy and seed.
 
+    Chains that differ only in which scores they have are of one study, whose notes say so. Of two chains of one
+    condition and seed that have the same scores, the fuller one is shown, with a note.
+
     Raises:
-        LedgerError: two chains have the same condition and seed.
+        LedgerError: two chains have the same condition and seed, and other scores.
     """
     groups: dict[str, list[Chain]] = {}
     for chain in chains:
@@ -199,13 +203,34 @@ def _by_condition(chains: list[Chain]) -> Chains:
     for chain in chains:
         seed = chain.rows[0].seed
         by_seed = by_condition.setdefault(condition_of(chain.rows[0]), {})
-        if seed in by_seed:
-            raise LedgerError(
-                f"chains {by_seed[seed].id} and {chain.id} have the same policy and seed: give only one of the two"
-            )
-        by_seed[seed] = chain
+        by_seed[seed] = _one_of(by_seed[seed], chain) if seed in by_seed else chain
     ordered = sorted(by_condition, key=lambda c: (c.policy, 2.0 if c.ratio is None else c.ratio, c.label))
     return {condition: dict(sorted(by_condition[condition].items())) for condition in ordered}
+
+
+def _one_of(first: Chain, second: Chain) -> Chain:
+    """Return the fuller one of two chains of one condition and seed, with a note on the other. Raises `LedgerError`
+    where their scores differ."""
+    differing = ", ".join(_differences(first, second)) or "nothing that is recorded"
+    if not same_scores(first, second):
+        raise LedgerError(
+            f"chains {first.id} and {second.id} have the same policy and seed, and other scores: give only one of the "
+            f"two. They differ in {differing}"
+        )
+    kept, other = sorted((first, second), key=lambda c: (-len(c.rows), -len(c.rows[-1].scores), c.id))
+    note = f"{other.id} has the scores of {kept.id} and is counted once; they differ in {differing}"
+    return replace(kept, notes=[*kept.notes, note])
+
+
+def _differences(first: Chain, second: Chain, most: int = 6) -> list[str]:
+    """Return in what two chains differ: configuration, software and hardware, `key (one / other)`."""
+    left, right = (
+        {"sweep": row.sweep, **flatten(row.config), **flatten({**row.environment, "code": row.code})}
+        for row in (first.rows[-1], second.rows[-1])
+    )
+    keys = [key for key in sorted(left.keys() | right.keys()) if left.get(key) != right.get(key) and key != "command"]
+    shown = [f"{key} ({left.get(key)} / {right.get(key)})" for key in keys[:most]]
+    return [*shown, *([f"{len(keys) - most} more"] if len(keys) > most else [])]
 
 
 def relatives(study: Study, every: Iterable[Study], key: str, free: tuple[str, ...] = ()) -> dict[Any, Study]:

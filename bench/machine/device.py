@@ -33,6 +33,20 @@ def silent(done: int, total: int) -> None:
     """Ignore progress: the callback of a caller that shows none."""
 
 
+class Watched:
+    """Progress of a training that also takes its loss, as `progress.loss(done, total, mean loss since the last)`.
+
+    A generator that takes no steps need not know of it.
+    """
+
+    def __init__(self, progress: Progress, loss: Callable[[int, int, float], None]) -> None:
+        """Create it. progress: where progress goes. loss: where losses go."""
+        self._progress, self.loss = progress, loss
+
+    def __call__(self, done: int, total: int) -> None:
+        self._progress(done, total)
+
+
 @dataclass(frozen=True)
 class Runtime:
     """Where networks run, and how.

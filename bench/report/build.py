@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench import ledger
 from bench.analysis.plain_text import visible
+from bench.analysis.publishable import everywhere, places_of, without_folders
 from bench.analysis.results_card import card
 from bench.analysis.setting import check_unmixed
 from bench.analysis.study import Study, studies
@@ -43,6 +44,7 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Report:
     if not mixed:
         check_unmixed(chains)
     every = studies(chains)
+    places = places_of(chains)
     _make_writable(out)
     texts: list[str] = []
     cards: dict[str, str] = {}
@@ -55,14 +57,17 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Report:
         missing = "".join(f"\n> {line}\n" for line in shown.missing)
         below = "".join(f"\n{statements.to_markdown(statement)}" for statement in stated[study])
         texts.append(tables.markdown(study) + tables.verdict_lines(study) + below + missing)
-        body = card(study, every)
+        body = everywhere(card(study, every), places)
         cards[f"{prefix}card.json"] = json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         cards[f"{prefix}card.md"] = to_markdown(study, body, stated[study])
-    text = "\n".join(texts)
+    text = without_folders("\n".join(texts), places)
     latex = [tables.latex(every), *(statements.to_latex(one) + "\n" for found in stated.values() for one in found)]
     files = {"tables.md": text, "tables.csv": tables.to_csv(every), "tables.tex": "\n".join(latex)}
     files |= {"statements.csv": statements.to_csv(stated.items())}
     files |= {**cards, "citations.bib": citing.bibtex(every)}
+    files = {
+        name: content if name.endswith(".json") else without_folders(content, places) for name, content in files.items()
+    }
     for name, content in files.items():
         (out / name).write_text(content if name.endswith(".json") else visible(content), encoding="utf-8")
     html = page(drawn, stated, files, out)

@@ -12,10 +12,29 @@ from bench.analysis.cells import cell
 from bench.analysis.measures import MAIN_METRICS, Measure
 from bench.analysis.off_manifold import is_greyed
 from bench.analysis.study import Study
-from bench.report.style import COLUMN, FLOOR, PAGE, colours, condition_id, legend, line_style, note, save, styled
+from bench.report.style import (
+    COLUMN,
+    FLOOR,
+    PAGE,
+    band_of_seeds,
+    colours,
+    condition_id,
+    legend,
+    line_style,
+    note,
+    save,
+    styled,
+)
 
 MOST_MARKERS = 20
 """A longer line has a marker at every second, third, … generation, so that it stays a line."""
+MARKS = {
+    "band": "bands: 95 % interval of the mean over seeds (Student's t), ± of the tables",
+    "cut": "bands that are wider than the scores of all seeds end at the edge of the panel",
+    "floor band": "grey band: 95 % of other splits of the same real items",
+    "grey": "grey dots: recall says nothing, precision is too low",
+}
+"""What the caption says of each mark that a figure has."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +82,9 @@ def _figure(study: Study, measures: list[Measure], out: Path, name: str) -> list
         figure, axes = plt.subplots(
             num_rows, num_columns, figsize=(width, 0.55 + 1.35 * num_rows), sharex=True, squeeze=False
         )
+        marks: set[str] = set()
         for panel, (axis, measure) in enumerate(zip(axes.flat, measures, strict=False)):
-            _panel(axis, study, measure, panel)
+            marks |= _panel(axis, study, measure, panel)
         for axis in axes.flat[len(measures) :]:
             axis.set_visible(False)
         for axis in axes.flat[max(0, len(measures) - num_columns) : len(measures)]:
@@ -72,15 +92,16 @@ def _figure(study: Study, measures: list[Measure], out: Path, name: str) -> list
             axis.tick_params(labelbottom=True)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.tight_layout(h_pad=0.6, w_pad=1.2)
-        legend(figure, study, axes[0, 0].get_legend_handles_labels(), per_row=4 * num_columns)
-        marked = [is_greyed(study, c, g, m) for m in measures for c in study.conditions for g in study.generations]
-        grey = "\ngrey dots: recall says nothing, precision is too low" if any(marked) else ""
-        note(figure, measures[0], "bands: 95 % interval of the mean over seeds; of the floor: over re-splits" + grey)
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        if "band" in marks:
+            handles, labels = [*handles, band_of_seeds()], [*labels, band_of_seeds().get_label()]
+        legend(figure, study, (handles, labels), per_row=3 if num_columns == 1 else 8)
+        note(figure, measures, "\n".join(words for mark, words in MARKS.items() if mark in marks))
         return save(figure, out, name)
 
 
-def _panel(axis: Axes, study: Study, measure: Measure, panel: int) -> None:
-    """Draw one score.
+def _panel(axis: Axes, study: Study, measure: Measure, panel: int) -> set[str]:
+    """Draw one score and return the `MARKS` that it has.
 
     Args:
         axis: where to draw.
@@ -90,6 +111,8 @@ def _panel(axis: Axes, study: Study, measure: Measure, panel: int) -> None:
     """
     palette = colours(study)
     every: list[float] = []
+    ends: list[float] = []
+    marks: set[str] = set()
     for condition in study.conditions:
         values_at = {g: list(study.values(condition, g, measure).values()) for g in study.generations}
         points = [(g, values) for g, values in values_at.items() if values]
@@ -102,16 +125,23 @@ def _panel(axis: Axes, study: Study, measure: Measure, panel: int) -> None:
         axis.plot(x, means, gid=name, zorder=3, markevery=math.ceil(len(x) / MOST_MARKERS), **style)
         greyed = [(g, m) for g, m in zip(x, means, strict=True) if is_greyed(study, condition, g, measure)]
         if greyed:
+            marks.add("grey")
             gid = condition_id(study, condition, f"grey-{panel}")
-            axis.plot(*zip(*greyed, strict=True), "o", color=FLOOR, markersize=4, zorder=4, gid=gid)
+            axis.plot(*zip(*greyed, strict=True), "o", color=FLOOR, markersize=4, zorder=4, gid=gid, clip_on=False)
         if any(len(values) > 1 for _, values in points):
+            marks.add("band")
             cells = [c for _, values in points if (c := cell(values)) is not None]
-            low, high = ([c.mean + sign * (c.half_width or 0.0) for c in cells] for sign in (-1, 1))
+            # No band where a generation has one seed, rather than one of no width.
+            low, high = (
+                [math.nan if c.half_width is None else c.mean + s * c.half_width for c in cells] for s in (-1, 1)
+            )
+            ends += [end for end in (*low, *high) if not math.isnan(end)]
             band = axis.fill_between(x, low, high, color=palette[condition], alpha=0.18, linewidth=0, zorder=2)
             band.set_gid(condition_id(study, condition, f"band-{panel}"))
     floor, interval = study.floor(measure), study.floor_interval(measure)
     if interval is not None:
-        axis.axhspan(*interval, color=FLOOR, alpha=0.12, linewidth=0, zorder=0)
+        marks.add("floor band")
+        axis.axhspan(*interval, color=FLOOR, alpha=0.2, linewidth=0, zorder=0)
     if floor is not None:
         every.append(floor)
         axis.axhline(floor, color=FLOOR, linewidth=0.9, linestyle=(0, (4, 3)), label="real images", zorder=1)
@@ -125,3 +155,5 @@ def _panel(axis: Axes, study: Study, measure: Measure, panel: int) -> None:
     if measure.direction == "up" and most <= 1:
         axis.set_ylim(top=min(1.05, axis.get_ylim()[1]))
     axis.margins(x=0.04)
+    lowest, highest = axis.get_ylim()
+    return marks | ({"cut"} if ends and not lowest <= min(ends) <= max(ends) <= highest else set())

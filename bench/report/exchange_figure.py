@@ -34,7 +34,7 @@ def _figure(study: Study, exchange: Exchange, out: Path, name: str) -> list[Path
             "left: ○ real images in the training set, filled: as many real images alone reach the same score · "
             "bars: 95 % intervals over seeds · arrows: beyond the sizes that were run"
         )
-        note(figure, exchange.measure, marks)
+        note(figure, [exchange.measure], marks)
         return save(figure, out, name)
 
 

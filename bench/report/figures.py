@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.analysis.study import Study
 from bench.report.curves import Curves, curves
 from bench.report.exchange_figure import exchange_rate
+from bench.report.losses import losses
 from bench.report.overview import final_scores, phase_diagram, trajectories
 from bench.report.profile_figure import collapse_profile
 from bench.report.strip import strip
@@ -28,6 +29,7 @@ class Figures:
     exchange: list[Path]
     survival: list[Path]
     training_sets: list[Path]
+    losses: list[Path]
     samples: list[Path]
     missing: list[str]
 
@@ -36,7 +38,7 @@ class Figures:
         return [
             *chain.from_iterable(figure.paths for figure in self.curves),
             *(*self.final, *self.phase, *self.trajectories, *self.profile, *self.exchange),
-            *(*self.survival, *self.training_sets, *self.samples),
+            *(*self.survival, *self.training_sets, *self.losses, *self.samples),
         ]
 
 
@@ -59,6 +61,7 @@ def draw(study: Study, every: list[Study], out: Path, prefix: str = "") -> Figur
         exchange=exchange_rate(study, out, f"{prefix}exchange_rate"),
         survival=survival(study, out, f"{prefix}survival"),
         training_sets=training_sets(study, out, f"{prefix}training_sets"),
+        losses=losses(study, out, f"{prefix}losses"),
         samples=samples,
         missing=_shortened(missing),
     )

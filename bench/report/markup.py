@@ -10,6 +10,20 @@ from bench.analysis.plain_text import visible
 
 VOID = frozenset({"br", "img", "input", "link", "meta"})
 DROPPED = frozenset({"metadata", "style", "title"})
+THEMED = {
+    "#ffffff": "var(--card)",
+    "#222222": "var(--ink)",
+    "#444444": "var(--soft)",
+    "#7a7a7a": "var(--faint)",
+    "#e6e6e6": "var(--line)",
+    "#d5d8db": "var(--line)",
+    "#f2f2f2": "var(--even-wash)",
+    "#ececec": "var(--even-wash)",
+    "#f2c4b5": "var(--bad-wash)",
+    "#cfe5ef": "var(--good-wash)",
+}
+"""Colours of figures' ground, ink and lines -> those of the page, light or dark. All others, such as those of
+conditions, shades and samples, are the same on both."""
 
 
 class Html(str):
@@ -85,6 +99,7 @@ def _with_prefix(name: str, value: str, prefix: str) -> str:
         return prefix + value
     if name == "href" and value.startswith("#"):
         return f"#{prefix}{value[1:]}"
+    value = re.sub(r"#[0-9a-f]{6}\b", lambda found: THEMED.get(found[0], found[0]), value)
     return value.replace("url(#", f"url(#{prefix}")
 
 

@@ -1,5 +1,7 @@
 """Overview figures: the last generation against the ratio, ratio × generation, and precision against recall."""
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.patheffects as effects
@@ -15,7 +17,27 @@ from bench.analysis.measures import MAIN_METRICS, Measure
 from bench.analysis.off_manifold import is_greyed, least_precision
 from bench.analysis.study import Study
 from bench.analysis.verdicts import critical
-from bench.report.style import COLUMN, FLOOR, INK, colours, condition_id, legend, line_style, note, save, styled
+from bench.report.style import (
+    COLUMN,
+    FLOOR,
+    INK,
+    ON_DARK,
+    ON_PALE,
+    colours,
+    condition_id,
+    legend,
+    line_style,
+    names,
+    note,
+    save,
+    styled,
+    wrapped,
+)
+
+MOST_NUMBERS = 12
+"""Generations up to which the cells of the phase diagram have numbers."""
+NEAR = 0.5
+"""Real images are in the panel of paths where these still fill so much of its sides."""
 
 
 def final_scores(study: Study, out: Path, name: str) -> list[Path]:
@@ -41,8 +63,24 @@ def final_scores(study: Study, out: Path, name: str) -> list[Path]:
             _mark_critical(list(axes[:, 0]), threshold, threshold.ratio)
         axes[-1, 0].set_xlabel(f"{study.axis} (generation {generation})")
         figure.tight_layout(h_pad=0.6)
-        note(figure, measures[0], "bars: 95 % interval of the mean over seeds")
+        note(figure, measures, "\n".join(_marks_of_final(study, measures, generation, threshold)))
         return save(figure, out, name)
+
+
+def _marks_of_final(
+    study: Study, measures: list[Measure], generation: int, threshold: CriticalRatio | None
+) -> Iterator[str]:
+    """Yield what the caption says of each mark that the figure of the last generation has."""
+    every = [(c, m, study.values(c, generation, m)) for c in study.conditions for m in measures]
+    yield "dots: seeds · line: their mean"
+    if any(len(values) > 1 for _, _, values in every):
+        yield "bars: 95 % interval of the mean over seeds (Student's t), ± of the tables"
+    if any(study.floor(m) is not None for m in measures):
+        yield "dashed: real images"
+    if threshold is not None and threshold.ratio is not None and None not in (threshold.low, threshold.high):
+        yield "grey band: 95 % interval of the critical ratio"
+    if any(is_greyed(study, c, generation, m) for c, m, _ in every):
+        yield "grey dots: recall says nothing, precision is too low"
 
 
 def _final_panel(axis: Axes, study: Study, measure: Measure, generation: int) -> None:
@@ -56,23 +94,26 @@ def _final_panel(axis: Axes, study: Study, measure: Measure, generation: int) ->
     """
     palette = colours(study)
     means = []
+    lowest = 0.0
     for condition in study.conditions:
         assert condition.ratio is not None  # as `by_ratio` has it
         values = list(study.values(condition, generation, measure).values())
-        axis.plot([condition.ratio] * len(values), values, ".", color=palette[condition], markersize=4, zorder=3)
+        where = [condition.ratio] * len(values)
+        axis.plot(where, values, ".", color=palette[condition], markersize=5, zorder=3, clip_on=False)
         if (value := cell(values)) is not None:
             means.append((condition.ratio, value))
             if is_greyed(study, condition, generation, measure):
-                axis.plot([condition.ratio], [value.mean], "o", color=FLOOR, markersize=4, zorder=4)
-    axis.plot([r for r, _ in means], [v.mean for _, v in means], color=INK, linewidth=0.9, zorder=2)
+                axis.plot([condition.ratio], [value.mean], "o", color=FLOOR, markersize=4, zorder=4, clip_on=False)
+    axis.plot([r for r, _ in means], [v.mean for _, v in means], color=INK, linewidth=0.9, zorder=2, clip_on=False)
     for ratio, value in means:
         if value.half_width is not None:
             axis.errorbar(ratio, value.mean, value.half_width, color=INK, linewidth=0.8, capsize=2, zorder=2)
+            lowest = min(lowest, value.mean - value.half_width)
     floor = study.floor(measure)
     if floor is not None:
         axis.axhline(floor, color=FLOOR, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     axis.set_ylabel(measure.name)
-    axis.set_ylim(bottom=min(0, axis.get_ylim()[0]) if measure.metric in ("kid", "fid_infinity") else 0)
+    axis.set_ylim(bottom=min(0, axis.get_ylim()[0]) if lowest < 0 or measure.metric in ("kid", "fid_infinity") else 0)
 
 
 def _mark_critical(axes: list[Axes], threshold: CriticalRatio, ratio: float) -> None:
@@ -105,27 +146,32 @@ def phase_diagram(study: Study, out: Path, name: str) -> list[Path]:
             means[i, j] = value.mean if value else np.nan
     places = digits(means[np.isfinite(means)].tolist())
     with styled():
-        height = 0.28 * len(means) + 0.75
+        labels = [wrapped(name, 1.4) for name in names(study).values()]
+        height = 0.14 * sum(1 + max(1, label.count("\n") + 1) for label in labels) + 0.75
         figure, axis = plt.subplots(figsize=(COLUMN, height))
         image = axis.imshow(means, cmap="cividis_r", aspect="auto", origin="lower")
         axis.grid(False)
         axis.spines[:].set_visible(False)
         axis.tick_params(length=0)
-        axis.set_xticks(range(len(study.generations)), [str(g) for g in study.generations])
-        axis.set_yticks(range(len(study.conditions)), [c.label for c in study.conditions])
+        many = len(study.generations) > MOST_NUMBERS
+        each = range(0, len(study.generations), math.ceil(len(study.generations) / MOST_NUMBERS))
+        axis.set_xticks(each, [str(study.generations[j]) for j in each])
+        axis.set_yticks(range(len(study.conditions)), labels)
         axis.set_xlabel("generation")
         if study.by_ratio:
             axis.set_ylabel(study.axis)
         for (i, j), value in np.ndenumerate(means):
-            if np.isfinite(value):
+            if np.isfinite(value) and not many:
                 dark = (value - np.nanmin(means)) > 0.55 * np.ptp(means[np.isfinite(means)])
-                axis.text(j, i, f"{value:.{places}f}", ha="center", va="center", size=6.5, color="w" if dark else INK)
+                ink = ON_DARK if dark else ON_PALE
+                axis.text(j, i, f"{value:.{places}f}", ha="center", va="center", size=6.5, color=ink)
         bar = figure.colorbar(image, ax=axis, pad=0.02, aspect=12)
         bar.outline.set_visible(False)
         bar.ax.tick_params(length=0)
         bar.set_label(measure.name)
         figure.tight_layout()
-        note(figure, measure)
+        several = any(len(by_seed) > 1 for by_seed in study.chains.values())
+        note(figure, [measure], "mean over seeds" if several else "one seed")
         return save(figure, out, name)
 
 
@@ -137,31 +183,89 @@ def trajectories(study: Study, out: Path, name: str) -> list[Path]:
     with styled():
         figure, axis = plt.subplots(figsize=(COLUMN, 2.6))
         axis.grid(True, axis="both")
+        points = []
         for condition in study.conditions:
             path = _path(study, condition, precision, recall)
             if not len(path):
                 continue
+            points += path.tolist()
             style = line_style(study, condition) | {"gid": condition_id(study, condition, "path")}
             axis.plot(path[:, 0], path[:, 1], markersize=3.5, zorder=3, **style)
-            last = f" {study.generations[len(path) - 1]}"
-            end = axis.text(
-                path[-1, 0], path[-1, 1], last, size=6, va="center", zorder=4, gid=condition_id(study, condition, "end")
-            )
-            end.set_path_effects([effects.withStroke(linewidth=1.5, foreground="white")])
-        floors = study.floor(precision), study.floor(recall)
-        if None not in floors:
-            axis.plot(*floors, "+", color=FLOOR, markersize=8, label="real images")  # type: ignore[arg-type]
-        if (least := least_precision(study, recall)) is not None:
-            axis.axvspan(0, least, color=FLOOR, alpha=0.1, linewidth=0, zorder=0, label="recall says nothing")
+            _mark_last(axis, study, condition, path[-1], (precision, recall))
+        if not points:
+            plt.close(figure)
+            return []
+        marks = ["number: the last generation · bars: its 95 % intervals over seeds, ± of the tables"]
+        if all(len(by_seed) == 1 for by_seed in study.chains.values()):
+            marks = ["number: the last generation"]
+        floors = [floor for m in (precision, recall) if (floor := study.floor(m)) is not None]
+        real = np.array(floors) if len(floors) == 2 else None
+        left, right, low, high = _limits(np.array(points), real)
+        if real is not None:
+            if left <= real[0] <= right and low <= real[1] <= high:
+                axis.plot(real[0], real[1], "+", color=FLOOR, markersize=8, label="real images", clip_on=False)
+            else:
+                marks.append(f"real images lie outside, at precision {real[0]:.2f} and recall {real[1]:.2f}")
+        if (least := least_precision(study, recall)) is not None and left < least:
+            axis.axvspan(0, least, color=FLOOR, alpha=0.15, linewidth=0, zorder=0, label="recall says nothing")
         axis.set_xlabel(precision.name)
         axis.set_ylabel(recall.name)
-        axis.set_xlim(left=0, right=min(1.02, axis.get_xlim()[1]))
-        axis.set_ylim(bottom=0, top=min(1.02, axis.get_ylim()[1]))
+        axis.set(xlim=(left, right), ylim=(low, high))
         axis.xaxis.set_major_locator(MaxNLocator(6))
         figure.tight_layout()
         legend(figure, study, axis.get_legend_handles_labels())
-        note(figure, precision)
+        note(figure, [precision, recall], "\n".join(marks))
         return save(figure, out, name)
+
+
+def _mark_last(axis: Axes, study: Study, condition: Condition, end: np.ndarray, measures: tuple[Measure, ...]) -> None:
+    """Write the number of the last generation at the end of a path, and draw its intervals.
+
+    Args:
+        axis: where to draw.
+        study: the chains to draw.
+        condition: the path's condition.
+        end: precision and recall, float (2,).
+        measures: precision and recall.
+    """
+    colour = colours(study)[condition]
+    last = [g for g in study.generations if all(study.values(condition, g, m) for m in measures)][-1]
+    cells = [cell(study.values(condition, last, m).values()) for m in measures]
+    halves = [c.half_width for c in cells if c is not None and c.half_width is not None]
+    if len(halves) == len(measures):
+        bars = axis.errorbar(
+            end[0], end[1], yerr=halves[1], xerr=halves[0], fmt="none", ecolor=colour, elinewidth=0.8, zorder=2
+        )
+        for i, line in enumerate(bars.lines[2]):
+            line.set_gid(condition_id(study, condition, f"bar-{i}"))
+    text = axis.annotate(
+        str(last),
+        tuple(end),
+        xytext=(4, 4),
+        textcoords="offset points",
+        size=6.5,
+        color=colour,
+        zorder=4,
+        gid=condition_id(study, condition, "end"),
+    )
+    text.set_path_effects([effects.withStroke(linewidth=1.5, foreground="white")])
+
+
+def _limits(points: np.ndarray, real: np.ndarray | None) -> tuple[float, float, float, float]:
+    """Return left, right, bottom and top of a panel that the paths fill, with real images where they are near.
+
+    Args:
+        points: precision and recall of every generation, float (G, 2).
+        real: precision and recall of real images, float (2,); None where one of them is not known.
+    """
+    low, high = points.min(axis=0), points.max(axis=0)
+    if real is not None:
+        wider = np.maximum(high, real), np.minimum(low, real)
+        if ((high - low) >= NEAR * (wider[0] - wider[1])).all():
+            high, low = wider
+    room = np.maximum(0.08 * (high - low), 0.01)
+    (left, bottom), (right, top) = np.maximum(low - room, 0), np.minimum(high + room, 1.02)
+    return float(left), float(right), float(bottom), float(top)
 
 
 def _path(study: Study, condition: Condition, precision: Measure, recall: Measure) -> np.ndarray:

@@ -16,14 +16,20 @@ function setTheme(name) {
   dispatchEvent(new Event("redraw"));
 }
 
+/* Tables that are wider than the screen begin with the last generation, the one that people look for. */
+function showLastGenerations() {
+  for (const frame of document.querySelectorAll(".scores .scroll")) frame.scrollLeft = frame.scrollWidth;
+}
+
 function showStudy(number) {
   for (const part of document.querySelectorAll("[data-study]")) part.hidden = part.dataset.study !== String(number);
+  showLastGenerations();
   dispatchEvent(new Event("redraw"));
 }
 
 function setUpScores(article) {
   const panels = [...article.querySelectorAll(".panel")];
-  const show = (chosen) => panels.forEach((panel, i) => { panel.hidden = i !== chosen; });
+  const show = (chosen) => { panels.forEach((panel, i) => { panel.hidden = i !== chosen; }); showLastGenerations(); };
   article.querySelector(".choice").addEventListener("change", (event) => show(Number(event.target.value)));
   show(0);
   for (const button of article.querySelectorAll(".toggles button")) {
@@ -97,7 +103,7 @@ function setUpSamples(article, study) {
       const [samples] = sheet(condition, generation);
       if (!samples) return make("td", { class: "gone" }, "–");
       const label = `${study.conditions[condition].label}, generation ${study.generations[generation]}`;
-      const canvas = make("canvas", { width: 168, height: 168, role: "img", "aria-label": label });
+      const canvas = make("canvas", { width: 168, height: 168, role: "img", "aria-label": label, title: label });
       const pen = canvas.getContext("2d");
       pen.imageSmoothingEnabled = side > 168;
       pen.drawImage(samples, state.probe * side, 0, side, side, 0, 0, 168, 168);
@@ -108,6 +114,8 @@ function setUpSamples(article, study) {
     const rows = study.conditions.map((c, i) => make("tr", {}, make("th", { scope: "row" }, c.label),
       ...study.generations.map((_, generation) => cell(i, generation))));
     find("path").replaceChildren(make("table", {}, head, ...rows));
+    const now = find("path").querySelector("td.now"); // the chosen generation stays in view
+    if (now) find("path").scrollLeft = now.offsetLeft + now.offsetWidth / 2 - find("path").clientWidth / 2;
   }
 
   function draw() {

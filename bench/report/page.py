@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.analysis.provenance import chain_facts, chain_seconds
+from bench.analysis.publishable import everywhere, places_of
 from bench.analysis.study import Study
 from bench.analysis.verdicts import RULE, summary, verdict
 from bench.ledger import Chain
 from bench.report import sheets
 from bench.report.figures import Figures
 from bench.report.markup import Html, element, fill, join
-from bench.report.page_parts import figure, swatch
+from bench.report.page_parts import DOWNLOADS, download_size, figure, offered, swatch
 from bench.report.page_samples import samples, samples_data
 from bench.report.page_scores import scores
 from bench.report.page_statements import statements
@@ -30,7 +31,8 @@ SECTIONS = {
     "statements": "Statements",
     "scores": "Scores",
     "samples": "Samples",
-    "training": "Training sets",
+    "survival": "Class survival",
+    "training": "Training",
     "provenance": "Provenance",
 }
 
@@ -47,7 +49,9 @@ def page(
         out: the directory to write to.
     """
     uris: list[str] = []
-    shown = [sheets.build(study, uris, sheets.BUDGET // len(drawn)) for study, _ in drawn]
+    drawn = [(study, offered(figures, DOWNLOADS // len(drawn))) for study, figures in drawn]
+    left = sheets.BUDGET - sum(download_size(figures.paths) for _, figures in drawn)
+    shown = [sheets.build(study, uris, left // len(drawn)) for study, _ in drawn]
     data = {
         "uris": uris,
         "studies": [samples_data(study, encoded) for (study, _), encoded in zip(drawn, shown, strict=True)],
@@ -60,7 +64,7 @@ def page(
     parts = {
         "TITLE": html.escape(" · ".join(study.title for study in studies)),
         "STYLE": (HERE / "page.css").read_text(encoding="utf-8"),
-        "NAVIGATION": join([_navigation(number) for number in range(len(studies))]),
+        "NAVIGATION": join([_navigation(number, figures) for number, (_, figures) in enumerate(drawn)]),
         "CHOICE": _choice(studies),
         "STUDIES": join(articles),
         "FILES": _files(files),
@@ -74,8 +78,9 @@ def page(
     return path
 
 
-def _navigation(number: int) -> Html:
-    links = [element("a", words, href=f"#{name}-{number}") for name, words in SECTIONS.items()]
+def _navigation(number: int, figures: Figures) -> Html:
+    shown = {name: words for name, words in SECTIONS.items() if name != "survival" or _survival(number, figures)}
+    links = [element("a", words, href=f"#{name}-{number}") for name, words in shown.items()]
     files = element("a", "Files", href="#files")
     return element("nav", *links, files, aria_label="Sections", data_study=number)
 
@@ -103,6 +108,7 @@ def _study(number: int, study: Study, stated: list[Statement], figures: Figures,
         return element("section", title, *content, id=f"{name}-{number}", class_=name)
 
     training = figure(figures.training_sets, f"training-{number}-", "training sets by generation of birth")
+    losses = figure(figures.losses, f"losses-{number}-", "training loss by step, one line per generation")
     return element(
         "article",
         section("summary", None, _summary(study, [*figures.missing, *encoded.notes])),
@@ -110,7 +116,7 @@ def _study(number: int, study: Study, stated: list[Statement], figures: Figures,
         section("scores", "Scores", scores(number, study, figures)),
         section("samples", "Samples", samples(number, study, figures, encoded)),
         section("survival", "Class survival", survival) if (survival := _survival(number, figures)) else None,
-        section("training", "What each generation was trained on", element("div", training, class_="figures")),
+        section("training", "What each generation was trained on", element("div", training, losses, class_="figures")),
         section("provenance", "Provenance", _provenance(study)),
         class_="study",
         data_study=number,
@@ -124,6 +130,9 @@ def _summary(study: Study, notes: list[str]) -> Html:
     num_chains = sum(len(by_seed) for by_seed in study.chains.values())
     seeds = "seeds " + ", ".join(map(str, study.seeds))
     facts = [study.protocol, f"setting {study.hash}", f"{num_chains} chains", seeds]
+    notes = everywhere(
+        [*study.notes, *notes], places_of(c for by_seed in study.chains.values() for c in by_seed.values())
+    )
     lines = []
     for condition in study.conditions:
         judged = verdict(study, condition)
@@ -143,13 +152,15 @@ def _summary(study: Study, notes: list[str]) -> Html:
         element("p", summary(study), class_="lead"),
         element("div", lines, class_="verdicts"),
         element("p", RULE, class_="hint"),
-        element("ul", [element("li", line) for line in [*study.notes, *notes]], class_="notes"),
+        element("ul", [element("li", line) for line in notes], class_="notes"),
     )
 
 
 def _survival(number: int, figures: Figures) -> Html | None:
-    drawings = [path for path in figures.survival if path.suffix == ".svg"]
-    shown = [figure([path], f"survival-{number}-{i}-", "class survival") for i, path in enumerate(drawings)]
+    drawings = dict.fromkeys(path.stem for path in figures.survival)
+    files = [[path for path in figures.survival if path.stem == stem] for stem in drawings]
+    shown = [figure(paths, f"survival-{number}-{i}-", "class survival") for i, paths in enumerate(files)]
+    shown = [drawn for drawn in shown if drawn is not None]
     return element("div", shown, class_="figures") if shown else None
 
 
@@ -165,7 +176,8 @@ def _chain(chain: Chain) -> Html:
     facts = chain_facts(chain)
     minutes = sum(chain_seconds(chain).values()) / 60
     command = chain.rows[-1].environment.get("command", "not known")
-    config = json.dumps(chain.rows[-1].config, indent=2, ensure_ascii=False)
+    facts, command, config = everywhere([facts, command, chain.rows[-1].config], places_of([chain]))
+    config = json.dumps(config, indent=2, ensure_ascii=False)
     return element(
         "details",
         element("summary", chain.id, element("small", f"{facts['generations']} · {minutes:.0f} min of computing")),

@@ -5,7 +5,7 @@ from typing import Any
 from bench.analysis.study import Study
 from bench.report.figures import Figures
 from bench.report.markup import Html, element, join
-from bench.report.page_parts import figure, swatch
+from bench.report.page_parts import downloads, figure, swatch
 from bench.report.sheets import Sheets
 
 
@@ -61,6 +61,7 @@ def samples(number: int, study: Study, figures: Figures, encoded: Sheets) -> Htm
         class_="stepper",
     )
     return join(
+        downloads(figures.samples) if figures.samples else None,
         element(
             "p",
             "Every position starts from the same noise in every generation. Move through the generations to see the "

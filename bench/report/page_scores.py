@@ -2,7 +2,7 @@
 
 from bench.analysis.measures import Measure, metric_name
 from bench.analysis.off_manifold import reason
-from bench.analysis.score_tables import Table, tables
+from bench.analysis.score_tables import Line, Table, tables
 from bench.analysis.study import Study
 from bench.report.figures import Figures
 from bench.report.markup import Html, element, join
@@ -72,35 +72,45 @@ def _table(table: Table) -> Html:
     rows = []
     for line in table.lines:
         cells = []
-        for value, (is_best, is_greyed) in zip(line.cells, marks(line), strict=True):
+        for generation, value, (is_best, is_greyed) in zip(table.generations, line.cells, marks(line), strict=True):
             direction = table.measure.direction
             shade = (
                 None
                 if value is None or is_greyed or direction == "none"
                 else f"--share:{_badness(value.mean, means, direction):.0%}"
             )
-            about = {"class_": "best", "title": BEST} if is_best else {}
-            shown = text(value, table.places)
-            if is_greyed:
-                about, shown = {"class_": "greyed", "title": reason(table.study, table.measure)}, f"({shown})"
-            cells.append(element("td", shown, style=shade, **about))
+            shown = f"({text(value, table.places)})" if is_greyed else text(value, table.places)
+            remark = BEST if is_best else reason(table.study, table.measure) if is_greyed else None
+            css = "best" if is_best else "greyed" if is_greyed else None
+            about = _about(table, line, generation, shown, remark)
+            cells.append(element("td", shown, style=shade, class_=css, title=about))
         name = element("th", line.condition.label, scope="row")
         rows.append(element("tr", name, cells, element("td", line.num_seeds)))
     for label in table.baselines:
-        blank = [element("td") for _ in table.generations]
-        rows.append(element("tr", element("th", label, scope="row"), element("td", table.baseline(label)), blank))
+        below_last = element("td", table.baseline(label), colspan=len(table.generations))
+        rows.append(element("tr", element("th", label, scope="row"), below_last, element("td")))
     return element(
         "div",
         element("h3", table.name),
         element("p", " · ".join(table.facts()), class_="hint"),
         element(
-            "table",
-            element("thead", element("tr", [element("th", word, scope="col") for word in head])),
-            element("tbody", rows),
+            "div",
+            element(
+                "table",
+                element("thead", element("tr", [element("th", word, scope="col") for word in head])),
+                element("tbody", rows),
+            ),
+            class_="scroll",
         ),
         element("p", "; ".join(table.legend()) + ".", class_="hint") if table.legend() else None,
-        class_="card scroll",
+        class_="card",
     )
+
+
+def _about(table: Table, line: Line, generation: int, shown: str, remark: str | None) -> str:
+    """Return the tooltip of a cell: the condition, the generation, the score, and what is special about it."""
+    who = f"{table.head} {line.condition.label}" if table.study.by_ratio else line.condition.label
+    return f"{who}, generation {generation}: {table.name} {shown}" + (f" · {remark}" if remark else "")
 
 
 def _badness(value: float, every: list[float], direction: str) -> float:

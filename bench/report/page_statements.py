@@ -17,7 +17,7 @@ def statements(number: int, stated: list[Statement], figures: Figures) -> Html:
         stated: the statements.
         figures: the figures of the study.
     """
-    drawings = [path for path in [*figures.profile, *figures.exchange] if path.suffix == ".svg"]
+    drawings = [*figures.profile, *figures.exchange]
     parts = []
     for i, statement in enumerate(stated):
         shown = [path for path in drawings if statement.figure and path.stem.endswith(statement.figure)]
@@ -32,14 +32,14 @@ def _table(statement: Statement) -> Html:
         element("tr", element("th", row[0], scope="row"), [element("td", word) for word in row[1:]])
         for row in statement.rows
     ]
-    table = element("table", element("thead", head), element("tbody", rows)) if rows else None
+    table = element("div", element("table", element("thead", head), element("tbody", rows)), class_="scroll")
     if len(rows) > MOST_ROWS:
         table = element("details", element("summary", "Show the table"), table)
     return element(
         "div",
         element("h3", statement.title),
         element("p", statement.about, class_="hint"),
-        table,
+        table if rows else None,
         [element("p", line, class_="hint") for line in statement.legend],
-        class_="card scroll",
+        class_="card",
     )

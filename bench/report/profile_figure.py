@@ -1,5 +1,6 @@
 """The figure of the collapse profile: conditions × the eight meanings of collapse, readable without colour."""
 
+import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -7,7 +8,7 @@ from matplotlib.patches import Rectangle
 
 from bench.analysis.collapse_profile import EXPONENT, MEANINGS, NO, OPEN, UNKNOWN, YES, profile
 from bench.analysis.study import Study
-from bench.report.style import FLOOR, INK, PAGE, save, styled
+from bench.report.style import INK, PAGE, caption, names, save, styled, wrapped
 
 SIGNS = {YES: "●", OPEN: "◐", NO: "○", UNKNOWN: "–"}
 COLOURS = {YES: "#f2c4b5", OPEN: "#ececec", NO: "#cfe5ef", UNKNOWN: "#ffffff"}
@@ -28,7 +29,7 @@ def collapse_profile(study: Study, every: list[Study], out: Path, name: str) -> 
         axis.spines[:].set_visible(False)
         axis.tick_params(length=0, labeltop=True, labelbottom=False)
         axis.set_xticks([i + 0.5 for i in range(len(MEANINGS))], [_wrapped(m) for m in MEANINGS], fontsize=6.5)
-        axis.set_yticks([i + 0.5 for i in range(len(found))], [c.label for c in found])
+        axis.set_yticks([i + 0.5 for i in range(len(found))], [wrapped(names(study)[c], 1.2) for c in found])
         for i, findings in enumerate(found.values()):
             for j, finding in enumerate(findings):
                 cell = Rectangle((j + 0.03, i + 0.06), 0.94, 0.88, facecolor=COLOURS[finding.answer])
@@ -38,12 +39,21 @@ def collapse_profile(study: Study, every: list[Study], out: Path, name: str) -> 
                 words = f"{SIGNS[finding.answer]} {finding.answer}\n{change}\n{finding.span}"
                 axis.text(j + 0.5, i + 0.5, words.strip(), ha="center", va="center", size=6, color=INK, linespacing=1.3)
         figure.tight_layout()
-        note = (
+        marks = (
             "numbers: change for the worse against ratio 0 or generation 0 with its 95 % interval over seeds, second "
             "half of the generations\n● established  ◐ open  ○ ruled out  – not known"
         )
-        figure.text(0.99, -0.01, note, ha="right", va="top", size=6, color=FLOOR)
+        caption(figure, _based_on(study), marks)
         return save(figure, out, name)
+
+
+def _based_on(study: Study) -> str:
+    """Return which scores the answers are computed from: feature spaces, N and k."""
+    measures = [m for m in study.measures() if m.reference == "heldout"]
+    spaces = ", ".join(dict.fromkeys(m.feature_space for m in measures))
+    sizes = ", ".join(dict.fromkeys(str(m.num_subject) for m in measures))
+    ks = dict.fromkeys(str(k) for m in measures if (k := json.loads(m.parameters).get("k")) is not None)
+    return f"{spaces} · against heldout · N = {sizes}" + (f" · k = {', '.join(ks)}" if ks else "")
 
 
 def _wrapped(meaning: str) -> str:

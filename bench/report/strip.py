@@ -11,7 +11,7 @@ from bench.analysis.study import Study
 from bench.contact_sheet import enlarge, grid
 from bench.errors import DataError
 from bench.kinds import IMAGES, kind_of
-from bench.report.style import PAGE, save, styled
+from bench.report.style import PAGE, SOFT, caption, names, save, styled, wrapped
 
 MOST, FEWER = 10, 8
 """Up to so many generations are all shown; of more, so many."""
@@ -87,7 +87,8 @@ def _figure(
             if i == 0:
                 axis.set_title(f"generation {shown[j]}" if num_columns <= 6 else f"gen. {shown[j]}", pad=4)
             if j == 0:
-                axis.set_ylabel(study.conditions[i].label, rotation=0, ha="right", va="center", labelpad=6)
+                words = wrapped(names(study)[study.conditions[i]], 1.1)
+                axis.set_ylabel(words, rotation=0, ha="right", va="center", labelpad=6)
         if study.by_ratio:
             axes[0, 0].annotate(
                 "synthetic\nratio",
@@ -98,8 +99,12 @@ def _figure(
                 ha="right",
                 va="bottom",
                 size=7,
-                color="#555555",
+                color=SOFT,
             )
+        chains = [study.longest(condition) for condition in study.conditions]
+        seeds = ", ".join(dict.fromkeys(str(chain.rows[0].seed) for chain in chains))
+        several = "s" if "," in seeds else ""
+        caption(figure, f"seed{several} {seeds} · the same noise in every generation, not chosen by hand")
         return save(figure, out, name)
 
 

@@ -1,8 +1,11 @@
-"""How figures look: one column wide, and distinguishable without colour and in greyscale."""
+"""How figures look: one column wide, distinguishable without colour, and readable on light and on dark ground."""
 
+import json
 import re
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,9 @@ import matplotlib
 
 matplotlib.use("Agg", force=False)
 import matplotlib.pyplot as plt
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from bench.analysis.conditions import Condition
 from bench.analysis.measures import Measure
@@ -24,6 +29,17 @@ MARKERS = "osD^vPXh*<>"
 DASHES: list[tuple] = [(), (5, 1.5), (1.2, 1.2), (6, 1.5, 1.2, 1.5), (3, 1), (8, 2, 2, 2)]
 FLOOR = "#7a7a7a"
 INK = "#222222"
+SOFT, GRID = "#444444", "#e6e6e6"
+ON_PALE, ON_DARK = "#1a1a1a", "#fefefe"
+"""Ink of what is written on a coloured cell: it stays as it is where a page is dark."""
+RATIOS = LinearSegmentedColormap.from_list("ratios", ["#239ad3", "#7f86e0", "#b05fc4", "#d0427e", "#cf3a30"])
+"""Blue to red by the ratio. All its colours have a contrast of 3 or more on white and on the page's dark ground."""
+OTHERS = ("#3a9d4a", "#a8861b", "#c0703a", "#1f9a94", "#7d8f2a", "#9a7b5f")
+"""Conditions that have no ratio."""
+MOST_OF_A_NAME = 44
+"""Characters of a condition's name in a figure."""
+PER_INCH = 15
+"""Characters of a figure's labels that fit an inch."""
 
 SETTINGS: Any = {
     "font.family": "sans-serif",
@@ -36,16 +52,18 @@ SETTINGS: Any = {
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": "#444444",
-    "xtick.color": "#444444",
-    "ytick.color": "#444444",
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "xtick.major.size": 2.5,
     "ytick.major.size": 2.5,
     "axes.grid": True,
     "axes.grid.axis": "y",
-    "grid.color": "#e6e6e6",
+    "grid.color": GRID,
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
     "lines.linewidth": 1.4,
@@ -68,13 +86,42 @@ def styled() -> Iterator[None]:
 
 
 def colours(study: Study) -> dict[Condition, tuple]:
-    """Return one colour per condition, darker along their order.
+    """Return one colour per condition.
 
-    It is viridis without its palest part, so that the order is visible in greyscale and to every eye.
+    A ratio has the same colour in every study, alone or beside other policies. Small ratios, where collapse sets in,
+    are further apart, as the ramp goes by the square root. Markers and dashes tell conditions of one ratio apart.
     """
-    n = len(study.conditions)
-    ramp = matplotlib.colormaps["viridis"]
-    return {c: ramp(0.8 - 0.8 * i / max(1, n - 1)) for i, c in enumerate(study.conditions)}
+    others = [c for c in study.conditions if c.ratio is None]
+    return {
+        c: to_rgba(OTHERS[others.index(c) % len(OTHERS)])
+        if c.ratio is None
+        else RATIOS(min(1.0, max(0.0, c.ratio)) ** 0.5)
+        for c in study.conditions
+    }
+
+
+def names(study: Study) -> dict[Condition, str]:
+    """Return what figures call the conditions: their labels, short and different, without the module of a function."""
+    short = {c: re.sub(r"[^\s:]+:(?=\w)", "", c.label) for c in study.conditions}
+    if len(set(short.values())) < len(short):
+        short = {c: c.label for c in study.conditions}
+    return {c: plain(name, MOST_OF_A_NAME) for c, name in short.items()}
+
+
+def panel_title(study: Study, condition: Condition, inches: float) -> str:
+    """Return the title of a condition's own panel, in lines that are at most so wide."""
+    return wrapped(f"ratio {names(study)[condition]}" if study.by_ratio else names(study)[condition], inches)
+
+
+def wrapped(text: str, inches: float) -> str:
+    """Return text in lines that are at most so wide, broken at spaces and within the name of a function."""
+    most = max(8, int(inches * PER_INCH))
+    lines = [""]
+    for piece in re.findall(rf"[^\s_.:/]{{0,{most - 1}}}[\s_.:/]|[^\s_.:/]{{1,{most}}}", text):
+        if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > most:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def line_style(study: Study, condition: Condition) -> dict[str, Any]:
@@ -86,7 +133,8 @@ def line_style(study: Study, condition: Condition) -> dict[str, Any]:
         "dashes": DASHES[i % len(DASHES)],
         "markeredgecolor": "white",
         "markeredgewidth": 0.5,
-        "label": condition.label,
+        "label": wrapped(names(study)[condition], 2.2),
+        "clip_on": False,  # a marker at the edge of its panel is drawn whole
     }
 
 
@@ -95,8 +143,8 @@ def condition_id(study: Study, condition: Condition, part: str) -> str:
     return f"condition-{study.conditions.index(condition)}-{part}"
 
 
-def legend(figure: Figure, study: Study, entries: tuple[list, list[str]], per_row: int = 4) -> None:
-    """Draw a legend above the figure, with the word that all labels belong to.
+def legend(figure: Figure, study: Study, entries: tuple[list, list[str]], per_row: int = 3) -> None:
+    """Draw a legend above the figure, row by row, with the word that all labels belong to.
 
     Args:
         figure: where to draw.
@@ -105,25 +153,52 @@ def legend(figure: Figure, study: Study, entries: tuple[list, list[str]], per_ro
         per_row: how many entries a row has at most.
     """
     handles, labels = entries
+    columns = min(len(labels), per_row if study.by_ratio else max(2, per_row // 2))
+    order = [i for column in range(columns) for i in range(column, len(labels), columns)]  # Matplotlib goes by columns
     figure.legend(
-        handles,
-        labels,
+        [handles[i] for i in order],
+        [labels[i] for i in order],
         title=study.axis if study.by_ratio else None,
         title_fontsize=7,
         loc="lower center",
         bbox_to_anchor=(0.54, 1.0),
-        ncols=min(len(labels), per_row if study.by_ratio else max(2, per_row // 2)),
+        ncols=columns,
         handlelength=2.6,
         columnspacing=1.2,
     )
 
 
-def note(figure: Figure, measure: Measure, marks: str = "") -> None:
-    """Write below the figure what its scores depend on, and what its marks mean."""
-    text = "" if measure.attribute is None else f"classes by {measure.attribute} · "
-    text += f"{measure.feature_space} · against {measure.reference} · N = {measure.num_subject}"
-    text += f"\n{marks}" if marks else ""
-    figure.text(0.99, -0.01, text, ha="right", va="top", size=6, color=FLOOR)
+def band_of_seeds() -> Patch:
+    """Return what a legend shows for the bands of curves: the ± of the tables."""
+    return Patch(facecolor=FLOOR, alpha=0.3, linewidth=0, label="95 % interval over seeds")
+
+
+def note(figure: Figure, measures: Sequence[Measure], marks: str = "") -> None:
+    """Write below the figure what its scores depend on (feature space, reference, N, k), and what its marks mean.
+
+    Args:
+        figure: where to write.
+        measures: the scores that are shown, of one feature space, reference and N.
+        marks: one line per kind of mark.
+    """
+    first = measures[0]
+    facts = [] if first.attribute is None else [f"classes by {first.attribute}"]
+    facts += [first.feature_space, f"against {first.reference}", replace(first, parameters="{}").sizes]
+    given: dict[str, dict[str, None]] = {}
+    for measure in measures:
+        for name, value in json.loads(measure.parameters).items():
+            if name != "attribute" and isinstance(value, int | float):
+                given.setdefault(name, {})[f"{value:g}"] = None
+    shown = sorted(given.items(), key=lambda item: item[0] != "k")
+    facts += [f"{name.replace('_', ' ')} = {', '.join(values)}" for name, values in shown]
+    caption(figure, " · ".join(facts), marks)
+
+
+def caption(figure: Figure, facts: str, marks: str = "") -> None:
+    """Write lines below the figure, broken at its width."""
+    width = max(40, int(figure.get_figwidth() * 23))
+    lines = [line for part in (facts, *marks.split("\n")) if part for line in textwrap.wrap(part, width)]
+    figure.text(0.99, -0.01, "\n".join(lines), ha="right", va="top", size=6, color=FLOOR)
 
 
 def save(figure: Figure, out: Path, name: str) -> list[Path]:

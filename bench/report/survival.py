@@ -1,24 +1,30 @@
 """The figure of class survival: which classes are still generated, the rarest at the bottom."""
 
+import math
 from pathlib import Path
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
 from bench.analysis.class_shares import Shares, class_shares
 from bench.analysis.conditions import Condition
+from bench.analysis.measures import Measure
 from bench.analysis.plain_text import plain
 from bench.analysis.study import Study
-from bench.report.style import PAGE, save, styled
+from bench.report.style import PAGE, note, panel_title, save, styled
 
 MOST_CLASSES = 40
+MOST_COLUMNS, MOST_TICKS = 4, 10
+MISSING = "#a9aeb3"
 
 
 def survival(study: Study, out: Path, name: str) -> list[Path]:
     """Draw one figure per labelled attribute, with one panel per condition.
 
     A cell is dark where a class is generated as often as it occurs among real images, and pale where it has died out.
-    If there are very many classes, only the most common and the rarest are shown.
+    Beside its name stands how many images of a class are expected among N. If there are very many classes, only the
+    most common and the rarest are shown.
     """
     written = []
     shares = class_shares(study)
@@ -38,26 +44,48 @@ def _figure(study: Study, shares: dict[Condition, Shares], attribute: str, out: 
         out: the directory to write to.
         name: name of the files, without suffix.
     """
-    names = next(iter(shares.values())).classes
-    rows = np.arange(len(names))
-    if len(names) > MOST_CLASSES:
-        rows = np.r_[: MOST_CLASSES // 2, len(names) - MOST_CLASSES // 2 : len(names)]
+    classes = next(iter(shares.values())).classes
+    rows = np.arange(len(classes))
+    if len(classes) > MOST_CLASSES:
+        rows = np.r_[: MOST_CLASSES // 2, len(classes) - MOST_CLASSES // 2 : len(classes)]
+    num_columns = min(MOST_COLUMNS, len(shares))
+    num_rows = math.ceil(len(shares) / num_columns)
     with styled():
-        height = 0.75 + 0.16 * len(rows)
-        figure, axes = plt.subplots(1, len(shares), figsize=(PAGE, height), squeeze=False, sharey=True)
-        for axis, (condition, part) in zip(axes[0], shares.items(), strict=True):
-            image = axis.imshow(np.clip(part.table[rows], 0, 1.5), cmap="YlGnBu", vmin=0, vmax=1.5, aspect="auto")
+        panel = 0.55 + 0.16 * len(rows)
+        size = (PAGE * max(2, num_columns) / MOST_COLUMNS, 0.3 + panel * num_rows)
+        figure, axes = plt.subplots(
+            num_rows, num_columns, figsize=size, squeeze=False, sharey=True, layout="constrained"
+        )
+        shades = matplotlib.colormaps["YlGnBu"].with_extremes(bad=MISSING)
+        for axis, (condition, part) in zip(axes.flat, shares.items(), strict=False):
+            image = axis.imshow(np.clip(part.table[rows], 0, 1.5), cmap=shades, vmin=0, vmax=1.5, aspect="auto")
+            each = range(0, len(study.generations), math.ceil(len(study.generations) / MOST_TICKS))
+            axis.set_xticks(each, [str(study.generations[j]) for j in each])
+            axis.set_title(panel_title(study, condition, 0.8 * PAGE / MOST_COLUMNS), pad=4)
+            axis.set_xlabel("generation")
+        for axis in axes.flat:
             axis.grid(False)
             axis.spines[:].set_visible(False)
             axis.tick_params(length=0)
-            axis.set_xticks(range(len(study.generations)), [str(g) for g in study.generations])
-            axis.set_title(condition.label, pad=4)
-            axis.set_xlabel("generation")
-        axes[0, 0].set_yticks(range(len(rows)), [plain(names[i], 40) for i in rows], fontsize=6.5)
-        axes[0, 0].set_ylabel(f"{attribute or 'class'}, rarest at the bottom")
-        bar = figure.colorbar(image, ax=axes[0].tolist(), pad=0.015, aspect=22, ticks=[0, 0.5, 1, 1.5])
+            axis.set_visible(axis.has_data())
+        expected = next(iter(shares.values())).expected
+        for axis in axes[:, 0]:
+            labels = [f"{plain(classes[i], 40)} ({expected[i]:.0f})" for i in rows]
+            axis.set_yticks(range(len(rows)), labels, fontsize=6.5)
+        bar = figure.colorbar(image, ax=axes, aspect=18, ticks=[0, 0.5, 1, 1.5])
         bar.ax.set_yticklabels(["0", "½", "1", "≥ 1½"])
-        bar.set_label("images found / expected")
+        bar.set_label("images found /\nexpected", size=7)
         bar.outline.set_visible(False)
         bar.ax.tick_params(length=0)
+        missing = any(np.isnan(part.table).any() for part in shares.values())
+        marks = f"{attribute or 'class'} (images expected among N), rarest at the bottom · pale: dying out"
+        marks += " · grey: not run" if missing else ""
+        several = any(len(by_seed) > 1 for by_seed in study.chains.values())
+        note(figure, _measures(study, attribute), f"{marks}\n{'mean over seeds' if several else 'one seed'}")
         return save(figure, out, name)
+
+
+def _measures(study: Study, attribute: str) -> list[Measure]:
+    """Return class survival by an attribute, as the caption describes it."""
+    found = study.measures("class_survival")
+    return [m for m in found if (m.attribute or "") == attribute][:1] or found[:1]

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.analysis.origins import origins
 from bench.analysis.study import Study
-from bench.report.style import PAGE, save, styled
+from bench.report.style import PAGE, caption, panel_title, save, styled
 
 REAL = "#c9ced3"
 MOST_NAMES, MANY = 12, 40
@@ -41,7 +41,7 @@ def training_sets(study: Study, out: Path, name: str) -> list[Path]:
                 generations, tops, bottoms = ([column[j] for j in some] for column in (list(counts), heights, base))
                 axis.bar(generations, tops, bottom=bottoms, width=width, color=colour, label=label)
                 base = [low + height for low, height in zip(base, heights, strict=True)]
-            axis.set_title(condition.label, pad=4)
+            axis.set_title(panel_title(study, condition, 0.9 * PAGE / 4), pad=4)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         for axis in axes.flat[len(study.conditions) :]:
             axis.set_visible(False)
@@ -51,8 +51,11 @@ def training_sets(study: Study, out: Path, name: str) -> list[Path]:
         for row in axes:
             row[0].set_ylabel("training images")
         figure.tight_layout(h_pad=0.6, w_pad=0.8)
-        names = [Patch(facecolor=colour, label=label) for label, colour in zip(parts.labels, palette, strict=True)]
-        if len(names) > MOST_NAMES:  # shades between the first and the last speak for themselves
-            names = [names[i] for i in (0, 1, -1)]
-        figure.legend(handles=names, loc="lower center", bbox_to_anchor=(0.54, 1.0), ncols=min(len(names), num_columns))
+        patches = [Patch(facecolor=colour, label=label) for label, colour in zip(parts.labels, palette, strict=True)]
+        if len(patches) > MOST_NAMES:  # shades between the first and the last speak for themselves
+            patches = [patches[i] for i in (0, 1, -1)]
+        figure.legend(
+            handles=patches, loc="lower center", bbox_to_anchor=(0.54, 1.0), ncols=min(len(patches), num_columns)
+        )
+        caption(figure, "what each generation was trained on · the longest chain of each condition")
         return save(figure, out, name)

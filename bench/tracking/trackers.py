@@ -28,6 +28,10 @@ class Tracker(Protocol):
     def log_generation(self, row: Row, probes: np.ndarray | None) -> None:
         """Log a scored generation. probes: uint8 (P, 3, H, W), or None if they no longer exist."""
 
+    def log_loss(self, generation: int, done: int, total: int, loss: float) -> None:
+        """Log a point of the loss curve of a training that is running: steps done, steps in all, mean loss since the
+        point before."""
+
     def finish(self, status: str) -> None:
         """End the chain's run. status: `finished`, or any other word for an end that was not planned."""
 
@@ -36,6 +40,9 @@ class NullTracker:
     """The tracker for `tracking=none`: it does nothing."""
 
     def log_generation(self, row: Row, probes: np.ndarray | None) -> None:
+        pass
+
+    def log_loss(self, generation: int, done: int, total: int, loss: float) -> None:
         pass
 
     def finish(self, status: str) -> None:

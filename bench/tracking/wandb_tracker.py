@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.analysis.artifacts import picture
+from bench.analysis.artifacts import load_losses, picture
 from bench.config import TrackingConfig
 from bench.files import write_aside
-from bench.ledger import Row
+from bench.ledger import Chain, Row
 from bench.tracking import logged_values
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,9 @@ FINISH_SECONDS = 180.0
 """How long to wait for the last upload. Data that is not sent by then is still on the disk, for `wandb sync`."""
 LOGGED_FILE = "tracking.json"
 """A file in the chain's directory: which generations W&B already has, by target."""
+
+STEPS = 1000
+"""W&B's steps of a generation: of losses up to the last but one, and the last of its row."""
 
 _unreachable: set[str] = set()
 """Targets at which no run could be started. Other chains of a sweep in this process do not wait for them again."""
@@ -62,6 +65,8 @@ class WandbTracker:
         self._failed = False
         self._with_lineage = True
         self._logged = LoggedGenerations(directory / LOGGED_FILE, self._target(mode))
+        self._last_step = 0
+        self._watched: set[int] = set()
         if not self._logged.generations:  # a resumed chain opens its run only when it has something new
             self._guard(self._open)
 
@@ -70,7 +75,22 @@ class WandbTracker:
         if self._run is None and not self._failed and row.generation not in self._logged.generations:
             self._guard(self._open)
         if row.generation not in self._logged.generations:
+            if row.generation not in self._watched:  # trained before, or by somebody else
+                curve = load_losses(Chain(row.chain, self._directory, [row]), row)
+                for done, loss in curve:
+                    self.log_loss(row.generation, done, curve[-1][0], loss)
             self._guard(self._log, row, probes)
+
+    def log_loss(self, generation: int, done: int, total: int, loss: float) -> None:
+        """Send a point of a loss curve, unless W&B has the generation. Of very long curves it is not every point."""
+        step = generation * STEPS + max(1, (STEPS - 1) * done // total)
+        if generation in self._logged.generations or step <= self._last_step:
+            return
+        if self._run is None and not self._failed:
+            self._guard(self._open)
+        self._watched.add(generation)
+        self._last_step = step
+        self._guard(self._log_loss, step, {"training/loss": loss, "training/generation": generation + done / total})
 
     def finish(self, status: str) -> None:
         """End the run, as failed unless the status is `finished`, and wait a limited time for the last upload."""
@@ -138,7 +158,12 @@ class WandbTracker:
         )
         run.define_metric("generation")
         run.define_metric("*", step_metric="generation")
+        run.define_metric("training/generation")
+        run.define_metric("training/loss", step_metric="training/generation")
         self._run = run
+
+    def _log_loss(self, step: int, values: dict[str, float]) -> None:
+        self._run.log(values, step=step, commit=True)
 
     def _log(self, row: Row, probes: np.ndarray | None) -> None:
         import wandb
@@ -149,7 +174,7 @@ class WandbTracker:
             values["probes"] = wandb.Image(drawn, caption=f"generation {row.generation}")
         # The x axis is `generation`. `step` is passed as well, because a chain that is resumed offline continues in
         # another directory, where W&B would count from 0 again. The server drops steps that it already has.
-        self._run.log(values, step=row.generation, commit=True)
+        self._run.log(values, step=(row.generation + 1) * STEPS, commit=True)
         self._logged.add(row.generation)
         if self._with_lineage:
             try:

@@ -23,7 +23,7 @@ from bench.generators.ddpm import noisy_batches as batches
 from bench.generators.ddpm.network import Process
 from bench.generators.ddpm.training import DDPMTraining, ema_decay, learning_rate
 from bench.generators.shared import checkpoint, steps
-from bench.machine.device import Runtime, resolve_runtime, set_deterministic
+from bench.machine.device import Runtime, Watched, resolve_runtime, set_deterministic
 
 Make = Callable[..., DDPMConfig]
 
@@ -195,6 +195,23 @@ def test_the_loss_curve_does_not_depend_on_checkpoints_or_interruptions(
         every[str(interval)] = digests(at / "model")
     assert [p["step"] for p in json.loads((at / "model" / "losses.json").read_text())] == [5, 10, 12]
     assert every["1000"] == every["4"] == every["3"] == every["5"]
+
+
+def test_the_loss_is_told_as_the_curve_grows(
+    tiny: Make, images: np.ndarray, cpu: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "WATCH", 5)
+    told: list[tuple[int, int, float]] = []
+    seen: list[int] = []
+
+    def loss(done: int, total: int, mean: float) -> None:
+        assert len(seen) == done - 1  # before the step is reported, not at the end
+        told.append((done, total, mean))
+
+    fit(tiny(), images, tmp_path, cpu, progress=Watched(lambda done, total: seen.append(done), loss))
+    curve = json.loads((tmp_path / "model" / "losses.json").read_text())
+    assert told == [(point["step"], 12, point["mean_loss"]) for point in curve] and len(told) == 3
+    assert seen == list(range(1, 13))
 
 
 def test_the_error_of_a_diverged_training_has_its_rate_then_and_what_is_left(

@@ -1,5 +1,6 @@
 """Workspace, report and sweep file for W&B, tested without a server."""
 
+import dataclasses
 import importlib
 import json
 import os
@@ -12,6 +13,7 @@ import fabricate
 import pytest
 from omegaconf import OmegaConf
 
+from bench import ledger
 from bench.tracking import dashboard, logged_values, wandb_mode
 
 SWEEP = Path(__file__).parents[2] / "conf" / "wandb_sweep.yaml"
@@ -55,14 +57,14 @@ def test_without_a_key_the_specs_are_written_with_the_reason(
 
 @has_workspaces
 def test_every_panel_shows_something_that_is_logged() -> None:
-    logged = set(logged_values.scalars(fabricate.row(0.5, 1, 0))) | {"probes"}
-    space = dashboard.workspace("e", "p", "efficientnet_lite0", 3)
+    logged = set(logged_values.scalars(fabricate.row(0.5, 1, 0))) | {"probes", "training/loss"}
+    space = dashboard.workspace("e", "p", dashboard.names_in_rows([fabricate.row(0.5, 1, 0)]))
     keys = []
     for section in space.sections:
         for panel in section.panels:
             y = getattr(panel, "y", None)
             keys += y if isinstance(y, list) else [y.name] if y is not None else panel.media_keys
-    assert len(keys) == 5 + 4 + 1 + 3
+    assert len(keys) == 5 + 5 + 1 + 4
     assert set(keys) <= logged
     assert all(p.x == "generation" for p in space.sections[0].panels)
     assert {p.groupby_rangefunc for p in space.sections[0].panels} == {"minmax"}
@@ -147,7 +149,7 @@ def test_the_sweeps_command_line_runs(tmp_path: Path) -> None:
 
 @has_workspaces
 def test_panels_show_means_with_their_range_by_ratio_and_the_last_generation_of_the_main_scores() -> None:
-    space = dashboard.workspace("e", "p", "inception_v3", 5)
+    space = dashboard.workspace("e", "p", dashboard.score_names("inception_v3", 5))
     curves, final, samples, costs = (section.panels for section in space.sections)
     titled = {panel.title: panel.y for panel in curves}
     assert titled == {
@@ -165,9 +167,11 @@ def test_panels_show_means_with_their_range_by_ratio_and_the_last_generation_of_
         ("coverage", "inception_v3/coverage_k5"),
         ("precision", "inception_v3/precision_k5"),
         ("recall", "inception_v3/recall_k5"),
+        ("density", "inception_v3/density_k5"),
     ]
     assert (samples[0].media_keys, samples[0].grid_x_axis, samples[0].grid_y_axis) == (["probes"], "step", "run")
     assert {p.title: p.y for p in costs} == {
+        "loss in training": ["training/loss"],
         "synthetic share of the training set": ["composition/synthetic_ratio"],
         "images seen in training": ["train/images_seen"],
         "seconds of a generation": ["wall_seconds"],
@@ -182,8 +186,8 @@ def test_panels_show_means_with_their_range_by_ratio_and_the_last_generation_of_
 def test_the_report_has_the_panels_of_the_workspace_below_their_headings() -> None:
     import wandb_workspaces.reports.v2 as wr
 
-    made = dashboard.report("e", "p", "inception_v3", 5)
-    space = dashboard.workspace("e", "p", "inception_v3", 5)
+    made = dashboard.report("e", "p", dashboard.score_names("inception_v3", 5))
+    space = dashboard.workspace("e", "p", dashboard.score_names("inception_v3", 5))
     grids = [block for block in made.blocks if isinstance(block, wr.PanelGrid)]
     assert [[p.title for p in grid.panels] for grid in grids] == [
         [p.title for p in section.panels] for section in space.sections
@@ -191,7 +195,7 @@ def test_the_report_has_the_panels_of_the_workspace_below_their_headings() -> No
     assert [runs.groupby for grid in grids for runs in grid.runsets] == [
         ["config.mixing.policy", "config.mixing.synthetic_ratio"]
     ] * 4
-    assert (made.entity, made.project) == ("e", "p") and "k = 5" in made.description
+    assert (made.entity, made.project) == ("e", "p") and "recall_k5" in made.description
 
 
 @has_workspaces
@@ -214,10 +218,46 @@ def test_with_a_key_both_are_saved_and_nothing_is_written(
 
     monkeypatch.setattr(wandb_mode, "is_online", lambda: True)
     monkeypatch.setattr(wandb_mode, "default_entity", lambda: "own")
+    monkeypatch.setattr(dashboard, "keys_of_project", lambda entity, project: [])
     for name in ("workspace", "report"):
         monkeypatch.setattr(dashboard, name, lambda *about, name=name: Item(name, *about))
     out = ["--out", str(tmp_path / "specs"), "--project", "p", "--feature-space", "s", "--k", "7"]
     assert dashboard.main([*out, *given]) == 0
-    assert saved == [(name, expected, "p", "s", 7) for name in ("workspace", "report")]
+    names = dashboard.score_names("s", 7)  # the project has no runs yet
+    assert saved == [(name, expected, "p", names) for name in ("workspace", "report")]
     assert capsys.readouterr().out.split() == ["https://example.org/workspace", "https://example.org/report"]
     assert not (tmp_path / "specs").exists()
+
+
+ROWS_OF_5 = {"fid": {}, "kid": {"num_subsets": 50, "subset_size": 250}, "recall": {"k": 5}, "vendi": {}}
+
+
+def test_panels_show_the_keys_of_the_ledgers_that_are_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The defaults are another feature space and k: no panel asks for what the runs do not have."""
+    row = fabricate.row(0.5, 1, 0, space="dinov2")
+    down = {m: {"direction": "down"} for m in ("fid", "kid")}
+    scores = [
+        {**fabricate.score(m, 0.5, space="dinov2"), "parameters": p, **down.get(m, {})} for m, p in ROWS_OF_5.items()
+    ]
+    scores.append({**fabricate.score("fid", 9.0, "real_train", space="dinov2")})
+    row = dataclasses.replace(row, scores=scores)
+    logged = set(logged_values.scalars(row))
+    names = dashboard.names_in_rows([row, row])
+    assert list(names) == ["FID ↓", "KID ↓", "recall ↑"] and set(names.values()) <= logged
+    assert names["recall ↑"] == "dinov2/recall_k5"
+    assert dashboard.names_in_keys([*logged, "wall_seconds", "train/final_loss", "floor/dinov2/fid"]) == names
+    if importlib.util.find_spec("wandb_workspaces") is None:
+        return
+    ledger.append(tmp_path / "s" / row.chain / ledger.FILENAME, row)
+    assert dashboard.main([str(tmp_path / "s"), "--out", str(tmp_path / "specs")]) == 0
+    for path in map(Path, capsys.readouterr().out.splitlines()):
+        assert "dinov2/recall_k5" in path.read_text() and "efficientnet" not in path.read_text()
+    assert dashboard.main([str(tmp_path / "nowhere")]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_scores_of_two_spaces_are_named_by_their_keys() -> None:
+    rows = [fabricate.row(0.5, 1, 0, space=space) for space in ("a", "b")]
+    names = dashboard.names_in_rows(rows)
+    assert names["FID ↓ (a/fid)"] == "a/fid" and names["recall ↑ (b/recall_k3)"] == "b/recall_k3"
+    assert len(names) == 10

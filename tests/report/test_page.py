@@ -1,21 +1,27 @@
 """The page in a real browser: opened from a file, with the network cut off."""
 
 import base64
+import dataclasses
 import io
 import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import fabricate
 import numpy as np
 import pytest
+from html_tree import parse
 from PIL import Image
 
-from bench import report
+from bench import ledger, report
 from bench.report import style
+from bench.report.curves import Curves
+from bench.report.figures import Figures
+from bench.report.page_parts import offered
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (extra: dev)")
@@ -337,3 +343,104 @@ def test_several_studies_share_one_page(browser: Any, tmp_path: Path, monkeypatc
     assert "p version 2" in text(browser, "article:not([hidden]) .eyebrow")
     assert visible(browser, ".browser canvas") == 1
     assert browser.get_log("browser") == []
+
+
+@contextmanager
+def phone(browser: Any, page: Path, width: int = 390) -> Iterator[None]:
+    size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        browser.get(page.as_uri())
+        ready(browser)
+        yield
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+IN_VIEW = """
+return [...document.querySelectorAll(arguments[0])].filter(e => e.getClientRects().length).map(e => {
+  const [box, frame] = [e.getBoundingClientRect(), e.closest('.scroll').getBoundingClientRect()];
+  return box.left >= frame.left - 1 && box.right <= frame.right + 1;
+});
+"""
+
+
+@needs_browser
+def test_a_phone_has_navigation_and_tables_begin_with_the_last_generation(browser: Any, page: Path) -> None:
+    with phone(browser, page):
+        links = browser.execute_script(
+            "return [...document.querySelectorAll('nav a')].map(a => [a.textContent, a.hash, a.offsetHeight])"
+        )
+        names = ["Summary", "Statements", "Scores", "Samples", "Class survival", "Training", "Provenance", "Files"]
+        assert [name for name, _, _ in links] == names
+        assert min(height for _, _, height in links) >= 36  # as high as a finger
+        assert all(count(browser, target) == 1 for _, target, _ in links)
+        last = browser.execute_script(IN_VIEW, ".scores tr > :nth-last-child(2):not([colspan])")
+        assert len(last) == 4 * 3 and all(last)  # a head and two ratios, with the number of seeds beside it
+        assert all(browser.execute_script(IN_VIEW, ".scores th:first-child"))  # with the name of the condition
+        choose(browser, ".generation", 2)
+        assert browser.execute_script(IN_VIEW, ".path td.now") == [True] * 2
+        choose(browser, ".generation", 0)
+        assert browser.execute_script(IN_VIEW, ".path td.now") == [True] * 2
+
+
+@needs_browser
+def test_a_long_name_is_not_wider_than_a_phone(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "FORMATS", ("svg",))
+    for generation in range(2):
+        row = fabricate.row(1.0, generation, 0, policy="custom")
+        mixing = {"policy": "custom", "function": f"{'module_of_mine.' * 4}rules:{'a_long_name_' * 5}"}
+        row = dataclasses.replace(row, config={**row.config, "mixing": mixing})
+        ledger.append(tmp_path / "s" / row.chain / ledger.FILENAME, row)
+    report.write([tmp_path / "s"], tmp_path / "out")
+    with phone(browser, tmp_path / "out" / "report.html"):
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+
+
+@needs_browser
+def test_a_condition_has_one_colour_in_light_and_dark(browser: Any, page: Path) -> None:
+    script = """
+      const parts = [...document.querySelectorAll('svg [data-condition] path, .swatch')];
+      return parts.map(e => { const s = getComputedStyle(e); return [s.stroke, s.fill, s.backgroundColor, s.filter]; });
+    """
+    seen = []
+    for scheme in ("light", "dark"):
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        browser.get(page.as_uri())
+        ready(browser)
+        ground = browser.execute_script(
+            "return [...document.querySelectorAll('.drawing, .drawing svg')].map(e => getComputedStyle(e).filter)"
+        )
+        assert set(ground) == {"none"}
+        themed = {"rgb(255, 255, 255)": "ground", "rgb(27, 31, 35)": "ground"}  # the edge of a marker
+        themed |= {"rgb(29, 33, 37)": "ink", "rgb(231, 234, 236)": "ink"}  # the shape of a marker, before it is placed
+        seen.append([[themed.get(colour, colour) for colour in part] for part in browser.execute_script(script)])
+    assert seen[0] == seen[1] and len(seen[0]) > 10
+
+
+def test_a_cell_says_what_it_is_and_figures_are_offered_for_download(page: Path) -> None:
+    tree = parse(page.read_text(encoding="utf-8"))
+    table = tree.one("section", "scores").all("table")[0]
+    told = [cell.attributes["title"] for cell in table.all("tr")[2].all("td")[:3]]
+    shown = [cell.text for cell in table.all("tr")[2].all("td")[:3]]
+    assert [words.split(" · ")[0] for words in told] == [
+        f"synthetic ratio 1.00, generation {generation}: FID ↓ {text}" for generation, text in enumerate(shown)
+    ]
+    links = {
+        link.attributes["download"]: link.attributes["href"] for link in tree.all("a") if "download" in link.attributes
+    }
+    for path in page.parent.glob("*.svg"):
+        body = (links[path.name] or "").removeprefix("data:image/svg+xml;base64,")
+        assert base64.b64decode(body) == path.read_bytes()
+
+
+def test_a_large_report_offers_fewer_kinds_of_files(tmp_path: Path) -> None:
+    paths = [tmp_path / f"a.{kind}" for kind in ("png", "svg", "pdf")]
+    for path in paths:
+        path.write_bytes(b"x" * 3000)
+    nothing: dict[str, Any] = {field.name: [] for field in dataclasses.fields(Figures)}
+    figures = Figures(**{**nothing, "phase": paths, "curves": [Curves([], list(paths))]})
+    for budget, kinds in ((24_000, [".png", ".svg", ".pdf"]), (23_999, [".svg", ".pdf"]), (1, [".svg"])):
+        kept = offered(figures, budget)
+        assert [path.suffix for path in kept.phase] == [path.suffix for path in kept.curves[0].paths] == kinds

@@ -309,7 +309,7 @@ def test_trajectories_go_from_precision_to_recall(study: Study, tmp_path: Path, 
             assert list(got) == pytest.approx([interval(distinct.values(score, ratio, g))[0] for g in range(reached)])
         end = axis.texts[i]
         assert end.get_text().strip() == str(reached - 1)
-        assert end.get_position() == (line.get_xdata()[-1], line.get_ydata()[-1])
+        assert end.xy == (line.get_xdata()[-1], line.get_ydata()[-1])
     floor = lines["real images"]
     assert list(floor.get_xdata()) == pytest.approx([distinct.baselines(PRECISION)["real_train"]])
     assert list(floor.get_ydata()) == pytest.approx([distinct.baselines(RECALL)["real_train"]])
@@ -321,7 +321,7 @@ def test_training_sets_are_stacked_by_generation_of_birth(
     """Each panel is of the chain that got furthest."""
     training_sets(study, tmp_path, "training_sets")
     panels = [axis for axis in drawn["training_sets"].axes if axis.get_visible()]
-    assert [axis.get_title() for axis in panels] == ["0.00", "0.50", "1.00"]
+    assert [axis.get_title() for axis in panels] == ["ratio 0.00", "ratio 0.50", "ratio 1.00"]
     births = {"real images": -1, **{f"samples of generation {g}": g for g in range(5)}}
     colours: dict[int, tuple] = {}
     for axis, (ratio, furthest) in zip(panels, zip(RATIOS, (0, 1, 3), strict=True), strict=True):
@@ -346,9 +346,11 @@ def test_survival_is_count_over_expected_with_the_rarest_at_the_bottom(
 ) -> None:
     survival(study, tmp_path, "survival")
     panels = [axis for axis in drawn["survival"].axes if axis.images]
-    assert [axis.get_title() for axis in panels] == ["0.00", "0.50", "1.00"]
-    names = [t.get_text() for t in panels[0].get_yticklabels()]
-    assert names == ["common", "middling", "rare"]
+    assert [axis.get_title() for axis in panels] == ["ratio 0.00", "ratio 0.50", "ratio 1.00"]
+    labels = [t.get_text() for t in panels[0].get_yticklabels()]
+    names = ["common", "middling", "rare"]
+    of_first = distinct.counts(0.0, 0, 0)
+    assert labels == [f"{name} ({of_first[name][1]:.0f})" for name in names]
     for axis, ratio in zip(panels, RATIOS, strict=True):
         table = np.ma.filled(axis.images[0].get_array(), np.nan)
         for j, name in enumerate(names):
@@ -490,7 +492,7 @@ def test_the_page_has_the_verdict_of_each_condition(study: Study, page: Node) ->
 
 def test_the_page_has_each_number_in_its_own_table_row_and_column(page: Node) -> None:
     seen = []
-    for card_of_table in page.one("section", "scores").all("div", "scroll"):
+    for card_of_table in page.one("section", "scores").all("div", "card"):
         name, arrow = card_of_table.one("h3").text.rsplit(" ", 1)
         facts = card_of_table.all("p", "hint")[0].text.split(" · ")
         if name == "class survival":
@@ -534,6 +536,9 @@ def test_the_page_shows_the_figures_that_were_written(written: Path, page: Node)
         assert words(figure, "text") == [node.text for node in drawn.iter("{http://www.w3.org/2000/svg}text")]
         paths = [node.get("d") for node in drawn.iter("{http://www.w3.org/2000/svg}path")]
         assert [node.attributes["d"] for node in figure.all("path")] == paths
+        (link,) = figure.one("p", "downloads").all("a")
+        offered = base64.b64decode((link.attributes["href"] or "").removeprefix("data:image/svg+xml;base64,"))
+        assert offered == files[link.attributes["download"] or ""].read_bytes()
     ids = [node.attributes["id"] for node in page.walk() if "id" in node.attributes]
     assert len(ids) == len(set(ids))
     first, *others = page.one("section", "scores").all("div", "panel")
@@ -542,7 +547,7 @@ def test_the_page_shows_the_figures_that_were_written(written: Path, page: Node)
     assert all(len(panel.all("figure")) == 1 for panel in others)
     for panel in (first, *others):  # each panel has the tables of the scores that it draws
         labels = {text for figure in panel.all("figure")[:1] for text in words(figure, "text")}
-        assert {table.one("h3").text for table in panel.all("div", "scroll")} <= labels
+        assert {table.one("h3").text for table in panel.all("div", "card")} <= labels
 
 
 def test_parts_of_a_figure_are_marked_with_their_own_condition(study: Study, page: Node) -> None:
@@ -557,7 +562,7 @@ def test_parts_of_a_figure_are_marked_with_their_own_condition(study: Study, pag
                 seen += 1
                 assert used == {palette[int(part.attributes["data-condition"] or "")]}
     panels = len(SAMPLES) + 1
-    assert seen == 3 * (2 * panels + 1)  # a line and a band in every panel, a path
+    assert seen == 3 * (2 * panels + 4)  # a line and a band in every panel; a path, its last number and two bars
     toggles = page.one("div", "toggles").all("button")
     assert [(b.attributes["data-condition"], b.text) for b in toggles] == [("0", "0.00"), ("1", "0.50"), ("2", "1.00")]
     for toggle, colour in zip(toggles, palette, strict=True):
@@ -576,8 +581,8 @@ def test_the_page_has_the_facts_of_each_chain(written: Path, page: Node) -> None
         assert facts["finished"] == rows[-1].finished_at
         assert (facts["sweep"], facts["policy"], facts["device"]) == ("made-up", "blend", "cpu, fp32")
         assert (facts["platform"], facts["code revision"]) == (f"system {seed}", f"{seed:040d}")
-        assert facts["ledger"] == str(written.parent / "made-up" / rows[0].chain / "ledger.jsonl")
-        assert (facts["store"], facts["versions"]) == (str(written.parent / "store"), f"torch 2.{seed}")
+        assert facts["ledger"] == f"made-up/{rows[0].chain}/ledger.jsonl"
+        assert (facts["store"], facts["versions"]) == ("store", f"torch 2.{seed}")
         assert json.loads(chain.all("pre")[1].text) == rows[-1].config
         seconds = {k: sum(getattr(row, k)["seconds"] for row in rows) for k in ("train", "sample", "score")}
         assert facts["seconds"] == ", ".join(f"{k} {v:.0f}" for k, v in seconds.items())

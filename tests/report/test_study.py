@@ -13,6 +13,7 @@ from bench.analysis import measures
 from bench.analysis import study as study_module
 from bench.analysis.artifacts import artifact_path
 from bench.analysis.conditions import condition_of
+from bench.analysis.setting import check_unmixed
 from bench.analysis.study import studies
 from bench.errors import LedgerError
 
@@ -68,9 +69,57 @@ def test_one_policy_and_seed_twice_is_refused(tmp_path: Path) -> None:
         fabricate.sweep(tmp_path, ratios=(0.5,), seeds=(0, 5), sweep=sweep, pictures=False)
     one, two = (next((tmp_path / sweep).glob("*seed5*")).name for sweep in ("one", "two"))
     chains = [chain for chain in ledger.read_runs([tmp_path]) if chain.rows[0].seed == 5]
-    with pytest.raises(LedgerError, match="the same policy and seed") as error:
+    scores = [{**score, "value": score["value"] + 1} for score in chains[1].rows[-1].scores]
+    chains[1].rows[-1] = dataclasses.replace(chains[1].rows[-1], scores=scores)
+    with pytest.raises(LedgerError, match="the same policy and seed, and other scores") as error:
         studies(chains)
-    assert one in str(error.value) and two in str(error.value)
+    assert one in str(error.value) and two in str(error.value) and "sweep (" in str(error.value)
+
+
+def test_the_same_results_twice_are_counted_once_and_said(tmp_path: Path) -> None:
+    """A chain that was run again with one more score, for fewer generations."""
+    for sweep, generations in (("one", 3), ("two", 2)):
+        fabricate.sweep(tmp_path, ratios=(0.5,), seeds=(0, 5), sweep=sweep, pictures=False, num_generations=generations)
+    chains = ledger.read_runs([tmp_path])
+    for chain in chains:
+        if chain.rows[0].sweep == "two":
+            more = {**chain.rows[0].config["metrics"], "scores": ["frechet"]}
+            config = {**chain.rows[0].config, "metrics": more}
+            chain.rows[:] = [dataclasses.replace(row, config=config) for row in chain.rows]
+    (study,) = studies(chains)
+    ((condition, by_seed),) = study.chains.items()
+    assert [(seed, chain.rows[0].sweep, len(chain.rows)) for seed, chain in by_seed.items()] == [
+        (0, "one", 3),
+        (5, "one", 3),
+    ]
+    said = [note for note in study.notes if "is counted once" in note]
+    assert len(said) == 2 and all("metrics.scores (" in note and "sweep (" in note for note in said)
+    assert len(study.values(condition, 2, study.measures("fid")[0])) == 2
+
+
+def test_chains_that_differ_in_trifles_are_of_one_study_that_says_so(tmp_path: Path) -> None:
+    sweep = fabricate.sweep(tmp_path, ratios=(0.5,), seeds=(0, 1, 2), pictures=False, num_generations=2)
+    chains = ledger.read_runs([sweep])
+    settings = [{"num_resamples": 5, "scores": ["frechet"]}, {"extra_spaces": ["dinov2"]}, {}]
+    for chain, given in zip(chains, settings, strict=True):
+        config = {**chain.rows[0].config, "metrics": {**chain.rows[0].config["metrics"], **given}}
+        chain.rows[:] = [dataclasses.replace(row, config=config) for row in chain.rows]
+    extra = fabricate.score("fid", 7.0, space="dinov2")
+    chains[1].rows[:] = [dataclasses.replace(row, scores=[*row.scores, extra]) for row in chains[1].rows]
+    check_unmixed(chains)  # one space is in all
+    (study,) = studies(chains)
+    assert study.seeds == [0, 1, 2]
+    said = [note for note in study.notes if note.startswith("chains differ in ")]
+    assert [note.split(" (")[0].split()[-1] for note in said] == [
+        "metrics.scores",
+        "metrics.extra_spaces",
+        "metrics.num_resamples",
+    ]
+    assert "frechet in 1; default in 2" in said[0] and "dinov2 in 1" in said[1]
+    for chain, k in zip(chains, (3, 3, 5), strict=True):  # no trifle: never pooled
+        config = {**chain.rows[0].config, "metrics": {**chain.rows[0].config["metrics"], "k": k}}
+        chain.rows[:] = [dataclasses.replace(row, config=config) for row in chain.rows]
+    assert sorted(len(one.seeds) for one in studies(chains)) == [1, 2]
 
 
 def test_parameters_are_the_same_in_any_order() -> None:

@@ -159,7 +159,8 @@ def test_class_shares_are_means_over_seeds_with_the_commonest_first(tmp_path: Pa
     study = study_of(tmp_path, ratios=(1.0,), seeds=(0, 1))
     shares = class_shares(study)
     assert list(shares) == ["species"] and list(shares["species"]) == study.conditions
-    names, table = vars(shares["species"][study.conditions[0]]).values()
+    names, expected, table = vars(shares["species"][study.conditions[0]]).values()
+    assert expected == [512, 256, 128, 64, 32, 16]
     assert names == ["daisy", "rose", "tulip", "poppy", "iris", "fern"]  # reed was never expected
     assert table.shape == (6, 4)
     np.testing.assert_array_equal(table[:, 0], 1.0)
@@ -304,7 +305,9 @@ def test_many_classes_are_cut_in_the_middle(tmp_path: Path, monkeypatch: pytest.
     (study,) = studies([ledger.Chain(row.chain, Path(), [row])])
     survival(study, tmp_path, "survival")
     axis = drawn[0].axes[0]
-    assert [t.get_text() for t in axis.get_yticklabels()] == names[:20] + names[30:]
+    assert [t.get_text() for t in axis.get_yticklabels()] == [
+        f"{names[i]} ({100 - i})" for i in (*range(20), *range(30, 50))
+    ]
     expected = [min(share * (1 + i / 1000), 1.5) for i in (*range(20), *range(30, 50))]
     np.testing.assert_allclose(axis.images[0].get_array()[:, 0], expected)
     assert axis.images[0].get_clim() == (0, 1.5)

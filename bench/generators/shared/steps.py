@@ -116,7 +116,8 @@ def train(
         identity: Identifies the training; checkpoints with another identity are not used.
         device: Device of the losses.
         work: Directory that outlives a killed process, for checkpoints.
-        progress: Called with (steps done, steps in all).
+        progress: Called with (steps done, steps in all); where it has `loss` (`bench.machine.device.Watched`), that is
+            called with every entry of the loss curve.
 
     Returns:
         The course of the finished training.
@@ -127,6 +128,7 @@ def train(
     """
     course = resume(trainee, training, identity, work)
     start = watched = course.step
+    tell = getattr(progress, "loss", None)
     mine = distributed.is_first() or not trainee.shares_batches  # the sum of a checkpoint is of all, and counts once
     loss_sum = torch.tensor(course.loss_sum if mine else 0.0, device=device)
     healthy = torch.zeros((), dtype=torch.int64, device=device)  # steps with a finite loss since the last reading
@@ -151,6 +153,8 @@ def train(
             if record:
                 since = course.losses[-1][0] if course.losses else 0
                 course.losses.append((done, total / (done - since)))
+                if tell is not None:
+                    tell(done, training.num_steps, course.losses[-1][1])
                 loss_sum.zero_()
                 healthy.zero_()
                 watched, total = done, 0.0

@@ -1,0 +1,57 @@
+"""Text as a person may publish it: without the folders of the machine that made it, which hold names of people."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bench.ledger import Chain
+
+PATH = r"(?:file://)?~?/(?:[^/\s'\"`,;()<>|=]+/)*[^/\s'\"`,;()<>|=:]+/?"
+ABSOLUTE = re.compile(
+    rf"""(?P<quote>['"])(?P<key>[\w.+]*=)?(?P<quoted>[~/][^'"\n]*/[^'"\n]*)(?P=quote)|(?<![\w.~…/<-]){PATH}"""
+)
+"""A path from the root or from a home: in quotation marks, with or without a key before it, else up to a space. Not the
+`/` of `store/ab`, `1 / 2` or `https://`."""
+
+
+def without_folders(text: str, places: Iterable[Path] = ()) -> str:
+    """Return text in which absolute paths are cut to their last part, `…/flowers.npz`.
+
+    Args:
+        text: any text, such as a command or a message.
+        places: folders of the runs; a path below one begins with that folder's name, `store/train/3f`.
+    """
+    for place in sorted({str(place) for place in places}, key=len, reverse=True):
+        if place.count("/") > 1:
+            text = re.sub(rf"{re.escape(place)}(?=/|\b)", Path(place).name.replace("\\", r"\\"), text)
+    return ABSOLUTE.sub(_cut, text)
+
+
+def _cut(found: re.Match[str]) -> str:
+    whole = found["quoted"] or found[0]
+    if whole.rstrip("/").count("/") < 2 and not whole.startswith("~"):
+        return found[0]  # `/` or `/data` says nothing of anybody
+    name = f"…/{Path(whole).name}"
+    return f"{found['quote']}{found['key'] or ''}{name}{found['quote']}" if found["quote"] else name
+
+
+def everywhere(value: Any, places: Iterable[Path] = ()) -> Any:
+    """Return nested dicts and lists with `without_folders` of every string in them; a string that is a path as a whole
+    may have spaces."""
+    places = list(places)
+    if isinstance(value, dict):
+        return {key: everywhere(part, places) for key, part in value.items()}
+    if isinstance(value, list):
+        return [everywhere(part, places) for part in value]
+    if not isinstance(value, str):
+        return value
+    inside = any(value.startswith(f"{place}/") or value == str(place) for place in places)
+    whole = re.fullmatch(r"[~/][^\n]*/[^\n]*", value) and not inside
+    return f"…/{Path(value).name}" if whole else without_folders(value, places)
+
+
+def places_of(chains: Iterable[Chain]) -> list[Path]:
+    """Return the folders that messages about these chains name: those of sweeps and stores."""
+    found = {place for chain in chains for place in (chain.directory.parent, Path(chain.rows[-1].store_dir))}
+    return sorted({*found, *(place.resolve() for place in found)})
