@@ -298,7 +298,7 @@ def warn_of_few(n: int, dimension: int, space: str) -> None:
     if n < dimension:
         log.warning(
             "FID of N = %d items with d = %d features of %s: N/d = %.2f. Its bias depends on what is measured, and "
-            "shrunken features may score better than real items; raise metrics.num_images, or read KID",
+            "shrunken features may score better than real items; score more items, or read KID",
             n, dimension, space, n / dimension,
         )  # fmt: skip
 
