@@ -452,9 +452,9 @@ def test_single_scores_are_chosen_by_name(tmp_path, plain, capsys):
         assert {row["metric"] for row in rows} == metrics_kept
 
 
-def test_every_family_states_the_scores_that_it_yields(real, tmp_path, capsys):
+def test_every_family_states_the_scores_that_it_yields(real, tmp_path, plain, capsys):
     path = saved(tmp_path, "fake", pictures(48, 1))
-    arguments = ["--real", str(real), "--fake", path, "--train", str(real), "--unseen", path, "--json"]
+    arguments = ["--real", str(real), "--fake", path, "--train", str(real), "--unseen", path, *plain, "--json"]
     rows = json.loads(run(capsys, *arguments)[1])["rows"]
     stated = families()
     found = {name: set() for name in stated}
