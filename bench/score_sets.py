@@ -176,6 +176,7 @@ def score(
                 _floor(reference, values["real"], config, runtime.device),
                 subject="fake",
                 reference="real",
+                items=_items(config, sets, order),
                 training=values.get("train"),
                 twin=_twin(values),
                 attributes=_attributes(config, sets["real"], values["real"], order["real"], runtime.device),
@@ -316,6 +317,17 @@ def _features(
         with console.stage(f"features of {name} images", unit="images") as progress:
             values[name] = extract(space, images.images, progress, order[name])
     return values
+
+
+def _items(
+    config: MetricsConfig, sets: Mapping[str, ImageSet], order: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the drawn images of both sides, uint8 (N, 3, H, H) each; None where no family needs them."""
+    from bench import metrics
+
+    if "items" not in metrics.needs(config):
+        return None
+    return sets["fake"].images[order["fake"]], sets["real"].images[order["real"][: config.num_images]]
 
 
 def _attributes(

@@ -505,6 +505,29 @@ def test_a_score_that_cannot_be_computed_is_named_and_the_others_are_printed(tmp
     assert code == 0 and "kid" in out and "authenticity is left out" in caplog.text
 
 
+OWN_FAMILY = """
+import numpy as np
+
+from bench.metrics.shared.inputs import Value
+
+NEEDS = ("items",)
+VERSION = 1
+
+def brightness(inputs, config):
+    subject, reference = (np.asarray(images, np.float64).mean() for images in inputs.items)
+    yield Value("brightness", subject - reference, "none")
+"""
+
+
+def test_a_score_of_ones_own_is_computed_of_the_images(tmp_path, plain):
+    (tmp_path / f"own_{tmp_path.name}.py").write_text(OWN_FAMILY)
+    sets = pictures(40), pictures(40, 1)
+    names = ["fid", f"own_{tmp_path.name}:brightness"]
+    found = bench.score(*sets, scores=names, feature_space=plain[1], device="cpu")
+    assert list(found) == ["fid", "brightness"]
+    assert found["brightness"] == pytest.approx(sets[1].mean() - sets[0].mean())
+
+
 def test_few_images_are_warned_of(tmp_path, plain, capsys, caplog):
     paths = ["--real", saved(tmp_path, "r", pictures(200)), "--fake", saved(tmp_path, "f", pictures(100, 1)), *plain]
     assert run(capsys, *paths, "--scores", "precision", "--num-images", "5")[0] == 0
