@@ -11,7 +11,7 @@ from typing import NoReturn
 import hydra
 from omegaconf import DictConfig
 
-from bench import launcher, mistakes, protocols, sweep, usage
+from bench import completion, launcher, mistakes, protocols, sweep, usage
 from bench.config import from_hydra, register_schemas
 from bench.errors import StoreError
 from bench.machine import interrupt, torchrun
@@ -72,8 +72,14 @@ def main() -> None:
         from bench import plan
 
         sys.exit(plan.main(sys.argv[2:]))
-    launcher.register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises what it would print
+    if completion.requested(sys.argv[1:]):
+        try:
+            print(completion.answer(app))
+        except ValueError as error:
+            end(f"--shell-completion: {error}", sweep.WRONG_CONFIG)
+        return
+    launcher.register()
     try:
         with interrupt.on_sigterm(for_good=True), joined():  # before the first chain of a sweep and between two
             app()

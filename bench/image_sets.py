@@ -1,12 +1,17 @@
-"""Sets of images outside any chain: folders of pictures, NumPy arrays and stored pools."""
+"""Sets of images outside any chain: arrays and tensors, folders of pictures, NumPy files and stored pools."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from bench.errors import DataError
+from bench.errors import ConfigError, DataError
+from bench.kinds import check_images
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +29,33 @@ class ImageSet:
     names: dict[str, list[str]] = field(default_factory=dict)
 
 
+Images: TypeAlias = "str | Path | np.ndarray | torch.Tensor | ImageSet"
+"""What a set of images can be read from: the path of one, an array or a tensor of images, or a set."""
+
+
+def read_set(images: Images, resolution: int | None = None) -> ImageSet:
+    """Return a set of images, whatever it is given as. resolution: see `read_images`.
+
+    Raises `DataError` for an array that holds no images uint8 (N, 3, H, H) or (N, H, H, 3), and for any other object.
+    """
+    if isinstance(images, str | Path):
+        return read_images(str(images), resolution)
+    if isinstance(images, ImageSet):
+        return images
+    array: Any = images.detach().cpu().numpy() if hasattr(images, "detach") else images
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"a {type(images).__name__} is no set of images: give a path, an array or a tensor")
+    return ImageSet(_channels_first(array, f"a {type(images).__name__} of images"))
+
+
+def where(images: Images) -> str:
+    """Return what to call a set in a result: its path, or what it is and its shape."""
+    if isinstance(images, str | Path):
+        return str(images)
+    shape = images.images.shape if isinstance(images, ImageSet) else tuple(images.shape)
+    return f"{type(images).__name__} {shape}"
+
+
 def read_images(path: str, resolution: int | None = None) -> ImageSet:
     """Return the images at `path`: a folder of pictures, an .npy or .npz file, or a stored pool.
 
@@ -31,6 +63,8 @@ def read_images(path: str, resolution: int | None = None) -> ImageSet:
     are never resized. Raises `DataError` if the path is missing, unreadable or of another format, and for a folder
     whose pictures are not squares of one size if no `resolution` is given.
     """
+    if resolution is not None and resolution < 1:
+        raise ConfigError("resolution", resolution, "must be at least 1")
     place = Path(path).expanduser()
     if not place.exists():
         raise DataError(f"{path} does not exist")
@@ -70,7 +104,10 @@ def _folder(path: str, resolution: int | None) -> ImageSet:
         (width, height), *others = sizes
         if others or width != height:
             examples = ", ".join(f"{w} x {h} ({p.name})" for (w, h), p in list(sizes.items())[:3])
-            raise DataError(f"{path}: pictures are not squares of one size: {examples}; give --resolution")
+            smallest = min(min(size) for size in sizes)
+            raise DataError(
+                f"{path}: pictures are not squares of one size: {examples}; give resolution={smallest}, for example"
+            )
         resolution = width
     source = open_source(replace(config, resolution=resolution))
     return ImageSet(source.read(np.arange(len(source)))[0], source.labels, source.label_names)
@@ -78,7 +115,6 @@ def _folder(path: str, resolution: int | None) -> ImageSet:
 
 def _array(place: Path) -> ImageSet:
     from bench.datasets.shared.npz_archive import NpzArchive, read_labels
-    from bench.kinds import check_images
 
     if place.suffix == ".npz":
         archive = NpzArchive(place)
@@ -93,13 +129,18 @@ def _array(place: Path) -> ImageSet:
             images = np.load(place, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{place} cannot be read as an array of images: {error}") from error
+    return ImageSet(_channels_first(images, str(place)), labels, names)
+
+
+def _channels_first(images: np.ndarray, name: str) -> np.ndarray:
+    """Return images (N, 3, H, H). name: of the set, for messages. Raises `DataError` for an array of another kind."""
     if images.ndim == 4 and images.shape[-1] == 3 and images.shape[1] != 3:
         images = images.transpose(0, 3, 1, 2)
     try:
         check_images(images)
     except DataError as error:
-        raise DataError(f"{place}: {error}, or (N, H, H, 3)") from error
-    return ImageSet(images, labels, names)
+        raise DataError(f"{name}: {error}, or (N, H, H, 3)") from error
+    return images
 
 
 def check_resolutions(sets: Mapping[str, ImageSet]) -> None:
@@ -107,8 +148,8 @@ def check_resolutions(sets: Mapping[str, ImageSet]) -> None:
     than the other."""
     sides = {name: images.images.shape[-1] for name, images in sets.items()}
     if len(set(sides.values())) > 1:
-        listing = ", ".join(f"--{name} {side} px" for name, side in sides.items())
+        listing = ", ".join(f"{name} {side} px" for name, side in sides.items())
         raise DataError(
-            f"the sets differ in resolution: {listing}; give --resolution {min(sides.values())}, which resizes the "
+            f"the sets differ in resolution: {listing}; give resolution={min(sides.values())}, which resizes the "
             "pictures of folders, or resize arrays and pools beforehand"
         )

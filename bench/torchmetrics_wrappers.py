@@ -1,9 +1,13 @@
 """Every score as a `torchmetrics.Metric`, to update with batches, compute, reset, and synchronise over processes.
 
-    fid = FrechetDistance(space)                 # or FrechetDistance(), and update with features
-    fid.update(generated, "subject")             # uint8 images (n, 3, H, H), or float features (n, d)
-    fid.update(real, "reference")
+    fid = FrechetDistance("efficientnet_lite0")  # or a loaded FeatureSpace; without one, update with features
+    fid.update(images, real=True)                # uint8 images (n, 3, H, H), or float features (n, d)
+    fid.update(samples, real=False)
     fid.compute()
+
+What torchmetrics' own `FrechetInceptionDistance` and `KernelInceptionDistance` take means the same here: `real`,
+`normalize` (images are float in [0, 1]) and `reset_real_features`; of KID, `subsets` and `subset_size`. Scores that
+compare with more sets name them by role: `update(images, "training")`.
 
 The features of all batches are kept, and are gathered from all processes before `compute`. It calls the same function
 as the score stage, so the numbers are the same for every batch size and number of processes.
@@ -17,8 +21,10 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from bench.config import RuntimeConfig
 from bench.errors import MetricError
-from bench.features.shared.extraction import FeatureSpace, extract
+from bench.features.shared.extraction import FeatureSpace, extract, load_feature_space
+from bench.machine.device import resolve_runtime
 from bench.metrics.shared.class_survival import tail_scores
 from bench.metrics.shared.classifier import Attribute
 from bench.metrics.shared.frechet_distance import frechet_distance, frechet_infinity
@@ -35,39 +41,89 @@ class FeatureMetric(Metric):
     that are `optional`; subclasses compute it."""
 
     is_differentiable = False
-    full_state_update = False
+    full_state_update = True  # otherwise `forward` would add the real images that `reset` keeps a second time
     roles: ClassVar[tuple[str, ...]] = ("subject", "reference")
     optional: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, space: FeatureSpace | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        space: FeatureSpace | str | None = None,
+        *,
+        normalize: bool = False,
+        reset_real_features: bool = True,
+        **settings: Any,
+    ) -> None:
         """Create an empty metric.
 
-        space: extracts features from images; None: `update` takes only features. settings: those of torchmetrics.
+        Args:
+            space: What extracts features from images, or its name (`inception_v3`); None: `update` takes features only.
+            normalize: Whether images are float in [0, 1], not uint8. They are quantised as torchmetrics does.
+            reset_real_features: Whether `reset` also forgets the real images.
+            settings: Those of torchmetrics.
         """
         super().__init__(**settings)
-        self.space = space
+        if isinstance(space, str):
+            space = load_feature_space(space, resolve_runtime(RuntimeConfig(precision="fp32", compile=False)))
+        self.space, self.normalize, self.reset_real_features = space, normalize, reset_real_features
         for role in self.roles:
             self.add_state(role, default=[], dist_reduce_fx="cat")
 
-    def update(self, batch: Tensor, role: str = "subject") -> None:
-        """Add a batch of one role: uint8 (n, 3, H, H) images or float (n, d) features.
+    def update(self, batch: Tensor, role: str | bool | None = None, *, real: bool | None = None) -> None:
+        """Add a batch.
 
-        Raises `MetricError` for anything else.
+        Args:
+            batch: uint8 (n, 3, H, H) images, with `normalize` float in [0, 1]; or float (n, d) features.
+            role: Which set it belongs to, of `roles`; True or False: the same as `real`; None: the subject.
+            real: Whether it belongs to the reference or to the subject, as in torchmetrics.
+
+        Raises:
+            MetricError: The batch is anything else, or the score has no such set.
         """
-        if role not in self.roles:
-            raise MetricError(f"role {role!r}: the roles of {type(self).__name__} are {', '.join(self.roles)}")
-        if batch.dtype == torch.uint8:
+        name = self._role(role, real)
+        images = self._quantised(batch) if self.normalize and batch.ndim == 4 else batch
+        if images.dtype == torch.uint8:
             if self.space is None:
                 raise MetricError(f"{type(self).__name__} got images but has no feature space: give it one")
-            features = torch.from_numpy(extract(self.space, batch.cpu().numpy(), shared=False))
-        elif batch.ndim == 2 and batch.is_floating_point():
-            features = batch.detach()
+            features = torch.from_numpy(extract(self.space, images.cpu().numpy(), shared=False))
+        elif images.ndim == 2 and images.is_floating_point():
+            features = images.detach()
         else:
+            hint = "; normalize=True takes images that are float in [0, 1]" if images.is_floating_point() else ""
             raise MetricError(
                 f"a batch has dtype {batch.dtype} and shape {tuple(batch.shape)}, expected uint8 (n, 3, H, H) images "
-                "or float (n, d) features"
+                f"or float (n, d) features{hint}"
             )
-        getattr(self, role).append(features.to(self.device))
+        getattr(self, name).append(features.to(self.device))
+
+    def _role(self, role: str | bool | None, real: bool | None) -> str:
+        """Return the set that a batch belongs to."""
+        if isinstance(role, bool) or role is None:
+            if role is not None and real is not None:
+                raise MetricError(f"real={real} is given twice")
+            given = role if real is None else real
+            role = "reference" if given else "subject"
+        elif real is not None:
+            raise MetricError(f"role={role!r} and real={real}: give one of them")
+        if role not in self.roles:
+            about = " (real=True)" if role == "reference" else ""
+            raise MetricError(f"role {role!r}{about}: the roles of {type(self).__name__} are {', '.join(self.roles)}")
+        return role
+
+    def _quantised(self, images: Tensor) -> Tensor:
+        """Return float images in [0, 1] as uint8, rounded down as by torchmetrics. Raises `MetricError` for others."""
+        if not images.is_floating_point():
+            raise MetricError(f"images have dtype {images.dtype}, and with normalize=True must be float in [0, 1]")
+        low, high = images.min().item(), images.max().item()
+        if not (low >= 0 and high <= 1):  # nor NaN
+            raise MetricError(f"images lie in [{low:g}, {high:g}], and with normalize=True must lie in [0, 1]")
+        return (images * 255).byte()
+
+    def reset(self) -> None:
+        """Forget all batches; with `reset_real_features=False` all but the real ones."""
+        kept = [] if self.reset_real_features else list(getattr(self, "reference", []))
+        super().reset()
+        if kept:
+            self.reference = kept
 
     def compute(self) -> Result:
         """Return the score of everything collected. Raises `MetricError` if a role has no batch yet."""
@@ -110,10 +166,17 @@ class KernelDistance(FeatureMetric):
     higher_is_better = False
 
     def __init__(
-        self, space: FeatureSpace | None = None, num_subsets: int = 100, subset_size: int = 1000, **settings: Any
+        self,
+        space: FeatureSpace | str | None = None,
+        num_subsets: int = 100,
+        subset_size: int = 1000,
+        *,
+        subsets: int | None = None,
+        **settings: Any,
     ) -> None:
+        """Create an empty metric. subsets: what torchmetrics calls `num_subsets`. Others: see `FeatureMetric`."""
         super().__init__(space, **settings)
-        self.num_subsets, self.subset_size = num_subsets, subset_size
+        self.num_subsets, self.subset_size = subsets or num_subsets, subset_size
 
     def values(self, **sets: np.ndarray) -> Result:
         result = kernel_distance(
@@ -127,7 +190,7 @@ class ManifoldScores(FeatureMetric):
 
     higher_is_better = True
 
-    def __init__(self, space: FeatureSpace | None = None, k: int = 3, **settings: Any) -> None:
+    def __init__(self, space: FeatureSpace | str | None = None, k: int = 3, **settings: Any) -> None:
         super().__init__(space, **settings)
         self.k = k
 
@@ -151,7 +214,7 @@ class EntropyEstimate(FeatureMetric):
     higher_is_better = None
     roles = ("subject",)
 
-    def __init__(self, space: FeatureSpace | None = None, k: int = 3, **settings: Any) -> None:
+    def __init__(self, space: FeatureSpace | str | None = None, k: int = 3, **settings: Any) -> None:
         super().__init__(space, **settings)
         self.k = k
 
@@ -190,7 +253,7 @@ class TailScores(FeatureMetric):
 
     roles = ("subject",)
 
-    def __init__(self, attribute: Attribute, space: FeatureSpace | None = None, **settings: Any) -> None:
+    def __init__(self, attribute: Attribute, space: FeatureSpace | str | None = None, **settings: Any) -> None:
         super().__init__(space, **settings)
         self.attribute = attribute
 

@@ -4,6 +4,8 @@ Hydra's own page copies every registered schema once per group, which takes 1.3 
 0.35 s, and lists the schemas among the options of each group.
 """
 
+import ast
+import re
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 from importlib.resources import files
@@ -20,7 +22,9 @@ python -m bench [group=option …] [key=value …]      one chain; the same comm
 python -m bench -m key=a,b …                        a sweep: a chain for every combination of the values
 python -m bench plan [overrides]                    what these would do: trainings, what is stored, time, disk
 python -m bench --cfg job [overrides]               only the configuration; --hydra-help: all of Hydra's flags
-python -m bench.report outputs/NAME                 tables, figures and a page of the results
+
+== Commands ==
+{commands}
 
 == Configuration groups ==
 Choose with group=option; conf/GROUP/OPTION.yaml describes each option.
@@ -49,7 +53,8 @@ def page(arguments: Sequence[str]) -> str:
     """Return the help for the overrides among the arguments. Raises `HydraException` if they cannot be composed."""
     tree = protocols.compose_tree([argument for argument in arguments if argument not in FLAGS])
     lines = [f"{group}: {', '.join(options)}" for group, options in sorted(groups(files("bench.conf")))]
-    return TEMPLATE.format(groups="\n".join(lines), config=OmegaConf.to_yaml(tree))
+    verbs = [f"{command}\n    {about}" for command, about in commands()]
+    return TEMPLATE.format(commands="\n".join(verbs), groups="\n".join(lines), config=OmegaConf.to_yaml(tree))
 
 
 def groups(folder: Traversable, name: str = "") -> Iterator[tuple[str, list[str]]]:
@@ -62,3 +67,18 @@ def groups(folder: Traversable, name: str = "") -> Iterator[tuple[str, list[str]
         if options:
             yield group, options
         yield from groups(entry, group)
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Yield (`python -m bench.NAME …`, what it does) for every further command: a module that can be run. Its docstring
+    begins with that line. The room `perf`, for developers of the benchmark, is left out."""
+    package = files("bench")
+    rooms = [entry for entry in package.iterdir() if entry.is_dir() and entry.name not in ("perf", "__pycache__")]
+    found = []
+    for room in (package, *rooms):
+        for file in room.iterdir():
+            if file.name.endswith(".py") and "__name__ ==" in (source := file.read_text("utf-8")):
+                first = " ".join((ast.get_docstring(ast.parse(source)) or "").split("\n\n")[0].split())
+                line = re.fullmatch(r"`?(python -m bench\.[^:`]+)`?: (.+)", first)
+                found += [(line[1], line[2])] if line else []
+    yield from sorted(found)

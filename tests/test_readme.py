@@ -145,7 +145,10 @@ def test_the_examples_of_python_use_run(tmp_path, monkeypatch, capsys):
     assert names["same_distance"] == pytest.approx(names["distance"], rel=1e-6)
     assert set(names["fids"]) == {(0, 0), (0, 1), (0, 2)}
     assert names["fids"][0, 2] == pytest.approx(names["distance"], rel=1e-6)
-    assert (tmp_path / "outputs" / "small" / "report" / "report.html").exists()
+    assert names["report"].page.resolve() == tmp_path / "outputs" / "small" / "report" / "report.html"
+    assert names["report"].page.exists() and names["image"].size == (16, 16)
+    assert names["table"].index.tolist() == [0.0, 0.5] and names["table"].columns.tolist() == [0, 1, 2]
+    assert set(names["scores"]) == {"fid", "precision"}
     assert "FID" in capsys.readouterr().out
 
 

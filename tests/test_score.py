@@ -5,11 +5,14 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from bench import metrics, score
+import bench
+from bench import metrics, registry, score
 from bench.config import MetricsConfig
-from bench.errors import DataError
+from bench.errors import ConfigError, DataError
+from bench.image_sets import read_images
 from bench.metrics.shared import classifier
 from bench.metrics.shared.frechet_distance import frechet_distance
 from bench.metrics.shared.kernel_distance import kernel_distance
@@ -17,6 +20,7 @@ from bench.metrics.shared.nearest_training import copying_scores, equal_sides
 from bench.metrics.shared.precision_recall import manifold_scores
 from bench.metrics.shared.variety import entropy_estimate, vendi_score
 from bench.pool import Pool, Records
+from bench.score_sets import Scores, families, table
 
 
 def pictures(n: int, seed: int = 0, size: int = 16) -> np.ndarray:
@@ -63,7 +67,7 @@ def test_without_unseen_images_the_rates_of_copies_are_left_out_and_said_to_be(t
     paths = [part for name, images in sets.items() for part in (f"--{name}", saved(tmp_path, name, images))]
     code, out, _ = run(capsys, *paths, *plain, "--scores", "copying", "frechet")
     assert code == 0 and "authenticity" in out and "closer_to_training" not in out
-    assert "closer_to_training and near_copy_rate are left out: they need --unseen" in caplog.text
+    assert "closer_to_training and near_copy_rate are left out: they need unseen images (--unseen)" in caplog.text
 
 
 def test_json_holds_the_rows_and_where_they_come_from(real, tmp_path, capsys):
@@ -95,12 +99,12 @@ def test_folders_are_scored_as_they_are(tmp_path):
         (tmp_path / name / "kind").mkdir(parents=True)
         for i, picture in enumerate(pictures(4, size=size)):
             Image.fromarray(picture.transpose(1, 2, 0)).save(tmp_path / name / "kind" / f"{i}.png")
-    result = score.read_images(str(tmp_path / "a"))
+    result = read_images(str(tmp_path / "a"))
     np.testing.assert_array_equal(result.images, pictures(4))
     assert result.names == {"class": ["kind"]}
-    with pytest.raises(DataError, match=r"16 x 16 \(0\.png\), 24 x 24 \(0\.png\); give --resolution"):
-        score.read_images(str(tmp_path))
-    assert score.read_images(str(tmp_path), resolution=16).images.shape == (12, 3, 16, 16)
+    with pytest.raises(DataError, match=r"16 x 16 \(0\.png\), 24 x 24 \(0\.png\); give resolution="):
+        read_images(str(tmp_path))
+    assert read_images(str(tmp_path), resolution=16).images.shape == (12, 3, 16, 16)
 
 
 def test_sets_of_different_resolution_are_refused(tmp_path, capsys):
@@ -111,7 +115,7 @@ def test_sets_of_different_resolution_are_refused(tmp_path, capsys):
     arguments = ["--real", str(tmp_path / "real.npy"), "--fake", str(tmp_path / "fake")]
     code, out, err = run(capsys, *arguments)
     assert code == 1 and out == ""
-    assert "--real 16 px, --fake 24 px; give --resolution 16" in err
+    assert "real 16 px, fake 24 px; give --resolution=16" in err
     assert run(capsys, *arguments, "--resolution", "16", "--scores", "diversity")[0] == 0
 
 
@@ -138,7 +142,10 @@ def test_wrong_arrays_and_numbers_are_refused(tmp_path, capsys):
     good, floats = str(tmp_path / "good.npy"), str(tmp_path / "float.npy")
     assert "float64" in run(capsys, "--real", good, "--fake", floats)[2]
     assert "it must lie in [2, 8]" in run(capsys, "--real", good, "--fake", good, "--num-images", "9")[2]
-    assert "metrics.k=3" in run(capsys, "--real", good, "--fake", good, "--num-images", "3")[2]
+    assert (
+        "error: --k=3: must lie in [1, 2], below --num-images"
+        in run(capsys, "--real", good, "--fake", good, "--num-images", "3")[2]
+    )
 
 
 def test_an_array_that_needs_unpickling_is_refused(tmp_path, capsys):
@@ -332,23 +339,23 @@ def test_arrays_are_read_in_both_layouts_with_their_labels(tmp_path, layout):
     stored = images if layout == "first" else images.transpose(0, 2, 3, 1)
     path = tmp_path / "set.npz"
     np.savez(path, images=stored, labels=np.array([0, 2, 1, 0, 2, -1], np.int16))
-    read = score.read_images(str(path))
+    read = read_images(str(path))
     np.testing.assert_array_equal(read.images, images)
     np.testing.assert_array_equal(read.labels["class"], [0, 2, 1, 0, 2, -1])
     assert read.names == {"class": ["0", "1", "2"]}
     np.savez(path, other=stored, labels=np.zeros((6, 2), np.int64))  # not the labels of one attribute
-    read = score.read_images(str(path))
+    read = read_images(str(path))
     np.testing.assert_array_equal(read.images, images)
     assert read.labels == read.names == {}
     np.save(tmp_path / "set.npy", stored)
-    np.testing.assert_array_equal(score.read_images(str(tmp_path / "set.npy")).images, images)
+    np.testing.assert_array_equal(read_images(str(tmp_path / "set.npy")).images, images)
     tiny = pictures(4, size=3)  # a side of three pixels must not be taken for channels last
     np.save(tmp_path / "tiny.npy", tiny)
-    np.testing.assert_array_equal(score.read_images(str(tmp_path / "tiny.npy")).images, tiny)
+    np.testing.assert_array_equal(read_images(str(tmp_path / "tiny.npy")).images, tiny)
 
 
 def test_a_pool_brings_its_labels_and_a_folder_its_classes(real, tmp_path):
-    read, images = score.read_images(str(real)), pictures(48)
+    read, images = read_images(str(real)), pictures(48)
     np.testing.assert_array_equal(read.images, images)
     bright_right = images[:, :, :, 0].mean((1, 2)) < images[:, :, :, -1].mean((1, 2))
     np.testing.assert_array_equal(read.labels["side"], bright_right)
@@ -357,7 +364,7 @@ def test_a_pool_brings_its_labels_and_a_folder_its_classes(real, tmp_path):
         folder = tmp_path / "folder" / kind
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture.transpose(1, 2, 0)).save(folder / f"{len(list(folder.iterdir()))}.png")
-    read = score.read_images(str(tmp_path / "folder"))
+    read = read_images(str(tmp_path / "folder"))
     named = [read.names["class"][i] for i in read.labels["class"]]
     assert sorted(named) == ["a", "b", "b"]
     np.testing.assert_array_equal(read.images[named.index("a")], images[1])
@@ -365,17 +372,17 @@ def test_a_pool_brings_its_labels_and_a_folder_its_classes(real, tmp_path):
 
 def test_pictures_that_are_no_squares_need_a_resolution(tmp_path):
     Image.fromarray(np.zeros((16, 24, 3), np.uint8)).save(tmp_path / "wide.png")
-    with pytest.raises(DataError, match=r"24 x 16 \(wide\.png\); give --resolution"):
-        score.read_images(str(tmp_path))
+    with pytest.raises(DataError, match=r"24 x 16 \(wide\.png\); give resolution="):
+        read_images(str(tmp_path))
     (tmp_path / "torn.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"torn\.png is not a readable picture"):
-        score.read_images(str(tmp_path))
+        read_images(str(tmp_path))
 
 
 def test_the_training_set_must_have_the_same_resolution(tmp_path, capsys):
     paths = ["--real", saved(tmp_path, "r", pictures(8)), "--fake", saved(tmp_path, "f", pictures(8, 1))]
     code, _, err = run(capsys, *paths, "--train", saved(tmp_path, "t", pictures(8, 2, size=24)))
-    assert code == 1 and "--train 24 px; give --resolution 16" in err
+    assert code == 1 and "train 24 px; give --resolution=16" in err
 
 
 def row(subject: str, metric: str, value: float, n: int = 30, direction: str = "down", **others) -> dict:
@@ -398,7 +405,7 @@ def test_the_table_puts_every_number_where_it_belongs():
             row("real", "kept", 100.0, direction="up", parameters={"attribute": "colour"}),
         ],
     }
-    head, _, titles, *lines, notes = score.table(result).splitlines()
+    head, _, titles, *lines, notes = table(result).splitlines()
     assert head == "space (weights 0123456789ab), N = 30"
     assert titles.split() == ["score", "fake", "±", "floor", "shuffled", "parameters"]
     assert [line.split() for line in lines] == [
@@ -411,8 +418,8 @@ def test_the_table_puts_every_number_where_it_belongs():
         assert titles.index(column) + len(column) == lines[line].index(number) + len(number), column
     assert "standard deviation" in notes
     plain = {**result, "rows": [row("fake", "fid", 1.0)]}
-    assert score.table(plain).splitlines()[0].endswith("no floor: too few real images to split")
-    assert "±:" not in score.table(plain)
+    assert table(plain).splitlines()[0].endswith("no floor: too few real images to split")
+    assert "±:" not in table(plain)
 
 
 def test_options_reach_the_configuration_of_the_scores(tmp_path, plain, calls, capsys):
@@ -426,3 +433,180 @@ def test_options_reach_the_configuration_of_the_scores(tmp_path, plain, calls, c
     assert {row["metric"] for row in result["rows"]} == {"kid"}
     assert len(result["feature_space"]["weights_sha256"]) == 64
     assert "train" not in result and call_of(calls, "fake")["training"] is None
+
+
+# ---- which scores, how few images, and whose words a mistake is reported in
+
+
+def test_single_scores_are_chosen_by_name(tmp_path, plain, capsys):
+    paths = ["--real", saved(tmp_path, "r", pictures(60)), "--fake", saved(tmp_path, "f", pictures(40, 1)), *plain]
+    whole = json.loads(run(capsys, *paths, "--json")[1])["rows"]
+    for given, metrics_kept in (
+        (["fid"], {"fid"}),
+        (["fid,precision", "kid"], {"fid", "precision", "kid"}),
+        (["frechet", "coverage"], {"fid", "fid_infinity", "coverage"}),
+    ):
+        rows = json.loads(run(capsys, *paths, "--json", "--scores", *given)[1])["rows"]
+        expected = [row for row in whole if row["metric"] in metrics_kept]
+        assert sorted(rows, key=str) == sorted(expected, key=str)
+        assert {row["metric"] for row in rows} == metrics_kept
+
+
+def test_every_family_states_the_scores_that_it_yields(real, tmp_path, plain, capsys):
+    path = saved(tmp_path, "fake", pictures(48, 1))
+    arguments = ["--real", str(real), "--fake", path, "--train", str(real), "--unseen", path, *plain, "--json"]
+    rows = json.loads(run(capsys, *arguments)[1])["rows"]
+    stated = families()
+    found = {name: set() for name in stated}
+    for name, own in stated.items():
+        only = json.loads(run(capsys, *arguments, "--scores", name)[1])["rows"]
+        found[name] = {row["metric"] for row in only}
+        assert found[name] and found[name] <= set(own)
+    assert {row["metric"] for row in rows} == set().union(*found.values())
+    assert registry.metric_citations().keys() <= {metric for own in stated.values() for metric in own}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("--scores fidd", "error: --scores=fidd: did you mean fid"),
+        ("--scores copying", "error: --scores=copying: none can be computed of these sets"),
+        ("--k 0", "error: --k=0: must be at least 1"),
+        ("--resamples 1", "error: --resamples=1: must be 0"),
+        ("--resplits 1", "error: --resplits=1: must be 0"),
+        ("--num-images 41", "error: --num-images=41: there are 60 real and 40 fake images"),
+        ("--feature-space vgg", "error: --feature-space=vgg: must be one of dinov2"),
+        ("--device tpu", "error: --device=tpu: must be auto"),
+        ("--seed -1", "error: --seed=-1: must be at least 0"),
+        ("--resolution 0", "error: --resolution=0: must be at least 1"),
+    ],
+)
+def test_mistakes_are_reported_in_the_flags_of_the_command_and_in_the_parameters_of_python(
+    tmp_path, capsys, given, message
+):
+    sets = pictures(60), pictures(40, 1)
+    paths = [saved(tmp_path, name, images) for name, images in zip("rf", sets, strict=True)]
+    assert score.main(["--real", paths[0], "--fake", paths[1], "--device", "cpu", *given.split()]) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert not re.search(r"metrics\.|runtime\.|num_", err)
+    flag, value = given.split()
+    name = flag.removeprefix("--").replace("-", "_")
+    typed = [value] if name == "scores" else int(value) if value.lstrip("-").isdigit() else value
+    with pytest.raises(ConfigError) as raised:
+        bench.score(paths[0], paths[1], **{"device": "cpu", name: typed})
+    assert raised.value.key == name
+    assert "--" not in str(raised.value) and "metrics." not in str(raised.value)
+
+
+def test_a_score_that_cannot_be_computed_is_named_and_the_others_are_printed(tmp_path, plain, capsys, caplog):
+    paths = ["--real", saved(tmp_path, "r", pictures(30)), "--fake", saved(tmp_path, "f", pictures(30, 1)), *plain]
+    code, out, _ = run(capsys, *paths, "--scores", "kid", "authenticity")
+    assert code == 0 and "kid" in out and "authenticity is left out" in caplog.text
+
+
+OWN_FAMILY = """
+import numpy as np
+
+from bench.metrics.shared.inputs import Value
+
+NEEDS = ("items",)
+VERSION = 1
+
+def brightness(inputs, config):
+    subject, reference = (np.asarray(images, np.float64).mean() for images in inputs.items)
+    yield Value("brightness", subject - reference, "none")
+"""
+
+
+def test_a_score_of_ones_own_is_computed_of_the_images(tmp_path, plain):
+    (tmp_path / f"own_{tmp_path.name}.py").write_text(OWN_FAMILY)
+    sets = pictures(40), pictures(40, 1)
+    names = ["fid", f"own_{tmp_path.name}:brightness"]
+    found = bench.score(*sets, scores=names, feature_space=plain[1], device="cpu")
+    assert list(found) == ["fid", "brightness"]
+    assert found["brightness"] == pytest.approx(sets[1].mean() - sets[0].mean())
+
+
+def test_few_images_are_warned_of(tmp_path, plain, capsys, caplog):
+    paths = ["--real", saved(tmp_path, "r", pictures(200)), "--fake", saved(tmp_path, "f", pictures(100, 1)), *plain]
+    assert run(capsys, *paths, "--scores", "precision", "--num-images", "5")[0] == 0
+    assert "N = 5 images on each side" in caplog.text and "± 0.44" in caplog.text
+    caplog.clear()
+    assert run(capsys, *paths, "--scores", "precision")[0] == 0
+    assert "on each side" not in caplog.text
+
+
+# ---- from Python
+
+
+def test_arrays_tensors_and_folders_have_the_scores_of_the_command(tmp_path, plain, capsys):
+    real, fake = pictures(60), pictures(40, 1)
+    for name, images in (("real", real), ("fake", fake)):
+        (tmp_path / name).mkdir()
+        for i, picture in enumerate(images):
+            Image.fromarray(picture.transpose(1, 2, 0)).save(tmp_path / name / f"{i:02}.png")
+    of_command = json.loads(
+        run(capsys, "--real", f"{tmp_path}/real", "--fake", f"{tmp_path}/fake", *plain, "--json")[1]
+    )
+    for kind, change in (
+        ("ndarray", lambda images: images),
+        ("ndarray", lambda images: images.transpose(0, 2, 3, 1)),
+        ("Tensor", torch.from_numpy),
+        (None, lambda images: tmp_path / ("real" if images is real else "fake")),
+    ):
+        found = bench.score(change(real), change(fake), feature_space=plain[1], device="cpu")
+        assert found.rows == of_command["rows"]
+        assert kind is None or found.result["real"].startswith(f"{kind} (60, ")
+
+
+def test_scores_are_a_mapping_that_prints_as_the_table(real, tmp_path, capsys):
+    path = saved(tmp_path, "fake", pictures(30, seed=1))
+    out = run(capsys, "--real", str(real), "--fake", path)[1]
+    found = bench.score(real, path, device="cpu")
+    assert f"{found}\n" == f"{found!r}\n" == out
+    rows = {(row["subject"], row["metric"]): row["value"] for row in found.rows}
+    assert found["fid"] == dict(found)["fid"] == rows["fake", "fid"] != found.floor["fid"]
+    assert (found.floor["fid"], found.shuffled["fid"]) == (rows["real", "fid"], rows["shuffled", "fid"])
+    assert list(found) and len(found) == len(list(found)) == len(dict(found))
+    with pytest.raises(KeyError, match=r"'FID': there are .*fid"):
+        found["FID"]
+
+
+def test_scores_of_several_attributes_have_names_of_their_own(plain):
+    rows = [row("fake", "kept", 0.25, parameters={"attribute": "pose"}), row("fake", "fid", 3.0)]
+    rows.append(row("fake", "kept", 0.5, parameters={"attribute": "colour"}))
+    found = Scores({"rows": rows})
+    assert dict(found) == {"kept[pose]": 0.25, "fid": 3.0, "kept[colour]": 0.5}
+    assert found.floor == {}
+
+
+@pytest.mark.parametrize("wrong", [pictures(8) / 255, torch.zeros(8, 3, 16, 16), pictures(8)[0], [1, 2], None])
+def test_what_is_no_set_of_images_is_refused_by_python_too(wrong):
+    with pytest.raises(DataError, match=r"expected|no set of images"):
+        bench.score(pictures(8), wrong, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import bench",
+        "import bench.score",
+        "import bench; import bench.score",
+        "from bench import score; import bench",
+        "import bench; bench.score; from bench.score import main",
+        "import bench; from bench import score; import bench.score_sets; import bench.score",
+        "import importlib, bench; importlib.import_module('bench.score')",
+    ],
+)
+def test_score_is_one_object_that_can_be_called_in_whatever_order_it_is_imported(imports):
+    code = f"""
+{imports}
+import inspect, sys
+from bench import score
+assert score is bench.score is sys.modules["bench.score"]
+assert callable(bench.score) and callable(bench.score.main)
+assert list(inspect.signature(bench.score).parameters)[:3] == ["real", "fake", "train"]
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

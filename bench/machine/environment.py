@@ -4,6 +4,8 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,10 +36,30 @@ def describe() -> dict[str, Any]:
     }
 
 
-def command() -> str:
-    """Return the shell command that runs this chain alone, whether it ran by itself or in a sweep."""
-    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else sys.argv[1:]
-    return shlex.join(["python", "-m", "bench", *overrides])
+class _FromPython:
+    """The overrides of the chain that Python runs; None: not known."""
+
+    running = False
+    overrides: Sequence[str] | None = None
+
+
+@contextmanager
+def run_from_python(overrides: Sequence[str] | None) -> Iterator[None]:
+    """Let `command` be that of these overrides, and not of the process, for the body of the `with`. None: not known."""
+    _FromPython.running, _FromPython.overrides = True, overrides
+    try:
+        yield
+    finally:
+        _FromPython.running = False
+
+
+def command() -> str | None:
+    """Return the shell command that runs this chain alone, whether it ran by itself, in a sweep or from Python; None
+    where there is none, because the configuration was changed after it was composed."""
+    overrides: Sequence[str] | None = _FromPython.overrides
+    if not _FromPython.running:
+        overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else sys.argv[1:]
+    return None if overrides is None else shlex.join(["python", "-m", "bench", *overrides])
 
 
 def _version(package: str) -> str | None:

@@ -1,10 +1,11 @@
 """Scores: every score of one subject against one reference, as rows of one long table.
 
 A family of scores is one file. It offers `NEEDS` (features, items, labels, training, model: it gets that and nothing
-else), `VERSION`, `CITATION` (metric -> BibTeX), `score(inputs, config)`, which yields values, and for its options a
-`Config`. `COMPARISON = True` states that it compares two sets and nothing else, so that it is also computed against
-every other reference and for the shuffled control. A family of your own is `module:function` in `metrics.scores`, its
-options in `metrics.options` (docs/extending/). Importing this package or a family does not load torch.
+else), `METRICS` (the names of its scores), `VERSION`, `CITATION` (metric -> BibTeX), `score(inputs, config)`, which
+yields values, and for its options a `Config`. `COMPARISON = True` states that it compares two sets and nothing else, so
+that it is also computed against every other reference and for the shuffled control. A family of your own is
+`module:function` in `metrics.scores`, its options in `metrics.options` (docs/extending/). Importing this package or a
+family does not load torch.
 """
 
 import functools
@@ -298,7 +299,7 @@ def warn_of_few(n: int, dimension: int, space: str) -> None:
     if n < dimension:
         log.warning(
             "FID of N = %d items with d = %d features of %s: N/d = %.2f. Its bias depends on what is measured, and "
-            "shrunken features may score better than real items; raise metrics.num_images, or read KID",
+            "shrunken features may score better than real items; score more items, or read KID",
             n, dimension, space, n / dimension,
         )  # fmt: skip
 

@@ -6,6 +6,7 @@ from bench.metrics.shared.inputs import Inputs, Value
 
 NEEDS = ("features", "training")
 VERSION = 5
+METRICS = ("nn_distance_training", "nn_distance_heldout", "authenticity", "closer_to_training", "near_copy_rate")
 CITATION: dict[str, str] = {}
 
 

@@ -7,6 +7,7 @@ from bench.metrics.shared.inputs import Inputs, Value
 
 NEEDS = ("features",)
 VERSION = 5
+METRICS = ("vendi", "vendi_distance", "entropy", "entropy_distance", "near_duplicate_rate")
 CITATION = {
     "vendi": """@article{friedman2023vendi,
   title   = {The {Vendi} Score: A Diversity Evaluation Metric for Machine Learning},

@@ -8,6 +8,7 @@ from bench.metrics.shared.inputs import Inputs, Value
 NEEDS = ("features",)
 COMPARISON = True
 VERSION = 5
+METRICS = ("fid", "fid_infinity")
 CITATION = {
     "fid": """@inproceedings{heusel2017fid,
   title     = {{GANs} Trained by a Two Time-Scale Update Rule Converge to a Local {Nash} Equilibrium},

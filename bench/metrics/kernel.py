@@ -10,6 +10,7 @@ NEEDS = ("features",)
 COMPARISON = True
 OWN_SPREAD = True
 VERSION = 4
+METRICS = ("kid",)
 CITATION = {
     "kid": """@inproceedings{binkowski2018kid,
   title     = {Demystifying {MMD} {GANs}},

@@ -8,6 +8,7 @@ from bench.metrics.shared.inputs import Inputs, Value
 NEEDS = ("features",)
 COMPARISON = True
 VERSION = 4
+METRICS = ("precision", "recall", "density", "coverage")
 KYNKAANNIEMI = """@inproceedings{kynkaanniemi2019precision,
   title     = {Improved Precision and Recall Metric for Assessing Generative Models},
   author    = {Kynk{\\"a}{\\"a}nniemi, Tuomas and Karras, Tero and Laine, Samuli and Lehtinen, Jaakko and Aila, Timo},

@@ -8,6 +8,7 @@ from bench.metrics.shared.inputs import Inputs, Value
 
 NEEDS = ("model", "items", "training")
 VERSION = 1
+METRICS = ("risk", "risk_gap")
 CITATION: dict[str, str] = {}
 
 

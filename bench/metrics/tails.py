@@ -13,6 +13,16 @@ if TYPE_CHECKING:
 
 NEEDS = ("features", "labels")
 VERSION = 6
+METRICS = (
+    "class_survival",
+    "tail_survival",
+    "head_survival",
+    "class_divergence",
+    "classifier_accuracy",
+    "class_margin",
+    "hallucination_rate",
+    "hallucination_sensitivity",
+)
 LIPTON = """@inproceedings{lipton2018detecting,
   title     = {Detecting and Correcting for Label Shift with Black Box Predictors},
   author    = {Lipton, Zachary C. and Wang, Yu-Xiang and Smola, Alexander J.},

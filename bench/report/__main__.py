@@ -1,4 +1,4 @@
-"""python -m bench.report RUN_DIR… [--out DIR] [--mixed]"""
+"""python -m bench.report RUN_DIR… [--out DIR] [--mixed]: tables, figures and a page of finished chains."""
 
 import argparse
 import logging

@@ -19,14 +19,14 @@ from bench.report.page import page
 
 
 @dataclass(frozen=True)
-class Report:
+class Written:
     """paths: every file that was written; text: the tables and verdicts as Markdown, followed by what is missing."""
 
     paths: list[Path]
     text: str
 
 
-def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Report:
+def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Written:
     """Write the report on the chains below `run_dirs` into `out`.
 
     What cannot be shown (samples that were deleted, chains that ended early) is left out and named in the text.
@@ -71,7 +71,7 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Report:
     for name, content in files.items():
         (out / name).write_text(content if name.endswith(".json") else visible(content), encoding="utf-8")
     html = page(drawn, stated, files, out)
-    return Report([html, *(out / name for name in files), *(p for _, shown in drawn for p in shown.paths)], text)
+    return Written([html, *(out / name for name in files), *(p for _, shown in drawn for p in shown.paths)], text)
 
 
 def _make_writable(out: Path) -> None:

@@ -49,7 +49,7 @@ def to_markdown(study: Study, body: dict[str, Any], stated: Sequence[Statement] 
             *(f"- {in_cell(line)}" for statement in stated for line in to_lines(statement)),
         ]
     lines += ["", "## Commands", "", "```"]
-    lines += [str(chain["command"]) for c in body["conditions"] for chain in c["chains"]]
+    lines += [chain["command"] or "# not known" for c in body["conditions"] for chain in c["chains"]]
     return "\n".join([*lines, "```", *[f"\n> {note}" for note in study.notes]]) + "\n"
 
 

@@ -175,7 +175,7 @@ def _provenance(study: Study) -> Html:
 def _chain(chain: Chain) -> Html:
     facts = chain_facts(chain)
     minutes = sum(chain_seconds(chain).values()) / 60
-    command = chain.rows[-1].environment.get("command", "not known")
+    command = chain.rows[-1].environment.get("command") or "not known"
     facts, command, config = everywhere([facts, command, chain.rows[-1].config], places_of([chain]))
     config = json.dumps(config, indent=2, ensure_ascii=False)
     return element(

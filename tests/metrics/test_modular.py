@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as processes
+import torchmetrics
 from scoring import fit_attributes, score
 from torchmetrics import MetricCollection
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
 
 from bench import torchmetrics_wrappers as modular
 from bench.config import MetricsConfig, RuntimeConfig
@@ -208,3 +211,112 @@ def test_settings_left_out_are_those_of_the_ledger():
     assert modular.ManifoldScores().k == modular.EntropyEstimate().k == config.k
     kernel = modular.KernelDistance()
     assert (kernel.num_subsets, kernel.subset_size) == (options.num_subsets, options.subset_size)
+
+
+# ---- what users of torchmetrics' own classes pass
+
+
+class OwnNetwork(Corners):
+    num_features = 12
+
+
+def own_classes() -> list[tuple[torchmetrics.Metric, modular.FeatureMetric, float]]:
+    """Return torchmetrics' class, ours with the same arguments, and how closely they agree."""
+    shared = {"normalize": True, "reset_real_features": False}
+    kernel = {"subsets": 3, "subset_size": 64, **shared}  # a subset of all: nothing is drawn
+    return [
+        (FrechetInceptionDistance(OwnNetwork(), input_img_size=(3, 8, 8), **shared),
+         modular.FrechetDistance(corners(), **shared), 1e-3),
+        (KernelInceptionDistance(OwnNetwork(), **kernel), modular.KernelDistance(corners(), **kernel), 1e-3),
+    ]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Metric `KernelInceptionDistance`:UserWarning")
+def test_the_calls_of_torchmetrics_own_classes_mean_the_same_here():
+    real, fake, other = (torch.from_numpy(pictures()[rows] / np.float32(255)) for rows in (
+        slice(None), slice(None, None, -1), slice(None)))  # fmt: skip
+    fake, other = fake * 0.75, other * 0.5
+    for theirs, ours, tolerance in own_classes():
+        custom = lambda images: (images * 255).byte()  # noqa: E731  their own networks get what they are given
+        for metric, change in ((theirs, custom), (ours, lambda images: images)):
+            for images in real.split(24):
+                metric.update(change(images), real=True)
+            for images in fake.split(40):
+                metric.update(change(images), real=False)
+        assert first(ours.compute()) == pytest.approx(first(theirs.compute()), rel=tolerance)
+        for metric, change in ((theirs, custom), (ours, lambda images: images)):
+            metric.reset()
+            metric.update(change(other), False)  # by position; the real images are still there
+        assert first(ours.compute()) == pytest.approx(first(theirs.compute()), rel=tolerance)
+        ours.reset_real_features = True
+        ours.reset()
+        ours.update(other, real=False)
+        with pytest.raises(MetricError, match="no reference yet"):
+            ours.compute()
+
+
+def first(result) -> float:
+    """Return the one value, or the first of several."""
+    values = list(result.values()) if isinstance(result, dict) else result if isinstance(result, tuple) else [result]
+    return float(values[0])
+
+
+def test_real_is_the_reference():
+    data = {name: torch.from_numpy(features) for name, features in sets().items()}
+    by_role, by_real = modular.ManifoldScores(), modular.ManifoldScores()
+    by_role.update(data["subject"])
+    by_role.update(data["reference"], "reference")
+    by_real.update(data["reference"], real=True)
+    by_real.update(data["subject"], real=False)
+    assert by_role.compute() == by_real.compute()
+    assert by_real.compute()["precision"] != by_real.compute()["recall"]
+
+
+def test_forward_is_update_and_compute():
+    data = {name: torch.from_numpy(features) for name, features in sets().items()}
+    metric = modular.VendiScore()
+    assert float(metric(data["subject"], real=False)) == pytest.approx(vendi_score(sets()["subject"]))
+
+
+def test_forward_does_not_count_kept_real_images_twice():
+    data = {name: torch.from_numpy(features) for name, features in sets().items()}
+    metric = modular.ManifoldScores(reset_real_features=False)
+    metric.update(data["reference"], real=True)
+    alone = metric(data["subject"], real=False)
+    assert alone == metric.compute()
+    assert sum(map(len, metric.reference)) == len(data["reference"])
+
+
+def test_images_in_0_1_are_those_of_0_255():
+    whole, float_ = modular.VendiScore(corners()), modular.VendiScore(corners(), normalize=True)
+    images = torch.from_numpy(pictures())
+    whole.update(images)
+    float_.update((images + 0.5) / 255.5)
+    assert float(whole.compute()) == float(float_.compute())
+
+
+@pytest.mark.parametrize(
+    ("settings", "batch", "how", "message"),
+    [
+        ({}, torch.rand(2, 3, 8, 8), {}, "normalize=True takes images that are float"),
+        ({"normalize": True}, torch.rand(2, 3, 8, 8) * 255, {}, r"must lie in \[0, 1\]"),
+        ({"normalize": True}, torch.full((2, 3, 8, 8), torch.nan), {}, r"must lie in \[0, 1\]"),
+        ({"normalize": True}, torch.zeros(2, 3, 8, 8, dtype=torch.uint8), {}, "must be float"),
+        ({}, torch.zeros(2, 12), {"role": "subject", "real": True}, "give one of them"),
+        ({}, torch.zeros(2, 12), {"role": True, "real": False}, "given twice"),
+    ],
+)
+def test_what_torchmetrics_would_misread_is_refused(settings, batch, how, message):
+    with pytest.raises(MetricError, match=message):
+        modular.FrechetDistance(corners(), **settings).update(batch, **how)
+
+
+def test_a_score_without_a_reference_takes_no_real_images():
+    with pytest.raises(MetricError, match=r"'reference' \(real=True\): the roles of VendiScore are subject"):
+        modular.VendiScore().update(torch.zeros(2, 3), real=True)
+
+
+def test_a_space_by_its_name():
+    metric = modular.VendiScore("pixels")
+    metric.update(torch.from_numpy(pictures()))
+    assert metric.space.name == "pixels" and float(metric.compute()) > 1
