@@ -77,7 +77,7 @@ def main() -> None:
         try:
             print(completion.answer(app))
         except ValueError as error:
-            end(f"--shell-completion: {error}", sweep.WRONG_CONFIG)
+            end([f"--shell-completion: {error}"], sweep.WRONG_CONFIG)
         return
     launcher.register()
     try:

@@ -19,9 +19,9 @@ RULE = (
     "Rule: each seed's FID is divided by that of the same seed at ratio 0 (where there is none: by its own generation "
     f"0), and 95 % intervals over seeds decide. “stable”: a rise of {MARGIN} or more in the second half of the "
     "generations is ruled out. Otherwise a rise must be established, and is “diverging” where from the first half to "
-    "the second it surely goes on at more than half the pace of a straight line, “bounded” where it surely does not, and "
-    "“rising” where that is open. “inconclusive”: no rise is established, and none of that size is ruled out; more seeds "
-    "or generations may decide."
+    "the second it surely goes on at more than half the pace of a straight line, “bounded” where it surely does not, "
+    "and “rising” where that is open. “inconclusive”: no rise is established, and none of that size is ruled out; more "
+    "seeds or generations may decide."
 )
 KINDS = {
     collapse.DIVERGING: "worse",

@@ -139,12 +139,14 @@ def sample(unet_folder: Path, generator: dict[str, Any], seeds: list[int], bf16:
 
 
 def spaced(sampling: dict[str, Any], num_timesteps: int) -> list[int]:
-    """Return timesteps from high to low and all different, at sin²(πi/2n), (i/n)² (Song et al. 2021, app. D.2) or i/n."""
+    """Return different timesteps from high to low, at sin²(πi/2n), (i/n)² (Song et al. 2021, app. D.2) or i/n."""
     num_steps = sampling["num_steps"]
     rising: list[int] = []
     for i in range(1, num_steps + 1):
         part = i / num_steps
-        share = {"cosine": (1 - math.cos(math.pi * part)) / 2, "quadratic": part**2, "uniform": part}[sampling["spacing"]]
+        share = {"cosine": (1 - math.cos(math.pi * part)) / 2, "quadratic": part**2, "uniform": part}[
+            sampling["spacing"]
+        ]
         target = min(round(num_timesteps * share) - 1, num_timesteps - 1 - (num_steps - i))
         rising.append(max([target, *(t + 1 for t in rising[-1:]), 0]))
     return rising[::-1]

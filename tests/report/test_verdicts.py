@@ -283,7 +283,10 @@ def test_few_seeds_are_noted_and_have_no_badge_without_an_interval() -> None:
     flat_lines, rising_lines = shaped(*[0.0] * 4), shaped(0.0, 0.2, 0.32, 0.4, noise=0.03)
     rising = fid_study({0.0: flat_lines, 1.0: rising_lines})
     unsure = verdicts.verdict(rising, rising.conditions[1])
-    assert (unsure.badge, unsure.kind) == ("rising", "worse") and "; whether it levels off is open; smallest" in unsure.words
+    assert (unsure.badge, unsure.kind) == (
+        "rising",
+        "worse",
+    ) and "; whether it levels off is open; smallest" in unsure.words
     pace = collapse.growth(rising_lines, flat_lines).bend.detectable
     assert f"a straight line of {200 * pace:.0f} % a generation" in unsure.words
     noisy = fid_study({1.0: shaped(*FLAT, noise=0.5)})
