@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from bench.analysis.conditions import Condition
+from bench.analysis.measures import Measure, measure_of
 from bench.analysis.plain_text import plain
 from bench.analysis.study import Study
 
@@ -33,6 +34,12 @@ def class_shares(study: Study) -> dict[str, dict[Condition, Shares]]:
         by_condition = {c: _shares(study, c, attribute) for c in study.conditions}
         shares[attribute] = {c: part for c, part in by_condition.items() if part.classes}
     return {attribute: by_condition for attribute, by_condition in shares.items() if by_condition}
+
+
+def measure_by(study: Study, attribute: str) -> Measure:
+    """Return the measure whose counts the shares of an attribute are: its feature space and N."""
+    every = (score for row in study.rows for score in row.scores if _is_survival(score))
+    return measure_of(next(score for score in every if _attribute(score) == attribute))
 
 
 def _attributes(study: Study) -> list[str]:

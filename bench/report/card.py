@@ -84,6 +84,8 @@ def comparison(cards: dict[str, dict[str, Any]]) -> str:
         for (score, _, generation, _), by_card in cells.items():
             owners.setdefault((score, generation), set()).update(by_card)
         shared = {key for key in cells if len(owners[key[0], key[2]]) > 1}
+        order = {key[0]: i for i, key in reversed([*enumerate(cells)])}
+        cells = {key: cells[key] for key in sorted(cells, key=lambda key: (order[key[0]], key[2]))}  # side by side
     for key, by_card in cells.items():
         if key in shared:
             score, condition, generation, direction = key

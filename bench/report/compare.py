@@ -17,11 +17,20 @@ def main(arguments: list[str] | None = None) -> int:
     if len(set(given.cards)) < 2:
         parser.error("give at least two different cards")
     try:
-        print(comparison({str(path): load(path) for path in given.cards}), end="")
+        print(comparison(dict(zip(short_names(given.cards), map(load, given.cards), strict=True))), end="")
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def short_names(paths: list[Path]) -> list[str]:
+    """Return the paths without the folders that all of them are in, which say nothing to a reader of the table."""
+    parts = [path.absolute().parts for path in paths]
+    shared = 0
+    while len({part[: shared + 1] for part in parts}) == 1 and all(len(part) > shared + 1 for part in parts):
+        shared += 1
+    return ["/".join(part[shared:]) for part in parts]
 
 
 if __name__ == "__main__":

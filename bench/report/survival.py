@@ -7,9 +7,8 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
-from bench.analysis.class_shares import Shares, class_shares
+from bench.analysis.class_shares import Shares, class_shares, measure_by
 from bench.analysis.conditions import Condition
-from bench.analysis.measures import Measure
 from bench.analysis.plain_text import plain
 from bench.analysis.study import Study
 from bench.report.style import PAGE, note, panel_title, save, styled
@@ -81,11 +80,5 @@ def _figure(study: Study, shares: dict[Condition, Shares], attribute: str, out: 
         marks = f"{attribute or 'class'} (images expected among N), rarest at the bottom · pale: dying out"
         marks += " · grey: not run" if missing else ""
         several = any(len(by_seed) > 1 for by_seed in study.chains.values())
-        note(figure, _measures(study, attribute), f"{marks}\n{'mean over seeds' if several else 'one seed'}")
+        note(figure, [measure_by(study, attribute)], f"{marks}\n{'mean over seeds' if several else 'one seed'}")
         return save(figure, out, name)
-
-
-def _measures(study: Study, attribute: str) -> list[Measure]:
-    """Return class survival by an attribute, as the caption describes it."""
-    found = study.measures("class_survival")
-    return [m for m in found if (m.attribute or "") == attribute][:1] or found[:1]

@@ -196,7 +196,7 @@ def test_a_comparison_has_each_cards_number_in_its_own_column(
     assert compare.main([str(path) for path in paths]) == 0
     legend, _, head, _, *lines = capsys.readouterr().out.splitlines()
     assert legend.startswith("± is the 95 % interval of the mean")
-    assert [word.strip() for word in head.split("|")[4:-1]] == [str(path) for path in paths]
+    assert [word.strip() for word in head.split("|")[4:-1]] == [path.name for path in paths]
     assert {line.split("|")[2].strip() for line in lines} == {"1.00"}  # what two cards have at least
     assert len(lines) == 7 * 2
     main = {"FID ↓": "fid", "precision ↑": "precision", "recall ↑": "recall"}
@@ -225,9 +225,15 @@ def test_cards_of_different_conditions_are_shown_side_by_side(tmp_path: Path) ->
     }
     lines = [[word.strip() for word in line.split("|")] for line in card.comparison(cards).splitlines()]
     fid = [line for line in lines if line[1:2] == ["FID ↓ (efficientnet_lite0, heldout, N = 1024)"]]
-    assert [(line[2], line[3]) for line in fid] == [(ratio, str(g)) for ratio in ("0.50", "1.00") for g in range(4)]
+    assert [(line[2], line[3]) for line in fid] == [(ratio, str(g)) for g in range(4) for ratio in ("0.50", "1.00")]
     assert all((line[4] == "–") != (line[5] == "–") for line in fid)
     assert [line[5] == "–" for line in fid] == [line[2] == "0.50" for line in fid]
+
+
+def test_a_comparison_names_cards_without_the_folders_they_share() -> None:
+    a, b = Path("/home/jane/outputs/x/report/card.json"), Path("/home/jane/outputs/y/report/card.json")
+    assert compare.short_names([a, b]) == ["x/report/card.json", "y/report/card.json"]
+    assert compare.short_names([a.parent / "a.json", a.parent / "b.json"]) == ["a.json", "b.json"]
 
 
 def test_cards_without_a_common_score_or_with_other_data_differ() -> None:

@@ -259,3 +259,13 @@ def test_functions_of_one_name_keep_the_names_of_their_modules() -> None:
 
     assert shown("mine.rules:best", "mine.rules:worst") == ["custom best (keep 5)", "custom worst (keep 5)"]
     assert shown("a:best", "b:best") == ["custom a:best (keep 5)", "custom b:best (keep 5)"]
+
+
+def test_a_survival_map_needs_counts_and_no_score_of_that_name(tmp_path: Path) -> None:
+    """Of few images class survival itself is refused, and its counts are recorded all the same."""
+    row = fabricate.row(1.0, 0, 0)
+    entry = {**fabricate.survival(0.1, "dinov2"), "metric": "class_divergence", "num_subject": 64}
+    row = dataclasses.replace(row, scores=[*row.scores[:1], entry])
+    (study,) = studies([ledger.Chain(row.chain, tmp_path, [row])])
+    words = caption(drawn(study, tmp_path, "survival")["survival"])
+    assert "classes by species · dinov2 · against heldout · N = 64" in words
