@@ -64,6 +64,9 @@ class FeatureMetric(Metric):
         super().__init__(**settings)
         if isinstance(space, str):
             space = load_feature_space(space, resolve_runtime(RuntimeConfig(precision="fp32", compile=False)))
+        if not isinstance(space, FeatureSpace | None):
+            hint = "a FeatureSpace, or the name of one: inception_v3 has the 2048 features of torchmetrics"
+            raise MetricError(f"space={space!r}: must be {hint}")
         self.space, self.normalize, self.reset_real_features = space, normalize, reset_real_features
         for role in self.roles:
             self.add_state(role, default=[], dist_reduce_fx="cat")

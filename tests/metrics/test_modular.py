@@ -316,6 +316,23 @@ def test_a_score_without_a_reference_takes_no_real_images():
         modular.VendiScore().update(torch.zeros(2, 3), real=True)
 
 
+def test_in_a_collection_by_real():
+    collection = MetricCollection({"fid": modular.FrechetDistance(), "kid": modular.KernelDistance(subset_size=20)})
+    data = sets()
+    for name, real in (("reference", True), ("subject", False)):
+        for part in torch.from_numpy(data[name]).split(20):
+            collection.update(part, real=real)
+    values = collection.compute()
+    assert float(values["fid"]) == pytest.approx(frechet_distance(data["subject"], data["reference"]))
+    assert float(values["mean"]) == pytest.approx(kernel_distance(data["subject"], data["reference"], 100, 20).mean)
+
+
+@pytest.mark.parametrize("space", [2048, torch.nn.Identity()])
+def test_what_is_no_feature_space_is_refused(space):
+    with pytest.raises(MetricError, match="inception_v3 has the 2048 features of torchmetrics"):
+        modular.FrechetDistance(space)
+
+
 def test_a_space_by_its_name():
     metric = modular.VendiScore("pixels")
     metric.update(torch.from_numpy(pictures()))
