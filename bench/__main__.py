@@ -30,6 +30,7 @@ def app(tree: DictConfig) -> str:
         sweep.check_launcher()
         config = from_hydra(tree)
         protocols.check(config)
+        sweep.say_what_quick_sets(config)
         from bench.loop import run_chain
         from bench.machine.console import Console
 

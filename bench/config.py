@@ -275,7 +275,9 @@ def schemas() -> Iterator[tuple[str | None, str, type]]:
 
 
 def register_schemas() -> None:
-    """Make the classes known to Hydra; every YAML file of a group begins by naming its schema."""
+    """Make the classes known to Hydra; every YAML file of a group begins by naming its schema. And `name_by_data`,
+    which names a sweep after the data unless they are those that its experiment is about."""
+    OmegaConf.register_new_resolver("name_by_data", lambda name, own, data: name if data == own else data, replace=True)
     for group, name, schema in schemas():
         ConfigStore.instance().store(name=f"{name}_schema", node=schema, group=group)
 

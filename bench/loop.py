@@ -121,9 +121,10 @@ def fetch(context: StageContext, config: Config) -> tuple[RealData, Result]:
 
 @contextmanager
 def folder(config: Config, chain: str) -> Iterator[Path]:
-    """Make the folder of a chain for the body of the `with`, and remove it, and those that it lies in, where an error
-    leaves them empty. Raises `ConfigError` where it cannot be written to."""
+    """Make the folder of a chain for the body of the `with`, and remove what was made where an error leaves it empty.
+    Raises `ConfigError` where it cannot be written to."""
     directory = Path(config.output_dir) / config.name / chain
+    made = [path for path in (directory, *directory.parents[:2]) if not path.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -132,8 +133,8 @@ def folder(config: Config, chain: str) -> Iterator[Path]:
         yield directory
     except BaseException:
         with suppress(OSError):  # not empty, or another process was faster
-            directory.rmdir()
-            directory.parent.rmdir()
+            for path in made:
+                path.rmdir()
         raise
 
 

@@ -19,9 +19,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from bench import ledger, mistakes, protocols
+from bench.config import Config
 from bench.errors import BenchError, ConfigError, ConfigErrors, DataError, StoreError
 from bench.machine import torchrun
 
@@ -72,6 +73,23 @@ def note_failure(folder: Path, number: int, overrides: str, text: str) -> None:
             f"chain {overrides} failed ({text.splitlines()[0]}), and the end of the sweep cannot list what failed: "
             f"{folder} cannot be written to ({error})"
         ) from error
+
+
+def say_what_quick_sets(config: Config) -> None:
+    """Print which values the default experiment gives to data that it is not made for, once for a sweep."""
+    hydra = HydraConfig.get()
+    first = hydra.mode is not RunMode.MULTIRUN or hydra.job.num == 0
+    if hydra.runtime.choices.get("experiment") != "quick" or config.data.name == "procedural" or not first:
+        return
+    given = {override.partition("=")[0].lstrip("+") for override in hydra.overrides.task}
+    keys = ("data.resolution", "data.num_train", "data.num_heldout", "metrics.num_images", "metrics.k")
+    silent = [f"{key}={OmegaConf.select(OmegaConf.structured(config), key)}" for key in keys if key not in given]
+    if silent and torchrun.is_first():
+        print(
+            f"experiment=quick, the default, sets {' '.join(silent)} for data={config.data.name} too: override what "
+            "does not suit, or choose experiment=none",
+            file=sys.stderr,
+        )
 
 
 def check_values(overrides: Sequence[str]) -> list[BenchError]:

@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from shrunk import composed
 
 
 def bench(where: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -52,4 +53,12 @@ def test_mistakes_end_with_status_2_and_leave_nothing_behind(tmp_path: Path, wor
 def test_a_run_that_fails_before_its_first_result_leaves_no_empty_folder(tmp_path: Path) -> None:
     done = bench(tmp_path, "data=folder", "data.path=nowhere", "output_dir=out", "store_dir=store")
     assert done.returncode == 2 and "there is no such folder" in done.stderr, done.stderr
-    assert not (tmp_path / "out" / "quick").exists()
+    assert not (tmp_path / "out").exists()
+    sets = "experiment=quick, the default, sets data.resolution=16 data.num_train=1024 data.num_heldout=1024"
+    assert sets in done.stderr and "for data=folder too" in done.stderr
+
+
+def test_the_quick_experiment_on_other_data_is_filed_under_their_name() -> None:
+    assert composed("data=folder", "data.path=x").name == "folder"
+    assert composed("data=folder", "data.path=x", "name=mine").name == "mine"
+    assert composed().name == composed("seed=3").name == "quick"

@@ -4,10 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 
@@ -50,3 +55,38 @@ def test_it_runs_from_any_directory(wheel, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "feature_space: inception_v3" in done.stdout
+
+
+def bounded(requirements: list[str]) -> set[str]:
+    """The names, in one spelling, of the requirements that have a lower bound."""
+    parsed = [Requirement(text) for text in requirements]
+    low = [one for one in parsed if any(part.operator in (">=", "==", "~=", ">") for part in one.specifier)]
+    return {canonicalize_name(one.name) for one in low}
+
+
+@pytest.mark.parametrize("launcher", ["hydra-ray-launcher", "hydra-submitit-launcher"])
+def test_what_a_launcher_asks_for_without_a_lower_bound_has_one_here(launcher):
+    """uv goes back to the first release of a package without one sooner than to an older release of another."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ours = bounded(
+        [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    )
+    asked = [text for text in metadata.requires(launcher) or [] if "extra ==" not in text]
+    assert asked
+    names = {canonicalize_name(Requirement(text).name) for text in asked}
+    assert names - bounded(asked) - ours == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("python", ["3.11", "3.13"])
+def test_uv_resolves_the_development_extra_to_releases_of_our_days(python, tmp_path):
+    uv = shutil.which("uv")
+    if uv is None:
+        pytest.skip("uv is not installed")
+    command = [uv, "pip", "compile", str(ROOT / "pyproject.toml"), "--extra", "dev", "--python-version", python]
+    done = subprocess.run([*command, "--quiet", "--no-annotate", "--no-header"], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no package index answers: {done.stderr.splitlines()[-1:]}")
+    resolved = dict(line.split(" ")[0].split("==") for line in done.stdout.splitlines() if "==" in line)
+    least = {"boto3": "1.34", "botocore": "1.34", "six": "1.16", "ray": "2.30", "accelerate": "1.0"}
+    assert {name: resolved[name] for name, low in least.items() if Version(resolved[name]) < Version(low)} == {}

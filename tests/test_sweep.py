@@ -229,7 +229,7 @@ def test_a_sweep_that_cannot_list_its_failures_says_so_after_all_chains(tmp_path
     folder = tmp_path / "outputs" / "quick" / ".hydra"
     folder.mkdir(parents=True)
     (folder / "failed").write_text("a file where the folder should be")
-    more = ["data=npz", f"data.path={tmp_path}/nowhere.npz", "seed=0,1", f"hydra/launcher={launcher}"]
+    more = ["name=quick", "data=npz", f"data.path={tmp_path}/nowhere.npz", "seed=0,1", f"hydra/launcher={launcher}"]
     of_any_data = [override for override in COMMON[1:] if not override.startswith("data.num_calibration")]
     command = [sys.executable, "-m", "bench", "-m", *of_any_data, *more, f"output_dir={tmp_path}/outputs"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
