@@ -76,18 +76,24 @@ def note_failure(folder: Path, number: int, overrides: str, text: str) -> None:
 
 
 def say_what_quick_sets(config: Config) -> None:
-    """Print which values the default experiment gives to data that it is not made for, once for a sweep."""
+    """Print which values the default experiment gives to data or a generator that it is not made for, once for a
+    sweep."""
     hydra = HydraConfig.get()
     first = hydra.mode is not RunMode.MULTIRUN or hydra.job.num == 0
-    if hydra.runtime.choices.get("experiment") != "quick" or config.data.name == "procedural" or not first:
+    choices = hydra.runtime.choices
+    is_its_own = config.data.name == "procedural" and choices.get("generator") == "ddpm_quick"
+    if choices.get("experiment") != "quick" or is_its_own or not first:
         return
     given = {override.partition("=")[0].lstrip("+") for override in hydra.overrides.task}
-    keys = ("data.resolution", "data.num_train", "data.num_heldout", "metrics.num_images", "metrics.k")
+    keys = (
+        "num_generations", "num_samples", "warm_start", "retrain_epochs",
+        "data.resolution", "data.num_train", "data.num_heldout", "metrics.num_images", "metrics.k",
+    )  # fmt: skip
     silent = [f"{key}={OmegaConf.select(OmegaConf.structured(config), key)}" for key in keys if key not in given]
     if silent and torchrun.is_first():
         print(
-            f"experiment=quick, the default, sets {' '.join(silent)} for data={config.data.name} too: override what "
-            "does not suit, or choose experiment=none",
+            f"experiment=quick, the default, sets {' '.join(silent)} for data={config.data.name} "
+            f"generator={choices.get('generator')} too: override what does not suit, or choose experiment=none",
             file=sys.stderr,
         )
 

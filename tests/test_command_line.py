@@ -54,8 +54,8 @@ def test_a_run_that_fails_before_its_first_result_leaves_no_empty_folder(tmp_pat
     done = bench(tmp_path, "data=folder", "data.path=nowhere", "output_dir=out", "store_dir=store")
     assert done.returncode == 2 and "there is no such folder" in done.stderr, done.stderr
     assert not (tmp_path / "out").exists()
-    sets = "experiment=quick, the default, sets data.resolution=16 data.num_train=1024 data.num_heldout=1024"
-    assert sets in done.stderr and "for data=folder too" in done.stderr
+    sets = "experiment=quick, the default, sets num_generations=9 num_samples=1024 warm_start=True retrain_epochs=3.0"
+    assert f"{sets} data.resolution=16" in done.stderr and "for data=folder generator=ddpm_quick too" in done.stderr
 
 
 def test_the_quick_experiment_on_other_data_is_filed_under_their_name() -> None:

@@ -79,7 +79,7 @@ def with_num_steps(config: GeneratorConfig, num_items: int, num_epochs: float | 
     training = getattr(own, "training", None)
     if training is None:
         if num_epochs is not None:
-            raise ConfigError("retrain_epochs", num_epochs, f"generator {own.name} does not train in epochs")
+            raise ConfigError("retrain_epochs", num_epochs, f"generator {own.name} does not train in epochs: set null")
         return config
     num_epochs = num_epochs or training.num_epochs
     if num_epochs is None:
