@@ -12,6 +12,7 @@ run: $(VENV)/.run
 	$(BIN)/python -m bench -m experiment=quick mixing.synthetic_ratio=0,1 \
 		hydra/launcher=processes hydra.launcher.n_jobs=-1 runtime.num_threads=1
 	$(BIN)/python -m bench.report outputs/quick
+	@echo "Try a ratio in between: $(BIN)/python -m bench mixing.synthetic_ratio=0.5 && $(BIN)/python -m bench.report outputs/quick"
 
 test: $(VENV)/.dev
 	$(PYTEST) -n 2 --dist loadfile
