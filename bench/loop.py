@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import generators, metrics, mixing, preflight, selection, stages
+from bench import datasets, generators, metrics, mixing, preflight, selection, stages
 from bench.composition import PoolRef
 from bench.config import Config, TrackingConfig, chain_id, to_dict
 from bench.datasets import RealData
@@ -55,14 +55,14 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
     history = begin(config, real)
     num_samples = config.num_samples or preflight.default_num_samples(config, history.budget)
     selection.resolve(config.selection, num_samples)
-    preflight.plan(config, history, num_samples)
-    for settings in spaces:  # before training: wrong weights or constant features are found here
-        stages.floor(context, settings, real)
     num_candidates = selection.num_candidates(config.selection, num_samples)
     num_drawn = num_candidates + config.num_probes
     check_memory(
         num_drawn * (real.train.items[0].nbytes + BYTES_PER_SEED), f"num_samples={num_samples}: samples and probes"
     )
+    preflight.plan(config, history, num_samples)
+    for settings in spaces:  # before training: wrong weights or constant features are found here
+        stages.floor(context, settings, real)
 
     pools = {pool.id: pool for pool in (real.train, real.reserve) if pool}
     model: Result | None = None
@@ -108,15 +108,13 @@ def fetch(context: StageContext, config: Config) -> tuple[RealData, Result]:
                 extraction.prefetch(settings.feature_space, settings.weights)
             except MetricError as error:
                 missing.append(error)
-    try:
-        found = stages.real_data(context, config.data)
-    except DataError as error:
-        missing.append(error)
-    if len(missing) == 1:
-        raise missing[0]
     if missing:
-        raise DataError("\n".join(map(str, missing)))
-    return found
+        try:
+            datasets.look(config.data)
+        except DataError as error:
+            missing.append(error)
+        raise missing[0] if len(missing) == 1 else DataError("\n".join(map(str, missing)))
+    return stages.real_data(context, config.data)
 
 
 @contextmanager

@@ -69,9 +69,8 @@ def fetch_run(overrides: Sequence[str]) -> int:
     needed = {space.feature_space: space.weights for space in spaces} if "features" in metrics.needs(spaces[0]) else {}
     status = fetch_weights(needed)
     try:
-        module, own = registry.module_and_config("data", config.data, datasets.VERBS)
-        num_items = len(module.open_source(own))
-        print(f"data={own.name}  {datasets.data_spec(config.data)['content']}  {num_items} items")
+        num_items = datasets.look(config.data)
+        print(f"data={config.data.name}  {datasets.data_spec(config.data)['content']}  {num_items} items")
     except BenchError as error:
         print(error, file=sys.stderr)
         status = 1

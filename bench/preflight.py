@@ -7,6 +7,9 @@ from bench.errors import ConfigError, DataError, ReserveError, raise_all
 from bench.mixing.shared.history import History
 from bench.pool import REAL
 
+MOST_PLANNED = 10**7
+"""Items of a pool above which drawing is not tried in advance: a run first sees whether they fit into memory."""
+
 
 def check(config: Config) -> None:
     """Import every component that a chain names, bind its parameters, and see that the components fit together, and
@@ -23,10 +26,13 @@ def check(config: Config) -> None:
             wrong.append(error)
     raise_all(wrong)
     num_train, num_reserve = config.data.num_train, getattr(config.data, "num_reserve", None)
-    if num_train is not None and num_reserve is not None:
+    num_samples = config.num_samples or default_num_samples(config, num_train or 0)
+    if num_train is None or num_reserve is None:
+        return
+    if max(num_train, num_reserve, num_samples) <= MOST_PLANNED:
         reserve = PoolRef("reserve", num_reserve, REAL) if num_reserve else None
         history = start(config, PoolRef("real", num_train, REAL), reserve)
-        plan(config, history, config.num_samples or default_num_samples(config, num_train))
+        plan(config, history, num_samples)
 
 
 def check_data_and_generator(config: Config) -> None:

@@ -75,6 +75,13 @@ def load_real(config: DataConfig) -> RealData:
     return RealData(train, heldout, reserve, possible_pairs(config), calibration)
 
 
+def look(config: DataConfig) -> int:
+    """Return how many items a source has, once it is there, downloaded if need be. Reads none of them. Raises
+    `DataError` where it is not there."""
+    module, own = registry.module_and_config("data", config, VERBS)
+    return len(module.open_source(own))
+
+
 def possible_pairs(config: DataConfig) -> dict[tuple[str, str], np.ndarray]:
     """Return which pairs of labels exist in the data: two attributes -> bool (classes, classes). Empty where the data
     set does not say."""
