@@ -42,6 +42,14 @@ def measure_by(study: Study, attribute: str) -> Measure:
     return measure_of(next(score for score in every if _attribute(score) == attribute))
 
 
+def refusal(study: Study, attribute: str) -> str | None:
+    """Return why class survival by an attribute was refused: then a share near 0 does not tell a dead class; else
+    None."""
+    every = (score for row in study.rows for score in row.scores if _is_survival(score))
+    reasons = (s.get("refused", {}).get("class_survival") for s in every if _attribute(s) == attribute)
+    return next((reason for reason in reasons if reason), None)
+
+
 def _attributes(study: Study) -> list[str]:
     return list(dict.fromkeys(_attribute(s) for row in study.rows for s in row.scores if _is_survival(s)))
 

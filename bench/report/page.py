@@ -128,8 +128,9 @@ def _study(number: int, study: Study, stated: list[Statement], figures: Figures,
 
 def _summary(study: Study, notes: list[str]) -> Html:
     num_chains = sum(len(by_seed) for by_seed in study.chains.values())
-    seeds = "seeds " + ", ".join(map(str, study.seeds))
-    facts = [study.protocol, f"setting {study.hash}", f"{num_chains} chains", seeds]
+    seeds = ("seeds " if len(study.seeds) > 1 else "seed ") + ", ".join(map(str, study.seeds))
+    chains = f"{num_chains} chains" if num_chains > 1 else "1 chain"
+    facts = [study.protocol, f"setting {study.hash}", chains, seeds]
     notes = everywhere(
         [*study.notes, *notes], places_of(c for by_seed in study.chains.values() for c in by_seed.values())
     )

@@ -7,7 +7,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
-from bench.analysis.class_shares import Shares, class_shares, measure_by
+from bench.analysis.class_shares import Shares, class_shares, measure_by, refusal
 from bench.analysis.conditions import Condition
 from bench.analysis.plain_text import plain
 from bench.analysis.study import Study
@@ -80,5 +80,8 @@ def _figure(study: Study, shares: dict[Condition, Shares], attribute: str, out: 
         marks = f"{attribute or 'class'} (images expected among N), rarest at the bottom · pale: dying out"
         marks += " · grey: not run" if missing else ""
         several = any(len(by_seed) > 1 for by_seed in study.chains.values())
-        note(figure, [measure_by(study, attribute)], f"{marks}\n{'mean over seeds' if several else 'one seed'}")
+        marks += f"\n{'mean over seeds' if several else 'one seed'}"
+        if (reason := refusal(study, attribute)) is not None:
+            marks += f"\nnot sure: {reason}"
+        note(figure, [measure_by(study, attribute)], marks)
         return save(figure, out, name)

@@ -265,7 +265,9 @@ def test_a_survival_map_needs_counts_and_no_score_of_that_name(tmp_path: Path) -
     """Of few images class survival itself is refused, and its counts are recorded all the same."""
     row = fabricate.row(1.0, 0, 0)
     entry = {**fabricate.survival(0.1, "dinov2"), "metric": "class_divergence", "num_subject": 64}
+    entry["refused"] = {"class_survival": "a dead class could not be told"}
     row = dataclasses.replace(row, scores=[*row.scores[:1], entry])
     (study,) = studies([ledger.Chain(row.chain, tmp_path, [row])])
     words = caption(drawn(study, tmp_path, "survival")["survival"])
     assert "classes by species · dinov2 · against heldout · N = 64" in words
+    assert "not sure: a dead class could not be told" in words
