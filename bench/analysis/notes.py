@@ -52,7 +52,7 @@ def _seeds(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     if len(set(counts.values())) > 1:
         notes.append("seeds per condition differ: " + ", ".join(f"{label} has {n}" for label, n in counts.items()))
     if 1 in counts.values():
-        notes.append("conditions with a single seed have no interval: differences there may be noise")
+        notes.append("conditions with a single seed have no interval over seeds: another seed may differ")
     return notes
 
 

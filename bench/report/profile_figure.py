@@ -40,8 +40,8 @@ def collapse_profile(study: Study, every: list[Study], out: Path, name: str) -> 
                 axis.text(j + 0.5, i + 0.5, words.strip(), ha="center", va="center", size=6, color=INK, linespacing=1.3)
         figure.tight_layout()
         marks = (
-            "numbers: change for the worse against ratio 0 or generation 0 with its 95 % interval over seeds, second "
-            "half of the generations\n● established  ◐ open  ○ ruled out  – not known"
+            "numbers: change for the worse against ratio 0 or generation 0 with its 95 % interval, second half of the "
+            "generations\n● established  ◐ open  ○ ruled out  – not known"
         )
         caption(figure, _based_on(study), marks)
         return save(figure, out, name)
