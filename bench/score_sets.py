@@ -244,8 +244,8 @@ def warn_of_small(n: int) -> None:
     """Warn where so few images are scored that a score says little."""
     if n < SMALL:
         log.warning(
-            "N = %d images on each side: a share such as precision or coverage is known to ± %.2f at best (95 %%), and "
-            "distances such as FID and KID to less; with %d images it is ± 0.10",
+            "N = %d images on each side: a share such as precision has a 95 %% interval of up to ± %.2f, and "
+            "distances such as FID scatter as well; with %d images it is ± 0.10",
             n, min(0.98 / n**0.5, 1), SMALL,
         )  # fmt: skip
 
