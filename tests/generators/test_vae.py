@@ -18,6 +18,7 @@ from bench.machine.console import Console
 from bench.machine.device import Runtime
 from bench.options import check
 from bench.pool import Pool
+from bench.seeds import derive_seed
 
 RUNTIME = Runtime(torch.device("cpu"), None, compile=False)
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8)).astype(np.uint8)
@@ -144,6 +145,14 @@ def test_samples_scatter_around_the_means_with_the_variance_of_the_model(tmp_pat
     flipped = drawn(config, model, tmp_path / "f", seeds)
     assert set(np.unique(flipped)) == {0, 255}
     assert (flipped == 255).mean() == pytest.approx(1 / (1 + np.exp(-0.5)), abs=0.01)
+
+
+def test_the_variance_is_the_squared_error_of_the_stored_weights(tmp_path):
+    config = small()
+    network, variance, _ = vae.load(config, fitted(config, IMAGES, tmp_path), RUNTIME)
+    seeds = np.arange(len(IMAGES)) + derive_seed(0, 0, "variance") % 2**62
+    errors = vae._errors(config, network, IMAGES, seeds, RUNTIME, draws=1)
+    assert variance == pytest.approx(errors["squared"].mean(), rel=1e-6)
 
 
 class Killed(Exception):
