@@ -91,6 +91,55 @@ def test_sigterm_before_the_first_chain_has_the_status_of_one_that_resumes(tiny:
     assert not (tmp_path / "outputs" / "store").exists() and "Traceback" not in said
 
 
+@pytest.mark.slow
+def test_a_job_of_submitit_goes_on_after_the_signal_that_it_is_put_back_for(tiny: list[str], tmp_path: Path) -> None:
+    """Check with SIGUSR2, which `hydra/launcher=slurm` has Slurm send before it cuts a job off."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="the extra submitit is not installed")
+    sweep = start(tiny, ENDLESS[0], "generator.training.num_steps=400", ENDLESS[2], "hydra/launcher=slurm_local")
+    (pid,) = wait_for_trainings(sweep, tmp_path / "outputs" / "store", 1)
+    os.kill(pid, signal.SIGUSR2)
+    _, said = sweep.communicate(timeout=500)
+    assert sweep.returncode == 0, said
+    (chain,) = ledger.read_runs([tmp_path / "outputs" / "quick"])
+    assert 5 <= chain.rows[0].train["resumed_from_step"] < 400
+
+
+def saved_after_sigterm(pid: int, store: Path) -> list[int]:
+    """Send SIGTERM to the process of a chain; return the steps that it has saved when it has ended."""
+    os.kill(pid, signal.SIGTERM)
+    while is_there(pid):
+        time.sleep(0.01)
+    return [int(path.stem.removeprefix("step-")) for path in store.glob("work/train/*/step-*.safetensors")]
+
+
+@pytest.mark.slow
+def test_a_job_of_submitit_saves_its_last_step_at_sigterm(tiny: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="the extra submitit is not installed")
+    store = tmp_path / "outputs" / "store"
+    sweep = start(tiny, *ENDLESS, "hydra/launcher=slurm_local")
+    (pid,) = wait_for_trainings(sweep, store, 1)
+    assert any(step % 5 for step in saved_after_sigterm(pid, store)), "the last step is not saved"
+    _, said = sweep.communicate(timeout=300)
+    assert sweep.returncode == 1, said
+
+
+@pytest.mark.slow
+def test_a_task_of_ray_saves_its_last_step_at_sigterm_and_ray_goes_on(tiny: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="the extra ray is not installed")
+    store = tmp_path / "outputs" / "store"
+    sweep = start(tiny, *ENDLESS, "hydra/launcher=ray_cluster", "hydra.launcher.ray.init.num_cpus=2")
+    (pid,) = wait_for_trainings(sweep, store, 1)
+    assert any(step % 5 for step in saved_after_sigterm(pid, store)), "the last step is not saved"
+    while sweep.poll() is None and list(training(store).values()) in ([], [pid]):
+        time.sleep(0.1)
+    (other,) = training(store).values()
+    assert sweep.returncode is None and is_there(other)
+    os.killpg(sweep.pid, signal.SIGKILL)
+    sweep.communicate(timeout=60)
+    while is_there(other):  # Ray ends its workers when the process that started them is gone
+        time.sleep(0.1)
+
+
 def test_chains_take_the_cuda_devices_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-7")  # there is no driver, so that the chains run on the CPU
     points = ["experiment=gaussian_mixture", "num_generations=1", "data.num_train=40", "data.num_heldout=40"]
