@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from bench import registry
-from bench.errors import BenchError, ConfigError
+from bench.errors import BenchError, ConfigError, ConfigErrors
 from bench.score_sets import Scores, families, score
 
 __wrapped__ = score  # whose signature `inspect`, and so a notebook, shows
@@ -78,6 +78,8 @@ FLAG = re.compile(
 
 def in_flags(error: BenchError) -> str:
     """Return the message of an error, with the flags of the command in place of the parameters of the function."""
+    if isinstance(error, ConfigErrors):
+        return "\n".join(map(in_flags, error.errors))
     text = f"{error.key}={error.value}: {error.allowed}" if isinstance(error, ConfigError) else str(error)
     return FLAG.sub(lambda name: "--" + (name[1] or name[2]).replace("_", "-"), text)
 

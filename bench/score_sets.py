@@ -17,7 +17,7 @@ import numpy as np
 
 from bench import registry
 from bench.config import MetricsConfig, RuntimeConfig
-from bench.errors import BenchError, ConfigError, DataError
+from bench.errors import BenchError, ConfigError, ConfigErrors, DataError, raise_all
 from bench.image_sets import Images, ImageSet, check_resolutions, read_set, where
 from bench.options import check
 
@@ -265,7 +265,8 @@ def _in_parameters() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        raise ConfigError(plain(error.key), error.value, plain(error.allowed)) from error
+        every = error.errors if isinstance(error, ConfigErrors) else (error,)
+        raise_all(ConfigError(plain(one.key), one.value, plain(one.allowed)) for one in every)
     except BenchError as error:
         raise type(error)(plain(str(error))) from error
 

@@ -146,6 +146,8 @@ def test_wrong_arrays_and_numbers_are_refused(tmp_path, capsys):
         "error: --k=3: must lie in [1, 2], below --num-images"
         in run(capsys, "--real", good, "--fake", good, "--num-images", "3")[2]
     )
+    both = run(capsys, "--real", good, "--fake", good, "--k", "9", "--resamples", "1")[2]
+    assert "--k=9: must lie in [1, 7]" in both and "--resamples=1: must be 0" in both
 
 
 def test_an_array_that_needs_unpickling_is_refused(tmp_path, capsys):
