@@ -33,7 +33,7 @@ class ConfigErrors(ConfigError):
         self.args = ("\n".join(map(str, self.errors)),)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.errors,)
+        return type(self), (self.errors,), self.__dict__
 
 
 def raise_all(errors: Iterable[ConfigError]) -> None:

@@ -6,14 +6,15 @@ import pickle
 import pytest
 
 from bench import errors
-from bench.errors import BenchError, ConfigError
+from bench.errors import BenchError, ConfigError, ConfigErrors
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, BenchError)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_error_is_pickled_with_its_message_and_its_notes(kind: type[BenchError]) -> None:
-    error = kind("data.path", [1, None], "must be a path") if kind is ConfigError else kind("no such file")
+    wrong = ConfigError("data.path", [1, None], "must be a path")
+    error = wrong if kind is ConfigError else kind([wrong, wrong]) if kind is ConfigErrors else kind("no such file")
     error.add_note("in chain 3")
     for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert type(other) is kind

@@ -146,7 +146,8 @@ def raise_and_report(error: Exception) -> str:
 def test_failed_chains_of_a_sweep_are_reported_in_their_order_at_its_end(
     job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    config, failures = SimpleNamespace(hydra=job), sweep.Failures(job.callbacks["failures"].folder)
+    config = SimpleNamespace(hydra=job, output_dir=str(tmp_path), name="sweep")
+    failures = sweep.Failures(job.callbacks["failures"].folder)
     failures.on_multirun_end(config)  # none has failed: no status of its own
     assert capsys.readouterr().err == ""
     job.mode = RunMode.MULTIRUN
@@ -173,7 +174,7 @@ def test_a_sweep_neither_counts_nor_erases_the_failures_of_another(job: Job, tmp
     job.overrides.task = [*TINY, "seed=3,4", "num_generations=2,5"]
     failures = sweep.Failures(job.callbacks["failures"].folder)
     failures.on_multirun_start(SimpleNamespace(hydra=job))
-    failures.on_multirun_end(SimpleNamespace(hydra=job))
+    failures.on_multirun_end(SimpleNamespace(hydra=job, output_dir=str(tmp_path), name="sweep"))
     assert other.exists()
 
 

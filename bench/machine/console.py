@@ -83,7 +83,8 @@ class Console:
         now = max(0.0, each - (time.monotonic() - self._began))
         chain = now + each * max(0, self._num_generations - self._generation - 1)
         shown = [f"chain {duration(chain)} left"]
-        if self._place and self._place[0] < self._place[1]:
+        alone = current_process().name == "MainProcess"  # chains side by side do not know of each other
+        if alone and self._place and self._place[0] < self._place[1]:
             others = (self._place[1] - self._place[0]) * self._num_generations * each
             shown.append(f"sweep {duration(chain + others)} left")
         return shown
