@@ -438,7 +438,7 @@ def reference_statistics(
     context: StageContext, config: MetricsConfig, pool: Pool
 ) -> reference.ReferenceStatistics | None:
     """Return the statistics of the first N items of `pool` as a reference: one result for all generations and
-    chains."""
+    chains. None in processes that do not score."""
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
         values = extract_features(context, config, pool, "held-out items")[: config.num_images]
@@ -457,6 +457,8 @@ def reference_statistics(
         "version": reference.VERSION,
     }
     result = context.store.make("reference", spec, produce)
+    if not distributed.is_first():
+        return None  # only the first process scores
     arrays = {path.stem: np.load(path, allow_pickle=False) for path in result.path.glob("*.npy")}
     return reference.ReferenceStatistics.of(arrays, min(config.num_images, len(pool)))
 

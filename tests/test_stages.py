@@ -130,6 +130,7 @@ NEW_VALUES = {
     "generator.training.ema_decay": 0.5,
     "generator.training.weight_decay": 0.1,
     "generator.sampling.sampler": "ddpm",
+    "generator.sampling.spacing": "quadratic",
     "generator.sampling.eta": 0.5,
     "generator.sampling.temperature": 0.9,
     "metrics.feature_space": "efficientnet_lite0",
@@ -138,6 +139,7 @@ NEW_VALUES = {
     "metrics.scores": ["frechet"],
     "metrics.references": ["heldout", "training"],
     "metrics.num_resamples": 2,
+    "runtime.cuda_graphs": True,
     "metrics.options": {"kernel": {"subset_size": 7}},
     "metrics.weights": __file__,  # known by what is in it
     "metrics.extra_spaces": ["pixels"],
