@@ -20,7 +20,7 @@ from bench.store.store import Store
 def list_results(store: Store, args: argparse.Namespace) -> int:
     """List every finished result: key, size, time of creation, the chain, generation and ratio that use it, and the
     facts that its stage recorded."""
-    entries = list(inventory.entries(store, args.stage))  # raises where there is no store, before ledgers are looked for
+    entries = list(inventory.entries(store, args.stage))  # raises where there is no store
     users = inventory.users(args.outputs or store.root.parent)
     for entry in entries:
         size, _ = result_files.size_of(entry.path)
