@@ -20,8 +20,9 @@ from bench.store.store import Store
 def list_results(store: Store, args: argparse.Namespace) -> int:
     """List every finished result: key, size, time of creation, the chain, generation and ratio that use it, and the
     facts that its stage recorded."""
+    found = inventory.entries(store, args.stage)
     users = inventory.users(args.outputs or store.root.parent)
-    for entry in inventory.entries(store, args.stage):
+    for entry in found:
         size, _ = result_files.size_of(entry.path)
         about = entry.damage or " ".join(f"{k}={v}" for k, v in entry.facts.items() if isinstance(v, int | str))
         user = f"{users[entry.key]}  " if entry.key in users else ""
