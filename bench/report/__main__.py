@@ -32,8 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def shown(paths: list[Path]) -> list[str]:
-    """Return the page, the tables and the picture of samples, and how many other files lie beside them."""
-    wanted = ("report.html", "tables.md", "samples.png")
+    """Return the page, the tables and one picture, and how many other files lie beside them."""
+    wanted = ("report.html", "tables.md", "samples.png", "scores.png")
     main = [path for name in wanted for path in paths if path.name == name or path.name.endswith(f"_{name}")][:3]
     rest = len(paths) - len(main)
     return [*map(str, main), *([f"and {rest} others in {paths[0].parent}"] if rest else [])]

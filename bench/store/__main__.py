@@ -1,4 +1,4 @@
-"""python -m bench.store list | explain | size | verify | prune STORE: what is stored and why, and what may go.
+"""The store's commands: python -m bench.store list | explain | size | verify | prune, each with the store's directory.
 
 Results go to stdout, one line each; errors go to stderr. Exit status: 0; 1 if `verify` detects damage; 2 for a mistake
 in the command.
@@ -20,9 +20,9 @@ from bench.store.store import Store
 def list_results(store: Store, args: argparse.Namespace) -> int:
     """List every finished result: key, size, time of creation, the chain, generation and ratio that use it, and the
     facts that its stage recorded."""
-    entries = list(inventory.entries(store, args.stage))  # raises where there is no store
+    found = inventory.entries(store, args.stage)
     users = inventory.users(args.outputs or store.root.parent)
-    for entry in entries:
+    for entry in found:
         size, _ = result_files.size_of(entry.path)
         about = entry.damage or " ".join(f"{k}={v}" for k, v in entry.facts.items() if isinstance(v, int | str))
         user = f"{users[entry.key]}  " if entry.key in users else ""
