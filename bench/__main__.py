@@ -81,6 +81,8 @@ def main() -> None:
             end([f"--shell-completion: {error}"], sweep.WRONG_CONFIG)
         return
     launcher.register()
+    if wrong := mistakes.numbered_groups(overrides):
+        end(wrong, sweep.WRONG_CONFIG)
     try:
         with interrupt.on_sigterm(for_good=True), joined():  # before the first chain of a sweep and between two
             app()

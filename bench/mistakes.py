@@ -94,6 +94,16 @@ def options() -> dict[str, list[str]]:
     return known
 
 
+def numbered_groups(overrides: Sequence[str]) -> list[str]:
+    """Return a sentence for every component that is chosen by a number, of which Hydra raises a bare `ValueError`."""
+    chosen = (override.partition("=") for override in overrides)
+    return [
+        str(ConfigError(group, value, "must be the name of a component; python -m bench --help lists them"))
+        for group, _, value in chosen
+        if group in config.GROUPS and re.fullmatch(r"[-+]?[\d.]+|true|false", value, re.IGNORECASE)
+    ]
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a question that names what is spelt alike; "" where nothing is."""
     near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.7)

@@ -111,3 +111,8 @@ def test_fresh_items_of_a_finite_set_come_from_a_smaller_training_set() -> None:
         preflight.plan(config, history, 200)
     history = preflight.start(config, PoolRef("real", 60, REAL), PoolRef("reserve", 60, REAL))
     assert len(preflight.plan(config, history, 200)) == 3
+
+
+def test_a_component_that_is_a_number_is_told_in_our_words() -> None:
+    said = mistakes.numbered_groups(["data=1", "generator=ddpm", "seed=3", "mixing=True", "-m"])
+    assert [line.split(":")[0] for line in said] == ["data='1'", "mixing='True'"]
