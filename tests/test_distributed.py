@@ -18,12 +18,14 @@ import pytest
 import ranks
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 from tiny_chain import outcome_of
 from tiny_chain import tiny as tiny_config
 
 from bench import generators, ledger, metrics
 from bench.__main__ import main
 from bench.errors import ConfigError, MetricError
+from bench.generators.ddpm import training
 from bench.generators.shared import gradients
 from bench.machine import distributed, torchrun
 from bench.machine.device import Runtime
@@ -66,8 +68,8 @@ def chain(overrides: list[str], out: Path, *more: str, processes: int = 1) -> su
 def fit_and_sample(folder: Path) -> None:
     """Run in processes that share a work directory; each has its own output."""
     config = tiny_config(folder).generator
-    training = replace(config.training, num_steps=12, num_micro_batches=THREE)
-    config = replace(config, training=training, unet=replace(config.unet, dropout=0.1))
+    steps = replace(config.training, num_steps=12, num_micro_batches=THREE)
+    config = replace(config, training=steps, unet=replace(config.unet, dropout=0.1))
     images = np.random.default_rng(0).integers(0, 256, (20, 3, 16, 16)).astype(np.uint8)
     places: Any = {
         "work": folder / "work",
@@ -87,6 +89,45 @@ def test_three_processes_fit_and_sample_the_bytes_of_one(tmp_path: Path) -> None
     assert expected["samples.npy"] and expected["unet/diffusion_pytorch_model.safetensors"]
     for rank in range(THREE):
         assert files(tmp_path / "three" / f"process{rank}") == expected
+
+
+def fit_where_one_lacks_room(folder: Path) -> None:
+    """Train in two processes, of which the second has no room for its part of the batch of step 3."""
+    config = tiny_config(folder).generator
+    config = replace(config, training=replace(config.training, num_steps=6, batch_size=8, num_micro_batches=2))
+    images = np.random.default_rng(0).integers(0, 256, (20, 3, 16, 16)).astype(np.uint8)
+    runtime = Runtime(torch.device("cpu"), None, False, ordered_gradients=True)
+    accumulate, failures = training.DDPMTraining._accumulate, iter((folder / "lacks").exists() * [3])
+
+    def short_of_memory(self: Any, batch: Any, step: int) -> torch.Tensor:
+        if distributed.rank() == 1 and step == 3 and next(failures, None):
+            raise torch.OutOfMemoryError("pretended")
+        return accumulate(self, batch, step)
+
+    training.DDPMTraining._accumulate = short_of_memory  # in this process alone, which ends with the test
+    with distributed.group():
+        out = folder / f"process{distributed.rank()}"
+        facts = generators.fit(config, images, seed=0, out=out, work=folder / "work", runtime=runtime)
+        distributed.barrier()
+    (out / "facts.json").write_text(json.dumps(facts))
+
+
+def test_where_one_process_lacks_memory_all_take_smaller_parts_of_the_same_batch(tmp_path: Path) -> None:
+    weights = {}
+    for name in ("lacks", "has"):
+        folder = tmp_path / name
+        folder.mkdir()
+        if name == "lacks":
+            (folder / "lacks").touch()
+        ranks.run(fit_where_one_lacks_room, 2, folder)
+        facts = [json.loads((folder / f"process{rank}" / "facts.json").read_text()) for rank in range(2)]
+        assert [each["num_micro_batches"] for each in facts] == [4 if name == "lacks" else 2] * 2
+        assert [[event["step"] for event in each["out_of_memory"]] for each in facts] == [[3] * (name == "lacks")] * 2
+        models = [folder / f"process{rank}" / "unet" / "diffusion_pytorch_model.safetensors" for rank in range(2)]
+        assert models[0].read_bytes() == models[1].read_bytes()
+        weights[name] = load_file(models[0])
+    for key, value in weights["has"].items():
+        torch.testing.assert_close(weights["lacks"][key], value, rtol=1e-3, atol=1e-4)
 
 
 def exchanged(rank: int, ordered: bool) -> list[list[float]]:
