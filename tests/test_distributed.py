@@ -127,7 +127,7 @@ def test_where_one_process_lacks_memory_all_take_smaller_parts_of_the_same_batch
         assert models[0].read_bytes() == models[1].read_bytes()
         weights[name] = load_file(models[0])
     for key, value in weights["has"].items():
-        torch.testing.assert_close(weights["lacks"][key], value, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(weights["lacks"][key], value, rtol=0, atol=1e-3)  # Adam enlarges rounding
 
 
 def exchanged(rank: int, ordered: bool) -> list[list[float]]:
