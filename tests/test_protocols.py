@@ -256,7 +256,10 @@ def test_composing_leaves_a_running_app_as_it_was():
         GlobalHydra.instance().hydra = None
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize(
+    "file",  # the birds' are the flowers' but for the data
+    [pytest.param(file, marks=pytest.mark.slow) if file.endswith("birds") else file for file in FILES],
+)
 def test_every_protocol_runs_shrunk_and_says_that_it_deviates(file, tiny):
     samples = {
         "bertrand": ["num_samples=48"],

@@ -137,6 +137,7 @@ def test_make_targets_that_are_named_exist():
     assert named <= targets
 
 
+@pytest.mark.slow
 def test_the_examples_of_python_use_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}

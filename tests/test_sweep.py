@@ -225,7 +225,7 @@ def test_a_failure_that_cannot_be_noted_is_an_error_that_names_the_chain_and_why
         sweep.note_failure(tmp_path / "failed" / "one", 0, "seed=3", "DataError: no pictures\nmore")
 
 
-@pytest.mark.parametrize("launcher", ["basic", "processes"])
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("processes", marks=pytest.mark.slow)])
 def test_a_sweep_that_cannot_list_its_failures_says_so_after_all_chains(tmp_path: Path, launcher: str):
     folder = tmp_path / "outputs" / "quick" / ".hydra"
     folder.mkdir(parents=True)
@@ -295,6 +295,7 @@ def test_a_longer_sweep_produces_only_missing_results(finished: Path):
     assert all(after[name].startswith(body) for name, body in before.items())  # only the ledgers grow
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_chain_fails_says_so_although_another_of_its_name_was_started(tmp_path: Path):
     """The second one begins, and ends well, while the first one has failed and is not at its end."""
     command = [sys.executable, "-m", "bench", "-m", *COMMON, f"output_dir={tmp_path}/outputs"]

@@ -28,6 +28,7 @@ SMALL = [
     *("name=chains", "num_generations=4", "num_samples=24", "data.num_reserve=40", "runtime.precision=fp32"),
     "metrics.feature_space=small_space:make",
     "metrics.references=[heldout,real_train,training]",
+    "metrics.scores=[frechet,kernel,manifold,diversity,copying,tails]",
     "metrics.num_images=20",
     "generator.training.num_steps=3",
 ]

@@ -51,6 +51,7 @@ def test_later_generations_compile_nothing(
     assert all(isinstance(x, torch.Tensor) for inputs in graphs for x in inputs), "none for sizes that are not known"
 
 
+@pytest.mark.slow
 def test_a_sweep_over_more_networks_than_torch_compiles_by_itself(graphs: Graphs) -> None:
     for width in range(1, 11):
         unet = build_unet(UNetConfig([8 * width, 8 * width], [False, False], 1), 8, 0).eval()

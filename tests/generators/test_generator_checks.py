@@ -80,6 +80,7 @@ OTHER: dict[str, dict[str, Any]] = {  # for each field a value that is not the o
     "sampling": {
         "sampler": "ddpm",
         "num_steps": 7,
+        "spacing": "quadratic",
         "eta": 0.5,
         "temperature": 0.9,
         "batch_size": 7,

@@ -96,6 +96,7 @@ def test_missing_peers_are_named(monkeypatch, capsys):
     assert "no-such-package" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_short_form_fails_where_no_pair_reaches_a_quarter(monkeypatch, tmp_path, capsys):
     slow = Comparison("row", "peer", "image", ours=[1.0], theirs=[1.1], target=6.0)
     monkeypatch.setattr(compare_scores, "rows", lambda short: iter([slow]))
