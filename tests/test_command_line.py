@@ -54,7 +54,7 @@ def test_a_run_that_fails_before_its_first_result_leaves_no_empty_folder(tmp_pat
     done = bench(tmp_path, "data=folder", "data.path=nowhere", "output_dir=out", "store_dir=store")
     assert done.returncode == 2 and "there is no such folder" in done.stderr, done.stderr
     assert not (tmp_path / "out").exists()
-    sets = "experiment=quick, the default, sets num_generations=9 num_samples=1024 warm_start=True retrain_epochs=3.0"
+    sets = "experiment=quick, the default, sets num_generations=9 num_samples=1024 warm_start=True retrain_epochs=4.0"
     assert f"{sets} data.resolution=16" in done.stderr and "for data=folder generator=ddpm_quick too" in done.stderr
 
 
