@@ -1,4 +1,4 @@
-"""The store's commands: python -m bench.store list | explain | size | verify | prune, each with the store's directory.
+"""python -m bench.store list | explain | size | verify | prune STORE: what is stored and why, and what may go.
 
 Results go to stdout, one line each; errors go to stderr. Exit status: 0; 1 if `verify` detects damage; 2 for a mistake
 in the command.
