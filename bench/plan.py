@@ -16,7 +16,6 @@ from statistics import median
 from typing import Any, cast
 
 import numpy as np
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bench import generators, ledger, mistakes, preflight, protocols, selection, stages
 from bench.composition import Composition, PoolRef
@@ -28,7 +27,7 @@ from bench.pool import REAL, Pool
 from bench.stages import StageContext
 from bench.store import Result, Store, inventory, result_files
 from bench.store.specs import spec_hash
-from bench.sweep import WRONG_CONFIG
+from bench.sweep import WRONG_CONFIG, values_of
 
 MOST_CHAINS = 20
 """Chains that are listed one by one."""
@@ -90,14 +89,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def chains_of(overrides: Sequence[str]) -> Iterator[list[str]]:
     """Yield the overrides of every chain of a sweep, as Hydra's own sweeper combines them."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    options = [
-        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
-        if o.is_sweep_override()
-        else [str(o.input_line)]
-        for o in parsed
-    ]
-    return (list(line) for line in product(*options))
+    return (list(line) for line in product(*values_of(overrides)))
 
 
 def plan(configs: Sequence[Config]) -> Plan:

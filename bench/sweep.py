@@ -133,15 +133,19 @@ def check_launcher() -> None:
         raise ConfigError("hydra/launcher", name, f"starts the chains of a sweep: python -m bench -m {again}")
 
 
-def each_value_once(overrides: Sequence[str]) -> list[list[str]]:
-    """Return single-run overrides: the first value of every key, then each further value in its place."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    options = [
+def values_of(overrides: Sequence[str]) -> list[list[str]]:
+    """Return for every override the single-run overrides that a sweep makes of it: one where it has one value."""
+    return [
         [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
         if o.is_sweep_override()
         else [str(o.input_line)]
-        for o in parsed
+        for o in OverridesParser.create().parse_overrides(list(overrides))
     ]
+
+
+def each_value_once(overrides: Sequence[str]) -> list[list[str]]:
+    """Return single-run overrides: the first value of every key, then each further value in its place."""
+    options = values_of(overrides)
     first = [values[0] for values in options]
     further = [[*first[:i], value, *first[i + 1 :]] for i, values in enumerate(options) for value in values[1:]]
     return [first, *further]
@@ -153,8 +157,7 @@ _started: list[int] = []
 
 def num_chains(overrides: Sequence[str]) -> int:
     """Return how many chains a sweep over these values has."""
-    swept = [o for o in OverridesParser.create().parse_overrides(list(overrides)) if o.is_sweep_override()]
-    return math.prod(len(list(override.sweep_string_iterator())) for override in swept)
+    return math.prod(map(len, values_of(overrides)))
 
 
 def place() -> tuple[int, int] | None:

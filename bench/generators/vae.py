@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.config import GeneratorConfig
 from bench.errors import ConfigError, SamplingError
-from bench.generators.shared.schedule import TrainingConfig, ema_decay, learning_rate
+from bench.generators.shared.schedule import TrainingConfig
 from bench.options import option, stage_values
 from bench.seeds import derive_seed
 
@@ -182,8 +182,8 @@ class VAETraining:
     def step(self, step: int) -> "torch.Tensor":
         """Take one optimiser step and return the mean loss of its batch, in nats per value of a pixel."""
         import torch
-        from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+        from bench.generators.shared import steps
         from bench.generators.shared.batches import to_device
 
         training, device = self.config.training, self.runtime.device
@@ -203,12 +203,7 @@ class VAETraining:
         loss = self._reconstruction(x, decoded) + self.config.beta * kl
         self.optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.weights.values(), training.gradient_clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(training, step)
-        self.optimizer.step()
-        average = get_ema_multi_avg_fn(ema_decay(training, step))
-        average(list(self.average.values()), [weight.detach() for weight in self.weights.values()], None)
+        steps.update(self.weights, self.average, self.optimizer, training, step)
         return loss.detach()
 
     def _reconstruction(self, x: "torch.Tensor", decoded: "torch.Tensor") -> "torch.Tensor":
@@ -222,10 +217,9 @@ class VAETraining:
 
     def tensors(self) -> "dict[str, torch.Tensor]":
         """Return the weights, their averages and AdamW's state, each with the weight's name in its own."""
-        states = {name: self.optimizer.state[weight] for name, weight in self.weights.items()}
-        moments = {f"{key}/{name}": value for name, state in states.items() for key, value in state.items()}
-        weights = {f"weight/{name}": value for name, value in self.weights.items()}
-        return {**weights, **{f"average/{name}": value for name, value in self.average.items()}, **moments}
+        from bench.generators.shared import steps
+
+        return steps.tensors_of(self.weights, self.average, self.optimizer)
 
     def restore(self, tensors: "dict[str, torch.Tensor]") -> None:
         """Restore the state from the tensors of a checkpoint."""

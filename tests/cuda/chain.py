@@ -19,7 +19,6 @@ from bench.generators.ddpm import network, sampling
 from bench.generators.ddpm.training import DDPMTraining
 from bench.generators.shared import steps
 from bench.loop import run_chain
-from bench.machine import interrupt
 from bench.machine.console import Console
 from bench.machine.device import resolve_runtime
 
@@ -52,15 +51,6 @@ def weights(row: Any) -> np.ndarray:
 
 def samples(row: Any) -> np.ndarray:
     return np.load(Path(row.store_dir, row.artifacts["samples"], "items.npy")).astype(int)
-
-
-def failure(work: Callable[[], Any]) -> str:
-    """Return the error of some work, "" if there is none."""
-    try:
-        work()
-    except (Exception, interrupt.Interrupted) as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
 
 
 def fit(folder: Path) -> None:
@@ -99,7 +89,7 @@ def main(folder: Path) -> dict[str, Any]:
         with mock.patch.object(DDPMTraining, "step", counted()):
             stopped = iter([False] * 4 + [True])  # SIGTERM in the fifth step; then the same command again
             with mock.patch.object(steps.interrupt, "requested", lambda: next(stopped, False)):
-                found["stop"] = failure(lambda: chain(folder / "cuda", "cuda"))
+                found["stop"] = pretended.failure(lambda: chain(folder / "cuda", "cuda"))
             on_cuda = chain(folder / "cuda", "cuda")
         found["waits"] = waits[:]
         found["resumed_from"] = on_cuda[0].train["resumed_from_step"]
@@ -109,8 +99,8 @@ def main(folder: Path) -> dict[str, Any]:
             fit(folder / "read")
         found["waits_of_a_reading"] = waits[:]
         with mock.patch.object(DDPMTraining, "step", counted(lambda loss: loss * torch.ones(1))):
-            found["mixed"] = failure(lambda: fit(folder / "mixed"))
-        found["unordered"] = failure(lambda: torch.rand(4, device="cuda").median(dim=0))
+            found["mixed"] = pretended.failure(lambda: fit(folder / "mixed"))
+        found["unordered"] = pretended.failure(lambda: torch.rand(4, device="cuda").median(dim=0))
     found["devices"] = [row.environment["device"] for row in (*on_cpu, *on_cuda)]
     for ours, theirs in zip(on_cuda, on_cpu, strict=True):
         a, b = weights(ours), weights(theirs)

@@ -112,15 +112,6 @@ def without_drops(rate: float, depth: int) -> list[float]:
     return [0.0] * depth
 
 
-def failure(work: Callable[[], Any]) -> str:
-    """Return the error of some work, "" if there is none."""
-    try:
-        work()
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
-
-
 def main() -> dict[str, Any]:
     torch.set_num_threads(1)
     found: dict[str, Any] = {}
@@ -130,9 +121,9 @@ def main() -> dict[str, Any]:
         with FakeTensorMode(allow_non_fake_inputs=True), no_rates:
             for name in SPACES:
                 found[name] = features(name, runtime)
-            found["host"] = failure(lambda: features("dinov2", runtime, forgets))
+            found["host"] = pretended.failure(lambda: features("dinov2", runtime, forgets))
             found["read_twice"] = features("dinov2", runtime, copies_back)
-            found["reading"] = failure(lambda: features("dinov2", runtime, reads))
+            found["reading"] = pretended.failure(lambda: features("dinov2", runtime, reads))
     return found
 
 

@@ -19,6 +19,8 @@ from unittest import mock
 import pytest
 import torch
 
+from bench.machine import interrupt
+
 HERE = Path(__file__).parent
 
 
@@ -82,3 +84,12 @@ def apply(
             if buffer is not None:
                 module._buffers[name] = change(buffer)
     return self
+
+
+def failure(work: Callable[[], Any]) -> str:
+    """Return the error of some work, "" if there is none."""
+    try:
+        work()
+    except (Exception, interrupt.Interrupted) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""

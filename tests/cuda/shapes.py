@@ -31,15 +31,6 @@ WRONG: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 SAMPLERS = ("ddpm", "ddim", "dpmsolver++", "sde-dpmsolver++")
 
 
-def failure(work: Callable[[], Any]) -> str:
-    """Return the error of some work, "" if there is none."""
-    try:
-        work()
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
-
-
 def main() -> dict[str, Any]:
     torch.set_num_threads(1)
     generator: Any = CONFIG.generator
@@ -59,7 +50,7 @@ def main() -> dict[str, Any]:
             for name, wrong in WRONG.items():
                 gradient = training.gradient
                 with mock.patch.object(training, "gradient", lambda *a, g=gradient, w=wrong: w(g(*a))):
-                    found[name] = failure(lambda: training.step(1))
+                    found[name] = pretended.failure(lambda: training.step(1))
             network, process = place(unet, runtime), training.process
             seeds = torch.zeros(TILES["cuda"], dtype=torch.int64, device="cuda")
             for sampling, solver in zip(samplings, solvers, strict=True):

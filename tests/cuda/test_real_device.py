@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import random_inception
 import ranks
 import torch
 import torch.distributed as dist
 from shrunk import composed
 from tiny_chain import tiny as tiny_config
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from bench import generators
 from bench.config import RuntimeConfig
@@ -43,24 +43,10 @@ def pictures(num: int, size: int = 64) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (num, 3, size, size)).astype(np.uint8)
 
 
-class RandomInception(FeatureExtractorInceptionV3):
-    """The original layout with random weights; the constructor's own `load_state_dict` is skipped."""
-
-    def load_state_dict(self, state: Any, *args: Any, **kwargs: Any) -> Any:
-        return None
-
-
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
     """Weights of each feature space that needs a file: drawn ones."""
-    path = tmp_path_factory.mktemp("weights") / "inception.pth"
-    torch.manual_seed(0)
-    torch.save({}, path)
-    inception = RandomInception("inception-v3-compat", ["2048"], str(path))
-    for parameter in inception.parameters():
-        if parameter.ndim == 4:
-            torch.nn.init.kaiming_normal_(parameter)  # keeps the signal alive through the depth
-    torch.save(inception.state_dict(), path)
+    path = random_inception.write(tmp_path_factory.mktemp("weights") / "inception.pth")
     return {"inception_v3": str(path), "efficientnet_lite0": None, "pixels": None}
 
 

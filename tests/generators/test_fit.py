@@ -21,8 +21,9 @@ from bench.config import RuntimeConfig
 from bench.errors import ConfigError, DataError, TrainingError
 from bench.generators.ddpm import noisy_batches as batches
 from bench.generators.ddpm.network import Process
-from bench.generators.ddpm.training import DDPMTraining, ema_decay, learning_rate
+from bench.generators.ddpm.training import DDPMTraining
 from bench.generators.shared import checkpoint, steps
+from bench.generators.shared.schedule import ema_decay, learning_rate
 from bench.machine.device import Runtime, Watched, resolve_runtime, set_deterministic
 
 Make = Callable[..., DDPMConfig]

@@ -5,6 +5,7 @@ import socket
 
 import numpy as np
 import pytest
+import random_inception
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -195,24 +196,9 @@ def test_processes_divide_the_work_only_where_they_share_the_images(monkeypatch)
 # ---- inception_v3
 
 
-class RandomInception(FeatureExtractorInceptionV3):
-    """The original layout with random weights; the constructor's own `load_state_dict` is skipped."""
-
-    def load_state_dict(self, state, *args, **kwargs):
-        return None
-
-
 @pytest.fixture(scope="module")
 def random_weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "inception.pth"
-    torch.manual_seed(0)
-    torch.save({}, path)
-    network = RandomInception("inception-v3-compat", ["2048"], str(path))
-    for parameter in network.parameters():
-        if parameter.ndim == 4:
-            torch.nn.init.kaiming_normal_(parameter)  # keeps the signal alive through the depth
-    torch.save(network.state_dict(), path)
-    return path
+    return random_inception.write(tmp_path_factory.mktemp("weights") / "inception.pth")
 
 
 def test_inception_equals_torch_fidelity_on_the_same_images(random_weights, runtime, monkeypatch, caplog):

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from bench.errors import ConfigError, TrainingError
 from bench.generators.ddpm import VERSION, check
@@ -19,7 +18,6 @@ from bench.generators.ddpm.noisy_batches import NoisyBatch, NoisyBatches
 from bench.generators.ddpm.settings import Config
 from bench.generators.shared import steps
 from bench.generators.shared.gradients import GradientExchange
-from bench.generators.shared.schedule import ema_decay, learning_rate
 from bench.generators.shared.steps import Trainee
 from bench.kinds import Items
 from bench.machine import distributed, out_of_memory
@@ -173,20 +171,11 @@ class DDPMTraining(Trainee):
 
     def update(self, step: int) -> None:
         """Update the weights by the gradient in `grad`, and then their average."""
-        training = self.config.training
-        torch.nn.utils.clip_grad_norm_(self.weights.values(), training.gradient_clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(training, step)
-        self.optimizer.step()
-        average = get_ema_multi_avg_fn(ema_decay(training, step))
-        average(list(self.average.values()), [weight.detach() for weight in self.weights.values()], None)
+        steps.update(self.weights, self.average, self.optimizer, self.config.training, step)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the weights, their averages and AdamW's state, each with the weight's name in its own."""
-        states = {name: self.optimizer.state[weight] for name, weight in self.weights.items()}
-        moments = {f"{key}/{name}": value for name, state in states.items() for key, value in state.items()}
-        weights = {f"weight/{name}": value for name, value in self.weights.items()}
-        return {**weights, **{f"average/{name}": value for name, value in self.average.items()}, **moments}
+        return steps.tensors_of(self.weights, self.average, self.optimizer)
 
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
         """Restore the state from the tensors of a checkpoint."""

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from bench.errors import TrainingError
 from bench.generators.shared import checkpoint
-from bench.generators.shared.schedule import TrainingConfig, learning_rate
+from bench.generators.shared.schedule import TrainingConfig, ema_decay, learning_rate
 from bench.machine import distributed, interrupt
 
 log = logging.getLogger(__name__)
@@ -248,3 +249,30 @@ def diverged(what: str, step: int, training: TrainingConfig, writer: checkpoint.
         f"(generator.training.learning_rate={training.learning_rate:g}, at this step "
         f"{learning_rate(training, step - 1):g}); last good checkpoint: {good or 'none'}"
     )
+
+
+def update(
+    weights: dict[str, torch.nn.Parameter],
+    average: dict[str, torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    training: TrainingConfig,
+    step: int,
+) -> None:
+    """Update the weights by the gradient in their `grad`, clipped, and then their average (EMA)."""
+    torch.nn.utils.clip_grad_norm_(weights.values(), training.gradient_clip)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(training, step)
+    optimizer.step()
+    move = get_ema_multi_avg_fn(ema_decay(training, step))
+    move(list(average.values()), [weight.detach() for weight in weights.values()], None)
+
+
+def tensors_of(
+    weights: dict[str, torch.nn.Parameter], average: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer
+) -> dict[str, torch.Tensor]:
+    """Return the weights, their averages and the optimiser's state, each with the weight's name in its own."""
+    moments = {
+        f"{key}/{name}": value for name, weight in weights.items() for key, value in optimizer.state[weight].items()
+    }
+    averages = {f"average/{name}": value for name, value in average.items()}
+    return {**{f"weight/{name}": value for name, value in weights.items()}, **averages, **moments}
