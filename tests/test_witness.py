@@ -15,7 +15,7 @@ from bench import audit, generators, ledger, loop, seeds, stages
 from bench.analysis import uncertainty
 from bench.datasets import procedural
 from bench.generators.ddpm import sampling
-from bench.generators.ddpm import training as ddpm
+from bench.generators.shared import steps
 from bench.machine import interrupt
 from bench.machine.console import Console
 from bench.metrics.shared import nearest_training
@@ -171,8 +171,8 @@ def draw_the_same_rows_in_every_generation(patch: pytest.MonkeyPatch) -> None:
 
 
 def invert_the_decay_of_the_average(patch: pytest.MonkeyPatch) -> None:
-    honest = ddpm.ema_decay
-    patch.setattr(ddpm, "ema_decay", lambda *a: 1 - honest(*a))
+    honest = steps.ema_decay
+    patch.setattr(steps, "ema_decay", lambda *a: 1 - honest(*a))
 
 
 def train_with_another_seed_than_recorded(patch: pytest.MonkeyPatch) -> None:
