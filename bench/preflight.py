@@ -4,6 +4,7 @@ from bench import datasets, generators, metrics, mixing, registry, selection, ve
 from bench.composition import Composition, PoolRef
 from bench.config import Config
 from bench.errors import ConfigError, DataError, ReserveError, raise_all
+from bench.features import own_network
 from bench.mixing.shared.history import History
 from bench.pool import REAL
 
@@ -44,8 +45,11 @@ def check_data_and_generator(config: Config) -> None:
         generators.check(config.generator, kind, (3, config.data.resolution, config.data.resolution))
     generators.train_spec(config.generator)
     generators.sample_spec(config.generator)
-    if "model" in metrics.needs(config.metrics):
+    needs, spaces = metrics.needs(config.metrics), (config.metrics.feature_space, *config.metrics.extra_spaces)
+    if "model" in needs:
         generators.risk_spec(config.generator)
+    if "features" in needs and own_network.NAME in spaces:
+        generators.features_spec(config.generator)
     generators.with_num_steps(config.generator, config.metrics.num_images, config.retrain_epochs)
 
 
