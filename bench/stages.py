@@ -393,6 +393,7 @@ def score(
                 given["twin_items"] = (twin.trained_on.items(pools), twin.unseen.items(known_pools))
         if "model" in needs:
             given["model"] = partial(_risk, context, config, model)
+            given["true_risk"] = partial(datasets.true_risk, config.data) if truth else None
         real_rows = read_scores(floor(context, settings, real))
         with context.console.stage("score"):
             rows = _once(lambda: metrics.score_with_controls(features, settings, real_rows, others=others, **given), [])
@@ -402,6 +403,9 @@ def score(
         return {"num_scores": len(rows), **({"space": space} if space else {})}
 
     space = _space(context, settings) if "features" in needs else None
+    comparable = "model" in needs and generators.is_likelihood(config.generator)
+    truth = datasets.truth_spec(config.data) if comparable else None
+    judged = {"key": model.key, "risk": generators.risk_spec(config.generator)} if "model" in needs else None
     extra_spaces = [_space(context, extra) for extra in extras]
     spec = {
         "samples": samples.id,
@@ -409,7 +413,7 @@ def score(
         "heldout": real.heldout.id,
         "composition": composition.id,
         "twin": twin.id if twin else None,
-        "model": {"key": model.key, "risk": generators.risk_spec(config.generator)} if "model" in needs else None,
+        "model": judged | {"truth": truth} if judged and truth else judged,
         "label_names": real.train.label_names if "labels" in needs else None,
         **(_judged_by(real) if "labels" in needs else {}),
         "space": space,

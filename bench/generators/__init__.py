@@ -3,9 +3,11 @@ network makes of them.
 
 A generator is one file or folder. It offers `Config` (a `GeneratorConfig`), `VERSION`, `CITATION`, the kinds of items
 that it can learn (`KINDS`, images if absent), the verbs `fit` and `sample`, and where it can `risk`, `features` (of its
-own network) and `check(config, shape)`. What enters the spec of a training or a sampling follows from the fields of
-`Config`, whose metadata state the stage. Importing this package loads neither torch nor diffusers, so `check` answers
-at once.
+own network) and `check(config, shape)`. `LIKELIHOOD = True` states that the total of its risk is minus the
+log-likelihood of an item, in nats per point or per token, so that what the truth has can be subtracted.
+
+What enters the spec of a training or a sampling follows from the fields of `Config`, whose metadata state the stage.
+Importing this package loads neither torch nor diffusers, so `check` answers at once.
 """
 
 import math
@@ -47,6 +49,11 @@ def risk_spec(config: GeneratorConfig) -> Any:
     if not hasattr(module, "risk"):
         raise ConfigError("generator.name", own.name, "offers no risk, which a score of metrics.scores needs")
     return {"version": registry.version(module, "risk"), "config": stage_values(own, "risk", "train")}
+
+
+def is_likelihood(config: GeneratorConfig) -> bool:
+    """Return whether the total of this generator's risk is minus a log-likelihood, comparable with the truth's."""
+    return getattr(registry.module_and_config("generator", config, VERBS)[0], "LIKELIHOOD", False)
 
 
 def features_spec(config: GeneratorConfig) -> Any:
