@@ -12,7 +12,7 @@ from bench.config import Config
 REAL_VERSION = 3
 SAMPLE_VERSION = 2
 SELECT_VERSION = 1
-VET_VERSION = 1
+VET_VERSION = 2
 SCORE_VERSION = 5
 """Raised with any change to a stage that moves its results: old results are then made again, never mixed with new ones.
 (The code of components has versions of its own.)"""

@@ -65,6 +65,14 @@ class VettingConfig:
     name: str = "none"
 
 
+@dataclass
+class VettingRuleConfig(VettingConfig):
+    """What every vetting rule has. refill: put real items of the chain's real pool that the composition did not draw in
+    the place of what was dropped, as far as there are any."""
+
+    refill: bool = False
+
+
 MOST_OF_A_NAME = 200
 """Bytes of a sweep's name: file systems take 255."""
 REFERENCES = ("heldout", "real_train", "training")

@@ -8,7 +8,7 @@ example of each.
 from dataclasses import dataclass
 from typing import Any
 
-from bench.config import DataConfig, GeneratorConfig, MixingConfig, SelectionConfig, VettingConfig
+from bench.config import DataConfig, GeneratorConfig, MixingConfig, SelectionConfig, VettingConfig, VettingRuleConfig
 from bench.errors import ConfigError
 from bench.options import option
 
@@ -57,7 +57,7 @@ class CustomSelectionConfig(SelectionConfig):
 
 
 @dataclass
-class CustomVettingConfig(VettingConfig):
+class CustomVettingConfig(VettingRuleConfig):
     """A vetting rule of your own: `module:function`, called as function(drawn, **parameters)."""
 
     name: str = "custom"

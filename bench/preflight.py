@@ -84,9 +84,12 @@ def plan(config: Config, history: History, num_samples: int) -> list[Composition
     with how many the chain takes and what provides them."""
     policy = mixing.resolve(config.mixing)
     try:
-        return mixing.plan(policy, history, config.num_generations, num_samples)
+        drawn = mixing.plan(policy, history, config.num_generations, num_samples)
     except ReserveError as error:
         raise ReserveError(f"{error}: {_provision(config, history, num_samples)}") from error
+    for generation, composition in enumerate(drawn):
+        vetting.check_enough(config.vetting, generation, composition, history.real)
+    return drawn
 
 
 def _provision(config: Config, history: History, num_samples: int) -> str:

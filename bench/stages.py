@@ -104,22 +104,28 @@ def vet(
         real: The real pool that the chain may train on.
 
     Returns:
-        The composition to train on, and the result: `drawn/` and `vetted/` compositions, and `kept.npy`, bool (N,).
+        The composition to train on, and the result: `drawn/` and `vetted/` compositions, `kept.npy`, bool (N,), in the
+        order of the first, and `scores.npy`, float (N,), of a rule that has them.
     """
     rule = vetting.resolve(config.vetting)
     if rule is None:
         return composition, None
     seed = derive_seed(config.seed, generation, "vet")
+    refill_seed = derive_seed(config.seed, generation, "refill") if getattr(config.vetting, "refill", False) else None
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
+        started = time.monotonic()
         with context.console.stage(f"vet {len(composition)} items"):
-            kept = vetting.keep(rule, composition, pools, real, seed)
-        vetted = composition.kept(kept)
+            decision = vetting.decide(rule, composition, pools, real, seed)
+        vetted = vetting.apply(rule, composition, decision, PoolRef.of(real, REAL), refill_seed)
         for name, part in (("drawn", composition), ("vetted", vetted)):
             (out / name).mkdir()
             part.save(out / name)
-        np.save(out / "kept.npy", kept, allow_pickle=False)
-        return vetting.facts(rule, composition, vetted)
+        np.save(out / "kept.npy", decision.kept, allow_pickle=False)
+        if decision.scores is not None:
+            np.save(out / "scores.npy", decision.scores, allow_pickle=False)
+        seconds = round(time.monotonic() - started, 3)
+        return {"rule": rule.name, **vetting.facts(composition, decision, vetted), "seconds": seconds}
 
     spec = {
         "composition": composition.id,
@@ -128,6 +134,7 @@ def vet(
         "code": registry.version(rule.module, "vet"),
         "real": real.id,
         "seed": seed,
+        **({"refill_seed": refill_seed} if refill_seed is not None else {}),
         "version": VET_VERSION,
     }
     result = context.store.make("vet", spec, produce)

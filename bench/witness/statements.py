@@ -30,7 +30,7 @@ def _differences(card: dict[str, Any], chains: dict[str, Chain]) -> Iterator[str
             for rule in ("selection", "vetting"):
                 about = chain.rows[0].config.get(rule) or {"name": "none"}
                 if about["name"] != "none":
-                    given[rule] = {k: v for k, v in about.items() if v is not None and v != {}}
+                    given[rule] = {k: v for k, v in about.items() if v is not None and v is not False and v != {}}
             if (str(chain.rows[0].config["seed"]), mixing["policy"], given) != (
                 seed,
                 condition["policy"],
