@@ -168,10 +168,11 @@ def audit_identity(row: Row) -> list[str]:
 
 def recompose(row: Row, train: Pool, reserve: Pool | None, synthetic: dict[int, Pool]) -> Composition:
     """Return what the recorded policy and seed compose for this generation, from the pools that the chain has made."""
+    num_free = (len(reserve) if reserve else 0) - (row.config.get("vetting") or {}).get("num_calibration", 0)
     history = History(
         generation=row.generation,
         real=PoolRef.of(train, REAL),
-        reserve=PoolRef.of(reserve, REAL) if reserve else None,
+        reserve=PoolRef(reserve.id, num_free, REAL) if reserve and num_free else None,
         synthetic=tuple(PoolRef.of(pool, generation) for generation, pool in sorted(synthetic.items())),
         budget=len(train),
         seed=row.config["seed"],

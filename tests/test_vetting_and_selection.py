@@ -228,9 +228,9 @@ def test_a_rule_that_does_not_exist_or_fit_names_its_key(resolve, config, key):
 
 
 def test_a_rule_is_not_told_the_truth_unless_it_needs_it(monkeypatch):
-    assert vetting.needs_truth(vetting.resolve(VET))
+    assert vetting.needs(vetting.resolve(VET)) == ("truth",)
     monkeypatch.setattr("test_vetting_and_selection.NEEDS", ())
-    assert not vetting.needs_truth(vetting.resolve(VET))
+    assert vetting.needs(vetting.resolve(VET)) == ()
 
 
 SEEN: list[tuple[np.ndarray, np.ndarray]] = []

@@ -10,7 +10,7 @@ from bench.analysis.publishable import without_folders
 from bench.flatten import flatten
 from bench.ledger import Row
 
-RULES = ("selection", "vetting")
+RULES = ("selection", "vetting", "watermark")
 NOT_FREE = ("seed.", "mixing.", "data.", *(f"{rule}." for rule in RULES))
 SHORT_NAMES = {"synthetic_ratio": "r", "synthetic_per_real": "λ", "num_generations": "last", "real_part": "real"}
 

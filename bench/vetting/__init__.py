@@ -20,11 +20,23 @@ from bench.kinds import Items
 from bench.pool import REAL, Pool
 from bench.registry import Rule
 from bench.vetting.shared.decision import Decision, births, facts
+from bench.vetting.shared.past import Past
 
 log = logging.getLogger(__name__)
 
 
-__all__ = ["Decision", "Unvetted", "apply", "decide", "facts", "needs_truth", "resolve", "unused_rows"]
+__all__ = [
+    "Decision",
+    "Past",
+    "Unvetted",
+    "apply",
+    "decide",
+    "facts",
+    "needs",
+    "num_calibration",
+    "resolve",
+    "unused_rows",
+]
 
 LEAST_KEPT = 2
 """Items without which nothing can be trained, as `data.num_train` has it."""
@@ -33,13 +45,18 @@ LEAST_KEPT = 2
 @dataclass(frozen=True, eq=False)
 class Unvetted:
     """What a rule sees. items: the N items of the composition, in a random order, which tells nothing about where they
-    come from. real: the real pool that the chain may train on. rng:
-    for everything that the rule draws. is_synthetic: bool (N,), for a rule that needs the truth; else None."""
+    come from. real: the real pool that the chain may train on. rng: for everything that the rule draws.
+
+    For a rule that states it in its `NEEDS`, else None: is_synthetic ("truth"), bool (N,); calibration, real items that
+    no chain trains on, `num_calibration` from the end of the reserve; past, what the chain has made so far.
+    """
 
     items: Items
     real: Pool
     rng: np.random.Generator
-    is_synthetic: np.ndarray | None
+    is_synthetic: np.ndarray | None = None
+    calibration: Items | None = None
+    past: Past | None = None
 
 
 def resolve(config: VettingConfig) -> Rule | None:
@@ -64,9 +81,14 @@ def check_enough(config: VettingConfig, generation: int, drawn: Composition, rea
         )
 
 
-def needs_truth(rule: Rule) -> bool:
-    """Return whether a rule has to be told which items are synthetic."""
-    return "truth" in getattr(rule.module, "NEEDS", ())
+def needs(rule: Rule | None) -> tuple[str, ...]:
+    """Return what a rule has to be told, of truth, calibration and past; nothing without a rule."""
+    return tuple(getattr(rule.module, "NEEDS", ())) if rule else ()
+
+
+def num_calibration(config: VettingConfig) -> int:
+    """Return how many real items, from the end of the reserve, the rule calibrates itself on."""
+    return getattr(config, "num_calibration", 0) if "calibration" in needs(resolve(config)) else 0
 
 
 class Reordered:
@@ -84,7 +106,15 @@ class Reordered:
         return self._items[self._order[rows]]
 
 
-def decide(rule: Rule, composition: Composition, pools: dict[str, Pool], real: Pool, seed: int) -> Decision:
+def decide(
+    rule: Rule,
+    composition: Composition,
+    pools: dict[str, Pool],
+    real: Pool,
+    seed: int,
+    calibration: Items | None = None,
+    past: Past | None = None,
+) -> Decision:
     """Return what a rule decides of a composition, in the order of `composition.items`.
 
     Args:
@@ -93,14 +123,16 @@ def decide(rule: Rule, composition: Composition, pools: dict[str, Pool], real: P
         pools: The pools it was drawn from, by id.
         real: The real pool that the chain may train on.
         seed: Of the order in which the rule sees the items, and of what it draws.
+        calibration: Real items that no chain trains on, for a rule that needs them.
+        past: What the chain has made so far, for a rule that needs it.
 
     Raises:
         DataError: The rule returns anything else.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(composition))
-    truth = (births(composition) != REAL)[order] if needs_truth(rule) else None
-    given = rule(Unvetted(Reordered(composition.items(pools), order), real, rng, truth))
+    truth = (births(composition) != REAL)[order] if "truth" in needs(rule) else None
+    given = rule(Unvetted(Reordered(composition.items(pools), order), real, rng, truth, calibration, past))
     decision = given if isinstance(given, Decision) else Decision(np.asarray(given))
     wrong = decision.mistake(len(order))
     if wrong:
