@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from bench import ledger, registry
-from bench.composition import Composition, PoolRef
+from bench.composition import Composition, Part, PoolRef
 from bench.config import config_hash
 from bench.errors import BenchError, DataError
 from bench.ledger import Chain, Row
@@ -26,9 +26,11 @@ from bench.mixing import compose, resolve
 from bench.mixing.shared.history import History
 from bench.pool import REAL, Pool, content_id
 from bench.registry import NONE
+from bench.seeds import derive_seed
 from bench.store import Store
 from bench.store.result_files import Damaged
 from bench.store.stage_files import REQUIRED
+from bench.vetting import Decision, facts, unused_rows
 
 
 def audit_chain(chain: Chain) -> list[str]:
@@ -54,7 +56,7 @@ def audit_row(row: Row, store: Path, synthetic: dict[int, Pool]) -> list[str]:
     train, heldout = Pool.load(real_folder / "train"), Pool.load(real_folder / "heldout")
     reserve = Pool.load(real_folder / "reserve") if (real_folder / "reserve").exists() else None
     trained_on = Composition.load(store / row.artifacts["train"])
-    drawn, problems = audit_vetting(row, store, trained_on)
+    drawn, problems = audit_vetting(row, store, trained_on, PoolRef.of(train, REAL))
     problems = audit_identity(row) + audit_contents(row, store) + audit_selection(row, store) + problems
     known = {pool.id: pool for pool in (train, reserve, *synthetic.values()) if pool}
     births: list[np.ndarray] = []
@@ -85,7 +87,7 @@ def audit_row(row: Row, store: Path, synthetic: dict[int, Pool]) -> list[str]:
     return problems
 
 
-def audit_vetting(row: Row, store: Path, trained_on: Composition) -> tuple[Composition, list[str]]:
+def audit_vetting(row: Row, store: Path, trained_on: Composition, real: PoolRef) -> tuple[Composition, list[str]]:
     """Return the composition before vetting, and whatever in the stored decision, the training set and the ledger does
     not agree. Without vetting the training set is the composition."""
     if "vet" not in row.artifacts:
@@ -93,16 +95,20 @@ def audit_vetting(row: Row, store: Path, trained_on: Composition) -> tuple[Compo
         return trained_on, [f"vetting {asked} left no result"] if asked != NONE else []
     folder = store / row.artifacts["vet"]
     drawn, kept = Composition.load(folder / "drawn"), np.load(folder / "kept.npy", allow_pickle=False)
+    if kept.shape != (len(drawn),):
+        return drawn, [f"the stored vetting decided of {kept.shape} items, and {len(drawn)} were drawn"]
+    scores = np.load(folder / "scores.npy", allow_pickle=False) if (folder / "scores.npy").exists() else None
+    threshold = row.vetting.get("threshold")
     problems = []
-    if kept.shape != (len(drawn),) or drawn.kept(kept).id != trained_on.id:
+    if scores is not None and not np.array_equal(kept, scores <= threshold):
+        problems.append("the stored vetting did not drop what its scores say")
+    left = [*drawn.kept(kept).parts] if kept.any() else []
+    if row.config["vetting"].get("refill"):
+        seed = derive_seed(row.config["seed"], row.generation, "refill")
+        left.append(Part(real, unused_rows(drawn, real, int((~kept).sum()), seed)))
+    if Composition(tuple(left)).id != trained_on.id:
         problems.append("the training set is not what the stored vetting kept of the composition")
-    synthetic = np.concatenate([np.full(len(part.rows), part.pool.is_synthetic) for part in drawn.parts])
-    counted = {
-        "num_real_dropped": int((~kept & ~synthetic).sum()),
-        "num_synthetic_dropped": int((~kept & synthetic).sum()),
-        "num_kept": int(kept.sum()),
-        "effective_ratio": float((kept & synthetic).sum() / kept.sum()),
-    }
+    counted = facts(drawn, Decision(kept, scores, threshold), trained_on)
     return drawn, problems + differences(row.vetting, counted)
 
 
@@ -162,10 +168,11 @@ def audit_identity(row: Row) -> list[str]:
 
 def recompose(row: Row, train: Pool, reserve: Pool | None, synthetic: dict[int, Pool]) -> Composition:
     """Return what the recorded policy and seed compose for this generation, from the pools that the chain has made."""
+    num_free = (len(reserve) if reserve else 0) - (row.config.get("vetting") or {}).get("num_calibration", 0)
     history = History(
         generation=row.generation,
         real=PoolRef.of(train, REAL),
-        reserve=PoolRef.of(reserve, REAL) if reserve else None,
+        reserve=PoolRef(reserve.id, num_free, REAL) if reserve and num_free else None,
         synthetic=tuple(PoolRef.of(pool, generation) for generation, pool in sorted(synthetic.items())),
         budget=len(train),
         seed=row.config["seed"],

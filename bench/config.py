@@ -65,6 +65,24 @@ class VettingConfig:
     name: str = "none"
 
 
+@dataclass
+class WatermarkConfig:
+    """The mark that samples carry. none: none. key: of the owner of the generator. keys: one for the whole chain, or
+    another for the samples of each generation, derived from it."""
+
+    name: str = "none"
+    key: int = option(0, at_least=0)
+    keys: str = option("one", one_of=("one", "per_generation"))
+
+
+@dataclass
+class VettingRuleConfig(VettingConfig):
+    """What every vetting rule has. refill: put real items of the chain's real pool that the composition did not draw in
+    the place of what was dropped, as far as there are any."""
+
+    refill: bool = False
+
+
 MOST_OF_A_NAME = 200
 """Bytes of a sweep's name: file systems take 255."""
 REFERENCES = ("heldout", "real_train", "training")
@@ -206,6 +224,7 @@ class Config:
     mixing: MixingConfig = MISSING
     selection: SelectionConfig = option(SelectionConfig)
     vetting: VettingConfig = option(VettingConfig)
+    watermark: WatermarkConfig = option(WatermarkConfig)
     metrics: MetricsConfig = option(MetricsConfig)
     tracking: TrackingConfig = option(TrackingConfig)
     runtime: RuntimeConfig = option(RuntimeConfig)
@@ -258,6 +277,7 @@ GROUPS: dict[str, type] = {
     "mixing": MixingConfig,
     "selection": SelectionConfig,
     "vetting": VettingConfig,
+    "watermark": WatermarkConfig,
 }
 """Groups whose options are components, and what all components of each have in common."""
 

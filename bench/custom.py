@@ -8,7 +8,15 @@ example of each.
 from dataclasses import dataclass
 from typing import Any
 
-from bench.config import DataConfig, GeneratorConfig, MixingConfig, SelectionConfig, VettingConfig
+from bench.config import (
+    DataConfig,
+    GeneratorConfig,
+    MixingConfig,
+    SelectionConfig,
+    VettingConfig,
+    VettingRuleConfig,
+    WatermarkConfig,
+)
 from bench.errors import ConfigError
 from bench.options import option
 
@@ -57,7 +65,7 @@ class CustomSelectionConfig(SelectionConfig):
 
 
 @dataclass
-class CustomVettingConfig(VettingConfig):
+class CustomVettingConfig(VettingRuleConfig):
     """A vetting rule of your own: `module:function`, called as function(drawn, **parameters)."""
 
     name: str = "custom"
@@ -76,7 +84,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "selection": CustomSelectionConfig,
         "vetting": CustomVettingConfig,
     },
-    "none": {"selection": SelectionConfig, "vetting": VettingConfig},
+    "none": {"selection": SelectionConfig, "vetting": VettingConfig, "watermark": WatermarkConfig},
 }
 """The components of a group that are no file of its room: name -> group -> configuration class."""
 

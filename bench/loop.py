@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import datasets, generators, metrics, mixing, preflight, selection, stages
+from bench import datasets, generators, metrics, mixing, preflight, provenance, selection, stages
 from bench.composition import PoolRef
 from bench.config import Config, TrackingConfig, chain_id, to_dict
 from bench.datasets import RealData
@@ -68,7 +68,7 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
             stages.floor(context, settings, real)
 
     pools = {pool.id: pool for pool in (real.train, real.reserve) if pool}
-    model: Result | None = None
+    models: list[Result] = []
     tracking = config.tracking if distributed.is_first() else TrackingConfig()
     with trackers.mirror(tracking, chain, config.name, to_dict(config), directory) as tracker:
         context = replace(context, on_loss=tracker.log_loss)
@@ -76,8 +76,9 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
             started = time.monotonic()
             console.generation(generation)
             drawn = mixing.compose(policy, history)
-            composition, vetted = stages.vet(context, config, generation, drawn, pools, real.train)
-            model = stages.train(context, config, generation, composition, pools, previous=model)
+            composition, vetted = stages.vet(context, config, generation, drawn, pools, real, models)
+            previous = models[-1] if models else None
+            model = stages.train(context, config, generation, composition, pools, previous)
             if context.first_model is None:
                 context = replace(context, first_model=stages.FirstModel(config.generator, model))
                 for settings in own:
@@ -101,6 +102,7 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
             console.print(summary(row, reused))
             console.finished(reused)
 
+            models.append(model)
             pools[samples.id] = samples
             history = history.grown(PoolRef.of(samples, generation))
 
@@ -163,6 +165,7 @@ def check_items(config: Config, real: RealData) -> None:
         if all((block == pool.items[0]).all() for block in pool.blocks()):
             raise DataError(f"data={config.data.name}: all {len(pool)} {name} items are equal")
     generators.check(config.generator, real.train.kind.name, real.train.items.shape[1:])
+    provenance.check(config, real.train.kind.name)
     if "features" in metrics.needs(config.metrics):
         for name in (config.metrics.feature_space, *config.metrics.extra_spaces):
             extraction.check_kind(name, real.train.kind.name)

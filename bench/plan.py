@@ -20,6 +20,7 @@ import numpy as np
 from bench import generators, ledger, mistakes, preflight, protocols, selection, stages
 from bench.composition import Composition, PoolRef
 from bench.config import Config, chain_id
+from bench.datasets import RealData
 from bench.errors import BenchError, DataError, LedgerError
 from bench.machine.console import Console, duration
 from bench.machine.device import Runtime, resolve_runtime
@@ -115,14 +116,16 @@ def follow(config: Config, runtime: Runtime, found: Plan) -> None:
     drawn = preflight.plan(config, history, num_samples)
     num_drawn = selection.num_candidates(config.selection, num_samples)
     renamed: dict[str, PoolRef] = {}
-    model: Result | None = None
+    models: list[Result] = []
+    pools_of_real = RealData(cast(Pool, real), cast(Pool, None), cast(Pool | None, reserve))
     keys = found.chains.setdefault(chain_id(config), [])
     for generation, planned in enumerate(drawn):
         composition = _with_pools(planned, renamed)
         pools: dict[str, Pool] = {}
         with suppress(DataError):  # not vetted yet: as many items as were drawn is the most that are trained on
-            composition, _ = stages.vet(context, config, generation, composition, pools, cast(Pool, real))
-        model = stages.train(context, config, generation, composition, pools, previous=model)
+            composition, _ = stages.vet(context, config, generation, composition, pools, pools_of_real, models)
+        model = stages.train(context, config, generation, composition, pools, previous=models[-1] if models else None)
+        models.append(model)
         epochs = config.retrain_epochs if generation else None
         found.trainings[model.key] = num_seen(config, len(composition), epochs)
         sampled = stages.sample(context, config, generation, model, num_drawn)

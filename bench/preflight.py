@@ -1,6 +1,8 @@
 """Everything about a chain that can be checked before any work: one place for a single run and for a sweep."""
 
-from bench import datasets, generators, metrics, mixing, registry, selection, vetting
+from dataclasses import replace
+
+from bench import datasets, generators, metrics, mixing, provenance, registry, selection, vetting
 from bench.composition import Composition, PoolRef
 from bench.config import Config
 from bench.errors import ConfigError, DataError, ReserveError, raise_all
@@ -49,6 +51,7 @@ def check_data_and_generator(config: Config) -> None:
         generators.check_vocabulary(
             config.generator, module.vocab_size(data) if hasattr(module, "vocab_size") else None
         )
+    provenance.check(config, kind)
     generators.train_spec(config.generator)
     generators.sample_spec(config.generator)
     needs, spaces = metrics.needs(config.metrics), (config.metrics.feature_space, *config.metrics.extra_spaces)
@@ -76,9 +79,29 @@ def check_scores(config: Config) -> None:
     metrics.in_extra_spaces(config.metrics)
 
 
+def free_reserve(config: Config, num_reserve: int) -> int:
+    """Return how many items of the reserve policies may draw: all but those that the vetting rule calibrates itself on.
+    Raises `ConfigError` where there are too few for that."""
+    taken = vetting.num_calibration(config.vetting)
+    if taken > num_reserve:
+        more = (
+            f"data.num_reserve={taken} draws them"
+            if hasattr(config.data, "num_reserve")
+            else "a smaller data.num_train leaves more"
+        )
+        raise ConfigError(
+            "vetting.num_calibration",
+            taken,
+            f"the reserve has {num_reserve} real items that no chain trains on; {more}",
+        )
+    return num_reserve - taken
+
+
 def start(config: Config, real: PoolRef, reserve: PoolRef | None) -> History:
-    """Return the history that generation 0 sees: real items and nothing else."""
-    return History(0, real, reserve, synthetic=(), budget=real.num_items, seed=config.seed)
+    """Return the history that generation 0 sees: real items, and of the reserve what is free, and nothing else."""
+    num_free = free_reserve(config, reserve.num_items if reserve else 0)
+    free = replace(reserve, num_items=num_free) if reserve and num_free else None
+    return History(0, real, free, synthetic=(), budget=real.num_items, seed=config.seed)
 
 
 def default_num_samples(config: Config, budget: int) -> int:
@@ -94,9 +117,12 @@ def plan(config: Config, history: History, num_samples: int) -> list[Composition
     with how many the chain takes and what provides them."""
     policy = mixing.resolve(config.mixing)
     try:
-        return mixing.plan(policy, history, config.num_generations, num_samples)
+        drawn = mixing.plan(policy, history, config.num_generations, num_samples)
     except ReserveError as error:
         raise ReserveError(f"{error}: {_provision(config, history, num_samples)}") from error
+    for generation, composition in enumerate(drawn):
+        vetting.check_enough(config.vetting, generation, composition, history.real)
+    return drawn
 
 
 def _provision(config: Config, history: History, num_samples: int) -> str:
@@ -111,7 +137,7 @@ def _provision(config: Config, history: History, num_samples: int) -> str:
     needed = sum(len(part.rows) for part in parts)
     takes = f"{config.num_generations} generations take {needed} in all"
     if hasattr(config.data, "num_reserve"):
-        return f"{takes}; data.num_reserve={needed} draws them"
+        return f"{takes}; data.num_reserve={needed + vetting.num_calibration(config.vetting)} draws them"
     left = history.reserve.num_items if history.reserve else 0
     fits = int((history.budget + left) / (1 + needed / history.budget))  # num_train scales what is taken
     most = f"data.num_train={fits} leaves enough" if fits >= 2 else "there are too few real items"

@@ -40,6 +40,7 @@ ROOMS = {
     "mixing": Room("bench.mixing", "policy"),
     "selection": Room("bench.selection"),
     "vetting": Room("bench.vetting"),
+    "watermark": Room("bench.watermarks"),
 }
 SCORES, FEATURES = "bench.metrics", "bench.features"
 """Rooms without a group of their own: score families and feature spaces are chosen by `metrics`."""

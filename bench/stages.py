@@ -8,7 +8,7 @@ all chains of a sweep with that seed, and two policies that compose the same tra
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from bench import datasets, generators, metrics, registry, selection, vetting
+from bench import datasets, generators, metrics, provenance, registry, selection, vetting, watermarks
 from bench.code_versions import REAL_VERSION, SAMPLE_VERSION, SCORE_VERSION, SELECT_VERSION, VET_VERSION
 from bench.composition import Composition, PoolRef
 from bench.config import Config, DataConfig, GeneratorConfig, MetricsConfig
@@ -26,7 +26,7 @@ from bench.features import own_network
 from bench.features.shared import extraction
 from bench.machine import distributed
 from bench.machine.console import Console
-from bench.machine.device import Runtime, Watched
+from bench.machine.device import Progress, Runtime, Watched
 from bench.metrics.shared import reference
 from bench.metrics.shared.classifier import Attribute, fit_attributes
 from bench.metrics.shared.hallucination import PairJudge, fit_judge
@@ -101,7 +101,8 @@ def vet(
     generation: int,
     composition: Composition,
     pools: dict[str, Pool],
-    real: Pool,
+    real: RealData,
+    models: Sequence[Result],
 ) -> tuple[Composition, Result | None]:
     """Drop what the vetting rule does not keep. Without a rule there is no result, and the composition stays.
 
@@ -111,35 +112,60 @@ def vet(
         generation: Whose composition it is.
         composition: As the mixing policy drew it.
         pools: The pools it was drawn from, by id.
-        real: The real pool that the chain may train on.
+        real: The real pool that the chain may train on, and the reserve, whose end a rule may calibrate itself on.
+        models: The trainings of the generations before this one.
 
     Returns:
-        The composition to train on, and the result: `drawn/` and `vetted/` compositions, and `kept.npy`, bool (N,).
+        The composition to train on, and the result: `drawn/` and `vetted/` compositions, `kept.npy`, bool (N,), in the
+        order of the first, and `scores.npy`, float (N,), of a rule that has them.
     """
     rule = vetting.resolve(config.vetting)
     if rule is None:
         return composition, None
     seed = derive_seed(config.seed, generation, "vet")
+    refill_seed = derive_seed(config.seed, generation, "refill") if getattr(config.vetting, "refill", False) else None
+
+    num_calibration = vetting.num_calibration(config.vetting)
+
+    def told(progress: Progress) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        if "past" in vetting.needs(rule):
+            folders = [model.path / "model" for model in models]
+            read = provenance.reader(config, folders, context.runtime, progress)
+            given["past"] = vetting.Past(generation, read)
+        if num_calibration and real.reserve:
+            given["calibration"] = real.reserve.items[len(real.reserve) - num_calibration :]
+        return given
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
-        with context.console.stage(f"vet {len(composition)} items"):
-            kept = vetting.keep(rule, composition, pools, real, seed)
-        vetted = composition.kept(kept)
+        started = time.monotonic()
+        with context.console.stage(f"vet {len(composition)} items", unit="items") as progress:
+            decision = vetting.decide(rule, composition, pools, real.train, seed, **told(progress))
+        vetted = vetting.apply(rule, composition, decision, PoolRef.of(real.train, REAL), refill_seed)
         for name, part in (("drawn", composition), ("vetted", vetted)):
             (out / name).mkdir()
             part.save(out / name)
-        np.save(out / "kept.npy", kept, allow_pickle=False)
-        return vetting.facts(rule, composition, vetted)
+        np.save(out / "kept.npy", decision.kept, allow_pickle=False)
+        if decision.scores is not None:
+            np.save(out / "scores.npy", decision.scores, allow_pickle=False)
+        seconds = round(time.monotonic() - started, 3)
+        return {"rule": rule.name, **vetting.facts(composition, decision, vetted), "seconds": seconds}
 
     spec = {
         "composition": composition.id,
         "rule": rule.name,
         "parameters": rule.parameters,
         "code": registry.version(rule.module, "vet"),
-        "real": real.id,
+        "real": real.train.id,
         "seed": seed,
+        **({"refill_seed": refill_seed} if refill_seed is not None else {}),
+        **({"calibration": [real.reserve.id, num_calibration]} if num_calibration and real.reserve else {}),
         "version": VET_VERSION,
     }
+    if "past" in vetting.needs(rule):
+        spec["models"] = [model.key for model in models]
+        spec["arithmetic"] = context.runtime.arithmetic
+        spec |= provenance.spec(config, generation)
     result = context.store.make("vet", spec, produce)
     return Composition.load(result.path / "vetted"), result
 
@@ -204,6 +230,8 @@ def sample(context: StageContext, config: Config, generation: int, model: Result
         num_samples: Size of the pool.
     """
 
+    watermark = watermarks.resolve(config.watermark)
+
     def produce(out: Path, work: Path) -> dict[str, Any]:
         seeds = [derive_seed(config.seed, generation, "sample", i) for i in range(num_samples)]
         probes = [derive_seed(config.seed, 0, "probe", i) for i in range(config.num_probes)]
@@ -217,7 +245,9 @@ def sample(context: StageContext, config: Config, generation: int, model: Result
                 work=work,
                 runtime=context.runtime,
                 progress=progress,
+                mark=watermark.mark_noise(generation) if watermark else None,
             )
+        items = watermark.mark_items(generation, items) if watermark else items
         seconds = time.monotonic() - started
         Pool(items[:num_samples], Records.synthetic(generation, np.array(seeds, np.int64))).save(out / "pool")
         np.save(out / "probes.npy", items[num_samples:], allow_pickle=False)
@@ -231,6 +261,7 @@ def sample(context: StageContext, config: Config, generation: int, model: Result
         "generation": generation,
         "num_samples": num_samples,
         "num_probes": config.num_probes,
+        **({"watermark": watermark.spec(generation)} if watermark else {}),
         "arithmetic": context.runtime.arithmetic,
         "version": SAMPLE_VERSION,
     }

@@ -23,6 +23,7 @@ VERBS = {
     "bench.mixing": ["Config", "compose"],
     "bench.selection": ["Config", "keep"],
     "bench.vetting": ["Config", "keep"],
+    "bench.watermarks": ["Config", "scores"],
     "bench.metrics": ["NEEDS", "score"],
     "bench.features": ["identity", "prefetch", "load"],
 }

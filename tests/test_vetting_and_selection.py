@@ -83,7 +83,10 @@ def test_what_is_vetted_is_not_trained_on_and_the_ledger_counts_it(play):
         assert (row.composition["num_real"], row.composition["num_synthetic"]) == (10, 10)
         assert row.vetting == {
             "rule": "test_vetting_and_selection:half", "num_real_dropped": 0, "num_synthetic_dropped": 5,
-            "num_kept": 15, "effective_ratio": pytest.approx(1 / 3),
+            "num_kept": 15, "num_refilled": 0, "effective_ratio": pytest.approx(1 / 3), "true_positive_rate": 0.5,
+            "false_positive_rate": 0.0, "auroc": None, "threshold": None, "seconds": row.vetting["seconds"],
+            "per_generation": {"-1": {"num": 10, "num_dropped": 0},
+                               str(row.generation - 1): {"num": 10, "num_dropped": 5}},
         }  # fmt: skip
         store = Path(row.store_dir)
         drawn = Composition.load(store / row.artifacts["vet"] / "drawn")
@@ -183,7 +186,10 @@ def test_a_chain_taken_up_again_reads_what_was_decided(play, tmp_path):
     assert [row.artifacts for row in again.rows] == [row.artifacts for row in first.rows]
 
 
-@pytest.mark.parametrize(("rule", "named"), [("everything", "dropped all 20 items"), ("numbers", "expected bool")])
+@pytest.mark.parametrize(
+    ("rule", "named"),
+    [("everything", "dropped 20 of the 20 items of the composition: 0 are"), ("numbers", "expected bool")],
+)
 def test_a_vetting_that_cannot_be_used_is_refused(play, rule, named):
     with pytest.raises(DataError, match=named):
         play(vetting=c.CustomVettingConfig(function=f"test_vetting_and_selection:{rule}"))
@@ -222,9 +228,9 @@ def test_a_rule_that_does_not_exist_or_fit_names_its_key(resolve, config, key):
 
 
 def test_a_rule_is_not_told_the_truth_unless_it_needs_it(monkeypatch):
-    assert vetting.needs_truth(vetting.resolve(VET))
+    assert vetting.needs(vetting.resolve(VET)) == ("truth",)
     monkeypatch.setattr("test_vetting_and_selection.NEEDS", ())
-    assert not vetting.needs_truth(vetting.resolve(VET))
+    assert vetting.needs(vetting.resolve(VET)) == ()
 
 
 SEEN: list[tuple[np.ndarray, np.ndarray]] = []
@@ -243,7 +249,7 @@ def test_the_place_of_an_item_tells_nothing_and_the_truth_is_told_of_the_right_o
     rule = vetting.resolve(c.CustomVettingConfig(function="test_vetting_and_selection:looks"))
     SEEN.clear()
     for seed in (0, 1):
-        vetting.keep(rule, Composition(parts), {real.id: real, made.id: made}, real, seed)
+        vetting.decide(rule, Composition(parts), {real.id: real, made.id: made}, real, seed)
     for items, truth in SEEN:
         np.testing.assert_array_equal(items[:, 0, 0, 0] == 2, truth)
         assert 5 < truth[:30].sum() < 25

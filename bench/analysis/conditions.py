@@ -10,7 +10,7 @@ from bench.analysis.publishable import without_folders
 from bench.flatten import flatten
 from bench.ledger import Row
 
-RULES = ("selection", "vetting")
+RULES = ("selection", "vetting", "watermark")
 NOT_FREE = ("seed.", "mixing.", "data.", *(f"{rule}." for rule in RULES))
 SHORT_NAMES = {"synthetic_ratio": "r", "synthetic_per_real": "λ", "num_generations": "last", "real_part": "real"}
 
@@ -64,7 +64,7 @@ def condition_of(row: Row) -> Condition:
         shown = {k: v for k, v in parameters.items() if (row.policy, k, v) != ("real_only", "real_part", "redrawn")}
         label = name + _details(shown)
     for group in RULES:
-        rule = {k: v for k, v in row.config.get(group, {}).items() if v not in (None, {}, "none")}
+        rule = {k: v for k, v in row.config.get(group, {}).items() if v not in (None, {}, "none") and v is not False}
         if rule:
             parameters[group] = rule
             label += f" + {group} {rule.get('function', rule['name'])}{_details(rule)}"

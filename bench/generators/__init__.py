@@ -27,6 +27,8 @@ from bench.kinds import kind_of
 from bench.options import stage_values
 
 if TYPE_CHECKING:
+    import torch
+
     from bench.kinds import Items
     from bench.machine.device import Runtime
 
@@ -188,6 +190,7 @@ def sample(
     work: Path,
     runtime: "Runtime",
     progress: Progress | None = None,
+    mark: "Callable[[torch.Tensor], torch.Tensor] | None" = None,
 ) -> np.ndarray:
     """Draw item i from the noise seed `seeds[i]`.
 
@@ -201,6 +204,7 @@ def sample(
         work: Directory that outlives a killed process; finished blocks are kept there.
         runtime: Device and precision.
         progress: Called with (items done, items in all).
+        mark: Puts a watermark into initial noise, of a generator that passed `check_invertible`.
 
     Returns:
         n items of the kind that the model was trained on.
@@ -209,10 +213,54 @@ def sample(
         SamplingError: The model or an item has NaN or infinity.
     """
     module, own = registry.module_and_config("generator", config, VERBS)
-    items = module.sample(own, model, seeds, work=work, runtime=runtime, progress=progress or _silent)
+    marked = {} if mark is None else {"mark": mark}
+    items = module.sample(own, model, seeds, work=work, runtime=runtime, progress=progress or _silent, **marked)
     if np.issubdtype(items.dtype, np.floating) and not np.isfinite(items).all():
         raise SamplingError(f"{model}: the samples of generator {own.name} have NaN or infinity")
     return items
+
+
+def check_invertible(config: GeneratorConfig, needed_by: str) -> None:
+    """Raise `ConfigError` where images of a generator cannot be followed back to their initial noise.
+
+    Such a generator offers `invert`, `check_invertible(config, needed_by)`, and takes `mark` in `sample`.
+    """
+    module, own = registry.module_and_config("generator", config, VERBS)
+    if not hasattr(module, "invert"):
+        raise ConfigError(
+            "generator.name", own.name, f"{needed_by} inverts the sampler, and this generator has no inverse"
+        )
+    module.check_invertible(own, needed_by)
+
+
+def invert_spec(config: GeneratorConfig) -> dict[str, Any]:
+    """Return what changes the noise that `invert` finds, apart from model and items, for store keys."""
+    module = registry.module_and_config("generator", config, VERBS)[0]
+    return {"sampler": sample_spec(config), "version": registry.version(module, "invert")}
+
+
+def invert(
+    config: GeneratorConfig,
+    model: Path,
+    items: "Items",
+    *,
+    runtime: "Runtime",
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Follow items back to the initial noise that this model would have drawn them from.
+
+    Args:
+        config: Of a generator that passed `check_invertible`.
+        model: Directory that `fit` wrote.
+        items: N items of the kind that the model was trained on.
+        runtime: Device and precision.
+        progress: Called with (items done, items in all).
+
+    Returns:
+        float32, of the shape of the items.
+    """
+    module, own = registry.module_and_config("generator", config, VERBS)
+    return module.invert(own, model, items, runtime=runtime, progress=progress or _silent)
 
 
 def risk(

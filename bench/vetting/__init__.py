@@ -1,45 +1,94 @@
 """Vetting: which items of a composition are dropped after it is drawn. One file per rule; `none` drops nothing.
 
-A rule offers `Config` (a `VettingConfig`), `VERSION`, `CITATION` and `keep(unvetted, **parameters)`, which returns bool
-(N,). It is not told which items are synthetic, unless its module states `NEEDS = ("truth",)`, as an oracle does. A rule
-of your own is one function: `vetting=custom vetting.function=my_module:keep`.
+A rule offers `Config` (a `VettingRuleConfig`), `VERSION`, `CITATION` and `keep(unvetted, **parameters)`, which returns
+bool (N,) or a `Decision`. It is not told which items are synthetic, unless its module states `NEEDS = ("truth",)`, as
+an oracle does. `num_kept(num_real, num_synthetic, **parameters)`, where it can be known, lets a rule that leaves too
+few items be refused before training. A rule of your own is one function: `vetting=custom
+vetting.function=my_module:keep`.
 """
 
+import logging
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from bench import registry
-from bench.composition import Composition
+from bench.composition import Composition, Part, PoolRef
 from bench.config import VettingConfig
-from bench.errors import DataError
+from bench.errors import ConfigError, DataError
 from bench.kinds import Items
-from bench.pool import Pool
+from bench.pool import REAL, Pool
 from bench.registry import Rule
+from bench.vetting.shared.decision import Decision, births, facts
+from bench.vetting.shared.past import Past
+
+log = logging.getLogger(__name__)
+
+
+__all__ = [
+    "Decision",
+    "Past",
+    "Unvetted",
+    "apply",
+    "decide",
+    "facts",
+    "needs",
+    "num_calibration",
+    "resolve",
+    "unused_rows",
+]
+
+LEAST_KEPT = 2
+"""Items without which nothing can be trained, as `data.num_train` has it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Unvetted:
     """What a rule sees. items: the N items of the composition, in a random order, which tells nothing about where they
-    come from. real: the real pool that the chain may train on. rng:
-    for everything that the rule draws. is_synthetic: bool (N,), for a rule that needs the truth; else None."""
+    come from. real: the real pool that the chain may train on. rng: for everything that the rule draws.
+
+    For a rule that states it in its `NEEDS`, else None: is_synthetic ("truth"), bool (N,); calibration, real items that
+    no chain trains on, `num_calibration` from the end of the reserve; past, what the chain has made so far.
+    """
 
     items: Items
     real: Pool
     rng: np.random.Generator
-    is_synthetic: np.ndarray | None
+    is_synthetic: np.ndarray | None = None
+    calibration: Items | None = None
+    past: Past | None = None
 
 
 def resolve(config: VettingConfig) -> Rule | None:
     """Return the rule that `config` names; None for `none`. Raises `ConfigError` where there is no such function or it
     does not take such parameters."""
-    return None if config.name == registry.NONE else registry.rule("vetting", config, "keep")
+    return None if config.name == registry.NONE else registry.rule("vetting", config, "keep", ("refill",))
 
 
-def needs_truth(rule: Rule) -> bool:
-    """Return whether a rule has to be told which items are synthetic."""
-    return "truth" in getattr(rule.module, "NEEDS", ())
+def check_enough(config: VettingConfig, generation: int, drawn: Composition, real: PoolRef) -> None:
+    """Raise `ConfigError` where it is known before a chain starts that a rule leaves too few items of a composition."""
+    rule = resolve(config)
+    if rule is None or config.name == registry.CUSTOM or not hasattr(rule.module, "num_kept"):
+        return
+    left = rule.module.num_kept(drawn.num_real, drawn.num_synthetic, **rule.parameters)
+    refill = len(unused_rows(drawn, real, len(drawn), seed=0)) if getattr(config, "refill", False) else 0
+    if left + refill < LEAST_KEPT:
+        raise ConfigError(
+            "vetting",
+            {"name": rule.name, **rule.parameters},
+            f"generation {generation} draws {drawn.num_real} real items and {drawn.num_synthetic} samples, of which "
+            f"{left:g} would be left: at least {LEAST_KEPT} are needed",
+        )
+
+
+def needs(rule: Rule | None) -> tuple[str, ...]:
+    """Return what a rule has to be told, of truth, calibration and past; nothing without a rule."""
+    return tuple(getattr(rule.module, "NEEDS", ())) if rule else ()
+
+
+def num_calibration(config: VettingConfig) -> int:
+    """Return how many real items, from the end of the reserve, the rule calibrates itself on."""
+    return getattr(config, "num_calibration", 0) if "calibration" in needs(resolve(config)) else 0
 
 
 class Reordered:
@@ -57,8 +106,16 @@ class Reordered:
         return self._items[self._order[rows]]
 
 
-def keep(rule: Rule, composition: Composition, pools: dict[str, Pool], real: Pool, seed: int) -> np.ndarray:
-    """Return what a rule keeps of a composition, bool (N,), in the order of `composition.items`.
+def decide(
+    rule: Rule,
+    composition: Composition,
+    pools: dict[str, Pool],
+    real: Pool,
+    seed: int,
+    calibration: Items | None = None,
+    past: Past | None = None,
+) -> Decision:
+    """Return what a rule decides of a composition, in the order of `composition.items`.
 
     Args:
         rule: From `resolve`.
@@ -66,30 +123,45 @@ def keep(rule: Rule, composition: Composition, pools: dict[str, Pool], real: Poo
         pools: The pools it was drawn from, by id.
         real: The real pool that the chain may train on.
         seed: Of the order in which the rule sees the items, and of what it draws.
+        calibration: Real items that no chain trains on, for a rule that needs them.
+        past: What the chain has made so far, for a rule that needs it.
 
     Raises:
-        DataError: The rule returns anything else, or drops everything.
+        DataError: The rule returns anything else.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(composition))
-    is_synthetic = np.concatenate([np.full(len(part.rows), part.pool.is_synthetic) for part in composition.parts])
-    truth = is_synthetic[order] if needs_truth(rule) else None
-    kept = np.asarray(rule(Unvetted(Reordered(composition.items(pools), order), real, rng, truth)))
-    if kept.dtype != np.bool_ or kept.shape != (len(order),):
-        raise DataError(f"vetting {rule.name} returned {kept.dtype} {kept.shape}, expected bool ({len(order)},)")
-    if not kept.any():
-        raise DataError(f"vetting {rule.name} dropped all {len(kept)} items of the composition")
-    decision = np.empty(len(order), bool)
-    decision[order] = kept
-    return decision
+    truth = (births(composition) != REAL)[order] if "truth" in needs(rule) else None
+    given = rule(Unvetted(Reordered(composition.items(pools), order), real, rng, truth, calibration, past))
+    decision = given if isinstance(given, Decision) else Decision(np.asarray(given))
+    wrong = decision.mistake(len(order))
+    if wrong:
+        raise DataError(f"vetting {rule.name} returned {wrong}")
+    return decision.take(np.argsort(order))
 
 
-def facts(rule: Rule, drawn: Composition, vetted: Composition) -> dict[str, Any]:
-    """Return the ledger's `vetting`: what was dropped, and the synthetic ratio that is left, the effective one."""
-    return {
-        "rule": rule.name,
-        "num_real_dropped": drawn.num_real - vetted.num_real,
-        "num_synthetic_dropped": drawn.num_synthetic - vetted.num_synthetic,
-        "num_kept": len(vetted),
-        "effective_ratio": vetted.num_synthetic / len(vetted),
-    }
+def apply(rule: Rule, drawn: Composition, decision: Decision, real: PoolRef, refill_seed: int | None) -> Composition:
+    """Return what is trained on after a decision. With a seed, real items that were not drawn take the place of what
+    was dropped; a log line says where there are too few. Raises `DataError` where too little is left."""
+    parts = [*drawn.kept(decision.kept).parts] if decision.kept.any() else []
+    num_dropped = len(drawn) - int(decision.kept.sum())
+    if refill_seed is not None and num_dropped:
+        rows = unused_rows(drawn, real, num_dropped, refill_seed)
+        if len(rows) < num_dropped:
+            log.warning("vetting %s: %d items dropped, %d unused real ones", rule.name, num_dropped, len(rows))
+        parts.append(Part(real, rows))
+    left = sum(len(part.rows) for part in parts)
+    if left < LEAST_KEPT:
+        raise DataError(
+            f"vetting {rule.name} dropped {num_dropped} of the {len(drawn)} items of the composition: "
+            f"{left} are left, and at least {LEAST_KEPT} are needed"
+        )
+    return Composition(tuple(parts))
+
+
+def unused_rows(drawn: Composition, real: PoolRef, num: int, seed: int) -> np.ndarray:
+    """Return `num` rows of the real pool that a composition did not draw, or all of them where there are fewer, int64,
+    drawn from `seed` without repetition."""
+    used = [part.rows for part in drawn.parts if part.pool.id == real.id]
+    unused = np.setdiff1d(np.arange(real.num_items, dtype=np.int64), np.concatenate([*used, np.empty(0, np.int64)]))
+    return np.sort(np.random.default_rng(seed).permutation(unused)[:num])

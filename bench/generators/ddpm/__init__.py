@@ -9,7 +9,7 @@ from typing import Any
 from bench.errors import ConfigError
 from bench.generators.ddpm.settings import Config
 
-VERSION = {"train": 6, "sample": 7, "risk": 1}
+VERSION = {"train": 6, "sample": 7, "risk": 1, "invert": 1}
 """Must be raised, each by its stage, by any change that changes a trained model, the pixels of a sample, or a loss."""
 KINDS = ("images",)
 CITATION = """@inproceedings{ho2020ddpm,
@@ -34,7 +34,20 @@ SAMPLER_CITATIONS = {
 }""",
 }
 
-__all__ = ["CITATION", "KINDS", "VERSION", "Config", "check", "cite", "fit", "risk", "sample"]
+DETERMINISTIC = ("ddim with eta=0", "dpmsolver++")
+__all__ = [
+    "CITATION",
+    "KINDS",
+    "VERSION",
+    "Config",
+    "check",
+    "check_invertible",
+    "cite",
+    "fit",
+    "invert",
+    "risk",
+    "sample",
+]
 
 log = logging.getLogger(__name__)
 
@@ -97,3 +110,24 @@ def risk(*args: Any, **kwargs: Any) -> Any:
     from bench.generators.ddpm.denoising_loss import denoising_loss
 
     return denoising_loss(*args, **kwargs)
+
+
+def check_invertible(config: Config, needed_by: str) -> None:
+    """Raise `ConfigError` for a sampler that adds noise at its steps, so that no way leads back."""
+    sampling = config.sampling
+    if sampling.sampler not in ("ddim", "dpmsolver++") or sampling.eta > 0:
+        shown = f"{sampling.sampler} with eta={sampling.eta:g}" if sampling.eta > 0 else sampling.sampler
+        raise ConfigError(
+            "generator.sampling.sampler",
+            shown,
+            f"{needed_by} inverts the sampler, which must be deterministic: {' or '.join(DETERMINISTIC)}",
+        )
+    if sampling.temperature == 0:
+        raise ConfigError("generator.sampling.temperature", 0.0, f"{needed_by} marks the noise, of which there is none")
+
+
+def invert(*args: Any, **kwargs: Any) -> Any:
+    """Follow images back to noise; see `bench.generators.ddpm.inversion.invert`."""
+    from bench.generators.ddpm import inversion
+
+    return inversion.invert(*args, **kwargs)

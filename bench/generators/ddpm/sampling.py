@@ -20,6 +20,8 @@ from bench.generators.shared.blocks import sample_in_blocks
 from bench.generators.shared.noise import normal
 from bench.machine.device import Runtime
 
+Mark = Callable[[torch.Tensor], torch.Tensor]
+
 TILES = {"cpu": 32, "cuda": 128}
 """Images per network evaluation, by type of device. Part of the sampling version: another value may change the last
 bit."""
@@ -33,6 +35,7 @@ def sample(
     work: Path,
     runtime: Runtime,
     progress: Callable[[int, int], None],
+    mark: Mark | None = None,
 ) -> np.ndarray:
     """Draw images from a stored model. See also `bench.generators.sample`.
 
@@ -43,6 +46,7 @@ def sample(
         work: Directory that outlives a killed process, for finished blocks.
         runtime: Device and precision.
         progress: Called with (images done, images in all).
+        mark: Puts a watermark into the initial noise.
 
     Returns:
         uint8 (n, 3, H, H).
@@ -56,7 +60,7 @@ def sample(
         for first in range(0, len(part), tile):
             keys = part[first : first + tile]
             padded = torch.from_numpy(np.resize(keys, tile)).to(runtime.device)  # fill the tile by repetition
-            x = trajectory(config, process, network, padded, resolution, runtime)
+            x = trajectory(config, process, network, padded, resolution, runtime, mark)
             if not x.isfinite().all():
                 raise SamplingError(f"{model}: images of the seeds {keys[0]} to {keys[-1]} have NaN or infinity")
             images[first : first + tile] = quantise(x)[: len(keys)].cpu().numpy()
@@ -99,6 +103,7 @@ def trajectory(
     seeds: torch.Tensor,
     resolution: int,
     runtime: Runtime,
+    mark: Mark | None = None,
 ) -> torch.Tensor:
     """Solve the reverse process from the initial noise of each seed to an image.
 
@@ -109,12 +114,14 @@ def trajectory(
         seeds: int64 (n,) on the device, one per image.
         resolution: Side H of the images, in pixels.
         runtime: Device and precision.
+        mark: Puts a watermark into the initial noise, float32 (n, 3, H, H).
 
     Returns:
         Images, float32 (n, 3, H, H), scaled to [-1, 1].
     """
     shape = (3, resolution, resolution)
     x = config.sampling.temperature * normal(seeds, shape, draw=0)
+    x = x if mark is None else mark(x)
     solver = build_solver(config.sampling, config.noise)
     with autocast(runtime):  # around all steps, so that most weights are cast only once
         for index, t in enumerate(solver.timesteps):

@@ -1,0 +1,1 @@
+"""What vetting rules share."""

@@ -1,0 +1,77 @@
+"""Drops items that carry the chain's own watermark: the threshold is calibrated on real images held out for it.
+
+A watermark in the initial noise is read by inverting the sampler of each of the last generations, whose models the
+chain has kept; the score of an item is the highest of them.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.config import VettingRuleConfig
+from bench.errors import ConfigError
+from bench.options import option
+
+if TYPE_CHECKING:
+    from bench.kinds import Items
+    from bench.vetting import Decision, Unvetted
+    from bench.vetting.shared.past import Past
+
+VERSION = 1
+NEEDS = ("calibration", "past")
+CITATION = ""
+
+
+@dataclass
+class Config(VettingRuleConfig):
+    """Drop what carries the mark. false_positive_rate: the threshold is a score that another real image exceeds with at
+    most this probability (split conformal prediction; Vovk et al. 2005). num_calibration: real images from the end of
+    the reserve, which no chain trains on. num_generations: how many of the last generations' marks are looked for;
+    null: all."""
+
+    name: str = "watermark"
+    false_positive_rate: float = option(0.01, above=0, at_most=0.5)
+    num_calibration: int = option(500, at_least=1)
+    num_generations: int | None = option(1, at_least=1)
+
+    def validate(self) -> None:
+        check_enough_to_calibrate(self.num_calibration, self.false_positive_rate)
+
+
+def check_enough_to_calibrate(num: int, rate: float) -> None:
+    """Raise `ConfigError` where `num` images cannot show a false-positive rate."""
+    needed = math.ceil(1 / rate - 1e-9) - 1
+    if num < needed:
+        raise ConfigError(
+            "num_calibration", num, f"a false-positive rate of {rate:g} needs at least {needed} real images"
+        )
+
+
+def threshold_at(scores: np.ndarray, rate: float) -> float:
+    """Return the score that another real image exceeds with a probability of at most `rate`, given those of N real
+    images, float (N,): the ⌈(1 − rate)(N + 1)⌉-th smallest."""
+    rank = math.ceil((1 - rate) * (len(scores) + 1) - 1e-9)
+    return float(np.sort(scores)[rank - 1])
+
+
+def keep(
+    unvetted: "Unvetted", false_positive_rate: float, num_calibration: int, num_generations: int | None
+) -> "Decision":
+    """Return the highest score of each item over the marks of the last generations, and the calibrated threshold.
+    Generation 0 trains on real images only, and there is no mark to look for: all is kept."""
+    from bench.vetting import Decision
+
+    past, calibration = unvetted.past, unvetted.calibration
+    assert past is not None and calibration is not None
+    if past.generation == 0:
+        return Decision(np.ones(len(unvetted.items), bool))
+    looked_for = range(max(0, past.generation - (num_generations or past.generation)), past.generation)
+    threshold = threshold_at(highest(past, calibration, looked_for), false_positive_rate)
+    return Decision.at(highest(past, unvetted.items, looked_for), threshold)
+
+
+def highest(past: "Past", items: "Items", generations: range) -> np.ndarray:
+    """Return the highest score of each item over the marks of some generations, float64 (N,)."""
+    return np.max([past.watermark_scores(generation, items) for generation in generations], axis=0)
