@@ -38,11 +38,17 @@ def check(config: Config) -> None:
 
 def check_data_and_generator(config: Config) -> None:
     """Check that data set and generator are there and fit together. Raises `ConfigError`."""
-    module, _ = registry.module_and_config("data", config.data, datasets.VERBS)
+    module, data = registry.module_and_config("data", config.data, datasets.VERBS)
     registry.version(module, "real")
     kind = getattr(module, "KIND", "images")
+    generators.check_kind(config.generator, kind)
     if kind == "images":
         generators.check(config.generator, kind, (3, config.data.resolution, config.data.resolution))
+    if kind == "tokens" and hasattr(data, "block_size"):
+        generators.check(config.generator, kind, (data.block_size,))
+        generators.check_vocabulary(
+            config.generator, module.vocab_size(data) if hasattr(module, "vocab_size") else None
+        )
     generators.train_spec(config.generator)
     generators.sample_spec(config.generator)
     needs, spaces = metrics.needs(config.metrics), (config.metrics.feature_space, *config.metrics.extra_spaces)

@@ -3,8 +3,9 @@ network makes of them.
 
 A generator is one file or folder. It offers `Config` (a `GeneratorConfig`), `VERSION`, `CITATION`, the kinds of items
 that it can learn (`KINDS`, images if absent), the verbs `fit` and `sample`, and where it can `risk`, `features` (of its
-own network) and `check(config, shape)`. `LIKELIHOOD = True` states that the total of its risk is minus the
-log-likelihood of an item, in nats per point or per token, so that what the truth has can be subtracted.
+own network), `check(config, shape)`, `vocab_size(config)`, and `content(config)`, which identifies files that a
+training reads. `LIKELIHOOD = True` states that the total of its risk is minus the log-likelihood of an item, in nats
+per point or per token, so that what the truth has can be subtracted.
 
 What enters the spec of a training or a sampling follows from the fields of `Config`, whose metadata state the stage.
 Importing this package loads neither torch nor diffusers, so `check` answers at once.
@@ -14,6 +15,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,17 +72,43 @@ def features_spec(config: GeneratorConfig) -> Any:
 def _spec(config: GeneratorConfig, stage: str) -> dict[str, Any]:
     module, own = registry.module_and_config("generator", config, VERBS)
     version = registry.version(module, stage)
-    return {"generator": own.name, "version": version, "schema": SCHEMA, "config": stage_values(own, stage, "train")}
+    about = {"generator": own.name, "version": version, "schema": SCHEMA, "config": stage_values(own, stage, "train")}
+    content = module.content(own) if hasattr(module, "content") else None
+    return about if content is None else {**about, "content": content}
 
 
 def check(config: GeneratorConfig, kind: str, shape: tuple[int, ...]) -> None:
     """Raise `ConfigError` where this generator cannot learn items of that kind and shape."""
     module, own = registry.module_and_config("generator", config, VERBS)
-    kinds = getattr(module, "KINDS", ("images",))
-    if kind not in kinds:
-        raise ConfigError("generator.name", own.name, f"learns {', '.join(kinds)}, and the data are {kind}")
+    check_kind(config, kind)
     if hasattr(module, "check"):
         module.check(own, shape)
+
+
+def check_kind(config: GeneratorConfig, kind: str) -> None:
+    """Raise `ConfigError` that names those that can where this generator cannot learn items of that kind."""
+    module, own = registry.module_and_config("generator", config, VERBS)
+    kinds = kinds_of(module)
+    if kind not in kinds:
+        package = registry.ROOMS["generator"].package
+        names = registry.names(package)
+        able = [name for name in names if kind in kinds_of(registry.load(package, name, "generator.name"))]
+        allowed = f"learns {', '.join(kinds)}, and the data are {kind}, which {' and '.join(able)} can learn"
+        raise ConfigError("generator.name", own.name, allowed)
+
+
+def check_vocabulary(config: GeneratorConfig, num_tokens: int | None) -> None:
+    """Raise `ConfigError` where this generator says that it knows fewer tokens than the data have; None: unknown."""
+    module, own = registry.module_and_config("generator", config, VERBS)
+    known = module.vocab_size(own) if hasattr(module, "vocab_size") else None
+    if num_tokens is not None and known is not None and known < num_tokens:
+        allowed = f"knows {known} different tokens, and the data have {num_tokens}: it needs a larger vocabulary"
+        raise ConfigError("generator.name", own.name, allowed)
+
+
+def kinds_of(module: ModuleType) -> tuple[str, ...]:
+    """Return the kinds of items that a generator can learn."""
+    return getattr(module, "KINDS", ("images",))
 
 
 def num_steps(config: GeneratorConfig) -> int | None:
