@@ -1,13 +1,16 @@
 """Scores of texts: counts by hand, Zipf words of known exponent, and rare words that are taken away."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from shrunk import TINY, composed
 
-from bench import metrics, preflight
+from bench import loop, metrics, preflight
 from bench.config import MetricsConfig
 from bench.errors import ConfigError
 from bench.metrics.shared import words
+from bench.pool import Pool, Records
 
 
 def zipf(exponent: float, num_words: int, shape: tuple[int, int], seed: int = 0) -> np.ndarray:
@@ -77,3 +80,15 @@ def test_a_family_for_texts_is_refused_for_images_before_anything_runs():
             preflight.check(composed(*TINY, f"metrics.scores=[{family}]"))
     with pytest.raises(ConfigError, match=r"rare_mass=0.9: must be greater than 0"):
         preflight.check(composed(*TINY, "metrics.scores=[language]", "+metrics.options.language.rare_mass=0.9"))
+
+
+def test_items_that_are_no_texts_after_all_are_refused_before_training(tmp_path):
+    real = SimpleNamespace(train=Pool(np.arange(8.0).reshape(4, 2), Records.real(list("abcd"))))
+    real.heldout = real.train
+    config = composed(
+        "data=points", "generator=gaussian", "retrain_epochs=null", "warm_start=false", "metrics=identity"
+    )
+    loop.check_items(config, real)
+    config.metrics.scores = ["language"]
+    with pytest.raises(ConfigError, match="scores tokens, and the data are points"):
+        loop.check_items(config, real)
