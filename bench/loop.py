@@ -166,6 +166,7 @@ def check_items(config: Config, real: RealData) -> None:
             raise DataError(f"data={config.data.name}: all {len(pool)} {name} items are equal")
     generators.check(config.generator, real.train.kind.name, real.train.items.shape[1:])
     provenance.check(config, real.train.kind.name)
+    metrics.check_kind(config.metrics, real.train.kind.name)
     if "features" in metrics.needs(config.metrics):
         for name in (config.metrics.feature_space, *config.metrics.extra_spaces):
             extraction.check_kind(name, real.train.kind.name)

@@ -169,7 +169,7 @@ def identifying(tree: Mapping[str, Any], schema: type, *, with_defaults: bool = 
             nested = identifying(value, f.type, with_defaults=with_defaults)
             kept |= {name: nested} if nested or with_defaults else {}
         elif with_defaults or value != default_of(f):
-            kept[name] = Path(value).name if f.metadata.get("file") else value
+            kept[name] = Path(value).name if f.metadata.get("file") and value is not None else value
     return kept
 
 

@@ -55,7 +55,7 @@ def check_data_and_generator(config: Config) -> None:
     generators.train_spec(config.generator)
     generators.sample_spec(config.generator)
     needs, spaces = metrics.needs(config.metrics), (config.metrics.feature_space, *config.metrics.extra_spaces)
-    if "model" in needs:
+    if needs & {"model", "first_model"}:
         generators.risk_spec(config.generator)
     if "features" in needs and own_network.NAME in spaces:
         generators.features_spec(config.generator)
@@ -75,6 +75,8 @@ def check_rules(config: Config) -> None:
 
 def check_scores(config: Config) -> None:
     """Check that score families and feature spaces are there and take their options. Raises `ConfigError`."""
+    module, _ = registry.module_and_config("data", config.data, datasets.VERBS)
+    metrics.check_kind(config.metrics, getattr(module, "KIND", "images"))
     metrics.score_spec(config.metrics)
     metrics.in_extra_spaces(config.metrics)
 

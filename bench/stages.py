@@ -425,6 +425,8 @@ def score(
         if "model" in needs:
             given["model"] = partial(_risk, context, config, model)
             given["true_risk"] = partial(datasets.true_risk, config.data) if truth else None
+        if first:
+            given["first_model"] = partial(_risk, context, config, first.result)
         real_rows = read_scores(floor(context, settings, real))
         with context.console.stage("score"):
             rows = _once(lambda: metrics.score_with_controls(features, settings, real_rows, others=others, **given), [])
@@ -436,7 +438,9 @@ def score(
     space = _space(context, settings) if "features" in needs else None
     comparable = "model" in needs and generators.is_likelihood(config.generator)
     truth = datasets.truth_spec(config.data) if comparable else None
-    judged = {"key": model.key, "risk": generators.risk_spec(config.generator)} if "model" in needs else None
+    risk_spec = generators.risk_spec(config.generator) if needs & {"model", "first_model"} else None
+    judged = {"key": model.key, "risk": risk_spec} if "model" in needs else None
+    first = context.first_model if "first_model" in needs else None
     extra_spaces = [_space(context, extra) for extra in extras]
     spec = {
         "samples": samples.id,
@@ -445,6 +449,7 @@ def score(
         "composition": composition.id,
         "twin": twin.id if twin else None,
         "model": judged | {"truth": truth} if judged and truth else judged,
+        **({"first_model": {"key": first.result.key, "risk": risk_spec}} if first else {}),
         "label_names": real.train.label_names if "labels" in needs else None,
         **(_judged_by(real) if "labels" in needs else {}),
         "space": space,

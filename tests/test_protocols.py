@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import configs as c
@@ -23,11 +24,15 @@ from bench.machine.console import Console
 from bench.metrics import frechet
 from bench.mixing import blend
 
-FILES = sorted(f.stem for f in (Path(__file__).parent.parent / "conf/protocol").glob("*.yaml") if f.stem != "none")
+OTHERS = ("none", "shumailov_opt")
+FILES = sorted(f.stem for f in (Path(__file__).parent.parent / "conf/protocol").glob("*.yaml") if f.stem not in OTHERS)
+HAS_LANGUAGE = find_spec("transformers") is not None and find_spec("datasets") is not None
+NEEDS_LANGUAGE = pytest.mark.skipif(not HAS_LANGUAGE, reason="needs the extra `language`")
+ALL = [*FILES, pytest.param("shumailov_opt", marks=NEEDS_LANGUAGE)]
 GOLDEN = json.loads((Path(__file__).parent / "golden_protocols.json").read_text())
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", ALL)
 def test_changing_a_value_means_raising_the_version(file):
     """To add a protocol or a version, add its line to golden_protocols.json; never change a line that is there."""
     config = protocols.compose_protocol(file)
@@ -65,7 +70,7 @@ def test_the_fingerprint_sees_the_code_of_every_stage(monkeypatch):
     assert len(seen) == 10
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", ALL)
 def test_a_protocol_leaves_no_number_to_what_the_device_offers(file):
     assert protocols.compose_protocol(file).runtime.precision in ("bf16", "fp32")
 
@@ -93,7 +98,7 @@ def test_the_commands_of_a_citable_default_are_allowed_and_cover_its_design(file
     assert arms == wanted
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", ALL)
 def test_a_protocol_alone_is_in_force_and_says_what_is_whose(file):
     config = composed(f"protocol={file}")
     protocols.check(config)
@@ -283,6 +288,36 @@ def test_every_protocol_runs_shrunk_and_says_that_it_deviates(file, tiny):
     expected = {"replace": 1.0, "augment": 0.5, "accumulate": 0.5, "fresh": 0.5, "blend": 0.5}
     if policy in expected:
         assert rows[1].composition["synthetic_ratio"] == expected[policy]
+
+
+@NEEDS_LANGUAGE
+def test_the_protocol_of_a_language_model_has_its_two_arms_and_runs_shrunk(tmp_path):
+    for ratio, epochs in ((1, 5), (0.9, 10)):
+        arm = composed(
+            "protocol=shumailov_opt", f"mixing.synthetic_ratio={ratio}", f"generator.training.num_epochs={epochs}"
+        )
+        protocols.check(arm)
+    with pytest.raises(ConfigError, match="shumailov_opt v1 allows"):
+        protocols.check(composed("protocol=shumailov_opt", "mixing.synthetic_ratio=0.5"))
+    base = composed("experiment=none", "data=grammar", "generator=language_model", "metrics=identity")
+    folder = tmp_path / "opt-125m"
+    from bench.generators.language_model import network
+
+    network.build(base.generator.network, 129, 0).save_pretrained(folder)
+    lines = "\n".join(f"{a} goes with {b} and {b} with {a} ." for a in range(40) for b in range(40))
+    (tmp_path / "text.txt").write_text(lines)
+    config = composed(
+        "protocol=shumailov_opt", f"generator.model={folder}", "data.source=file", f"data.path={tmp_path}/text.txt",
+        "data.tokenizer=words", "data.vocab_size=512", "data.num_train=20", "data.num_heldout=10", "num_samples=20",
+        "metrics.num_images=10", "generator.training.num_epochs=1", "generator.training.batch_size=4", "num_probes=2",
+        "mixing.synthetic_ratio=0.9", "num_generations=2", "runtime.device=cpu", "runtime.precision=fp32",
+        f"output_dir={tmp_path}/o", "protocol.strict=false",
+    )  # fmt: skip
+    protocols.check(config)
+    assert "generator.model" not in config.protocol.deviations, "a folder of that name is that model"
+    rows = ledger.read(run_chain(config, Console()) / "ledger.jsonl")
+    assert [row.composition["synthetic_ratio"] for row in rows] == [0, 0.9]
+    assert rows[0].protocol["fingerprint"] == GOLDEN["shumailov_opt v1"] and rows[1].train["num_steps"] == 5
 
 
 def test_a_protocol_is_checked_on_the_command_line_too(tmp_path):

@@ -95,7 +95,8 @@ class Observed:
     shift: μ̂ − μ. error: (μ̂ − μ)², of a regression ‖ŵ − w‖². variance: σ̂², of categories 1 − Σp̂². distance:
     (μ̂ − μ)² + (σ̂ − σ)². risk: mean loss of held-out points. excess: that above the truth's. fid: of samples against
     held-out points, of the first and the last generation. lost, fixed: whether the rarest category is gone, and whether
-    the commonest is all there is. floor: FID of real against held-out points, (chains,). NaN where a loop has no such thing.
+    the commonest is all there is. floor: FID of real against held-out points, (chains,). NaN where a loop has no such
+    thing.
     """
 
     shift: np.ndarray

@@ -94,11 +94,11 @@ def possible_pairs(config: DataConfig) -> dict[tuple[str, str], np.ndarray]:
 
 def true_risk(config: DataConfig, items: Items) -> np.ndarray:
     """Return minus the log-likelihood of each of N items under the true distribution, float64 (N,): in nats per point,
-    for tokens in nats per token. Only for data sets that offer it (`truth_spec`)."""
+    for tokens in nats per token; +inf where an item cannot be. Only for data sets that offer it (`truth_spec`)."""
     module, own = registry.module_and_config("data", config, VERBS)
     values = np.asarray(module.true_risk(own, items))
-    if values.shape != (len(items),) or not np.isfinite(values).all():
-        raise DataError(f"data={own.name}: true_risk returned {values.shape} or values that are not finite numbers")
+    if values.shape != (len(items),) or np.isnan(values).any():
+        raise DataError(f"data={own.name}: true_risk of {len(items)} items has shape {values.shape}, or NaN")
     return values.astype(np.float64)
 
 
