@@ -10,9 +10,11 @@ from bench.custom import (
     CustomSelectionConfig,
     CustomVettingConfig,
 )
+from bench.datasets.cifar10 import Config as Cifar10Config
 from bench.datasets.cub200 import Config as Cub200Config
 from bench.datasets.flowers102 import Config as Flowers102Config
 from bench.datasets.folder import Config as FolderConfig
+from bench.datasets.mnist import Config as MnistConfig
 from bench.datasets.npz import Config as NpzConfig
 from bench.datasets.procedural import Config as ProceduralConfig
 from bench.generators.ddpm.settings import Config as DDPMConfig
@@ -33,6 +35,7 @@ __all__ = [
     "AccumulateSubsampleConfig",
     "AugmentConfig",
     "BlendConfig",
+    "Cifar10Config",
     "Config",
     "Cub200Config",
     "CustomDataConfig",
@@ -46,6 +49,7 @@ __all__ = [
     "FreshConfig",
     "MetricsConfig",
     "MixingConfig",
+    "MnistConfig",
     "NoiseConfig",
     "NpzConfig",
     "ProceduralConfig",
