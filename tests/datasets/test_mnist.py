@@ -1,44 +1,21 @@
 """MNIST from small files in the layout of the original."""
 
 import gzip
-import hashlib
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+import small_mnist
 from configs import MnistConfig
+from small_mnist import DIGITS, PICTURES, idx
 
-from bench.datasets import data_spec, load_real, mnist
-from bench.datasets.shared.manifest import shipped
+from bench.datasets import data_spec, load_real
 from bench.errors import DataError
-
-SIZES = {"train": 40, "t10k": 12}
-RNG = np.random.default_rng(0)
-PICTURES = {stem: RNG.integers(0, 256, (num, 28, 28)).astype(np.uint8) for stem, num in SIZES.items()}
-DIGITS = {stem: RNG.integers(0, 10, num).astype(np.uint8) for stem, num in SIZES.items()}
-
-
-def idx(values: np.ndarray) -> bytes:
-    return bytes([0, 0, 8, values.ndim]) + np.asarray(values.shape, ">u4").tobytes() + values.tobytes()
 
 
 @pytest.fixture
 def publish(tmp_path, monkeypatch):
-    """Write the four files, changed as asked, and a manifest of them; return their folder."""
-
-    def do(**contents: bytes):
-        server = tmp_path / "server"
-        server.mkdir(exist_ok=True)
-        for stem in SIZES:
-            for kind, values in ((f"{stem}-images-idx3", PICTURES[stem]), (f"{stem}-labels-idx1", DIGITS[stem])):
-                content = contents.get(kind.replace("-", "_"), gzip.compress(idx(values), mtime=0))
-                (server / f"{kind}-ubyte.gz").write_bytes(content)
-        sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(server.iterdir())}
-        own = replace(shipped()["mnist"], url=f"{server.as_uri()}/", checksums=sums)
-        monkeypatch.setattr(mnist, "shipped", lambda: {"mnist": own})
-        return server
-
-    return do
+    return partial(small_mnist.publish, tmp_path, monkeypatch)
 
 
 def config(tmp_path, **values) -> MnistConfig:
