@@ -10,10 +10,12 @@ from bench.custom import (
     CustomSelectionConfig,
     CustomVettingConfig,
 )
+from bench.datasets.cifar10 import Config as Cifar10Config
 from bench.datasets.cub200 import Config as Cub200Config
 from bench.datasets.flowers102 import Config as Flowers102Config
 from bench.datasets.folder import Config as FolderConfig
 from bench.datasets.grammar import Config as GrammarConfig
+from bench.datasets.mnist import Config as MnistConfig
 from bench.datasets.npz import Config as NpzConfig
 from bench.datasets.procedural import Config as ProceduralConfig
 from bench.generators.ddpm.settings import Config as DDPMConfig
@@ -34,6 +36,7 @@ __all__ = [
     "AccumulateSubsampleConfig",
     "AugmentConfig",
     "BlendConfig",
+    "Cifar10Config",
     "Config",
     "Cub200Config",
     "CustomDataConfig",
@@ -48,6 +51,7 @@ __all__ = [
     "GrammarConfig",
     "MetricsConfig",
     "MixingConfig",
+    "MnistConfig",
     "NoiseConfig",
     "NpzConfig",
     "ProceduralConfig",

@@ -64,7 +64,8 @@ def load_real(config: DataConfig) -> RealData:
         parts = module.split(own)
     else:
         ids = [source.source_ids[row] for row in rows]
-        parts = split(ids, own.num_heldout, own.num_train, own.split_seed)
+        is_test = None if source.is_test is None else source.is_test[rows]
+        parts = split(ids, own.num_heldout, own.num_train, own.split_seed, is_test)
         parts = Split(rows[parts.heldout], rows[parts.train], rows[parts.reserve])
     train, heldout = _pool(source, parts.train, own), _pool(source, parts.heldout, own)
     train.notes.update({name: count for name, count in source.notes.items() if count})

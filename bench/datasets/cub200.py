@@ -123,19 +123,5 @@ def _table(path: Path) -> dict[str, list[str]]:
 
 
 def _folder(config: Config) -> Path:
-    root = Path(config.root).expanduser()
-    folder, file = root / FOLDER, root / FILE
-    if folder.is_dir():
-        return folder
-    if not config.download and not file.exists():
-        raise DataError(
-            f"cub200 is not in {folder.resolve()}: set data.download=true, or put {FILE} into {root.resolve()}"
-        )
-    with archive.locked(root):
-        if not folder.is_dir():
-            manifest = shipped()["cub200"]
-            assert manifest.url is not None
-            if not file.exists():
-                archive.fetch(manifest.url, file, manifest.checksums[FILE])
-            archive.unpack(file, FOLDER, folder, manifest.checksums[FILE])
-    return folder
+    manifest = shipped()["cub200"]
+    return archive.unpacked(Path(config.root).expanduser(), FOLDER, FILE, manifest, download=config.download)

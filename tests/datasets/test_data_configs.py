@@ -19,6 +19,8 @@ NAMES = {
     "folder": schemas.FolderConfig,
     "flowers102": schemas.Flowers102Config,
     "cub200": schemas.Cub200Config,
+    "mnist": schemas.MnistConfig,
+    "cifar10": schemas.Cifar10Config,
 }
 
 

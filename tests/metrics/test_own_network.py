@@ -30,6 +30,7 @@ def overrides(out: Path) -> list[str]:
         "metrics=own_network",
         "generator=vae",
         "generator.latent_size=4",
+        "generator.channels=[32,64]",
         "generator.training.num_steps=20",
         "metrics.scores=[frechet,copying]",
         "metrics.references=[heldout,real_train,training]",

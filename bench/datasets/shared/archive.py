@@ -14,11 +14,16 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from bench import files
 from bench.errors import DataError
-from bench.files import checksum_of, download, remembered_sha256, write_aside
+from bench.files import checksum_of, remembered_sha256, write_aside
+
+if TYPE_CHECKING:
+    from bench.datasets.shared.manifest import Manifest
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +53,40 @@ def fetch(url: str, target: Path, checksum: str) -> None:
     Raises `DataError` for a failed download and for a wrong checksum.
     """
     try:
-        download(url, target, checksum)
+        files.download(url, target, checksum)
     except OSError as error:
         raise DataError(
             f"cannot download {url} ({error}). Without network: fetch it elsewhere and put it at {target.resolve()}"
         ) from error
+
+
+def unpacked(root: Path, folder: str, file: str, manifest: "Manifest", *, download: bool) -> Path:
+    """Return the folder that an archive is unpacked to, `root / folder`, after downloading and unpacking it if needed.
+
+    Args:
+        root: Where folder and archive are, or will be.
+        folder: Name of the folder, here and in the archive.
+        file: Name of the archive.
+        manifest: Name of the data set, where the archive is published, and its checksum.
+        download: Whether the network may be used.
+
+    Raises:
+        DataError: It is not there and may not be downloaded, a failed download, a wrong checksum, an unsafe archive.
+    """
+    target, archive = root / folder, root / file
+    if target.is_dir():
+        return target
+    if not download and not archive.exists():
+        raise DataError(
+            f"{manifest.name} is not in {target.resolve()}: set data.download=true, or put {file} into {root.resolve()}"
+        )
+    with locked(root):
+        if not target.is_dir():
+            assert manifest.url is not None
+            if not archive.exists():
+                fetch(manifest.url, archive, manifest.checksums[file])
+            unpack(archive, folder, target, manifest.checksums[file])
+    return target
 
 
 def verify(path: Path, checksum: str) -> None:

@@ -24,6 +24,8 @@ class Source:
         label_names: Attribute -> names by index.
         facts: Further columns that a subset may select on, column -> int64 (N,).
         notes: Counts of what was left out before any row was numbered.
+        is_test: bool (N,), which items are of the test part of a data set that is published in two parts: held-out
+            items are of that part, and no others. None where there is one part.
     """
 
     source_ids: list[str]
@@ -32,6 +34,7 @@ class Source:
     label_names: dict[str, list[str]] = field(default_factory=dict)
     facts: dict[str, np.ndarray] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
+    is_test: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.source_ids)

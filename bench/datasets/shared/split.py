@@ -16,7 +16,8 @@ from bench.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers, int64, of each part, in the order of their hashes. The parts are disjoint and cover every row."""
+    """Row numbers, int64, of each part, in the order of their hashes. The parts are disjoint, and cover every row but
+    those of a published test part that are not held out."""
 
     heldout: np.ndarray
     train: np.ndarray
@@ -36,7 +37,13 @@ def hash_order(source_ids: Sequence[str], seed: int | str) -> np.ndarray:
     return np.asarray(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
 
 
-def split(source_ids: Sequence[str], num_heldout: int, num_train: int | None, seed: int) -> Split:
+def split(
+    source_ids: Sequence[str],
+    num_heldout: int,
+    num_train: int | None,
+    seed: int,
+    is_test: np.ndarray | None = None,
+) -> Split:
     """Return the split: in hash order, first the held-out items, then the training items, then the reserve.
 
     Args:
@@ -44,6 +51,8 @@ def split(source_ids: Sequence[str], num_heldout: int, num_train: int | None, se
         num_heldout: Number of held-out items.
         num_train: Number of training items; None: all that are not held out.
         seed: Seed of the hash.
+        is_test: bool (N,), where the data set is published in two parts: the held-out items are the first of its test
+            part, and the others of its training part. None: one part.
 
     Returns:
         The row numbers of each part.
@@ -52,6 +61,8 @@ def split(source_ids: Sequence[str], num_heldout: int, num_train: int | None, se
         DataError: There are too few items, or an id occurs twice.
     """
     order = hash_order(source_ids, seed)
+    if is_test is not None:
+        return _of_two_parts(order[is_test[order]], order[~is_test[order]], num_heldout, num_train)
     needed = num_heldout + (2 if num_train is None else num_train)
     if len(order) < needed:
         half = max(2, len(order) // 2)
@@ -62,6 +73,19 @@ def split(source_ids: Sequence[str], num_heldout: int, num_train: int | None, se
         )
     end = len(order) if num_train is None else num_heldout + num_train
     return Split(order[:num_heldout], order[num_heldout:end], order[end:])
+
+
+def _of_two_parts(test: np.ndarray, train: np.ndarray, num_heldout: int, num_train: int | None) -> Split:
+    """Return the split of the rows of a test and a training part, each in hash order."""
+    if len(test) < num_heldout:
+        raise DataError(
+            f"data.num_heldout={num_heldout}: the test part of these data has {len(test)} items. All of them are used "
+            f"with data.num_heldout={len(test)} and metrics.num_images of at most {len(test)}"
+        )
+    end = len(train) if num_train is None else num_train
+    if len(train) < max(end, 2):
+        raise DataError(f"data.num_train={num_train}: the training part of these data has {len(train)} items")
+    return Split(test[:num_heldout], train[:end], train[end:])
 
 
 def count_shared(first: np.ndarray, second: np.ndarray) -> int:
