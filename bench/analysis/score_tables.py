@@ -9,7 +9,6 @@ from bench.analysis.measures import MAIN_METRICS, Measure, metric_name
 from bench.analysis.off_manifold import is_greyed, reason
 from bench.analysis.study import Study
 
-BASELINES = {"real_train": "floor: real images", "shuffled": "control: shuffled"}
 LEAST_PER_FEATURE = 1.5
 """Items per feature from which on FID is extrapolated (`bench.metrics.frechet`)."""
 
@@ -120,9 +119,11 @@ def table_of(study: Study, measure: Measure) -> Table:
         )
         for condition in study.conditions
     ]
-    baselines = {BASELINES.get(s, f"control: {s}"): v for s, v in study.baselines(measure).items()}
+    floor = f"floor: real {study.kind.items}"
+    label = {"real_train": floor}
+    baselines = {label.get(s, f"control: {s}"): v for s, v in study.baselines(measure).items()}
     interval = study.floor_interval(measure)
-    intervals = {BASELINES["real_train"]: interval} if interval and BASELINES["real_train"] in baselines else {}
+    intervals = {floor: interval} if interval and floor in baselines else {}
     return Table(study, measure, generations, lines, baselines, intervals)
 
 
