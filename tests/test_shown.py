@@ -129,3 +129,17 @@ def test_without_recorded_axes_the_real_points_set_them(tmp_path: Path, of_data,
     gone = shown.plane_of(np.arange(10.0).reshape(5, 2), of_data(store_dir="/nowhere"), tmp_path / "else")
     assert len(gone.real) == 0 and gone.low[0] < 0 < 8 < gone.high[0]
     assert json.dumps(gone.low.tolist())
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (9, list(range(10))),
+        (350, [0, 50, 100, 150, 200, 250, 300, 350]),
+        (50, [0, 10, 20, 30, 40, 50]),
+        (2000, [0, 400, 800, 1200, 1600, 2000]),
+        (11, [0, 2, 3, 5, 6, 8, 9, 11]),
+    ],
+)
+def test_of_a_long_chain_some_generations_are_shown_at_equal_steps(last: int, expected: list[int]):
+    assert shown.some_of(list(range(last + 1)), 10, 8) == expected

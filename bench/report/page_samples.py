@@ -5,7 +5,7 @@ from typing import Any
 
 from bench.analysis.artifacts import load_probes
 from bench.analysis.conditions import Condition
-from bench.analysis.shown import texts_of
+from bench.analysis.shown import some_of, texts_of
 from bench.analysis.study import Study
 from bench.errors import DataError
 from bench.kinds import TOKENS, kind_of
@@ -13,7 +13,7 @@ from bench.report.figures import Figures
 from bench.report.markup import Html, element, join
 from bench.report.page_parts import downloads, swatch
 from bench.report.sheets import Sheets
-from bench.report.strip import shown_generations
+from bench.report.strip import FEWER, MOST
 
 
 def samples_data(study: Study, encoded: Sheets) -> dict[str, Any]:
@@ -135,7 +135,7 @@ MOST_TEXTS = 3
 def _texts(study: Study) -> Html | None:
     """Return the first texts of every condition's longest chain through the generations, as tables; None where there
     are none."""
-    generations = shown_generations(study.generations)
+    generations = some_of(study.generations, MOST, FEWER)
     found: dict[tuple[Condition, int], list[str]] = {}
     for condition in study.conditions:
         chain = study.longest(condition)

@@ -12,12 +12,11 @@ from PIL import Image
 
 from bench import scatter
 from bench.analysis.artifacts import artifact_path, load_probes
-from bench.analysis.shown import picture, plane_of
+from bench.analysis.shown import picture, plane_of, some_of
 from bench.analysis.study import Study
 from bench.errors import DataError
 from bench.kinds import IMAGES, POINTS, kind_of
 from bench.ledger import Chain, Row
-from bench.report.strip import shown_generations
 
 BUDGET = 11_000_000
 """Characters that all sheets of a page may take together; with everything else the page stays below 15 MB."""
@@ -62,7 +61,7 @@ def build(study: Study, uris: list[str], budget: int) -> Sheets:
         budget: how many characters the URIs of this study may have.
     """
     words = _words_of_points(study)
-    generations = shown_generations(study.generations, MOST_GENERATIONS, MOST_GENERATIONS)
+    generations = some_of(study.generations, MOST_GENERATIONS, MOST_GENERATIONS)
     loaded = _load(study, generations)
     if not loaded:
         return Sheets([], [], 0, 0, False)

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.analysis.artifacts import load_probes
 from bench.analysis.plain_text import visible
-from bench.analysis.shown import picture, plane_of, texts_of
+from bench.analysis.shown import picture, plane_of, some_of, texts_of
 from bench.analysis.study import Study
 from bench.contact_sheet import enlarge, grid
 from bench.errors import DataError
@@ -19,7 +19,7 @@ from bench.report.style import INK, PAGE, SOFT, caption, names, save, styled, wr
 from bench.scatter import words
 
 MOST, FEWER = 10, 8
-"""Up to so many generations are all shown; of more, so many."""
+"""Up to so many generations fit the width of a page; of more, about so many are shown."""
 MOST_TEXTS = 4
 """Generations of which a text is shown."""
 TEXT_SIZE, TEXT_PER_INCH, TEXT_LINES = 5.5, 24, 11
@@ -37,7 +37,7 @@ def strip(study: Study, out: Path, name: str) -> tuple[list[Path], list[str]]:
         The paths, and which probes are missing.
     """
     most = (MOST_TEXTS, MOST_TEXTS) if study.kind is TOKENS else (MOST, FEWER)
-    shown = shown_generations(study.generations, *most)
+    shown = some_of(study.generations, *most)
     num_columns = len(shown)
     per_row = 4 if num_columns <= 4 else 3 if num_columns <= 6 else 2
     cells: dict[tuple[int, int], Any] = {}
@@ -63,14 +63,6 @@ def strip(study: Study, out: Path, name: str) -> tuple[list[Path], list[str]]:
             else:
                 cells[place] = _lines(texts_of(probes, row, chain.directory)[0], _width(num_columns))
     return (_figure(study, shown, cells, facts, out, name) if cells else []), missing
-
-
-def shown_generations(generations: list[int], most: int = MOST, fewer: int = FEWER) -> list[int]:
-    """Return all generations where they are at most so many, which is what fits the width of a page, else `fewer`: the
-    first, the last and some between them at equal steps."""
-    if len(generations) <= most:
-        return generations
-    return [generations[i] for i in np.linspace(0, len(generations) - 1, fewer).round().astype(int)]
 
 
 def _figure(
