@@ -8,6 +8,7 @@ from bench import ledger
 from bench.analysis.score_tables import main_tables
 from bench.analysis.study import Study, studies
 from bench.errors import BenchError
+from bench.kinds import TOKENS
 from bench.report import tables
 
 MOST_STUDIES = 2
@@ -32,7 +33,8 @@ def show(runs: Iterable[Path], sweep: Path) -> None:
     if len(every) > MOST_STUDIES:
         print(f"{sweep} has {len(every) - MOST_STUDIES} further settings, which the report shows.", file=sys.stderr)
     print(f"Results:  {sweep}/*/{ledger.FILENAME}", file=sys.stderr)
-    print(f"Pictures: {sweep}/*/probes/      the same noise in every generation", file=sys.stderr)
+    what = "Texts:   " if all(study.kind is TOKENS for study in every) else "Pictures:"
+    print(f"{what} {sweep}/*/probes/      the same noise in every generation", file=sys.stderr)
     print(f"Next:     python -m bench.report {sweep}      all scores, figures and a page", file=sys.stderr)
 
 

@@ -1,18 +1,14 @@
-"""What an item is: the kind of a pool decides how its items are checked and shown to a person.
+"""What an item is: the kind of a pool decides how its items are checked and what they are called.
 
 The dtype and the number of dimensions of an array tell its kind, so no second record of it can disagree.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from bench.errors import DataError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 class Items(Protocol):
@@ -34,15 +30,19 @@ class Items(Protocol):
 class Kind:
     """One kind of item.
 
-    shape: the array that holds N of them, as messages show it. preview: draws a few items as one picture, given real
-        ones to compare them with, or None.
+    shape: the array that holds N of them, as messages show it. item: what a person calls one of them.
     """
 
     name: str
     dtype: type
     num_dimensions: int
     shape: str
-    preview: "Callable[[np.ndarray, np.ndarray | None], Image]"
+    item: str
+
+    @property
+    def items(self) -> str:
+        """What a person calls several of them."""
+        return f"{self.item}s"
 
     def __str__(self) -> str:
         return f"{self.name}: {np.dtype(self.dtype).name} {self.shape}"
@@ -67,49 +67,7 @@ def check_images(images: Items) -> None:
         raise DataError(f"images have shape {images.shape}, expected (N, 3, H, H)")
 
 
-def _grid(images: np.ndarray, real: np.ndarray | None = None) -> "Image":
-    from bench.contact_sheet import grid
-
-    return grid(images)
-
-
-def _scatter(points: np.ndarray, real: np.ndarray | None = None) -> "Image":
-    """Draw points as black dots; of more than two coordinates the first two. Real points lie below them in grey and
-    set the range, so that pictures of several generations have one scale; without them it is that of the points."""
-    from PIL import Image, ImageDraw
-
-    side, margin = 256, 32
-    frame = _plane(points if real is None or not len(real) else real)
-    low, span = frame.min(axis=0), np.ptp(frame, axis=0)
-    picture = Image.new("RGB", (side, side), "white")
-    pen = ImageDraw.Draw(picture)
-    for values, radius, colour in ((real, 1, "#bbbbbb"), (points, 2, "black")):
-        if values is not None:
-            at = margin + (_plane(values) - low) / np.where(span > 0, span, 1) * (side - 2 * margin)
-            for x, y in at.clip(0, side):
-                pen.ellipse((x - radius, side - y - radius, x + radius, side - y + radius), fill=colour)
-    return picture
-
-
-def _plane(points: np.ndarray) -> np.ndarray:
-    flat = np.zeros((len(points), 2))
-    flat[:, : min(2, points.shape[1])] = points[:, :2]
-    return flat
-
-
-def _lines(tokens: np.ndarray, real: np.ndarray | None = None) -> "Image":
-    """Write sequences of token ids, one per line."""
-    from PIL import Image, ImageDraw
-
-    text = "\n".join(" ".join(map(str, row[:32])) for row in tokens)
-    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    _, _, right, bottom = pen.multiline_textbbox((8, 8), text)
-    picture = Image.new("RGB", (int(right) + 8, int(bottom) + 8), "white")
-    ImageDraw.Draw(picture).multiline_text((8, 8), text, fill="black")
-    return picture
-
-
-IMAGES = Kind("images", np.uint8, 4, "(N, 3, H, H)", _grid)
-POINTS = Kind("points", np.float64, 2, "(N, d)", _scatter)
-TOKENS = Kind("tokens", np.int32, 2, "(N, L)", _lines)
+IMAGES = Kind("images", np.uint8, 4, "(N, 3, H, H)", "image")
+POINTS = Kind("points", np.float64, 2, "(N, d)", "point")
+TOKENS = Kind("tokens", np.int32, 2, "(N, L)", "sequence")
 KINDS = {kind.name: kind for kind in (IMAGES, POINTS, TOKENS)}

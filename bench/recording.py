@@ -1,19 +1,23 @@
-"""From the results of one generation to its ledger row, its probe picture and its line on the console."""
+"""From the results of one generation to its ledger row, what shows its probes, and its line on the console."""
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench import ledger, protocols
-from bench.analysis.artifacts import picture
+from bench import ledger, protocols, registry, scatter
+from bench.analysis import shown
 from bench.analysis.measures import MAIN_METRICS, metric_name
 from bench.analysis.plain_text import number
 from bench.code_versions import code_versions
 from bench.config import Config, DataConfig, GeneratorConfig, chain_id, config_hash, to_dict
+from bench.errors import DataError
 from bench.files import sha256_of
+from bench.kinds import POINTS, TOKENS, kind_of
 from bench.ledger import Row
 from bench.machine import environment
 from bench.stages import StageContext, read_scores
@@ -71,7 +75,7 @@ def make_row(
         config_hash=config_hash(config),
         protocol=protocols.facts(config),
         environment={**environment.describe(), "command": environment.command(), **context.runtime.facts()}
-        | {"data_content": results["real"].facts.get("content")}
+        | {"data_content": results["real"].facts.get("content"), "data_kind": results["real"].facts.get("kind")}
         | ({"data_notes": notes} if (notes := results["real"].facts.get("notes")) else {}),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         wall_seconds=round(wall_seconds, 3),
@@ -86,7 +90,7 @@ def make_row(
 
 
 def record(directory: Path, row: Row, probes: np.ndarray) -> None:
-    """Appends the row, unless the ledger has this generation from the same results; writes the probe picture.
+    """Appends the row, unless the ledger has this generation from the same results; writes what shows the probes.
 
     Two processes that run the same chain at once do this one after the other, and both find the row in the end. A
     ledger that has this generation from other results (newer code, or a data file that changed under its name) is moved
@@ -105,9 +109,43 @@ def record(directory: Path, row: Row, probes: np.ndarray) -> None:
             for earlier in [r for r in known if r.generation < row.generation]:
                 ledger.append(path, earlier)
             ledger.append(path, row)
-        drawn = directory / "probes" / f"generation_{row.generation:04d}.png"
-        drawn.parent.mkdir(exist_ok=True)
-        picture(probes, row, directory).save(drawn)
+        show(directory, row, probes)
+
+
+def show(directory: Path, row: Row, probes: np.ndarray) -> None:
+    """Write the file that shows the probes of a generation: a picture of images or points, or a text. Points lie over
+    their true density and tokens become words where the data set's module has `true_risk` or `decode`."""
+    kind, checksum = kind_of(probes), row.checksums.get("probes", "")
+    path = shown.shown_at(directory, row.generation, ".txt" if kind is TOKENS else ".png")
+    path.parent.mkdir(exist_ok=True)
+    if kind is TOKENS:
+        path.write_text(shown.to_file(_decoded(probes, row), checksum), encoding="utf-8")
+        return
+    if kind is POINTS and (real := shown.real_points(row, directory)) is not None:
+        known = directory / shown.FOLDER / shown.PLANE
+        if row.generation == 0 or not known.exists():
+            risk = _of_data(row, "true_risk")
+            shown.save_plane(scatter.plane(real, risk), directory)
+    shown.picture(probes, row, directory).save(path)
+
+
+def _decoded(tokens: np.ndarray, row: Row) -> list[str]:
+    """Return sequences of tokens, int32 (n, L), as the data set's module writes them, else as numbers."""
+    decode = _of_data(row, "decode")
+    texts = shown.ids(tokens) if decode is None else [str(text) for text in decode(tokens)]
+    if len(texts) != len(tokens):
+        raise DataError(f"decode of data={row.dataset} returned {len(texts)} texts of {len(tokens)} sequences")
+    return texts
+
+
+def _of_data(row: Row, name: str) -> Callable[[np.ndarray], Any] | None:
+    """Return a function of the module of a row's data set, bound to its configuration; None where it has none."""
+    chosen = row.config.get("data", {})
+    schema = registry.schema("data", chosen.get("name", ""))
+    if schema is None:
+        return None
+    module, own = registry.module_and_config("data", registry.typed(schema, chosen, "data"), ())
+    return partial(getattr(module, name), own) if hasattr(module, name) else None
 
 
 def from_same_results(known: Row, row: Row) -> bool:

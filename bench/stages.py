@@ -79,7 +79,8 @@ def real_data(context: StageContext, config: DataConfig) -> tuple[RealData, Resu
             if pool is not None:
                 pool.save(out / name)
                 sizes[name] = len(pool)
-        return {"num_items": sizes, "notes": real.train.notes, "content": spec["source"]["content"]}
+        content, kind = spec["source"]["content"], real.train.kind.name
+        return {"num_items": sizes, "notes": real.train.notes, "content": content, "kind": kind}
 
     spec = real_spec(config)
     with context.console.stage("real items"):

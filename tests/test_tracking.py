@@ -17,6 +17,8 @@ import wandb
 from PIL import Image
 from test_ledger import make_row
 
+from bench import recording
+from bench.analysis import shown
 from bench.config import TrackingConfig
 from bench.ledger import Row
 from bench.machine.interrupt import Interrupted
@@ -581,3 +583,35 @@ def test_scalars_hold_the_numbers_of_every_stage_under_its_name() -> None:
         "score/seconds": 2,
         "wall_seconds": 9.5,
     }
+
+
+def test_points_are_a_picture_with_their_axes_and_text_is_text(tmp_path: Path) -> None:
+    """As the loop does, a generation is recorded and then tracked; a replay of the ledger sends the same."""
+    rng = np.random.default_rng(0)
+    items = {
+        "points": [rng.normal(size=(30, 2)), rng.normal(size=(30, 2))],
+        "tokens": [np.array([[3, 4], [5, 6]], np.int32), np.array([[7, 8], [9, 9]], np.int32)],
+    }
+    for kind, probes in items.items():
+        tracker = begin(tmp_path / kind)
+        for generation in range(2):
+            recording.record(tmp_path / kind, make_row(generation), probes[generation])
+            tracker.log_generation(make_row(generation), probes[generation])
+        tracker.finish("finished")
+    (pictures,), (texts,) = records(tmp_path / "points"), records(tmp_path / "tokens")
+    captions = [line["probes.caption"] for line in history(pictures)]
+    assert [caption[:12] for caption in captions] == ["generation 0", "generation 1"]
+    assert all(" · axes: -" in caption for caption in captions)
+    assert [line["probes._type"] for line in history(texts)] == ["html-file", "html-file"]
+    first, second = (path.read_text() for path in sorted((tmp_path / "tokens").rglob("media/html/probes_*.html")))
+    assert "<h4>generation 0</h4>" in first and "<li>3 4</li><li>5 6</li>" in first
+    assert "<li>7 8</li><li>9 9</li>" in second
+    (tmp_path / "tokens" / "probes" / "generation_0001.txt").write_text(
+        shown.to_file(["<script>alert(1)</script>", "a\nb"], "")
+    )
+    (tmp_path / "tokens" / wandb_tracker.LOGGED_FILE).unlink()
+    again = begin(tmp_path / "tokens")
+    again.log_generation(make_row(1), items["tokens"][1])
+    again.finish("finished")
+    sent = [path.read_text() for path in (tmp_path / "tokens").rglob("media/html/probes_*.html")]
+    assert any("<li>&lt;script&gt;alert(1)&lt;/script&gt;</li><li>a\nb</li>" in text for text in sent)

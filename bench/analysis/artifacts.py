@@ -2,17 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.errors import DataError
 from bench.files import sha256_of
-from bench.kinds import POINTS, kind_of
+from bench.kinds import kind_of
 from bench.ledger import Chain, Row
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 def artifact_path(chain: Chain, row: Row, name: str) -> Path | None:
@@ -30,21 +26,6 @@ def artifact_path(chain: Chain, row: Row, name: str) -> Path | None:
             if (store / path).exists():
                 return store / path
     return None
-
-
-def picture(probes: np.ndarray, row: Row, directory: Path) -> "Image":
-    """Draw the probes of a generation; points over up to 1000 real ones, which give all generations one scale.
-
-    Args:
-        probes: items of any kind.
-        row: the generation's.
-        directory: of the chain.
-    """
-    kind = kind_of(probes)
-    real = artifact_path(Chain(row.chain, directory, [row]), row, "real") if kind is POINTS else None
-    if real is None:
-        return kind.preview(probes, None)
-    return kind.preview(probes, np.load(real / "train" / "items.npy", mmap_mode="r", allow_pickle=False)[:1000])
 
 
 def load_losses(chain: Chain, row: Row) -> list[tuple[int, float]]:

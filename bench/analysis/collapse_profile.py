@@ -205,7 +205,7 @@ def _scaling(study: Study, every: list[Study], condition: Condition) -> Finding:
         return Finding(SCALING, UNKNOWN, reason="neither risk nor FID was computed")
     sizes = _sizes(study, every, {condition} if base is None else {condition, base})
     if len(sizes) < FEWEST_SIZES:
-        reason = f"a law needs {FEWEST_SIZES} numbers of training images (data.num_train), and there {are(len(sizes))}"
+        reason = f"a law needs {FEWEST_SIZES} numbers of training items (data.num_train), and there {are(len(sizes))}"
         return Finding(SCALING, UNKNOWN, reason=reason)
     if base is None:
         return Finding(SCALING, UNKNOWN, reason="ratio 0 is what others are compared with")
@@ -213,7 +213,7 @@ def _scaling(study: Study, every: list[Study], condition: Condition) -> Finding:
     values = [[one.values(c, last, measure) for one in sizes.values()] for c in (condition, base)]
     seeds = sorted(set.intersection(*(set(v) for line in values for v in line)))
     if not seeds or min(v[s] for line in values for v in line for s in seeds) <= 0:
-        return Finding(SCALING, UNKNOWN, reason=f"{_named(measure)} has no seed in common to all numbers of images")
+        return Finding(SCALING, UNKNOWN, reason=f"{_named(measure)} has no seed in common to all numbers of items")
     x = np.log(list(sizes)) - np.log(list(sizes)).mean()
     logs = np.log([[[v[s] for v in line] for s in seeds] for line in values])
     slopes = logs @ x / (x @ x)

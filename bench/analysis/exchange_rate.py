@@ -22,10 +22,10 @@ LOGGED = ("fid",)
 FEWEST_SIZES = 2
 NUM_GRID = 2001
 RULE = (
-    "One synthetic image is worth (m − n_real) / n_synthetic real images, where m real images alone, at equal steps, "
+    "One synthetic item is worth (m − n_real) / n_synthetic real items, where m real items alone, at equal steps, "
     "reach the same score. m is interpolated between the sizes that were run, never beyond them; its 95 % interval "
     "holds every size whose paired difference from the score a t test over seeds does not reject. Below 0: the "
-    "synthetic images do harm. 1: as good as real ones."
+    "synthetic items do harm. 1: as good as real ones."
 )
 
 
@@ -155,7 +155,7 @@ def _exchange(study: Study, measure: Measure) -> Exchange | None:
     real_only = _real_only(study, measure)
     seeds = set.intersection(*map(set, real_only.values())) if real_only else set()
     if len(real_only) < FEWEST_SIZES:
-        reason = "it needs arms of fewer real images alone (mixing=real_only), and this study has none"
+        reason = "it needs arms of fewer real items alone (mixing=real_only), and this study has none"
         return Exchange(measure, real_only, refused={None: reason})
     if len(seeds) < FEWEST_SEEDS:
         reason = f"it needs {FEWEST_SEEDS} seeds that all sizes of real_only have, and there {are(len(seeds))}"

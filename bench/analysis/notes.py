@@ -100,7 +100,7 @@ def _missing_floors(rows: list[Row]) -> list[str]:
                 sizes[score["subject"]].add(score["num_subject"])
     largest = max(sizes["real_train"], default=0)
     return [
-        f"no floor at N = {n}: there are too few training images for it, so real images were scored at N = {largest}"
+        f"no floor at N = {n}: there are too few training items for it, so real ones were scored at N = {largest}"
         for n in sorted(sizes["samples"] - sizes["real_train"])
         if 0 < largest < n
     ]

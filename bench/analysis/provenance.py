@@ -4,6 +4,7 @@ import json
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from bench.analysis.setting import kind_in
 from bench.flatten import flatten
 from bench.ledger import Chain, Row
 
@@ -53,6 +54,7 @@ def chain_facts(chain: Chain) -> dict[str, Any]:
     first, last = chain.rows[0], chain.rows[-1]
     about = last.environment
     packages = {k: v for k, v in about.get("versions", {}).items() if v}
+    seen = sum(row.train.get("images_seen", 0) for row in chain.rows)
     facts = {
         "sweep": last.sweep,
         "policy": last.policy,
@@ -64,7 +66,7 @@ def chain_facts(chain: Chain) -> dict[str, Any]:
         "platform": about.get("platform", "not known"),
         "versions": ", ".join(f"{name} {number}" for name, number in packages.items()) or "not known",
         "seconds": ", ".join(f"{name} {value:.0f}" for name, value in chain_seconds(chain).items()),
-        "images seen in training": f"{sum(row.train.get('images_seen', 0) for row in chain.rows):,}",
+        **({f"{kind_in(last).items} seen in training": f"{seen:,}"} if seen else {}),
         "finished": last.finished_at,
         "ledger": str(chain.directory / "ledger.jsonl"),
         "store": last.store_dir,

@@ -1,15 +1,17 @@
 """Score tables: condition × generation for each score, before anything is formatted."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.analysis.cells import Cell, best, cell, digits
 from bench.analysis.conditions import Condition
 from bench.analysis.measures import MAIN_METRICS, Measure, metric_name
 from bench.analysis.off_manifold import is_greyed, reason
+from bench.analysis.shown import some_of
 from bench.analysis.study import Study
 
-BASELINES = {"real_train": "floor: real images", "shuffled": "control: shuffled"}
+MOST_COLUMNS, FEWER_COLUMNS = 24, 11
+"""Up to so many generations are side by side in a table that is read; of more, about so many."""
 LEAST_PER_FEATURE = 1.5
 """Items per feature from which on FID is extrapolated (`bench.metrics.frechet`)."""
 
@@ -40,6 +42,21 @@ class Table:
     lines: list[Line]
     baselines: dict[str, float]
     intervals: dict[str, tuple[float, float]]
+
+    def shortened(self) -> "Table":
+        """Return the table with as many generations as can be read side by side."""
+        kept = some_of(self.generations, MOST_COLUMNS, FEWER_COLUMNS)
+        at = [self.generations.index(generation) for generation in kept]
+        lines = [
+            replace(
+                line,
+                cells=[line.cells[i] for i in at],
+                is_best=[line.is_best[i] for i in at],
+                is_greyed=[line.is_greyed[i] for i in at],
+            )
+            for line in self.lines
+        ]
+        return replace(self, generations=kept, lines=lines)
 
     @property
     def name(self) -> str:
@@ -83,6 +100,8 @@ class Table:
             parts.append("bold: better than every other condition (95 % interval of the paired difference over seeds)")
         if any(flag for line in self.lines for flag in line.is_greyed):
             parts.append(reason(self.study, self.measure))
+        if len(self.generations) < len(self.study.generations):
+            parts.append(f"{len(self.generations)} of {len(self.study.generations)} generations: tables.csv has all")
         if self.intervals:
             parts.append("in brackets after the floor: where 95 % of other splits of the same real items lie")
         return parts
@@ -120,9 +139,11 @@ def table_of(study: Study, measure: Measure) -> Table:
         )
         for condition in study.conditions
     ]
-    baselines = {BASELINES.get(s, f"control: {s}"): v for s, v in study.baselines(measure).items()}
+    floor = f"floor: real {study.kind.items}"
+    label = {"real_train": floor}
+    baselines = {label.get(s, f"control: {s}"): v for s, v in study.baselines(measure).items()}
     interval = study.floor_interval(measure)
-    intervals = {BASELINES["real_train"]: interval} if interval and BASELINES["real_train"] in baselines else {}
+    intervals = {floor: interval} if interval and floor in baselines else {}
     return Table(study, measure, generations, lines, baselines, intervals)
 
 

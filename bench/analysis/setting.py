@@ -12,6 +12,7 @@ from bench.analysis.publishable import without_folders
 from bench.config import identity
 from bench.errors import LedgerError
 from bench.flatten import flatten
+from bench.kinds import IMAGES, KINDS, Kind
 from bench.ledger import Chain, Row
 
 PLACES = ("data.root", "data.path", "data.subset", "data.download")
@@ -119,10 +120,14 @@ def title_of(chains: list[Chain], setting: dict[str, Any], differing: list[str])
 
 def resolution_of(row: Row) -> int | None:
     """Return the resolution of the pictures in pixels, or None where the items are no pictures."""
-    data, package = row.config.get("data", {}), registry.ROOMS["data"].package
-    known = data.get("name") in registry.names(package)
-    module = registry.load(package, data["name"], "data.name") if known else None
-    return data.get("resolution") if getattr(module, "KIND", "images") == "images" else None
+    return row.config.get("data", {}).get("resolution") if kind_in(row) is IMAGES else None
+
+
+def kind_in(row: Row) -> Kind:
+    """Return the kind of the items of a chain: as its row has it, in older ones that of the project's data set."""
+    name, package = str(row.config.get("data", {}).get("name")), registry.ROOMS["data"].package
+    known = registry.load(package, name, "data.name") if name in registry.names(package) else None
+    return KINDS.get(str(row.environment.get("data_kind") or getattr(known, "KIND", "")), IMAGES)
 
 
 def shown_setting(row: Row, with_defaults: bool = False) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from typing import Any
 from bench.analysis.conditions import Condition, condition_of
 from bench.analysis.measures import Measure, measure_of
 from bench.analysis.notes import notes_on
-from bench.analysis.setting import differing_keys, protocol_of, setting_of, shown_setting, title_of
+from bench.analysis.setting import differing_keys, kind_in, protocol_of, setting_of, shown_setting, title_of
 from bench.errors import LedgerError
 from bench.flatten import flatten
+from bench.kinds import Kind
 from bench.ledger import Chain, Row, same_scores
 
 Chains = dict[Condition, dict[int, Chain]]
@@ -110,6 +111,11 @@ class Study:
         if {policy for policy, _ in families} == {"blend", "replace"}:
             families.discard(("replace", "{}"))
         return len(families) == 1 and None not in ratios and len(set(ratios)) == len(ratios)
+
+    @property
+    def kind(self) -> Kind:
+        """What its items are, which decides how they are shown and what they are called."""
+        return kind_in(self.rows[0])
 
     @property
     def axis(self) -> str:

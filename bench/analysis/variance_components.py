@@ -19,11 +19,11 @@ KEY = "data.split_seed"
 FEWEST = 2
 SPLIT, SEED, REST, IMAGES = (
     *("split, with its reference", "seed, alike in all splits"),
-    *("the rest of training, and sampling", "sampling and reference, by resampling images"),
+    *("the rest of training, and sampling", "sampling and reference, by resampling items"),
 )
 NOT_IDENTIFIABLE = {
     "sampling alone": "each model is sampled and scored once, so it is part of the rest of training",
-    "reference alone": "each split has one set of held-out images, so it is part of the split",
+    "reference alone": "each split has one set of held-out items, so it is part of the split",
 }
 RULE = (
     "Two-way crossed random effects, split × seed, one chain in each cell (analysis of variance, Searle et al. 1992): "

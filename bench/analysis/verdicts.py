@@ -143,7 +143,7 @@ def verdict(study: Study, condition: Condition) -> Verdict:
     judged = _judged(study, condition)
     if judged is None:
         missing = [] if study.primary("fid") else ["no FID"]
-        return Verdict("open", "too short", "; ".join(missing + words))
+        return Verdict("open", "not judged" if missing else "too short", "; ".join(missing + words))
     found = collapse.growth(judged.curves, judged.reference)
     word = collapse.classify(found)
     words[1:1] = _behind(found, word)

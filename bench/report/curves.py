@@ -144,7 +144,9 @@ def _panel(axis: Axes, study: Study, measure: Measure, panel: int) -> set[str]:
         axis.axhspan(*interval, color=FLOOR, alpha=0.2, linewidth=0, zorder=0)
     if floor is not None:
         every.append(floor)
-        axis.axhline(floor, color=FLOOR, linewidth=0.9, linestyle=(0, (4, 3)), label="real images", zorder=1)
+        axis.axhline(
+            floor, color=FLOOR, linewidth=0.9, linestyle=(0, (4, 3)), label=f"real {study.kind.items}", zorder=1
+        )
     axis.set_ylabel(measure.name)
     least, most = min(every, default=0.0), max(every, default=1.0)
     space = 0.05 * (most - least) or 0.05 * abs(most) or 1.0

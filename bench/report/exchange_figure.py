@@ -30,8 +30,9 @@ def _figure(study: Study, exchange: Exchange, out: Path, name: str) -> list[Path
         _worth(right, study, exchange)
         figure.tight_layout(w_pad=1.5)
         legend(figure, study, right.get_legend_handles_labels(), per_row=8)
+        items = study.kind.items
         marks = (
-            "left: ○ real images in the training set, filled: as many real images alone reach the same score · "
+            f"left: ○ real {items} in the training set, filled: as many real {items} alone reach the same score · "
             "bars: 95 % intervals over seeds · arrows: beyond the sizes that were run"
         )
         note(figure, [exchange.measure], marks)
@@ -45,7 +46,9 @@ def _doses(axis: Axes, study: Study, exchange: Exchange) -> None:
     means = [c.mean for c in cells if c]
     halves = [c.half_width or 0.0 for c in cells if c]
     axis.errorbar(sizes, means, halves, color=FLOOR, linewidth=1.2, elinewidth=0.8, capsize=2, zorder=1)
-    axis.annotate("real images alone", (sizes[0], means[0]), xytext=(6, 4), textcoords="offset points", size=6.5)
+    axis.annotate(
+        f"real {study.kind.items} alone", (sizes[0], means[0]), xytext=(6, 4), textcoords="offset points", size=6.5
+    )
     for rate in exchange.last():
         style = line_style(study, rate.condition)
         colour = {"color": style["color"], "zorder": 3}
@@ -65,7 +68,7 @@ def _doses(axis: Axes, study: Study, exchange: Exchange) -> None:
         axis.yaxis.set_major_locator(MaxNLocator(5))
         axis.yaxis.set_major_formatter(lambda value, _: number(value, 4))
         axis.yaxis.set_minor_formatter(NullFormatter())
-    axis.set_xlabel("real images in the training set")
+    axis.set_xlabel(f"real {study.kind.items} in the training set")
     axis.set_ylabel(exchange.measure.name)
 
 
@@ -109,7 +112,7 @@ def _worth(axis: Axes, study: Study, exchange: Exchange) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.margins(y=0.12)
     axis.set_xlabel("generation")
-    axis.set_ylabel("real images that one\nsynthetic image is worth")
+    axis.set_ylabel(f"real {study.kind.items} that one\nsynthetic {study.kind.item} is worth")
 
 
 def _bar(axis: Axes, at: float, estimate: Estimate, horizontal: bool, color: tuple, zorder: float) -> None:

@@ -76,7 +76,7 @@ def _marks_of_final(
     if any(len(values) > 1 for _, _, values in every):
         yield "bars: 95 % interval of the mean over seeds (Student's t), ± of the tables"
     if any(study.floor(m) is not None for m in measures):
-        yield "dashed: real images"
+        yield f"dashed: real {study.kind.items}"
     if threshold is not None and threshold.ratio is not None and None not in (threshold.low, threshold.high):
         yield "grey band: 95 % interval of the critical ratio"
     if any(is_greyed(study, c, generation, m) for c, m, _ in every):
@@ -203,9 +203,13 @@ def trajectories(study: Study, out: Path, name: str) -> list[Path]:
         left, right, low, high = _limits(np.array(points), real)
         if real is not None:
             if left <= real[0] <= right and low <= real[1] <= high:
-                axis.plot(real[0], real[1], "+", color=FLOOR, markersize=8, label="real images", clip_on=False)
+                axis.plot(
+                    real[0], real[1], "+", color=FLOOR, markersize=8, label=f"real {study.kind.items}", clip_on=False
+                )
             else:
-                marks.append(f"real images lie outside, at precision {real[0]:.2f} and recall {real[1]:.2f}")
+                marks.append(
+                    f"real {study.kind.items} lie outside, at precision {real[0]:.2f} and recall {real[1]:.2f}"
+                )
         if (least := least_precision(study, recall)) is not None and left < least:
             axis.axvspan(0, least, color=FLOOR, alpha=0.15, linewidth=0, zorder=0, label="recall says nothing")
         axis.set_xlabel(precision.name)

@@ -69,7 +69,7 @@ function setUpSamples(article, study) {
     const width = canvas.parentElement.clientWidth, gap = 4;
     const most = Math.max(1, Math.min(count, Math.floor((width + gap) / (44 + gap))));
     const perRow = Math.ceil(count / Math.ceil(count / most)); // rows of equal length
-    const tile = Math.min(112, Math.floor((width + gap) / perRow) - gap), numRows = Math.ceil(count / perRow);
+    const tile = Math.min(count > 1 ? 112 : side, Math.floor((width + gap) / perRow) - gap), numRows = Math.ceil(count / perRow);
     const each = state.neighbours && neighbours ? 2 * tile + 2 : tile, ratio = devicePixelRatio || 1;
     const height = numRows * (each + gap) - gap;
     canvas.width = width * ratio;
@@ -82,7 +82,7 @@ function setUpSamples(article, study) {
       const x = (k % perRow) * (tile + gap), y = Math.floor(k / perRow) * (each + gap);
       pen.drawImage(samples, k * side, 0, side, side, x, y, tile, tile);
       if (each > tile) pen.drawImage(neighbours, k * side, 0, side, side, x, y + tile + 2, tile, tile);
-      if (k === state.probe) {
+      if (k === state.probe && count > 1) {
         pen.strokeStyle = getComputedStyle(root).getPropertyValue("--accent");
         pen.lineWidth = 2.5;
         pen.strokeRect(x + 1.25, y + 1.25, tile - 2.5, each - 2.5);
@@ -93,12 +93,12 @@ function setUpSamples(article, study) {
       const k = column + perRow * Math.floor(event.offsetY / (each + gap));
       return column < perRow && k < count ? k : null;
     };
-    canvas.onmousemove = (event) => { const k = at(event); canvas.title = k == null ? "" : `sample ${k + 1}`; };
+    canvas.onmousemove = (event) => { const k = at(event); canvas.title = k == null || count === 1 ? "" : `sample ${k + 1}`; };
     canvas.onclick = (event) => { const k = at(event); if (k != null) { state.probe = k; draw(); } };
   }
 
   function drawPath() {
-    find("probe").textContent = `sample ${state.probe + 1} of ${count}`;
+    if (find("probe")) find("probe").textContent = `sample ${state.probe + 1} of ${count}`;
     const cell = (condition, generation) => {
       const [samples] = sheet(condition, generation);
       if (!samples) return make("td", { class: "gone" }, "–");
@@ -143,8 +143,8 @@ function setUpSamples(article, study) {
   }
 
   const step = (by) => { state.probe = (state.probe + by + count) % count; draw(); };
-  find("back").addEventListener("click", () => step(-1));
-  find("next").addEventListener("click", () => step(1));
+  find("back")?.addEventListener("click", () => step(-1));
+  find("next")?.addEventListener("click", () => step(1));
   find("play").addEventListener("click", () => play(!timer));
   find("seed").addEventListener("change", (event) => { state.seed = Number(event.target.value); draw(); });
   find("generation").addEventListener("input", (event) => { play(false); state.generation = Number(event.target.value); draw(); });

@@ -205,4 +205,4 @@ def _files(files: dict[str, str]) -> Html:
 
 def _footer(studies: list[Study]) -> str:
     last = max(row.finished_at for study in studies for row in study.rows)
-    return f"Made from ledgers and stored images; the last row was written at {last}. This page loads nothing else."
+    return f"Made from ledgers and stored samples; the last row was written at {last}. This page loads nothing else."

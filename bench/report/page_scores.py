@@ -67,6 +67,7 @@ def _title(measures: list[Measure]) -> str:
 
 
 def _table(table: Table) -> Html:
+    table = table.shortened()
     means = [c.mean for line in table.lines for c in line.cells if c]
     head = [table.head, *(f"gen {g}" for g in table.generations), "seeds"]
     rows = []

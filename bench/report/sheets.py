@@ -1,4 +1,5 @@
-"""Images for the page: the probes of each generation as one row of pixels, and their nearest real training images."""
+"""Pictures for the page: the probes of each generation as one row of images, and their nearest real training images;
+of points, one picture."""
 
 import base64
 import io
@@ -9,16 +10,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench import scatter
 from bench.analysis.artifacts import artifact_path, load_probes
+from bench.analysis.shown import picture, plane_of, some_of
 from bench.analysis.study import Study
 from bench.errors import DataError
-from bench.kinds import IMAGES, kind_of
+from bench.kinds import IMAGES, POINTS, kind_of
 from bench.ledger import Chain, Row
 
 BUDGET = 11_000_000
 """Characters that all sheets of a page may take together; with everything else the page stays below 15 MB."""
 SIDE = 128
 """Images larger than this are shown at this size, in pixels."""
+MOST_GENERATIONS = 61
+"""Of longer chains, so many generations are shown."""
 
 Key = tuple[str, int, int]
 """Label of a condition, seed, generation."""
@@ -28,18 +33,22 @@ Key = tuple[str, int, int]
 class Sheets:
     """The sheets of one study.
 
+    generations: those that are shown.
     sheets: [condition][seed][generation] -> positions of samples and neighbours in the page's list of data URIs; None
         where there are none.
-    count: probes per sheet.
-    side: size of a probe in pixels.
+    count: pictures per sheet: one per probe, or of points a single one.
+    side: size of a picture in pixels.
     has_neighbours: whether there are nearest training images.
+    words: what a caption says of points.
     notes: what was left out to keep the page small.
     """
 
+    generations: list[int]
     sheets: list[list[list[list[int | None] | None]]]
     count: int
     side: int
     has_neighbours: bool
+    words: str = ""
     notes: list[str] = field(default_factory=list)
 
 
@@ -47,22 +56,27 @@ def build(study: Study, uris: list[str], budget: int) -> Sheets:
     """Encode as many probes as the budget allows: all probes of all seeds, else fewer, else only the first seed.
 
     Args:
-        study: the chains whose probes are shown.
+        study: the chains whose probes are shown; of texts there are no sheets.
         uris: the page's data URIs, each of them once; new ones are appended.
         budget: how many characters the URIs of this study may have.
     """
-    loaded = _load(study)
+    words = _words_of_points(study)
+    generations = some_of(study.generations, MOST_GENERATIONS, MOST_GENERATIONS)
+    loaded = _load(study, generations)
     if not loaded:
-        return Sheets([], 0, 0, False)
-    most = min(len(probes) for probes, _ in loaded.values())
+        return Sheets([], [], 0, 0, False)
+    whole = bool(words)
+    most = min(len(pictures) for pictures, _ in loaded.values())
     plans = [(count, seeds) for seeds in (study.seeds, study.seeds[:1]) for count in (16, 8, 4)]
     for number, (count, seeds) in enumerate(plans):
         count = min(count, most)
-        encoded = {key: _encode_both(value, count) for key, value in loaded.items() if key[1] in seeds}
+        encoded = {key: _encode_both(value, count, whole) for key, value in loaded.items() if key[1] in seeds}
         size = sum(len(uri) for uri in {uri for both in encoded.values() for uri in both if uri})
         if size <= budget or number == len(plans) - 1:
             break
     notes = []
+    if len(generations) < len(study.generations):
+        notes.append(f"the page shows the samples of {len(generations)} of {len(study.generations)} generations")
     if seeds != study.seeds:
         notes.append(f"to keep the page small, it shows the samples of seed {seeds[0]} only")
     if count < most:
@@ -73,29 +87,44 @@ def build(study: Study, uris: list[str], budget: int) -> Sheets:
         sheets.append([])
         for seed in chains:
             line: list[list[int | None] | None] = []
-            for generation in study.generations:
+            for generation in generations:
                 both = encoded.get((condition.label, seed, generation))
                 line.append([_place(uri, uris, positions) for uri in both] if both else None)
             sheets[-1].append(line)
-    probes = next(iter(loaded.values()))[0]
+    pictures = next(iter(loaded.values()))[0]
     has_neighbours = any(near is not None for _, near in loaded.values())
-    return Sheets(sheets, count, min(SIDE, probes.shape[-1]), has_neighbours, notes)
+    side = pictures.shape[-1] if whole else min(SIDE, pictures.shape[-1])
+    return Sheets(generations, sheets, count, side, has_neighbours, words, notes)
 
 
-def _load(study: Study) -> dict[Key, tuple[np.ndarray, np.ndarray | None]]:
-    """Return the probes of every generation and their neighbours, uint8 (P, 3, H, W). Equal files are read once."""
+def _words_of_points(study: Study) -> str:
+    """Return what a caption says of points: their axes and what lies below them; "" of other items."""
+    for chain in map(study.longest, study.conditions):
+        with suppress(DataError):
+            probes = load_probes(chain, chain.rows[0])
+            if probes is not None and kind_of(probes) is POINTS:
+                return scatter.words(plane_of(probes, chain.rows[0], chain.directory), probes.shape[1])
+    return ""
+
+
+def _load(study: Study, generations: list[int]) -> dict[Key, tuple[np.ndarray, np.ndarray | None]]:
+    """Return the probes of generations and their neighbours, uint8 (P, 3, H, W); of points one picture, (1, 3, H, W).
+    Equal files are read once."""
     loaded: dict[Key, tuple[np.ndarray, np.ndarray | None]] = {}
     known: dict[tuple[str, str], tuple[np.ndarray, np.ndarray | None]] = {}
     real: dict[Path, _Real] = {}
     for condition, chains in study.chains.items():
         for seed, chain in chains.items():
-            for row in chain.rows:
+            for row in (row for row in chain.rows if row.generation in generations):
                 files = (row.artifacts.get("probes", ""), row.artifacts.get("real", ""))
                 if files not in known:
                     with suppress(DataError):  # `strip` says which are damaged
                         probes = load_probes(chain, row)
                         if probes is not None and kind_of(probes) is IMAGES:
                             known[files] = (probes, _neighbours(probes, chain, row, real))
+                        elif probes is not None and kind_of(probes) is POINTS:
+                            drawn = np.asarray(picture(probes, row, chain.directory))
+                            known[files] = (drawn.transpose(2, 0, 1)[None], None)
                 if files in known:
                     loaded[condition.label, seed, row.generation] = known[files]
     return loaded
@@ -144,19 +173,21 @@ def _small(images: np.ndarray) -> np.ndarray:
     return cut.reshape(n, channels, side_h, block, side_w, block).mean((3, 5)).reshape(n, -1)
 
 
-def _encode_both(value: tuple[np.ndarray, np.ndarray | None], count: int) -> tuple[str, str | None]:
+def _encode_both(value: tuple[np.ndarray, np.ndarray | None], count: int, whole: bool) -> tuple[str, str | None]:
     probes, near = value
-    return encode(probes[:count]), None if near is None else encode(near[:count])
+    return encode(probes[:count], whole), None if near is None else encode(near[:count], whole)
 
 
-def encode(images: np.ndarray) -> str:
+def encode(images: np.ndarray, whole: bool = False) -> str:
     """Return images side by side as a data URI: exact (PNG) up to 32 px, WebP above, at most SIDE px high.
 
-    images: uint8 (P, 3, H, W).
+    Args:
+        images: uint8 (P, 3, H, W).
+        whole: whether they are kept as large as they are.
     """
     row = Image.fromarray(np.concatenate(list(images.transpose(0, 2, 3, 1)), axis=1))
     height = images.shape[-2]
-    if height > SIDE:
+    if height > SIDE and not whole:
         row = row.resize((SIDE * len(images), SIDE), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     kind = "png" if height <= 32 else "webp"

@@ -45,7 +45,7 @@ def statements(study: Study, every: Iterable[Study]) -> list[Statement]:
     every = list(every)
     return [
         _profile(profile(study, every)),
-        *(_exchange(exchange) for exchange in exchanges(study)),
+        *(_exchange(study, exchange) for exchange in exchanges(study)),
         *(_variances(study, found) for found in variances(study, every)),
     ]
 
@@ -79,7 +79,7 @@ def _profile(found: dict[Condition, list[Finding]]) -> Statement:
     )
 
 
-def _exchange(exchange: Exchange) -> Statement:
+def _exchange(study: Study, exchange: Exchange) -> Statement:
     measure = exchange.measure
     rows = [
         [
@@ -106,7 +106,7 @@ def _exchange(exchange: Exchange) -> Statement:
             "num_seeds": len(rate.seeds),
         }
         for rate in exchange.rates
-        for quantity, estimate in (("equivalent real images", rate.equivalent), ("worth", rate.worth))
+        for quantity, estimate in ((f"equivalent real {study.kind.items}", rate.equivalent), ("worth", rate.worth))
     ]
     return Statement(
         title=f"Exchange rate in {metric_name(measure.metric)}",

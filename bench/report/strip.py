@@ -1,35 +1,47 @@
 """The sample strip: the same noise seeds through the generations, one row per condition."""
 
 import math
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from bench.analysis.artifacts import load_probes, picture
+from bench.analysis.artifacts import load_probes
+from bench.analysis.plain_text import visible
+from bench.analysis.shown import picture, plane_of, some_of, texts_of
 from bench.analysis.study import Study
 from bench.contact_sheet import enlarge, grid
 from bench.errors import DataError
-from bench.kinds import IMAGES, kind_of
-from bench.report.style import PAGE, SOFT, caption, names, save, styled, wrapped
+from bench.kinds import IMAGES, POINTS, TOKENS, kind_of
+from bench.report.style import INK, PAGE, SOFT, caption, names, save, styled, wrapped
+from bench.scatter import words
 
 MOST, FEWER = 10, 8
-"""Up to so many generations are all shown; of more, so many."""
+"""Up to so many generations fit the width of a page; of more, about so many are shown."""
+MOST_TEXTS = 4
+"""Generations of which a text is shown."""
+TEXT_SIZE, TEXT_PER_INCH, TEXT_LINES = 5.5, 24, 11
+"""Size of texts in points, how many of their characters fit an inch, and how many lines are shown of one."""
 
 
 def strip(study: Study, out: Path, name: str) -> tuple[list[Path], list[str]]:
     """Draw the first probes of every generation; no file is written where there are none at all.
 
-    Every cell shows the first probes of the condition's longest chain (16 of them, or fewer where there are many
-    generations). The noise is the same along a row and, where the conditions share that seed, down a column.
+    Every cell shows the first probes of the condition's longest chain: up to 16 images, or fewer where there are many
+    generations, all points, or the first text. The noise is the same along a row and, where the conditions share that
+    seed, down a column.
 
     Returns:
         The paths, and which probes are missing.
     """
-    shown = shown_generations(study.generations)
+    most = (MOST_TEXTS, MOST_TEXTS) if study.kind is TOKENS else (MOST, FEWER)
+    shown = some_of(study.generations, *most)
     num_columns = len(shown)
     per_row = 4 if num_columns <= 4 else 3 if num_columns <= 6 else 2
-    cells: dict[tuple[int, int], np.ndarray] = {}
+    cells: dict[tuple[int, int], Any] = {}
+    facts = ""
     missing: list[str] = []
     for i, condition in enumerate(study.conditions):
         chain = study.longest(condition)
@@ -41,49 +53,52 @@ def strip(study: Study, out: Path, name: str) -> tuple[list[Path], list[str]]:
                 continue
             if probes is None:
                 missing.append(f"samples of {chain.id}, generation {row.generation}, are not in its store")
+                continue
+            place, kind = (i, shown.index(row.generation)), kind_of(probes)
+            if kind is IMAGES:
+                cells[place] = _block(probes, per_row)
+            elif kind is POINTS:
+                cells[place] = np.asarray(picture(probes, row, chain.directory))
+                facts = words(plane_of(probes, row, chain.directory), probes.shape[1])
             else:
-                kind = kind_of(probes)
-                drawn = _block(probes, per_row) if kind is IMAGES else np.asarray(picture(probes, row, chain.directory))
-                cells[i, shown.index(row.generation)] = drawn
-    return (_figure(study, shown, cells, out, name) if cells else []), missing
-
-
-def shown_generations(generations: list[int]) -> list[int]:
-    """Return all generations where they fit the width of a page, else the first, the last and some between them at
-    equal steps."""
-    if len(generations) <= MOST:
-        return generations
-    return [generations[i] for i in np.linspace(0, len(generations) - 1, FEWER).round().astype(int)]
+                cells[place] = _lines(texts_of(probes, row, chain.directory)[0], _width(num_columns))
+    return (_figure(study, shown, cells, facts, out, name) if cells else []), missing
 
 
 def _figure(
-    study: Study, shown: list[int], cells: dict[tuple[int, int], np.ndarray], out: Path, name: str
+    study: Study, shown: list[int], cells: dict[tuple[int, int], Any], facts: str, out: Path, name: str
 ) -> list[Path]:
     """Draw the cells.
 
     Args:
         study: where labels come from.
         shown: the generations.
-        cells: (condition, generation), both as positions -> uint8 (H, W, 3).
+        cells: (condition, generation), both as positions -> uint8 (H, W, 3), or the lines of a text.
+        facts: what the caption says of all cells.
         out: the directory to write to.
         name: name of the files, without suffix.
     """
     num_rows, num_columns = len(study.conditions), len(shown)
-    side = min(1.9, (PAGE - 1.0) / num_columns)
+    side = _width(num_columns)
+    texts = [cell.count("\n") + 1 for cell in cells.values() if isinstance(cell, str)]
+    height = 0.15 + 0.095 * max(texts) if texts else side
     with styled():
         figure, axes = plt.subplots(
-            num_rows, num_columns, figsize=(side * num_columns + 0.6, side * num_rows + 0.35), squeeze=False
+            num_rows, num_columns, figsize=(side * num_columns + 0.6, height * num_rows + 0.35), squeeze=False
         )
         figure.subplots_adjust(left=0.02, right=1, bottom=0, top=1, wspace=0.05, hspace=0.05)
         for (i, j), axis in np.ndenumerate(axes):
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
             axis.spines[:].set_visible(False)
-            if (i, j) in cells:
-                axis.imshow(cells[i, j], interpolation="nearest")
+            cell = cells.get((i, j))
+            if isinstance(cell, str):
+                axis.text(0.02, 1, cell, size=TEXT_SIZE, color=INK, va="top", transform=axis.transAxes)
+            elif cell is not None:
+                axis.imshow(cell, interpolation="nearest")
             else:
                 axis.set_facecolor("#f2f2f2")
-                axis.set_box_aspect(1)
+                axis.set_box_aspect(height / side)
             if i == 0:
                 axis.set_title(f"generation {shown[j]}" if num_columns <= 6 else f"gen. {shown[j]}", pad=4)
             if j == 0:
@@ -104,8 +119,27 @@ def _figure(
         chains = [study.longest(condition) for condition in study.conditions]
         seeds = ", ".join(dict.fromkeys(str(chain.rows[0].seed) for chain in chains))
         several = "s" if "," in seeds else ""
-        caption(figure, f"seed{several} {seeds} · the same noise in every generation, not chosen by hand")
+        of = {
+            IMAGES: "the same noise in every generation, not chosen by hand",
+            POINTS: "the same noise and axes in every generation",
+            TOKENS: "the first text, drawn with the same random numbers in every generation, not chosen by hand",
+        }
+        caption(figure, f"seed{several} {seeds} · {of[study.kind]}", facts)
         return save(figure, out, name)
+
+
+def _width(num_columns: int) -> float:
+    """Return the width of a cell, inches."""
+    return min(1.9, (PAGE - 1.0) / num_columns)
+
+
+def _lines(text: str, inches: float) -> str:
+    """Return the first lines of a text, broken to be so wide."""
+    width = int(inches * TEXT_PER_INCH)
+    lines = [piece for line in visible(text).splitlines() for piece in textwrap.wrap(line, width) or [""]]
+    if len(lines) > TEXT_LINES:
+        lines = [*lines[: TEXT_LINES - 1], f"{lines[TEXT_LINES - 1][: width - 2]} …"]
+    return "\n".join(lines)
 
 
 def _block(probes: np.ndarray, per_row: int) -> np.ndarray:

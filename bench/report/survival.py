@@ -73,11 +73,11 @@ def _figure(study: Study, shares: dict[Condition, Shares], attribute: str, out: 
             axis.set_yticks(range(len(rows)), labels, fontsize=6.5)
         bar = figure.colorbar(image, ax=axes, aspect=18, ticks=[0, 0.5, 1, 1.5])
         bar.ax.set_yticklabels(["0", "½", "1", "≥ 1½"])
-        bar.set_label("images found /\nexpected", size=7)
+        bar.set_label(f"{study.kind.items} found /\nexpected", size=7)
         bar.outline.set_visible(False)
         bar.ax.tick_params(length=0)
         missing = any(np.isnan(part.table).any() for part in shares.values())
-        marks = f"{attribute or 'class'} (images expected among N), rarest at the bottom · pale: dying out"
+        marks = f"{attribute or 'class'} ({study.kind.items} expected among N), rarest at the bottom · pale: dying out"
         marks += " · grey: not run" if missing else ""
         several = any(len(by_seed) > 1 for by_seed in study.chains.values())
         marks += f"\n{'mean over seeds' if several else 'one seed'}"

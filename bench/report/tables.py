@@ -51,6 +51,7 @@ def verdict_lines(study: Study) -> str:
 
 def table_markdown(table: Table) -> str:
     """Return one score as a Markdown table, between what the numbers depend on and what the signs mean."""
+    table = table.shortened()
     lines = [
         f"**{table.name}** · " + " · ".join(table.facts()),
         "",
@@ -170,6 +171,7 @@ def latex(studies: Iterable[Study], everything: bool = False) -> str:
 
 
 def _latex(table: Table) -> str:
+    table = table.shortened()
     caption = f"{table.study.title}. {table.name}: {', '.join(table.facts())}. " + "; ".join(table.legend()) + "."
     rows = []
     for line in table.lines:

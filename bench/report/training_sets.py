@@ -1,4 +1,4 @@
-"""The figure of training sets: how many images of each generation are real, and how many were generated when."""
+"""The figure of training sets: how many items of each generation are real, and how many were generated when."""
 
 import math
 from pathlib import Path
@@ -49,7 +49,7 @@ def training_sets(study: Study, out: Path, name: str) -> list[Path]:
             axis.set_xlabel("generation")
             axis.tick_params(labelbottom=True)
         for row in axes:
-            row[0].set_ylabel("training images")
+            row[0].set_ylabel(f"training {study.kind.items}")
         figure.tight_layout(h_pad=0.6, w_pad=0.8)
         patches = [Patch(facecolor=colour, label=label) for label, colour in zip(parts.labels, palette, strict=True)]
         if len(patches) > MOST_NAMES:  # shades between the first and the last speak for themselves

@@ -26,7 +26,7 @@ class Tracker(Protocol):
     """What the loop knows of tracking."""
 
     def log_generation(self, row: Row, probes: np.ndarray | None) -> None:
-        """Log a scored generation. probes: uint8 (P, 3, H, W), or None if they no longer exist."""
+        """Log a scored generation. probes: P items of any kind, or None if they no longer exist."""
 
     def log_loss(self, generation: int, done: int, total: int, loss: float) -> None:
         """Log a point of the loss curve of a training that is running: steps done, steps in all, mean loss since the

@@ -1,5 +1,6 @@
 """One W&B run per chain: how it is opened, what is sent when, and what happens if W&B fails."""
 
+import html
 import json
 import logging
 import threading
@@ -10,9 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.analysis.artifacts import load_losses, picture
+from bench import scatter
+from bench.analysis import shown
+from bench.analysis.artifacts import load_losses
+from bench.analysis.plain_text import visible
 from bench.config import TrackingConfig
 from bench.files import write_aside
+from bench.kinds import POINTS, TOKENS, kind_of
 from bench.ledger import Chain, Row
 from bench.tracking import logged_values
 
@@ -71,7 +76,7 @@ class WandbTracker:
             self._guard(self._open)
 
     def log_generation(self, row: Row, probes: np.ndarray | None) -> None:
-        """Send a generation that W&B does not have yet. probes: uint8 (P, 3, H, W) or None."""
+        """Send a generation that W&B does not have yet. probes: P items of any kind, or None."""
         if self._run is None and not self._failed and row.generation not in self._logged.generations:
             self._guard(self._open)
         if row.generation not in self._logged.generations:
@@ -166,12 +171,9 @@ class WandbTracker:
         self._run.log(values, step=step, commit=True)
 
     def _log(self, row: Row, probes: np.ndarray | None) -> None:
-        import wandb
-
         values: dict[str, Any] = dict(logged_values.scalars(row))
         if probes is not None:
-            drawn = picture(probes, row, self._directory)
-            values["probes"] = wandb.Image(drawn, caption=f"generation {row.generation}")
+            values["probes"] = self._media(row, probes)
         # The x axis is `generation`. `step` is passed as well, because a chain that is resumed offline continues in
         # another directory, where W&B would count from 0 again. The server drops steps that it already has.
         self._run.log(values, step=(row.generation + 1) * STEPS, commit=True)
@@ -182,6 +184,20 @@ class WandbTracker:
             except Exception as error:  # e.g. a full disk for W&B's artifact cache; scores and images continue
                 self._with_lineage = False
                 log.warning("W&B takes no artifacts and gets no more: %s: %s", type(error).__name__, error)
+
+    def _media(self, row: Row, probes: np.ndarray) -> Any:
+        """Return a generation's probes as W&B shows them: a picture, or text."""
+        import wandb
+
+        name = f"generation {row.generation}"
+        if kind_of(probes) is TOKENS:
+            texts = shown.texts_of(probes, row, self._directory)
+            items = "".join(f"<li>{html.escape(visible(text))}</li>" for text in texts)
+            return wandb.Html(f'<h4>{name}</h4><ol style="white-space: pre-wrap">{items}</ol>', inject=False)
+        axes = ""
+        if kind_of(probes) is POINTS:
+            axes = " · " + scatter.words(shown.plane_of(probes, row, self._directory), probes.shape[1])
+        return wandb.Image(shown.picture(probes, row, self._directory), caption=name + axes)
 
     def _log_lineage(self, row: Row) -> None:
         import wandb

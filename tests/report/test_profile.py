@@ -91,7 +91,7 @@ def test_each_meaning_is_answered_from_its_own_score(tmp_path: Path) -> None:
         assert 0 < finding.detectable < 0.2
         assert found[0.0][meaning].answer == NO
     law = found[1.0][profiles.SCALING]
-    assert law.answer == UNKNOWN and "needs 3 numbers of training images (data.num_train), and there is 1" in law.reason
+    assert law.answer == UNKNOWN and "needs 3 numbers of training items (data.num_train), and there is 1" in law.reason
 
 
 def test_a_rise_is_not_yet_a_catastrophe_and_a_level_is_no_divergence(tmp_path: Path) -> None:

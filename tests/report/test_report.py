@@ -137,8 +137,11 @@ def test_samples_that_are_no_images_are_shown_as_their_kind_draws_them(
         np.save(path, items)
     made = report.write([sweep], tmp_path / "out")
     assert "samples.png" in {path.name for path in made.paths}
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert 'data-file="samples.svg"' in page and "not in their store" not in page
+    page = parse((tmp_path / "out" / "report.html").read_text())
+    samples = page.one("section", "samples")
+    assert "not in their store" not in samples.text
+    assert len(samples.all("div", "planes")) == (items.dtype == np.float64)
+    assert ("4 5 6 7" in samples.text) == (items.dtype == np.int32)  # the second sequence
     drawn = np.asarray(Image.open(tmp_path / "out" / "samples.png").convert("L"))
     assert drawn.min() < 60  # dots or text
 
@@ -153,7 +156,7 @@ def test_a_study_without_main_scores_is_reported_with_those_it_has(
             row = dataclasses.replace(row, scores=[fabricate.score("total_variation", 0.1 * generation)])
             ledger.append(tmp_path / "made-up" / row.chain / ledger.FILENAME, row)
     made = report.write([tmp_path / "made-up"], tmp_path / "out")
-    assert "**total variation ↑**" in made.text and "**1.00** too short: no FID" in made.text
+    assert "**total variation ↑**" in made.text and "**1.00** not judged: no FID" in made.text
     files = {path.name for path in made.paths if path.suffix == ".svg"}
     assert files == {"scores_more.svg", "training_sets.svg"}
     page = parse((tmp_path / "out" / "report.html").read_text())

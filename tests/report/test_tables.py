@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -222,3 +223,17 @@ def test_a_booktabs_table_has_its_rules_around_the_groups_that_have_rows():
     rows = [r"\toprule", r"head & n \\", r"\midrule", r"x & 1 \\", r"y & 2 \\", r"\bottomrule"]
     assert body[body.index(r"\toprule") : body.index(r"\bottomrule") + 1] == rows
     assert r"\caption{a \& b}" in body and r"\begin{tabular}{lr}" in body and r"\small" in body
+
+
+def test_a_table_of_many_generations_shows_some_and_the_csv_file_has_all() -> None:
+    rows = [fabricate.row(1.0, g, 0) for g in range(41)]
+    (study,) = studies([ledger.Chain(rows[0].chain, Path(), rows)])
+    text = tables.markdown(study)
+    head = next(line for line in text.splitlines() if line.startswith(("| mixing", "| synthetic")))
+    assert re.findall(r"gen (\d+)", head) == [str(g) for g in range(0, 41, 4)]
+    line = next(line for line in text.splitlines() if line.startswith("| 1.00 |"))
+    fid = [next(s["value"] for s in row.scores if s["metric"] == "fid") for row in rows]
+    assert [float(cell) for cell in line.split("|")[2:-2]] == pytest.approx(fid[::4], abs=1)
+    assert "11 of 41 generations: tables.csv has all" in text
+    assert r"gen.\ 36 & gen.\ 40" in tables.latex([study]) and r"gen.\ 37" not in tables.latex([study])
+    assert tables.to_csv([study]).count(",fid,down,") >= 41

@@ -267,7 +267,7 @@ def test_a_ratio_of_0_with_a_rule_of_its_own_and_real_only_are_no_reference() ->
 def test_without_fid_there_is_no_verdict() -> None:
     study = fid_study({0.0: shaped(*FLAT), 1.0: shaped(*STEEP)}, metric="kid")
     judged = verdicts.verdict(study, study.conditions[0])
-    assert (judged.kind, judged.badge, judged.words) == ("open", "too short", "no FID; KID 100 → 100")
+    assert (judged.kind, judged.badge, judged.words) == ("open", "not judged", "no FID; KID 100 → 100")
     assert verdicts.critical(study) is None
 
 
