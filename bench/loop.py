@@ -13,6 +13,7 @@ from bench.composition import PoolRef
 from bench.config import Config, TrackingConfig, chain_id, to_dict
 from bench.datasets import RealData
 from bench.errors import BenchError, ConfigError, DataError, MetricError, StoreError
+from bench.features import own_network
 from bench.features.shared import extraction
 from bench.ledger import Row
 from bench.machine import distributed
@@ -61,8 +62,10 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
         num_drawn * (real.train.items[0].nbytes + BYTES_PER_SEED), f"num_samples={num_samples}: samples and probes"
     )
     preflight.plan(config, history, num_samples)
+    own = [settings for settings in spaces if settings.feature_space == own_network.NAME]
     for settings in spaces:  # before training: wrong weights or constant features are found here
-        stages.floor(context, settings, real)
+        if settings not in own:
+            stages.floor(context, settings, real)
 
     pools = {pool.id: pool for pool in (real.train, real.reserve) if pool}
     models: list[Result] = []
@@ -76,6 +79,10 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
             composition, vetted = stages.vet(context, config, generation, drawn, pools, real, models)
             previous = models[-1] if models else None
             model = stages.train(context, config, generation, composition, pools, previous)
+            if context.first_model is None:
+                context = replace(context, first_model=stages.FirstModel(config.generator, model))
+                for settings in own:
+                    stages.floor(context, settings, real)
             sampled = stages.sample(context, config, generation, model, num_candidates)
             selected = stages.select(context, config, generation, sampled, num_samples, real.train)
             samples = Pool.load(selected.path / "pool")

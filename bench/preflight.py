@@ -6,6 +6,7 @@ from bench import datasets, generators, metrics, mixing, provenance, registry, s
 from bench.composition import Composition, PoolRef
 from bench.config import Config
 from bench.errors import ConfigError, DataError, ReserveError, raise_all
+from bench.features import own_network
 from bench.mixing.shared.history import History
 from bench.pool import REAL
 
@@ -39,16 +40,25 @@ def check(config: Config) -> None:
 
 def check_data_and_generator(config: Config) -> None:
     """Check that data set and generator are there and fit together. Raises `ConfigError`."""
-    module, _ = registry.module_and_config("data", config.data, datasets.VERBS)
+    module, data = registry.module_and_config("data", config.data, datasets.VERBS)
     registry.version(module, "real")
     kind = getattr(module, "KIND", "images")
+    generators.check_kind(config.generator, kind)
     if kind == "images":
         generators.check(config.generator, kind, (3, config.data.resolution, config.data.resolution))
+    if kind == "tokens" and hasattr(data, "block_size"):
+        generators.check(config.generator, kind, (data.block_size,))
+        generators.check_vocabulary(
+            config.generator, module.vocab_size(data) if hasattr(module, "vocab_size") else None
+        )
     provenance.check(config, kind)
     generators.train_spec(config.generator)
     generators.sample_spec(config.generator)
-    if "model" in metrics.needs(config.metrics):
+    needs, spaces = metrics.needs(config.metrics), (config.metrics.feature_space, *config.metrics.extra_spaces)
+    if "model" in needs:
         generators.risk_spec(config.generator)
+    if "features" in needs and own_network.NAME in spaces:
+        generators.features_spec(config.generator)
     generators.with_num_steps(config.generator, config.metrics.num_images, config.retrain_epochs)
 
 

@@ -13,6 +13,7 @@ from bench.custom import (
 from bench.datasets.cub200 import Config as Cub200Config
 from bench.datasets.flowers102 import Config as Flowers102Config
 from bench.datasets.folder import Config as FolderConfig
+from bench.datasets.grammar import Config as GrammarConfig
 from bench.datasets.npz import Config as NpzConfig
 from bench.datasets.procedural import Config as ProceduralConfig
 from bench.generators.ddpm.settings import Config as DDPMConfig
@@ -44,6 +45,7 @@ __all__ = [
     "Flowers102Config",
     "FolderConfig",
     "FreshConfig",
+    "GrammarConfig",
     "MetricsConfig",
     "MixingConfig",
     "NoiseConfig",

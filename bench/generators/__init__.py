@@ -1,22 +1,28 @@
-"""Generators: `fit` writes a model, `sample` draws from it, `risk` tells its loss on given items.
+"""Generators: `fit` writes a model, `sample` draws from it, `risk` tells its loss on given items, `features` what its
+network makes of them.
 
 A generator is one file or folder. It offers `Config` (a `GeneratorConfig`), `VERSION`, `CITATION`, the kinds of items
-that it can learn (`KINDS`, images if absent), the verbs `fit` and `sample`, and where it can `risk` and
-`check(config, shape)`. What enters the spec of a training or a sampling follows from the fields of `Config`, whose
-metadata state the stage. Importing this package loads neither torch nor diffusers, so `check` answers at once.
+that it can learn (`KINDS`, images if absent), the verbs `fit` and `sample`, and where it can `risk`, `features` (of its
+own network), `check(config, shape)`, `vocab_size(config)`, and `content(config)`, which identifies files that a
+training reads. `LIKELIHOOD = True` states that the total of its risk is minus the log-likelihood of an item, in nats
+per point or per token, so that what the truth has can be subtracted.
+
+What enters the spec of a training or a sampling follows from the fields of `Config`, whose metadata state the stage.
+Importing this package loads neither torch nor diffusers, so `check` answers at once.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench import registry
 from bench.config import SCHEMA, GeneratorConfig
-from bench.errors import ConfigError, DataError, SamplingError
+from bench.errors import ConfigError, DataError, MetricError, SamplingError
 from bench.kinds import kind_of
 from bench.options import stage_values
 
@@ -49,20 +55,62 @@ def risk_spec(config: GeneratorConfig) -> Any:
     return {"version": registry.version(module, "risk"), "config": stage_values(own, "risk", "train")}
 
 
+def is_likelihood(config: GeneratorConfig) -> bool:
+    """Return whether the total of this generator's risk is minus a log-likelihood, comparable with the truth's."""
+    return getattr(registry.module_and_config("generator", config, VERBS)[0], "LIKELIHOOD", False)
+
+
+def features_spec(config: GeneratorConfig) -> Any:
+    """Return everything in the configuration that changes the features that a model has of given items, and the version
+    of their code. Raises `ConfigError` where the generator has no `features`."""
+    module, own = registry.module_and_config("generator", config, VERBS)
+    if not hasattr(module, "features"):
+        raise ConfigError(
+            "generator.name", own.name, "offers no features, which metrics.feature_space=own_network needs"
+        )
+    return {"version": registry.version(module, "features"), "config": stage_values(own, "features", "train")}
+
+
 def _spec(config: GeneratorConfig, stage: str) -> dict[str, Any]:
     module, own = registry.module_and_config("generator", config, VERBS)
     version = registry.version(module, stage)
-    return {"generator": own.name, "version": version, "schema": SCHEMA, "config": stage_values(own, stage, "train")}
+    about = {"generator": own.name, "version": version, "schema": SCHEMA, "config": stage_values(own, stage, "train")}
+    content = module.content(own) if hasattr(module, "content") else None
+    return about if content is None else {**about, "content": content}
 
 
 def check(config: GeneratorConfig, kind: str, shape: tuple[int, ...]) -> None:
     """Raise `ConfigError` where this generator cannot learn items of that kind and shape."""
     module, own = registry.module_and_config("generator", config, VERBS)
-    kinds = getattr(module, "KINDS", ("images",))
-    if kind not in kinds:
-        raise ConfigError("generator.name", own.name, f"learns {', '.join(kinds)}, and the data are {kind}")
+    check_kind(config, kind)
     if hasattr(module, "check"):
         module.check(own, shape)
+
+
+def check_kind(config: GeneratorConfig, kind: str) -> None:
+    """Raise `ConfigError` that names those that can where this generator cannot learn items of that kind."""
+    module, own = registry.module_and_config("generator", config, VERBS)
+    kinds = kinds_of(module)
+    if kind not in kinds:
+        package = registry.ROOMS["generator"].package
+        names = registry.names(package)
+        able = [name for name in names if kind in kinds_of(registry.load(package, name, "generator.name"))]
+        allowed = f"learns {', '.join(kinds)}, and the data are {kind}, which {' and '.join(able)} can learn"
+        raise ConfigError("generator.name", own.name, allowed)
+
+
+def check_vocabulary(config: GeneratorConfig, num_tokens: int | None) -> None:
+    """Raise `ConfigError` where this generator says that it knows fewer tokens than the data have; None: unknown."""
+    module, own = registry.module_and_config("generator", config, VERBS)
+    known = module.vocab_size(own) if hasattr(module, "vocab_size") else None
+    if num_tokens is not None and known is not None and known < num_tokens:
+        allowed = f"knows {known} different tokens, and the data have {num_tokens}: it needs a larger vocabulary"
+        raise ConfigError("generator.name", own.name, allowed)
+
+
+def kinds_of(module: ModuleType) -> tuple[str, ...]:
+    """Return the kinds of items that a generator can learn."""
+    return getattr(module, "KINDS", ("images",))
 
 
 def num_steps(config: GeneratorConfig) -> int | None:
@@ -236,10 +284,45 @@ def risk(
 
     Returns:
         "total" and whatever parts the family has (noise levels for diffusion): float64 (N,) each.
-
     """
     module, own = registry.module_and_config("generator", config, VERBS)
     return module.risk(own, model, items, seeds, runtime=runtime, progress=progress or _silent)
+
+
+def features(
+    config: GeneratorConfig,
+    model: Path,
+    items: "Items",
+    *,
+    runtime: "Runtime",
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Compute what a model's own network makes of items: a description of each that does not depend on the others.
+
+    Args:
+        config: Of the generator that the model is of.
+        model: Directory that `fit` wrote.
+        items: N items of the kind that the model was trained on.
+        runtime: Device; features have no autocast.
+        progress: Called with (items done, items in all).
+
+    Returns:
+        float32 (N, d).
+
+    Raises:
+        MetricError: The generator returns something else, or a feature is NaN or infinite.
+    """
+    module, own = registry.module_and_config("generator", config, VERBS)
+    values = module.features(own, model, items, runtime=replace(runtime, autocast=None), progress=progress or _silent)
+    if values.ndim != 2 or len(values) != len(items) or values.dtype != np.float32:
+        raise MetricError(
+            f"features of generator {own.name} have shape {values.shape} and dtype {values.dtype}, expected float32 "
+            f"({len(items)}, d)"
+        )
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(bad):
+        raise MetricError(f"{model}: features of {len(bad)} items are not finite, first item {bad[0]}")
+    return values
 
 
 def _silent(done: int, total: int) -> None:

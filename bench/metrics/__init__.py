@@ -21,7 +21,7 @@ import numpy as np
 from bench import registry
 from bench.config import SCHEMA, MetricsConfig
 from bench.errors import ConfigError, MetricError
-from bench.metrics.shared.inputs import NEEDS, Inputs, Risk, Value
+from bench.metrics.shared.inputs import NEEDS, Inputs, Risk, TrueRisk, Value
 from bench.options import stage_values
 
 if TYPE_CHECKING:
@@ -168,6 +168,7 @@ def score(
     attributes: "Mapping[str, Attribute] | None" = None,
     judges: "Mapping[tuple[str, str], PairJudge] | None" = None,
     model: Risk | None = None,
+    true_risk: TrueRisk | None = None,
     known: "ReferenceStatistics | None" = None,
     device: "str | torch.device" = "cpu",
 ) -> list[dict[str, Any]]:
@@ -198,6 +199,7 @@ def score(
         attributes: By name, from `fit_attributes`, for families that need labels.
         judges: By two attributes, from `fit_judge`: what tells pairs of classes that do not exist.
         model: Risk of the subject's model.
+        true_risk: That of the true distribution, where it is known and comparable.
         known: `reference_statistics` of the reference, where they are already computed.
         device: Where to compute.
 
@@ -218,6 +220,7 @@ def score(
         twin=twin,
         twin_items=twin_items,
         model=model,
+        true_risk=true_risk,
         k=config.k,
         known=known,
         device=device,

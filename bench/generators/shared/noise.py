@@ -39,6 +39,16 @@ def philox4x32(counter: Words, key: tuple[torch.Tensor, torch.Tensor]) -> Words:
     return c0, c1, c2, c3
 
 
+def uniform(seeds: torch.Tensor, shape: tuple[int, ...], draw: int) -> torch.Tensor:
+    """Return numbers strictly between 0 and 1, in steps of 2^-32; the arguments are those of `normal`.
+
+    Returns:
+        float64 (n, *shape).
+    """
+    size = math.prod(shape)
+    return _words(seeds, size, draw)[:, :size].reshape(len(seeds), *shape).double().add(0.5).mul(2.0**-32)
+
+
 def normal(seeds: torch.Tensor, shape: tuple[int, ...], draw: int) -> torch.Tensor:
     """Return standard normals, without waiting for the device.
 
@@ -51,13 +61,18 @@ def normal(seeds: torch.Tensor, shape: tuple[int, ...], draw: int) -> torch.Tens
         float32 (n, *shape).
     """
     size = math.prod(shape)
+    words = _words(seeds, size, draw).unflatten(1, (-1, 4))
+    chance = (words.to(torch.float32) + 0.5) * 2.0**-32  # in (0, 1]
+    radius = torch.sqrt(-2.0 * torch.log(chance[..., 0::2]))
+    angle = (2.0 * math.pi) * chance[..., 1::2]
+    normals = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
+    return normals.flatten(1)[:, :size].reshape(len(seeds), *shape)
+
+
+def _words(seeds: torch.Tensor, size: int, draw: int) -> torch.Tensor:
+    """Return at least `size` random words for each seed, a multiple of four, int64 (n, size or more)."""
     block = torch.arange((size + 3) // 4, device=seeds.device)[None, :]
     zero = torch.zeros_like(block)
     key = (seeds[:, None] & _MASK, (seeds[:, None] >> 32) & _MASK)
     w0, w1, w2, w3 = philox4x32((block, zero + draw, zero, zero), key)
-    words = torch.stack(torch.broadcast_tensors(w0, w1, w2, w3), dim=-1)
-    uniform = (words.to(torch.float32) + 0.5) * 2.0**-32  # in (0, 1]
-    radius = torch.sqrt(-2.0 * torch.log(uniform[..., 0::2]))
-    angle = (2.0 * math.pi) * uniform[..., 1::2]
-    normals = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
-    return normals.flatten(1)[:, :size].reshape(len(seeds), *shape)
+    return torch.stack(torch.broadcast_tensors(w0, w1, w2, w3), dim=-1).flatten(1)

@@ -1,0 +1,82 @@
+"""Causal language models of transformers on blocks of tokens: fine-tuned from a base model, or a small OPT from random
+weights (the language experiment of Shumailov et al. 2305.17493).
+
+transformers is the optional extra `language`. The verbs load it and torch when they are called; importing this module
+does not.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from bench.errors import ConfigError
+from bench.files import remembered_sha256
+from bench.generators.language_model.settings import Config
+
+VERSION = {"train": 1, "sample": 1, "risk": 1}
+"""Must be raised, each by its stage, by any change that changes a trained model, the tokens of a sample, or a loss."""
+KINDS = ("tokens",)
+CITATION = """@misc{zhang2022opt,
+  title         = {{OPT}: Open Pre-trained Transformer Language Models},
+  author        = {Zhang, Susan and Roller, Stephen and Goyal, Naman and others},
+  year          = {2022},
+  eprint        = {2205.01068},
+  archivePrefix = {arXiv},
+}"""
+
+__all__ = ["CITATION", "KINDS", "VERSION", "Config", "check", "content", "features", "fit", "risk", "sample"]
+
+
+def check(config: Config, shape: tuple[int, ...]) -> None:
+    """Raise `ConfigError` if blocks of `shape` (L,) do not fit the options of sampling."""
+    size, sampling = shape[0], config.sampling
+    if sampling.prompt_size is not None and sampling.prompt_size > size:
+        allowed = f"must be at most data.block_size, which is {size}: a prompt is the end of a block"
+        raise ConfigError("generator.sampling.prompt_size", sampling.prompt_size, allowed)
+    if config.model is None and (sampling.context_size or 0) > size:
+        allowed = f"must be at most data.block_size, which is {size}: this network sees no more in training"
+        raise ConfigError("generator.sampling.context_size", sampling.context_size, allowed)
+
+
+def vocab_size(config: Config) -> int | None:
+    """Return the number of tokens that the network knows; None where only the model's own files tell."""
+    return config.network.vocab_size if config.model is None else None
+
+
+def content(config: Config) -> dict[str, Any] | None:
+    """Return what identifies the base model: the SHA-256 of the files of a folder, or the hub's name and revision; None
+    without one."""
+    if config.model is None:
+        return None
+    folder = Path(config.model)
+    if not folder.is_dir():
+        return {"hub": config.model}  # the revision is an option like any other
+    files = sorted([folder / "config.json", *folder.glob("*.safetensors")])
+    return {path.name: remembered_sha256(path) for path in files}
+
+
+def fit(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Train a model; see `bench.generators.language_model.training.fit`."""
+    from bench.generators.language_model import training
+
+    return training.fit(*args, **kwargs)
+
+
+def sample(*args: Any, **kwargs: Any) -> Any:
+    """Draw blocks; see `bench.generators.language_model.sampling.sample`."""
+    from bench.generators.language_model import sampling
+
+    return sampling.sample(*args, **kwargs)
+
+
+def risk(*args: Any, **kwargs: Any) -> Any:
+    """Compute the loss of blocks; see `bench.generators.language_model.reading.risk`."""
+    from bench.generators.language_model import reading
+
+    return reading.risk(*args, **kwargs)
+
+
+def features(*args: Any, **kwargs: Any) -> Any:
+    """Compute features of blocks; see `bench.generators.language_model.reading.features`."""
+    from bench.generators.language_model import reading
+
+    return reading.features(*args, **kwargs)
