@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import datasets, generators, metrics, mixing, preflight, provenance, selection, stages
+from bench import datasets, generators, metrics, mixing, preflight, provenance, selection, stages, vet_stage
 from bench.composition import PoolRef
 from bench.config import Config, TrackingConfig, chain_id, to_dict
 from bench.datasets import RealData
@@ -76,7 +76,7 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
             started = time.monotonic()
             console.generation(generation)
             drawn = mixing.compose(policy, history)
-            composition, vetted = stages.vet(context, config, generation, drawn, pools, real, models)
+            composition, vetted = vet_stage.vet(context, config, generation, drawn, pools, real, models)
             previous = models[-1] if models else None
             model = stages.train(context, config, generation, composition, pools, previous)
             if context.first_model is None:

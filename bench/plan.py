@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from bench import generators, ledger, mistakes, preflight, protocols, selection, stages
+from bench import generators, ledger, mistakes, preflight, protocols, selection, stages, vet_stage
 from bench.composition import Composition, PoolRef
 from bench.config import Config, chain_id
 from bench.datasets import RealData
@@ -123,7 +123,7 @@ def follow(config: Config, runtime: Runtime, found: Plan) -> None:
         composition = _with_pools(planned, renamed)
         pools: dict[str, Pool] = {}
         with suppress(DataError):  # not vetted yet: as many items as were drawn is the most that are trained on
-            composition, _ = stages.vet(context, config, generation, composition, pools, pools_of_real, models)
+            composition, _ = vet_stage.vet(context, config, generation, composition, pools, pools_of_real, models)
         model = stages.train(context, config, generation, composition, pools, previous=models[-1] if models else None)
         models.append(model)
         epochs = config.retrain_epochs if generation else None

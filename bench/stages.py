@@ -8,7 +8,7 @@ all chains of a sweep with that seed, and two policies that compose the same tra
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from bench import datasets, generators, metrics, provenance, registry, selection, vetting, watermarks
-from bench.code_versions import REAL_VERSION, SAMPLE_VERSION, SCORE_VERSION, SELECT_VERSION, VET_VERSION
+from bench import datasets, generators, metrics, registry, selection, vetting, watermarks
+from bench.code_versions import REAL_VERSION, SAMPLE_VERSION, SCORE_VERSION, SELECT_VERSION
 from bench.composition import Composition, PoolRef
 from bench.config import Config, DataConfig, GeneratorConfig, MetricsConfig
 from bench.datasets import RealData
@@ -26,7 +26,7 @@ from bench.features import own_network
 from bench.features.shared import extraction
 from bench.machine import distributed
 from bench.machine.console import Console
-from bench.machine.device import Progress, Runtime, Watched
+from bench.machine.device import Runtime, Watched
 from bench.metrics.shared import reference
 from bench.metrics.shared.classifier import Attribute, fit_attributes
 from bench.metrics.shared.hallucination import PairJudge, fit_judge
@@ -94,81 +94,6 @@ def real_data(context: StageContext, config: DataConfig) -> tuple[RealData, Resu
 def real_spec(config: DataConfig) -> dict[str, Any]:
     """Return the spec of the real items. Raises `DataError` where their source cannot be read."""
     return {"source": datasets.data_spec(config), "version": REAL_VERSION}
-
-
-def vet(
-    context: StageContext,
-    config: Config,
-    generation: int,
-    composition: Composition,
-    pools: dict[str, Pool],
-    real: RealData,
-    models: Sequence[Result],
-) -> tuple[Composition, Result | None]:
-    """Drop what the vetting rule does not keep. Without a rule there is no result, and the composition stays.
-
-    Args:
-        context: Store, device, console.
-        config: Of the chain; its `vetting` names the rule.
-        generation: Whose composition it is.
-        composition: As the mixing policy drew it.
-        pools: The pools it was drawn from, by id.
-        real: The real pool that the chain may train on, and the reserve, whose end a rule may calibrate itself on.
-        models: The trainings of the generations before this one.
-
-    Returns:
-        The composition to train on, and the result: `drawn/` and `vetted/` compositions, `kept.npy`, bool (N,), in the
-        order of the first, and `scores.npy`, float (N,), of a rule that has them.
-    """
-    rule = vetting.resolve(config.vetting)
-    if rule is None:
-        return composition, None
-    seed = derive_seed(config.seed, generation, "vet")
-    refill_seed = derive_seed(config.seed, generation, "refill") if getattr(config.vetting, "refill", False) else None
-
-    num_calibration = vetting.num_calibration(config.vetting)
-
-    def told(progress: Progress) -> dict[str, Any]:
-        given: dict[str, Any] = {}
-        if "past" in vetting.needs(rule):
-            folders = [model.path / "model" for model in models]
-            read = provenance.reader(config, folders, context.runtime, progress)
-            given["past"] = vetting.Past(generation, read)
-        if num_calibration and real.reserve:
-            given["calibration"] = real.reserve.items[len(real.reserve) - num_calibration :]
-        return given
-
-    def produce(out: Path, work: Path) -> dict[str, Any]:
-        started = time.monotonic()
-        with context.console.stage(f"vet {len(composition)} items", unit="items") as progress:
-            decision = vetting.decide(rule, composition, pools, real.train, seed, **told(progress))
-        vetted = vetting.apply(rule, composition, decision, PoolRef.of(real.train, REAL), refill_seed)
-        for name, part in (("drawn", composition), ("vetted", vetted)):
-            (out / name).mkdir()
-            part.save(out / name)
-        np.save(out / "kept.npy", decision.kept, allow_pickle=False)
-        if decision.scores is not None:
-            np.save(out / "scores.npy", decision.scores, allow_pickle=False)
-        seconds = round(time.monotonic() - started, 3)
-        return {"rule": rule.name, **vetting.facts(composition, decision, vetted), "seconds": seconds}
-
-    spec = {
-        "composition": composition.id,
-        "rule": rule.name,
-        "parameters": rule.parameters,
-        "code": registry.version(rule.module, "vet"),
-        "real": real.train.id,
-        "seed": seed,
-        **({"refill_seed": refill_seed} if refill_seed is not None else {}),
-        **({"calibration": [real.reserve.id, num_calibration]} if num_calibration and real.reserve else {}),
-        "version": VET_VERSION,
-    }
-    if "past" in vetting.needs(rule):
-        spec["models"] = [model.key for model in models]
-        spec["arithmetic"] = context.runtime.arithmetic
-        spec |= provenance.spec(config, generation)
-    result = context.store.make("vet", spec, produce)
-    return Composition.load(result.path / "vetted"), result
 
 
 def train(
@@ -335,7 +260,7 @@ def extract_features(context: StageContext, config: MetricsConfig, pool: Pool, w
         np.save(out / "features.npy", values, allow_pickle=False)
         return {"num_images": len(values), "dimension": int(values.shape[1])}
 
-    spec = {"pool": pool.id, "space": _space(context, config)}
+    spec = {"pool": pool.id, "space": space_spec(context, config)}
     result = context.store.make("features", spec, produce)
     return np.load(result.path / "features.npy", mmap_mode="r", allow_pickle=False)
 
@@ -353,7 +278,7 @@ def _own_features(context: StageContext, pool: Pool, progress: Callable[[int, in
     return _once(described, np.zeros((0, 0), np.float32))
 
 
-def _space(context: StageContext, config: MetricsConfig) -> dict[str, Any]:
+def space_spec(context: StageContext, config: MetricsConfig) -> dict[str, Any]:
     """What identifies features: the space, for generation 0's own network its model, and the kind of device that
     computes them."""
     space = extraction.feature_space_spec(config.feature_space, config.weights)
@@ -436,13 +361,13 @@ def score(
         (out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
         return {"num_scores": len(rows), **({"space": space} if space else {})}
 
-    space = _space(context, settings) if "features" in needs else None
+    space = space_spec(context, settings) if "features" in needs else None
     comparable = "model" in needs and generators.is_likelihood(config.generator)
     truth = datasets.truth_spec(config.data) if comparable else None
     risk_spec = generators.risk_spec(config.generator) if needs & {"model", "first_model"} else None
     judged = {"key": model.key, "risk": risk_spec} if "model" in needs else None
     first = context.first_model if "first_model" in needs else None
-    extra_spaces = [_space(context, extra) for extra in extras]
+    extra_spaces = [space_spec(context, extra) for extra in extras]
     spec = {
         "samples": samples.id,
         "real_train": real.train.id,
@@ -525,7 +450,7 @@ def reference_statistics(
 
     spec = {
         "pool": pool.id,
-        "space": _space(context, config),
+        "space": space_spec(context, config),
         "num_images": config.num_images,
         "k": config.k,
         "version": reference.VERSION,
@@ -568,7 +493,7 @@ def floor(context: StageContext, config: MetricsConfig, real: RealData) -> Resul
     spec = {
         "real_train": real.train.id,
         "heldout": real.heldout.id,
-        "space": _space(context, config) if "features" in needs else None,
+        "space": space_spec(context, config) if "features" in needs else None,
         "label_names": real.train.label_names if "labels" in needs else None,
         **(_judged_by(real) if "labels" in needs else {}),
         "device": context.runtime.device.type,
@@ -591,7 +516,7 @@ def real_attributes(
         real_train: float (N, d) features of the real pool.
         heldout: float (M, d) features of the held-out pool.
     """
-    about = [real.train.id, real.heldout.id, real.train.label_names, _space(context, config)]
+    about = [real.train.id, real.heldout.id, real.train.label_names, space_spec(context, config)]
     key = json.dumps(about, sort_keys=True)
     if key not in context.fitted:
         labels = real.train.records.labels, real.heldout.records.labels
@@ -617,7 +542,7 @@ def pair_judges(
     """
     if real.calibration is None:
         return {}
-    key = json.dumps([_judged_by(real), real.heldout.id, _space(context, config)], sort_keys=True)
+    key = json.dumps([_judged_by(real), real.heldout.id, space_spec(context, config)], sort_keys=True)
     if key not in context.judges:
         calibration = extract_features(context, config, real.calibration, "calibration items")
         labels = real.calibration.records.labels, real.heldout.records.labels

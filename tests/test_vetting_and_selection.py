@@ -227,12 +227,6 @@ def test_a_rule_that_does_not_exist_or_fit_names_its_key(resolve, config, key):
     assert error.value.key == key
 
 
-def test_a_rule_is_not_told_the_truth_unless_it_needs_it(monkeypatch):
-    assert vetting.needs(vetting.resolve(VET)) == ("truth",)
-    monkeypatch.setattr("test_vetting_and_selection.NEEDS", ())
-    assert vetting.needs(vetting.resolve(VET)) == ()
-
-
 SEEN: list[tuple[np.ndarray, np.ndarray]] = []
 
 
@@ -254,6 +248,16 @@ def test_the_place_of_an_item_tells_nothing_and_the_truth_is_told_of_the_right_o
         np.testing.assert_array_equal(items[:, 0, 0, 0] == 2, truth)
         assert 5 < truth[:30].sum() < 25
     assert (SEEN[0][1] != SEEN[1][1]).any()
+
+
+@pytest.mark.parametrize(("needs", "told"), [(("truth",), True), ((), False)])
+def test_a_rule_is_not_told_the_truth_unless_it_needs_it(monkeypatch, needs, told):
+    monkeypatch.setattr("test_vetting_and_selection.NEEDS", needs)
+    pool = Pool(np.full((3, 3, 8, 8), 1, np.uint8), Records.real(["a", "b", "c"]))
+    SEEN.clear()
+    rule = vetting.resolve(c.CustomVettingConfig(function="test_vetting_and_selection:looks"))
+    vetting.decide(rule, Composition((Part(PoolRef.of(pool, REAL), np.arange(3)),)), {pool.id: pool}, pool, 0)
+    assert (SEEN[0][1] is not None) == told
 
 
 def test_a_random_selection_keeps_each_candidate_equally_often():

@@ -15,8 +15,8 @@ from bench.composition import Composition
 from bench.errors import ConfigError
 from bench.generators.vae import Config as VAEConfig
 from bench.pool import Pool
+from bench.vetting.shared.threshold import threshold_at
 from bench.vetting.watermark import Config as VetConfig
-from bench.vetting.watermark import threshold_at
 from bench.watermarks import initial_noise, pixel_pattern
 from bench.watermarks.initial_noise import Config as NoiseConfig
 from bench.watermarks.pixel_pattern import Config as PatternConfig
@@ -162,8 +162,9 @@ def test_the_sampler_of_each_generation_looked_for_is_inverted_with_its_own_mode
     assert calls == expected
 
 
-def test_marked_samples_are_dropped_and_real_images_stay(play):
-    mark = c.checked(PatternConfig(strength=60))
+@pytest.mark.parametrize("keys", ["one", "per_generation"])
+def test_marked_samples_are_dropped_and_real_images_stay(play, keys):
+    mark = c.checked(PatternConfig(strength=60, keys=keys))
     rule = c.checked(VetConfig(false_positive_rate=0.05, num_calibration=40))
     chain, _ = play(watermark=mark, vetting=rule, data=with_reserve(40), mixing=c.BlendConfig(synthetic_ratio=0.5))
     for row in chain.rows[1:]:

@@ -8,7 +8,7 @@ vetting.function=my_module:keep`.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from bench.kinds import Items
 from bench.pool import REAL, Pool
 from bench.registry import Rule
 from bench.vetting.shared.decision import Decision, births, facts
+from bench.vetting.shared.features import Features
 from bench.vetting.shared.past import Past
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,8 @@ class Unvetted:
     come from. real: the real pool that the chain may train on. rng: for everything that the rule draws.
 
     For a rule that states it in its `NEEDS`, else None: is_synthetic ("truth"), bool (N,); calibration, real items that
-    no chain trains on, `num_calibration` from the end of the reserve; past, what the chain has made so far.
+    no chain trains on, `num_calibration` from the end of the reserve; past, what the chain has made so far; features,
+    of items, calibration and samples to learn from (None for generation 0, which trains on real items only).
     """
 
     items: Items
@@ -57,6 +59,7 @@ class Unvetted:
     is_synthetic: np.ndarray | None = None
     calibration: Items | None = None
     past: Past | None = None
+    features: Features | None = None
 
 
 def resolve(config: VettingConfig) -> Rule | None:
@@ -82,7 +85,7 @@ def check_enough(config: VettingConfig, generation: int, drawn: Composition, rea
 
 
 def needs(rule: Rule | None) -> tuple[str, ...]:
-    """Return what a rule has to be told, of truth, calibration and past; nothing without a rule."""
+    """Return what a rule has to be told, of truth, calibration, past and features; nothing without a rule."""
     return tuple(getattr(rule.module, "NEEDS", ())) if rule else ()
 
 
@@ -114,6 +117,7 @@ def decide(
     seed: int,
     calibration: Items | None = None,
     past: Past | None = None,
+    features: Features | None = None,
 ) -> Decision:
     """Return what a rule decides of a composition, in the order of `composition.items`.
 
@@ -125,6 +129,7 @@ def decide(
         seed: Of the order in which the rule sees the items, and of what it draws.
         calibration: Real items that no chain trains on, for a rule that needs them.
         past: What the chain has made so far, for a rule that needs it.
+        features: Of the items in the order of the composition, and of what a detector learns from, likewise.
 
     Raises:
         DataError: The rule returns anything else.
@@ -132,7 +137,9 @@ def decide(
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(composition))
     truth = (births(composition) != REAL)[order] if "truth" in needs(rule) else None
-    given = rule(Unvetted(Reordered(composition.items(pools), order), real, rng, truth, calibration, past))
+    if features is not None:
+        features = replace(features, of_items=features.of_items[order])
+    given = rule(Unvetted(Reordered(composition.items(pools), order), real, rng, truth, calibration, past, features))
     decision = given if isinstance(given, Decision) else Decision(np.asarray(given))
     wrong = decision.mistake(len(order))
     if wrong:

@@ -4,15 +4,14 @@ A watermark in the initial noise is read by inverting the sampler of each of the
 chain has kept; the score of an item is the highest of them.
 """
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.config import VettingRuleConfig
-from bench.errors import ConfigError
 from bench.options import option
+from bench.vetting.shared.threshold import check_enough_to_calibrate, threshold_at
 
 if TYPE_CHECKING:
     from bench.kinds import Items
@@ -38,22 +37,6 @@ class Config(VettingRuleConfig):
 
     def validate(self) -> None:
         check_enough_to_calibrate(self.num_calibration, self.false_positive_rate)
-
-
-def check_enough_to_calibrate(num: int, rate: float) -> None:
-    """Raise `ConfigError` where `num` images cannot show a false-positive rate."""
-    needed = math.ceil(1 / rate - 1e-9) - 1
-    if num < needed:
-        raise ConfigError(
-            "num_calibration", num, f"a false-positive rate of {rate:g} needs at least {needed} real images"
-        )
-
-
-def threshold_at(scores: np.ndarray, rate: float) -> float:
-    """Return the score that another real image exceeds with a probability of at most `rate`, given those of N real
-    images, float (N,): the ⌈(1 − rate)(N + 1)⌉-th smallest."""
-    rank = math.ceil((1 - rate) * (len(scores) + 1) - 1e-9)
-    return float(np.sort(scores)[rank - 1])
 
 
 def keep(

@@ -45,6 +45,11 @@ class Classifier:
         largest = np.sort(special.softmax(self._logits(features), axis=1), axis=1)
         return largest[:, -1] - largest[:, -2]
 
+    def log_odds(self, features: np.ndarray) -> np.ndarray:
+        """Return the log odds of class 1 against class 0 of each row of float (N, d) features, float64 (N,)."""
+        logits = self._logits(features)
+        return logits[:, 1] - logits[:, 0]
+
     def _logits(self, features: np.ndarray) -> np.ndarray:
         return (features - self.mean) / self.scale @ self.weight + self.bias
 

@@ -1,0 +1,180 @@
+"""The stage that vets: it gathers what a rule may know, and stores what the rule decides of a composition."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import generators, provenance, registry, stages, vetting
+from bench.code_versions import VET_VERSION
+from bench.composition import Composition, Part, PoolRef
+from bench.config import Config, WatermarkConfig
+from bench.datasets import RealData
+from bench.machine.device import Progress
+from bench.metrics.shared.classifier import fit_classifier
+from bench.pool import REAL, Pool
+from bench.seeds import derive_seed
+from bench.stages import StageContext
+from bench.store import Result
+
+
+def vet(
+    context: StageContext,
+    config: Config,
+    generation: int,
+    composition: Composition,
+    pools: dict[str, Pool],
+    real: RealData,
+    models: Sequence[Result],
+) -> tuple[Composition, Result | None]:
+    """Drop what the vetting rule does not keep. Without a rule there is no result, and the composition stays.
+
+    Args:
+        context: Store, device, console.
+        config: Of the chain; its `vetting` names the rule.
+        generation: Whose composition it is.
+        composition: As the mixing policy drew it.
+        pools: The pools it was drawn from, by id.
+        real: The real pool that the chain may train on, and the reserve, whose end a rule may calibrate itself on.
+        models: The trainings of the generations before this one.
+
+    Returns:
+        The composition to train on, and the result: `drawn/` and `vetted/` compositions, `kept.npy`, bool (N,), in the
+        order of the first, and `scores.npy`, float (N,), of a rule that has them.
+    """
+    rule = vetting.resolve(config.vetting)
+    if rule is None:
+        return composition, None
+    seed = derive_seed(config.seed, generation, "vet")
+    refill_seed = derive_seed(config.seed, generation, "refill") if getattr(config.vetting, "refill", False) else None
+
+    def produce(out: Path, work: Path) -> dict[str, Any]:
+        started = time.monotonic()
+        known = {**evidence(context, config, generation, composition, pools, real, models)}
+        with context.console.stage(f"vet {len(composition)} items", unit="items") as progress:
+            if "past" in vetting.needs(rule):
+                known["past"] = past(context, config, generation, models, progress)
+            decision = vetting.decide(rule, composition, pools, real.train, seed, **known)
+        vetted = vetting.apply(rule, composition, decision, PoolRef.of(real.train, REAL), refill_seed)
+        for name, part in (("drawn", composition), ("vetted", vetted)):
+            (out / name).mkdir()
+            part.save(out / name)
+        np.save(out / "kept.npy", decision.kept, allow_pickle=False)
+        if decision.scores is not None:
+            np.save(out / "scores.npy", decision.scores, allow_pickle=False)
+        seconds = round(time.monotonic() - started, 3)
+        return {"rule": rule.name, **vetting.facts(composition, decision, vetted), "seconds": seconds}
+
+    spec = {
+        "composition": composition.id,
+        "rule": rule.name,
+        "parameters": rule.parameters,
+        "code": registry.version(rule.module, "vet"),
+        "real": real.train.id,
+        "seed": seed,
+        **({"refill_seed": refill_seed} if refill_seed is not None else {}),
+        **evidence_spec(context, config, generation, real, models),
+        "version": VET_VERSION,
+    }
+    result = context.store.make("vet", spec, produce)
+    return Composition.load(result.path / "vetted"), result
+
+
+def evidence_spec(
+    context: StageContext, config: Config, generation: int, real: RealData, models: Sequence[Result]
+) -> dict[str, Any]:
+    """Return what identifies the evidence that a rule needs beside the composition: nothing for most rules."""
+    needs = vetting.needs(vetting.resolve(config.vetting))
+    spec: dict[str, Any] = {}
+    if "calibration" in needs and real.reserve:
+        spec["calibration"] = [real.reserve.id, vetting.num_calibration(config.vetting)]
+    if "past" in needs:
+        spec["models"] = [model.key for model in models]
+        spec["arithmetic"] = context.runtime.arithmetic
+        spec |= provenance.spec(config, generation)
+    if "features" in needs:
+        other = first_mover_config(config)
+        spec["space"] = stages.space_spec(context, config.metrics)
+        spec["first_mover"] = {
+            "seed": other.seed,
+            "generator": generators.train_spec(generators.with_num_steps(other.generator, len(real.train))),
+            "sampler": generators.sample_spec(other.generator),
+            "arithmetic": context.runtime.arithmetic,
+        }
+    return spec
+
+
+def evidence(
+    context: StageContext,
+    config: Config,
+    generation: int,
+    composition: Composition,
+    pools: dict[str, Pool],
+    real: RealData,
+    models: Sequence[Result],
+) -> dict[str, Any]:
+    """Return what a rule needs beside the composition, as arguments of `vetting.decide`. Those of `vet`."""
+    needs, num = vetting.needs(vetting.resolve(config.vetting)), vetting.num_calibration(config.vetting)
+    known: dict[str, Any] = {}
+    if num and real.reserve:
+        known["calibration"] = real.reserve.items[len(real.reserve) - num :]
+    if "features" in needs and generation > 0:
+        describe = partial(stages.extract_features, context, config.metrics)
+        assert real.reserve is not None
+        known["features"] = vetting.Features(
+            of_items=np.concatenate([describe(pools[p.pool.id], "training items")[p.rows] for p in composition.parts]),
+            of_calibration=describe(real.reserve, "the reserve")[len(real.reserve) - num :],
+            of_first_mover=describe(first_mover(context, config, real), "the first mover's samples"),
+            of_last_generation=_undrawn(describe, generation - 1, composition, pools),
+            fit=partial(fit_detector, device=context.runtime.device.type),
+        )
+    return known
+
+
+def _undrawn(
+    describe: Callable[[Pool, str], np.ndarray], generation: int, composition: Composition, pools: dict[str, Pool]
+) -> np.ndarray:
+    """Return the features of a generation's samples that a composition did not draw; empty where it drew none."""
+    for part in composition.parts:
+        if part.pool.generation == generation:
+            others = np.setdiff1d(np.arange(part.pool.num_items), part.rows)
+            return describe(pools[part.pool.id], "samples")[others]
+    return np.empty((0, 0), np.float32)
+
+
+def past(
+    context: StageContext, config: Config, generation: int, models: Sequence[Result], progress: Progress
+) -> vetting.Past:
+    """Return the chain before a generation trains, as a rule may know it."""
+    folders = [model.path / "model" for model in models]
+    return vetting.Past(generation, provenance.reader(config, folders, context.runtime, progress))
+
+
+def first_mover_config(config: Config) -> Config:
+    """Return the configuration of the first mover: the same generator, from another seed, whose samples carry no
+    mark."""
+    return replace(config, seed=config.vetting.first_mover_seed, watermark=WatermarkConfig())  # type: ignore[attr-defined]
+
+
+def first_mover(context: StageContext, config: Config, real: RealData) -> Pool:
+    """Return samples of the first mover's generation 0, which trained on the whole real pool: the training is that of a
+    chain with that seed, and shared with it."""
+    other = first_mover_config(config)
+    quiet = replace(context, on_loss=lambda generation, done, total, loss: None)
+    everything = Composition((Part(PoolRef.of(real.train, REAL), np.arange(len(real.train))),))
+    model = stages.train(quiet, other, 0, everything, {real.train.id: real.train}, None)
+    sampled = stages.sample(quiet, other, 0, model, vetting.num_calibration(config.vetting))
+    return Pool.load(sampled.path / "pool")
+
+
+def fit_detector(real: np.ndarray, generated: np.ndarray, device: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Fit a logistic regression that tells features of generated items, float (M, d), from those of real ones, float
+    (N, d). Return what maps features, float (n, d), to log odds, float64 (n,): higher for generated."""
+    together = np.concatenate([real, generated])
+    labels = np.repeat([0, 1], [len(real), len(generated)])
+    model = fit_classifier(together, labels, 2, device)
+    return model.log_odds

@@ -1,0 +1,106 @@
+"""The learned detector: known error rates, what it learns from, what it judges, and its threshold."""
+
+from pathlib import Path
+from typing import Any
+
+import configs as c
+import numpy as np
+import pytest
+from echo import Echo, Lines, features, small
+from scipy.stats import norm
+
+from bench import audit, ledger, loop, preflight, vet_stage
+from bench.composition import Composition
+from bench.errors import ConfigError, DataError
+from bench.metrics.shared.classifier import fit_classifier
+from bench.pool import Pool
+from bench.seeds import derive_seed
+from bench.vetting.detector import Config as DetectorConfig
+from bench.vetting.shared.decision import auroc
+from bench.vetting.shared.threshold import threshold_at
+
+
+@pytest.mark.parametrize("distance", [0.0, 1.0, 2.5])
+def test_two_gaussians_are_told_apart_as_well_as_they_can_be(distance):
+    """AUROC = Φ(Δ/√2) for the best detector of N(0, I) and N(Δ e1, I); 1/2 where they are one."""
+    rng = np.random.default_rng(0)
+    shift = np.eye(5)[0] * distance
+    real, fake, real2, fake2 = (rng.standard_normal((4000, 5)) + s for s in (0, shift, 0, shift))
+    detect = vet_stage.fit_detector(real, fake, "cpu")
+    assert auroc(detect(real2), detect(fake2)) == pytest.approx(norm.cdf(distance / np.sqrt(2)), abs=0.02)
+
+
+def test_shuffled_labels_teach_nothing():
+    rng = np.random.default_rng(0)
+    both = rng.permutation(np.concatenate([rng.standard_normal((2000, 5)), rng.standard_normal((2000, 5)) + 2]))
+    detect = vet_stage.fit_detector(both[:2000], both[2000:], "cpu")
+    fresh = rng.standard_normal((2000, 5)), rng.standard_normal((2000, 5))
+    assert auroc(detect(fresh[0]), detect(fresh[1])) == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def run(**changes: Any) -> tuple[ledger.Chain, Echo]:
+        stand_in = Echo(monkeypatch)
+        data = small(tmp_path).data
+        data = c.checked(type(data)(**{**vars(data), "num_reserve": 40}))
+        given = {"mixing": c.BlendConfig(synthetic_ratio=0.5), "num_generations": 3, "data": data, **changes}
+        loop.run_chain(small(tmp_path, **given), Lines())
+        (chain,) = ledger.read_runs([tmp_path / "echo"])
+        return chain, stand_in
+
+    return run
+
+
+def rule(**options: Any) -> DetectorConfig:
+    return c.checked(DetectorConfig(**{"false_positive_rate": 0.1, "num_calibration": 40, **options}))
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_the_decision_is_that_of_a_detector_fitted_by_hand(play, refit):
+    chain, stand_in = play(vetting=rule(refit=refit), num_samples=32)
+    movers = [given for given in stand_in.samplings if given.config is not None and len(given.seeds) == 43]
+    assert len(movers) == 1 and movers[0].seeds[0] == derive_seed(1000, 0, "sample", 0)
+    first_fit = [given for given in stand_in.fits if given.seed == derive_seed(1000, 0, "train")]
+    assert len(first_fit) == 1 and len(first_fit[0].images) == 20
+    stored = [Pool.load(path.parent) for path in (Path(chain.rows[0].store_dir) / "sample").rglob("pool/items.npy")]
+    (mover,) = [pool for pool in stored if len(pool) == 40]
+    for row in chain.rows[1:]:
+        store = Path(row.store_dir)
+        reserve = features(Pool.load(store / row.artifacts["real"] / "reserve").items)
+        drawn = Composition.load(store / row.artifacts["vet"] / "drawn")
+        last = Pool.load(store / chain.rows[row.generation - 1].artifacts["samples"])
+        train = Pool.load(store / row.artifacts["real"] / "train")
+        generated = features(mover.items)
+        if refit:
+            rest = np.setdiff1d(np.arange(len(last)), drawn.parts[1].rows)
+            assert len(rest) == 22
+            generated = np.concatenate([generated, features(last.items[rest])])
+        both = np.concatenate([reserve[:20], generated])
+        model = fit_classifier(both, np.repeat([0, 1], [20, len(generated)]), 2)
+        threshold = threshold_at(model.log_odds(reserve[20:]), 0.1)
+        items = np.concatenate([train.items[drawn.parts[0].rows], last.items[drawn.parts[1].rows]])
+        kept = np.load(store / row.artifacts["vet"] / "kept.npy")
+        np.testing.assert_allclose(
+            np.load(store / row.artifacts["vet"] / "scores.npy"), model.log_odds(features(items))
+        )
+        np.testing.assert_array_equal(kept, model.log_odds(features(items)) <= threshold)
+        assert row.vetting["threshold"] == pytest.approx(threshold) and row.vetting["auroc"] is not None
+    assert audit.main([str(chain.directory)]) == 0
+
+
+def test_refitting_without_samples_that_are_left_is_refused(play):
+    with pytest.raises(DataError, match="none are left: set a larger num_samples, or refit=false"):
+        play(vetting=rule(refit=True), num_samples=20, mixing=c.ReplaceConfig())
+
+
+def test_too_few_real_images_for_both_halves_are_refused():
+    with pytest.raises(ConfigError, match=r"num_calibration=197: a false-positive rate of 0\.01 needs at least 198"):
+        c.checked(DetectorConfig(num_calibration=197))
+    c.checked(DetectorConfig(num_calibration=198))
+
+
+def test_a_detector_without_features_is_refused(tmp_path):
+    config = small(tmp_path, vetting=rule(), metrics=c.MetricsConfig(num_images=16, scores=["risk"]))
+    with pytest.raises(ConfigError, match=r"vetting=detector needs features"):
+        preflight.check(config)
