@@ -32,7 +32,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
-from bench.generators.ddpm.network import Network, autocast, build_process, build_unet, place
+from bench.generators.ddpm.process import build_process
+from bench.generators.shared.unet import Network, autocast, build_unet, place
 from bench.machine.device import Runtime, resolve_runtime
 
 CONFIG = composed("experiment=flowers64", "runtime.device=cuda", "runtime.compile=true", "runtime.cuda_graphs=false")

@@ -11,7 +11,11 @@ from configs import DDPMConfig
 
 from bench import generators
 from bench.generators.ddpm import inversion, sampling
-from bench.generators.ddpm.network import build_process
+from bench.generators.ddpm.process import build_process
+from bench.generators.ddpm.settings import EDMConfig
+from bench.generators.flow import sampling as flow_sampling
+from bench.generators.flow.settings import Config as FlowConfig
+from bench.generators.flow.settings import SamplingConfig as FlowSampling
 from bench.generators.shared.noise import normal
 from bench.machine.device import Runtime
 
@@ -34,12 +38,8 @@ def optimal(config: DDPMConfig, device: torch.device) -> Callable[..., Any]:
 def there_and_back(tiny: Any, cpu: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(**chosen: Any) -> tuple[np.ndarray, np.ndarray]:
         config = tiny(noise={"num_timesteps": 1000}, sampling={"sampler": "ddim", **chosen})
-        for module in (sampling, inversion):
-            monkeypatch.setattr(module, "load_network", lambda model, runtime: (optimal(config, cpu.device), 8))
-        seeds = np.arange(40) + 3
-        images = generators.sample(config, tmp_path, seeds, work=tmp_path / str(chosen), runtime=cpu)
-        found = generators.invert(config, tmp_path, images, runtime=cpu)
-        return normal(torch.from_numpy(seeds), (3, 8, 8), draw=0).numpy(), found
+        network = optimal(config, cpu.device)
+        return both_ways(config, network, (sampling, inversion), cpu, tmp_path / str(chosen), monkeypatch)
 
     return run
 
@@ -55,6 +55,41 @@ def test_the_noise_of_a_sample_is_found(there_and_back, sampler):
 def test_more_steps_invert_more_exactly(there_and_back):
     errors = [np.abs(np.subtract(*there_and_back(num_steps=n))).mean() for n in (10, 40, 160)]
     assert errors[0] > 1.5 * errors[1] > 2.2 * errors[2]
+
+
+def test_the_noise_of_an_edm_is_found(tiny, cpu, tmp_path, monkeypatch):
+    """With sigma_data the spread of the data, c_skip x is the optimal denoiser, and the network's output 0."""
+    edm = EDMConfig(sigma_data=SPREAD)
+    config = tiny(noise={"prediction": "edm", "edm": edm}, sampling={"sampler": "heun", "num_steps": 40})
+
+    def network(x: torch.Tensor, t: torch.Tensor, return_dict: bool = False) -> tuple[torch.Tensor]:
+        return (torch.zeros_like(x),)
+
+    drawn, found = both_ways(config, network, (sampling, inversion), cpu, tmp_path, monkeypatch)
+    assert np.corrcoef(drawn.ravel(), found.ravel())[0, 1] > 0.99
+
+
+def test_the_noise_of_a_flow_is_found(cpu, tmp_path, monkeypatch):
+    config = FlowConfig(sampling=FlowSampling(num_steps=40))
+
+    def network(x: torch.Tensor, t: torch.Tensor, return_dict: bool = False) -> tuple[torch.Tensor]:
+        part = (t / 1000)[:, None, None, None]
+        return ((part - (1 - part) * SPREAD**2) / ((1 - part) ** 2 * SPREAD**2 + part**2) * x,)
+
+    drawn, found = both_ways(config, network, (flow_sampling,), cpu, tmp_path, monkeypatch)
+    assert np.corrcoef(drawn.ravel(), found.ravel())[0, 1] > 0.99
+
+
+def both_ways(
+    config: Any, network: Any, modules: Any, cpu: Runtime, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the noise that images are drawn from, and the noise that inversion finds."""
+    for module in modules:
+        monkeypatch.setattr(module, "load_network", lambda model, runtime: (network, 8))
+    seeds = np.arange(40) + 3
+    images = generators.sample(config, folder, seeds, work=folder / "work", runtime=cpu)
+    found = generators.invert(config, folder, images, runtime=cpu)
+    return normal(torch.from_numpy(seeds), (3, 8, 8), draw=0).numpy(), found
 
 
 def test_an_image_is_inverted_alike_alone_and_among_others(tiny, cpu, tmp_path, monkeypatch):

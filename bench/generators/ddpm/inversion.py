@@ -1,15 +1,18 @@
 """Inversion of the deterministic sampler: from an image to the initial noise that it was drawn from."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from bench.generators.ddpm.network import autocast, build_process
-from bench.generators.ddpm.sampling import TILES, load_network
+from bench.generators.ddpm.edm import EDMProcess, sigmas
+from bench.generators.ddpm.process import Process, build_process
 from bench.generators.ddpm.settings import Config
 from bench.generators.ddpm.solvers import spaced
+from bench.generators.shared.unet import Network, autocast
+from bench.generators.shared.unet_sampling import invert_images, load_network
 from bench.kinds import Items
 from bench.machine.device import Runtime
 
@@ -23,9 +26,8 @@ def invert(
     runtime: Runtime,
     progress: Callable[[int, int], None],
 ) -> np.ndarray:
-    """Follow the probability-flow ODE from images to noise, by the Euler steps of DDIM in reverse (Song et al. 2021,
-    eq. 14; Dhariwal & Nichol 2021, appendix F). They are at the timesteps that the sampler takes, each evaluated where
-    it starts. x0 is not clipped.
+    """Follow the probability-flow ODE from images to noise, by Euler steps at the times that the sampler takes, each
+    evaluated where it starts. x0 is not clipped.
 
     Args:
         config: The generator's configuration.
@@ -37,21 +39,33 @@ def invert(
     Returns:
         float32 (N, 3, H, H), near a standard normal where the images are samples of this model.
     """
-    network, resolution = load_network(model, runtime)
+    network, _ = load_network(model, runtime)
     process = build_process(config.noise, runtime.device)
-    tile = TILES[runtime.device.type]
-    ascending = spaced(config.sampling.spacing, config.sampling.num_steps, config.noise.num_timesteps)[::-1]
-    found = np.empty((len(images), 3, resolution, resolution), np.float32)
-    for first in range(0, len(images), tile):
-        rows = np.arange(first, min(first + tile, len(images)))
-        x = torch.from_numpy(images[np.resize(rows, tile)]).to(runtime.device).float() / 127.5 - 1.0
-        signal, noise = 1.0, 0.0
+
+    def way_back(x: torch.Tensor) -> torch.Tensor:
         with autocast(runtime):
-            for t in ascending:
-                eps = process.predicted_noise(network, x, t)
-                x0 = (x - noise * eps) / signal
-                signal, noise = float(process.signal[t]), float(process.noise[t])
-                x = signal * x0 + noise * eps
-        found[rows] = x[: len(rows)].float().cpu().numpy()
-        progress(int(rows[-1]) + 1, len(images))
-    return found
+            if isinstance(process, EDMProcess):
+                return _edm(process, network, x, sigmas(config.sampling.sigma, config.sampling.num_steps)[::-1])
+            steps = spaced(config.sampling.spacing, config.sampling.num_steps, config.noise.num_timesteps)
+            return _ddim(process, network, x, steps[::-1])
+
+    return invert_images(images, way_back, runtime=runtime, progress=progress)
+
+
+def _ddim(process: Process, network: Network, x: torch.Tensor, timesteps: list[int]) -> torch.Tensor:
+    """Return the noise of images by the steps of DDIM in reverse (Song et al. 2021, eq. 14; Dhariwal & Nichol 2021,
+    appendix F). timesteps: rising."""
+    signal, noise = 1.0, 0.0
+    for t in timesteps:
+        eps = process.predicted_noise(network, x, t)
+        x0 = (x - noise * eps) / signal
+        signal, noise = float(process.signal[t]), float(process.noise[t])
+        x = signal * x0 + noise * eps
+    return x
+
+
+def _edm(process: EDMProcess, network: Network, x: torch.Tensor, steps: list[float]) -> torch.Tensor:
+    """Return the noise of images along dx/dσ = eps(x; σ) (Karras et al. 2022, eq. 3). steps: rising from 0."""
+    for now, then in pairwise(steps):
+        x = x + (then - now) * process.predicted_noise(network, x, now or then)
+    return x / steps[-1]
