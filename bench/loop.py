@@ -86,7 +86,8 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
             sampled = stages.sample(context, config, generation, model, num_candidates)
             selected = stages.select(context, config, generation, sampled, num_samples, real.train)
             samples = Pool.load(selected.path / "pool")
-            scored = stages.score(context, config, samples, real, composition, pools, model)
+            earlier = [(of, pools[ref.id]) for of, ref in zip(models, history.synthetic, strict=True)]
+            scored = stages.score(context, config, samples, real, composition, pools, model, earlier)
 
             results = {"real": real_result, "train": model, "sample": sampled, "score": scored}
             results |= {"vet": vetted} if vetted else {}

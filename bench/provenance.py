@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench import generators, registry, watermarks
+from bench import generators, metrics, registry, watermarks
 from bench.config import Config
+from bench.detection import check_enough_to_calibrate
 from bench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,10 +20,19 @@ def check(config: Config, kind: str) -> None:
     """Raise `ConfigError` where the items of a chain or its generator cannot carry its watermark, or its vetting looks
     for one that it does not have."""
     watermark = watermarks.resolve(config.watermark)
+    asked = ["vetting=watermark"] if config.vetting.name == "watermark" else []
+    asked += ["the score family watermark"] if "watermark" in config.metrics.scores else []
     if watermark is None:
-        if config.vetting.name == "watermark":
-            raise ConfigError("watermark.name", registry.NONE, "vetting=watermark looks for a mark: choose watermark=…")
+        if asked:
+            raise ConfigError("watermark.name", registry.NONE, f"{asked[0]} looks for a mark: choose watermark=…")
         return
+    if "watermark" in config.metrics.scores:
+        rate = next(
+            family.options.false_positive_rate
+            for family in metrics.families(config.metrics)
+            if family.name == "watermark"
+        )
+        check_enough_to_calibrate(config.metrics.num_images, rate, key="metrics.num_images")
     if kind != "images":
         raise ConfigError("watermark.name", watermark.name, f"marks images, and the data are {kind}")
     if watermark.in_noise:

@@ -8,7 +8,7 @@ all chains of a sweep with that seed, and two policies that compose the same tra
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from bench import datasets, generators, metrics, registry, selection, vetting, watermarks
+from bench import datasets, generators, metrics, provenance, registry, selection, vetting, watermarks
 from bench.code_versions import REAL_VERSION, SAMPLE_VERSION, SCORE_VERSION, SELECT_VERSION
 from bench.composition import Composition, PoolRef
 from bench.config import Config, DataConfig, GeneratorConfig, MetricsConfig
@@ -24,6 +24,7 @@ from bench.datasets import RealData
 from bench.errors import DataError
 from bench.features import own_network
 from bench.features.shared import extraction
+from bench.kinds import Items
 from bench.machine import distributed
 from bench.machine.console import Console
 from bench.machine.device import Runtime, Watched
@@ -301,6 +302,7 @@ def score(
     composition: Composition,
     pools: dict[str, Pool],
     model: Result,
+    earlier: Sequence[tuple[Result, Pool]] = (),
 ) -> Result:
     """Score the samples against every reference, with two controls: real training items in place of the samples (the
     floor), and samples and held-out items shuffled together. A family of scores gets what it needs, and what no family
@@ -314,6 +316,7 @@ def score(
         composition: What the generation trained on.
         pools: The pools it was drawn from, by id.
         model: The training whose model drew the samples.
+        earlier: Those of the generations before, with their samples, for families that need the past.
 
     Returns:
         A result whose `scores.json` holds the rows, in the form of the ledger's `scores`.
@@ -353,6 +356,10 @@ def score(
         if "model" in needs:
             given["model"] = partial(_risk, context, config, model)
             given["true_risk"] = partial(datasets.true_risk, config.data) if truth else None
+        if "past" in needs:
+            described = [extract_features(context, settings, pool, "samples")[:n] for _, pool in known_past]
+            models = [result.path / "model" for result, _ in (*earlier, (model, samples))]
+            given["past"] = metrics.Past(len(earlier), tuple(described), _mark_reader(context, config, models))
         if first:
             given["first_model"] = partial(_risk, context, config, first.result)
         real_rows = read_scores(floor(context, settings, real))
@@ -369,6 +376,7 @@ def score(
     risk_spec = generators.risk_spec(config.generator) if needs & {"model", "first_model"} else None
     judged = {"key": model.key, "risk": risk_spec} if "model" in needs else None
     first = context.first_model if "first_model" in needs else None
+    known_past = earlier if {"past", "features"} <= needs else ()
     extra_spaces = [space_spec(context, extra) for extra in extras]
     spec = {
         "samples": samples.id,
@@ -378,6 +386,7 @@ def score(
         "twin": twin.id if twin else None,
         "model": judged | {"truth": truth} if judged and truth else judged,
         **({"first_model": {"key": first.result.key, "risk": risk_spec}} if first else {}),
+        **(past_spec(config, earlier, model) if "past" in needs else {}),
         "label_names": real.train.label_names if "labels" in needs else None,
         **(_judged_by(real) if "labels" in needs else {}),
         "space": space,
@@ -387,6 +396,27 @@ def score(
         "version": SCORE_VERSION,
     }
     return context.store.make("score", spec, produce)
+
+
+def past_spec(config: Config, earlier: Sequence[tuple[Result, Pool]], model: Result) -> dict[str, Any]:
+    """Return what identifies the past that scores are computed from: models and samples up to this generation, and
+    their marks."""
+    keys = [result.key for result, _ in earlier] + [model.key]
+    return {"past": [[pool.id for _, pool in earlier], keys, provenance.spec(config, len(earlier) + 1)]}
+
+
+def _mark_reader(
+    context: StageContext, config: Config, models: Sequence[Path]
+) -> "Callable[[int, Items], np.ndarray] | None":
+    """Return what reads the chain's watermark, each item with the model of the generation asked for; None without."""
+    if watermarks.resolve(config.watermark) is None:
+        return None
+
+    def read(generation: int, items: "Items") -> np.ndarray:
+        with context.console.stage(f"read the mark of generation {generation}", unit="items") as progress:
+            return provenance.reader(config, models, context.runtime, progress)(generation, items)
+
+    return read
 
 
 def comparisons(context: StageContext, config: MetricsConfig, samples: Pool, real: RealData) -> list[dict[str, Any]]:

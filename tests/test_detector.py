@@ -11,13 +11,12 @@ from scipy.stats import norm
 
 from bench import audit, ledger, loop, preflight, vet_stage
 from bench.composition import Composition
+from bench.detection import auroc, threshold_at
 from bench.errors import ConfigError, DataError
 from bench.metrics.shared.classifier import fit_classifier
 from bench.pool import Pool
 from bench.seeds import derive_seed
 from bench.vetting.detector import Config as DetectorConfig
-from bench.vetting.shared.decision import auroc
-from bench.vetting.shared.threshold import threshold_at
 
 
 @pytest.mark.parametrize("distance", [0.0, 1.0, 2.5])

@@ -300,7 +300,7 @@ def test_real_images_come_back_from_the_store_as_they_were_loaded(context):
     np.testing.assert_array_equal(real.heldout.items, loaded.heldout.items)
     assert real.heldout.notes == loaded.heldout.notes
     sizes = {"train": 5, "heldout": 3, "reserve": 2, "calibration": 4}
-    assert result.facts == {"num_items": sizes, "notes": {}, "content": "drawn"}
+    assert result.facts == {"num_items": sizes, "notes": {}, "content": "drawn", "kind": "images"}
     assert real.calibration is not None and loaded.calibration is not None
     assert real.calibration.id == loaded.calibration.id
     assert stages.real_data(context, replace(config, num_calibration=0))[0].calibration is None

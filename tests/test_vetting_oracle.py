@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from bench import audit, ledger, loop, vetting
 from bench.composition import Composition, Part, PoolRef
+from bench.detection import auroc
 from bench.errors import ConfigError, DataError
 from bench.pool import REAL, Pool, Records
 from bench.vetting.oracle import Config as OracleConfig
 from bench.vetting.oracle import num_kept
-from bench.vetting.shared.decision import Decision, auroc, facts
+from bench.vetting.shared.decision import Decision, facts
 
 VERSION = 1
 

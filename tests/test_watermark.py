@@ -12,10 +12,10 @@ from scipy.stats import norm
 
 from bench import audit, generators, ledger, loop, preflight, provenance, vetting, watermarks
 from bench.composition import Composition
+from bench.detection import threshold_at
 from bench.errors import ConfigError
 from bench.generators.vae import Config as VAEConfig
 from bench.pool import Pool
-from bench.vetting.shared.threshold import threshold_at
 from bench.vetting.watermark import Config as VetConfig
 from bench.watermarks import initial_noise, pixel_pattern
 from bench.watermarks.initial_noise import Config as NoiseConfig

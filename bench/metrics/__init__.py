@@ -1,12 +1,11 @@
 """Scores: every score of one subject against one reference, as rows of one long table.
 
-A family of scores is one file. It offers `NEEDS` (features, items, labels, training, model, first_model: it gets that
-and nothing else), `METRICS` (the names of its scores), `VERSION`, `CITATION` (metric -> BibTeX), `score(inputs,
+A family of scores is one file. It offers `NEEDS` (features, items, labels, training, model, first_model, past: it gets
+that and nothing else), `METRICS` (the names of its scores), `VERSION`, `CITATION` (metric -> BibTeX), `score(inputs,
 config)`, which yields values, for its options a `Config`, and `KINDS` where it is for items of some kinds only.
-`COMPARISON = True` states that it compares two sets and nothing else, so
-that it is also computed against every other reference and for the shuffled control. A family of your own is
-`module:function` in `metrics.scores`, its options in `metrics.options` (docs/extending/). Importing this package or a
-family does not load torch.
+`COMPARISON = True` states that it compares two sets and nothing else, so that it is also computed against every other
+reference and for the shuffled control. A family of your own is `module:function` in `metrics.scores`, its options in
+`metrics.options` (docs/extending/). Importing this package or a family does not load torch.
 """
 
 import functools
@@ -23,7 +22,7 @@ from bench import registry
 from bench.config import SCHEMA, MetricsConfig
 from bench.errors import ConfigError, MetricError
 from bench.kinds import KINDS
-from bench.metrics.shared.inputs import NEEDS, Inputs, Risk, TrueRisk, Value
+from bench.metrics.shared.inputs import NEEDS, Inputs, Past, Risk, TrueRisk, Value
 from bench.options import stage_values
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ log = logging.getLogger(__name__)
 __all__ = [
     "Family",
     "Inputs",
+    "Past",
     "Value",
     "families",
     "in_extra_spaces",
@@ -185,6 +185,7 @@ def score(
     model: Risk | None = None,
     first_model: Risk | None = None,
     true_risk: TrueRisk | None = None,
+    past: Past | None = None,
     known: "ReferenceStatistics | None" = None,
     device: "str | torch.device" = "cpu",
 ) -> list[dict[str, Any]]:
@@ -217,6 +218,7 @@ def score(
         model: Risk of the subject's model.
         first_model: That of generation 0's model.
         true_risk: That of the true distribution, where it is known and comparable.
+        past: What the chain made up to the subject's generation.
         known: `reference_statistics` of the reference, where they are already computed.
         device: Where to compute.
 
@@ -239,6 +241,7 @@ def score(
         model=model,
         first_model=first_model,
         true_risk=true_risk,
+        past=past,
         k=config.k,
         known=known,
         device=device,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.config import VettingRuleConfig
+from bench.detection import check_enough_to_calibrate, threshold_at
 from bench.options import option
-from bench.vetting.shared.threshold import check_enough_to_calibrate, threshold_at
 
 if TYPE_CHECKING:
     from bench.kinds import Items

@@ -17,13 +17,29 @@ if TYPE_CHECKING:
     from bench.metrics.shared.neighbours import Points
     from bench.metrics.shared.reference import ReferenceStatistics
 
-NEEDS = ("features", "items", "labels", "training", "model", "first_model")
+NEEDS = ("features", "items", "labels", "training", "model", "first_model", "past")
 """The inputs that a family may name in its `NEEDS`."""
 
 Risk = Callable[["Items"], dict[str, np.ndarray]]
 """Maps N items to the loss of a model on each: "total" and its parts, float64 (N,) each."""
 TrueRisk = Callable[["Items"], np.ndarray]
 """Maps N items to the loss that the true distribution has on each, float64 (N,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What the chain made up to the subject's generation.
+
+    Attributes:
+        generation: That of the subject.
+        features: float (N, d) of the samples of each generation before it; empty for families without features.
+        marks: (a generation up to the subject's, N items) -> how strongly each carries that generation's watermark,
+            float64 (N,); None without a watermark.
+    """
+
+    generation: int
+    features: tuple[np.ndarray, ...] = ()
+    marks: "Callable[[int, Items], np.ndarray] | None" = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,7 @@ class Inputs:
         first_model: The risk of the model of generation 0 of the subject's chain.
         true_risk: The risk of the true distribution, where the data set knows it and `model` is comparable with it; for
             families that need the model.
+        past: What the chain made up to the subject's generation.
         k: Number of nearest neighbours.
         known: Statistics of the reference, if they are already computed.
         device: Where to compute.
@@ -80,6 +97,7 @@ class Inputs:
     model: Risk | None = None
     first_model: Risk | None = None
     true_risk: TrueRisk | None = None
+    past: Past | None = None
     k: int = 3
     known: "ReferenceStatistics | None" = None
     device: "str | torch.device" = "cpu"
@@ -93,6 +111,7 @@ class Inputs:
             "training": self.training is not None or self.training_items is not None,
             "model": self.model is not None,
             "first_model": self.first_model is not None,
+            "past": self.past is not None,
         }
         return all(here[need] for need in needs)
 
@@ -110,6 +129,7 @@ class Inputs:
             "twin_items": not {"training", "items"} <= set(needs),
             "model": "model" not in needs,
             "first_model": "first_model" not in needs,
+            "past": "past" not in needs,
             "true_risk": "model" not in needs,
         }
         return replace(self, **{name: None for name, hide in hidden.items() if hide})  # type: ignore[arg-type]

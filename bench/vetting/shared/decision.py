@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from bench.composition import Composition
+from bench.detection import auroc
 from bench.pool import REAL
 
 
@@ -70,18 +71,6 @@ def facts(drawn: Composition, decision: Decision, trained_on: Composition) -> di
             for g in np.unique(birth)
         },
     }
-
-
-def auroc(negatives: np.ndarray, positives: np.ndarray) -> float | None:
-    """Return the probability that a positive has the higher score, ties counted half: the area under the ROC curve, by
-    ranks (Mann & Whitney 1947). None where one side is empty."""
-    from scipy.stats import rankdata  # here, because the import takes half a second
-
-    if not len(negatives) or not len(positives):
-        return None
-    ranks = rankdata(np.concatenate([negatives, positives]))
-    above = ranks[len(negatives) :].sum() - len(positives) * (len(positives) + 1) / 2
-    return float(above / (len(negatives) * len(positives)))
 
 
 def _share(dropped: np.ndarray) -> float | None:

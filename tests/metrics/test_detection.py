@@ -1,0 +1,116 @@
+"""Detectors of every generation, and the marks of every generation: known answers, and whose model, key and samples."""
+
+from pathlib import Path
+from typing import Any
+
+import configs as c
+import numpy as np
+import pytest
+from echo import Echo, Lines, features, small
+from scipy.stats import norm
+
+from bench import generators, ledger, loop, metrics, preflight, watermarks
+from bench.config import MetricsConfig
+from bench.detection import auroc
+from bench.errors import ConfigError
+from bench.metrics.shared.classifier import fit_classifier
+from bench.pool import Pool
+from bench.watermarks.initial_noise import Config as NoiseConfig
+from bench.watermarks.pixel_pattern import Config as PatternConfig
+
+
+def matrix(rows: list[dict[str, Any]]) -> dict[tuple[int, int], float]:
+    found = [row for row in rows if row["metric"] == "detector_auroc" and row["subject"] == "samples"]
+    return {(row["parameters"]["trained_on"], row["parameters"]["tested_on"]): row["value"] for row in found}
+
+
+def test_detectors_tell_gaussians_as_well_as_they_can_and_not_those_of_another_direction():
+    """AUROC = Φ(Δ/√2) along its own direction, 1/2 across it."""
+    rng, n, distance = np.random.default_rng(0), 6000, 1.5
+    first, second, subject, heldout = (
+        rng.standard_normal((n, 4)) + distance * shift for shift in (*np.eye(4)[:3], np.zeros(4))
+    )
+    config = MetricsConfig(num_images=n, scores=["detection"])
+    past = metrics.Past(2, (first, second))
+    found = matrix(metrics.score((subject, heldout), config, past=past))
+    assert set(found) == {(0, 2), (1, 2), (2, 0), (2, 1), (2, 2)}
+    assert found[2, 2] == pytest.approx(norm.cdf(distance / np.sqrt(2)), abs=0.02)
+    assert all(abs(found[pair] - 0.5) < 0.03 for pair in found if pair != (2, 2))
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def run(scores: list[str], **changes: Any) -> ledger.Chain:
+        Echo(monkeypatch)
+        chosen = MetricsConfig(feature_space="echo:pixels", num_images=16, scores=scores,
+                               options={"watermark": {"false_positive_rate": 0.25}})  # fmt: skip
+        chosen.options = chosen.options if "watermark" in scores else {}
+        loop.run_chain(small(tmp_path, num_generations=3, metrics=chosen, **changes), Lines())
+        (chain,) = ledger.read_runs([tmp_path / changes.get("name", "echo")])
+        return chain
+
+    return run
+
+
+def test_every_detector_is_fitted_to_the_samples_of_its_generation(play):
+    chain = play(["detection"], mixing=c.ReplaceConfig())
+    store = Path(chain.rows[0].store_dir)
+    samples = [features(Pool.load(store / row.artifacts["samples"]).items[:16]) for row in chain.rows]
+    heldout = features(Pool.load(store / chain.rows[0].artifacts["real"] / "heldout").items[:16])
+    every: dict[tuple[int, int], float] = {}
+    for row in chain.rows:
+        found = matrix(row.scores)
+        assert not found.keys() & every.keys()
+        every |= found
+    assert every.keys() == {(i, j) for i in range(3) for j in range(3)}
+    for (i, j), value in every.items():
+        model = fit_classifier(np.concatenate([heldout[:8], samples[i][:8]]), np.repeat([0, 1], 8), 2)
+        by_hand = auroc(model.log_odds(heldout[8:]), model.log_odds(samples[j][8:]))
+        assert value == pytest.approx(by_hand), (i, j)
+
+
+def marks(row: ledger.Row, metric: str) -> list[float]:
+    rows = [s for s in row.scores if s["metric"] == metric and s["subject"] == "samples"]
+    return [s["value"] for s in sorted(rows, key=lambda s: s["parameters"]["mark_of"])]
+
+
+def test_the_mark_of_each_generation_is_looked_for_in_the_samples_of_each(play):
+    mark = c.checked(PatternConfig(strength=60, keys="per_generation"))
+    chain = play(["watermark"], watermark=mark)
+    for row in chain.rows:
+        rates = marks(row, "mark_rate")
+        assert len(rates) == row.generation + 1 and rates[-1] == 1 == marks(row, "mark_auroc")[-1]
+        assert all(rate < 0.7 for rate in rates[:-1])
+    again = play(["watermark"], name="one", watermark=c.checked(PatternConfig(strength=60)))
+    assert all(rate == 1 for row in again.rows for rate in marks(row, "mark_rate"))
+
+
+def test_the_mark_of_a_generation_is_read_with_its_own_model(play, monkeypatch):
+    calls: list[Path] = []
+
+    def invert(config: Any, model: Path, items: Any, **others: Any) -> np.ndarray:
+        calls.append(model)
+        return np.random.default_rng(len(calls)).standard_normal((len(items), 3, 8, 8)).astype(np.float32)
+
+    monkeypatch.setattr(generators, "invert", invert)
+    chain = play(["watermark"], watermark=c.checked(NoiseConfig()))
+    models = [Path(row.store_dir) / row.artifacts["model"] for row in chain.rows]
+    assert calls == [models[i] for last in range(3) for i in range(last + 1) for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("scores", "mark", "named"),
+    [
+        (["watermark"], None, "the score family watermark looks for a mark"),
+        (["watermark"], PatternConfig(), "metrics.num_images=16: a false-positive rate of 0.01 needs at least 99"),
+    ],
+)
+def test_what_no_mark_can_be_told_from_is_refused_before_training(tmp_path, scores, mark, named):
+    changes = {"watermark": c.checked(mark)} if mark else {}
+    config = small(
+        tmp_path, metrics=MetricsConfig(feature_space="echo:pixels", num_images=16, scores=scores), **changes
+    )
+    with pytest.raises(ConfigError) as error:
+        preflight.check(config)
+    assert named in str(error.value)
+    assert watermarks.resolve(config.watermark) is None or mark
