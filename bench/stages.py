@@ -222,7 +222,9 @@ def sample(context: StageContext, config: Config, generation: int, model: Result
         Pool(items[:num_samples], Records.synthetic(generation, np.array(seeds, np.int64))).save(out / "pool")
         np.save(out / "probes.npy", items[num_samples:], allow_pickle=False)
         rate = round(len(items) / seconds, 1)
-        return {"num_images": num_samples, "seconds": round(seconds, 3), "images_per_second": rate}
+        facts = {"num_images": num_samples, "seconds": round(seconds, 3), "images_per_second": rate}
+        evaluations = generators.num_evaluations(config.generator)
+        return facts | ({"network_evaluations": evaluations} if evaluations else {})
 
     spec = {
         "model": model.key,

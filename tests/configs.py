@@ -18,8 +18,12 @@ from bench.datasets.mnist import Config as MnistConfig
 from bench.datasets.npz import Config as NpzConfig
 from bench.datasets.procedural import Config as ProceduralConfig
 from bench.generators.ddpm.settings import Config as DDPMConfig
-from bench.generators.ddpm.settings import NoiseConfig, SamplingConfig, UNetConfig
+from bench.generators.ddpm.settings import EDMConfig, NoiseConfig, SamplingConfig, SigmaConfig
+from bench.generators.flow.settings import Config as FlowConfig
+from bench.generators.flow.settings import SamplingConfig as FlowSamplingConfig
+from bench.generators.flow.settings import TimeConfig
 from bench.generators.shared.schedule import TrainingConfig
+from bench.generators.shared.unet_config import UNetConfig
 from bench.mixing.accumulate import Config as AccumulateConfig
 from bench.mixing.accumulate_subsample import Config as AccumulateSubsampleConfig
 from bench.mixing.augment import Config as AugmentConfig
@@ -44,6 +48,9 @@ __all__ = [
     "CustomSelectionConfig",
     "CustomVettingConfig",
     "DDPMConfig",
+    "EDMConfig",
+    "FlowConfig",
+    "FlowSamplingConfig",
     "Flowers102Config",
     "FolderConfig",
     "FreshConfig",
@@ -58,6 +65,8 @@ __all__ = [
     "ReplaceConfig",
     "RuntimeConfig",
     "SamplingConfig",
+    "SigmaConfig",
+    "TimeConfig",
     "TrackingConfig",
     "TrainingConfig",
     "UNetConfig",

@@ -10,7 +10,7 @@ import torch
 from configs import UNetConfig
 from torch import nn
 
-from bench.generators.ddpm.network import build_unet, compiled
+from bench.generators.shared.unet import build_unet, compiled
 from bench.machine import cuda_graphs
 from bench.machine.device import Runtime
 

@@ -449,6 +449,7 @@ def test_sampling_is_told_its_model_and_settings(sampled):
         assert callable(given.progress)
     assert not [path for result in results for path in result.path.rglob("scratch")]
     assert results[0].facts["num_images"] == 7  # without the probes
+    assert results[0].facts["network_evaluations"] == 2
 
 
 # ----------------------------------------------------------------------------------------------------------- scores

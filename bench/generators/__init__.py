@@ -3,8 +3,9 @@ network makes of them.
 
 A generator is one file or folder. It offers `Config` (a `GeneratorConfig`), `VERSION`, `CITATION`, the kinds of items
 that it can learn (`KINDS`, images if absent), the verbs `fit` and `sample`, and where it can `risk`, `features` (of its
-own network) and `check(config, shape)`. `LIKELIHOOD = True` states that the total of its risk is minus the
-log-likelihood of an item, in nats per point or per token, so that what the truth has can be subtracted.
+own network), `check(config, shape)` and `num_evaluations(config)`. `LIKELIHOOD = True` states that the total of its
+risk is minus the log-likelihood of an item, in nats per point or per token, so that what the truth has can be
+subtracted.
 
 What enters the spec of a training or a sampling follows from the fields of `Config`, whose metadata state the stage.
 Importing this package loads neither torch nor diffusers, so `check` answers at once.
@@ -88,6 +89,12 @@ def num_steps(config: GeneratorConfig) -> int | None:
     does not train in steps."""
     training = getattr(registry.module_and_config("generator", config, VERBS)[1], "training", None)
     return training.num_steps if training is not None and training.num_epochs is None else None
+
+
+def num_evaluations(config: GeneratorConfig) -> int | None:
+    """Return how often the sampling of an item evaluates the network; None where the family does not tell."""
+    module, own = registry.module_and_config("generator", config, VERBS)
+    return module.num_evaluations(own) if hasattr(module, "num_evaluations") else None
 
 
 def with_num_steps(config: GeneratorConfig, num_items: int, num_epochs: float | None = None) -> GeneratorConfig:

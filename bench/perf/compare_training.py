@@ -19,7 +19,7 @@ import torch
 from bench import generators
 from bench.config import RuntimeConfig, register_schemas
 from bench.datasets import load_real
-from bench.generators.ddpm.network import build_unet
+from bench.generators.shared.unet import build_unet
 from bench.machine.device import resolve_runtime
 from bench.perf.machine_limits import device_types
 from bench.perf.pairs import Comparison, Spread, Turn, alternate, drain, timed

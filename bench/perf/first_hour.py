@@ -153,8 +153,8 @@ def trial(overrides: list[str], contiguous: bool = False) -> dict[str, Any]:
     from bench import generators
     from bench.config import register_schemas
     from bench.datasets import load_real
-    from bench.generators.ddpm.network import LAYOUTS
-    from bench.generators.ddpm.sampling import TILES
+    from bench.generators.shared.unet import LAYOUTS
+    from bench.generators.shared.unet_sampling import TILES
     from bench.machine.device import resolve_runtime
     from bench.perf.pairs import drain
     from bench.protocols import compose_config

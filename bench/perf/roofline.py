@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.config import register_schemas
-from bench.generators.ddpm.network import build_unet
+from bench.generators.shared.unet import build_unet
 from bench.perf.machine_limits import device_types, measured_machine
 from bench.protocols import compose_config
 

@@ -14,8 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.config import register_schemas
-from bench.generators.ddpm.network import build_unet
-from bench.generators.ddpm.settings import UNetConfig
+from bench.generators.shared.unet import build_unet
+from bench.generators.shared.unet_config import UNetConfig
 from bench.protocols import compose_config
 
 BATCH_SIZES = (16, 32, 64, 128, 256, 512)

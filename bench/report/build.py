@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import ledger
+from bench.analysis.families import members
 from bench.analysis.plain_text import visible
 from bench.analysis.publishable import everywhere, places_of, without_folders
 from bench.analysis.results_card import card
 from bench.analysis.setting import check_unmixed
 from bench.analysis.study import Study, studies
 from bench.errors import ConfigError
-from bench.report import citing, figures, statements, tables
+from bench.report import citing, families, figures, statements, tables
 from bench.report.card import to_markdown
 from bench.report.page import page
 
@@ -50,6 +51,11 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Written:
     cards: dict[str, str] = {}
     drawn = []
     stated = {study: statements.statements(study, every) for study in every}
+    side_by_side = members(every)
+    of_families = families.statements(side_by_side)
+    family_figure = families.figure(side_by_side, out)
+    if of_families:
+        texts.append("\n".join([f"## {families.TITLE}\n", *map(statements.to_markdown, of_families)]))
     for study in every:
         prefix = "" if len(every) == 1 else f"{_slug(study)}_"
         shown = figures.draw(study, every, out, prefix)
@@ -61,17 +67,21 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Written:
         cards[f"{prefix}card.json"] = json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         cards[f"{prefix}card.md"] = to_markdown(study, body, stated[study])
     text = without_folders("\n".join(texts), places)
-    latex = [tables.latex(every), *(statements.to_latex(one) + "\n" for found in stated.values() for one in found)]
+    latex = [
+        tables.latex(every),
+        *(statements.to_latex(one) + "\n" for found in [of_families, *stated.values()] for one in found),
+    ]
     files = {"tables.md": text, "tables.csv": tables.to_csv(every), "tables.tex": "\n".join(latex)}
-    files |= {"statements.csv": statements.to_csv(stated.items())}
+    files |= {"statements.csv": statements.to_csv([(every[0], of_families), *stated.items()])}
     files |= {**cards, "citations.bib": citing.bibtex(every)}
     files = {
         name: content if name.endswith(".json") else without_folders(content, places) for name, content in files.items()
     }
     for name, content in files.items():
         (out / name).write_text(content if name.endswith(".json") else visible(content), encoding="utf-8")
-    html = page(drawn, stated, files, out)
-    return Written([html, *(out / name for name in files), *(p for _, shown in drawn for p in shown.paths)], text)
+    html = page(drawn, stated, files, out, (of_families, family_figure))
+    figure_paths = [*family_figure, *(path for _, shown in drawn for path in shown.paths)]
+    return Written([html, *(out / name for name in files), *figure_paths], text)
 
 
 def _make_writable(out: Path) -> None:

@@ -21,7 +21,7 @@ from bench.report.markup import Html, element, fill, join
 from bench.report.page_parts import DOWNLOADS, download_size, figure, offered, swatch
 from bench.report.page_samples import samples, samples_data
 from bench.report.page_scores import scores
-from bench.report.page_statements import statements
+from bench.report.page_statements import of_families, statements
 from bench.report.sheets import Sheets
 from bench.report.statements import Statement
 
@@ -38,7 +38,11 @@ SECTIONS = {
 
 
 def page(
-    drawn: list[tuple[Study, Figures]], stated: dict[Study, list[Statement]], files: dict[str, str], out: Path
+    drawn: list[tuple[Study, Figures]],
+    stated: dict[Study, list[Statement]],
+    files: dict[str, str],
+    out: Path,
+    families: tuple[list[Statement], list[Path]] = ([], []),
 ) -> Path:
     """Write `report.html` into `out` and return its path.
 
@@ -47,6 +51,7 @@ def page(
         stated: the statements about each study.
         files: name -> text of files that the page offers for download.
         out: the directory to write to.
+        families: the statements about several families side by side, and the files of their figure.
     """
     uris: list[str] = []
     drawn = [(study, offered(figures, DOWNLOADS // len(drawn))) for study, figures in drawn]
@@ -61,10 +66,12 @@ def page(
         for number, ((study, figures), encoded) in enumerate(zip(drawn, shown, strict=True))
     ]
     studies = [study for study, _ in drawn]
+    side_by_side = of_families(*families)
     parts = {
         "TITLE": html.escape(" · ".join(study.title for study in studies)),
         "STYLE": (HERE / "page.css").read_text(encoding="utf-8"),
-        "NAVIGATION": join([_navigation(number, figures) for number, (_, figures) in enumerate(drawn)]),
+        "NAVIGATION": join([_navigation(i, figures, side_by_side) for i, (_, figures) in enumerate(drawn)]),
+        "FAMILIES": side_by_side or Html(""),
         "CHOICE": _choice(studies),
         "STUDIES": join(articles),
         "FILES": _files(files),
@@ -78,11 +85,12 @@ def page(
     return path
 
 
-def _navigation(number: int, figures: Figures) -> Html:
+def _navigation(number: int, figures: Figures, families: Html | None) -> Html:
     shown = {name: words for name, words in SECTIONS.items() if name != "survival" or _survival(number, figures)}
     links = [element("a", words, href=f"#{name}-{number}") for name, words in shown.items()]
+    first = element("a", "Families", href="#families") if families else None
     files = element("a", "Files", href="#files")
-    return element("nav", *links, files, aria_label="Sections", data_study=number)
+    return element("nav", first, *links, files, aria_label="Sections", data_study=number)
 
 
 def _choice(studies: list[Study]) -> Html:

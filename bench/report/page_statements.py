@@ -1,5 +1,7 @@
 """The statements on the page: a figure and a table for each."""
 
+from pathlib import Path
+
 from bench.report.figures import Figures
 from bench.report.markup import Html, element, join
 from bench.report.page_parts import figure
@@ -24,6 +26,20 @@ def statements(number: int, stated: list[Statement], figures: Figures) -> Html:
         drawn = figure(shown, f"statements-{number}-{i}-", statement.title)
         parts.append([element("div", drawn, class_="figures") if drawn else None, _table(statement)])
     return join(parts)
+
+
+def of_families(stated: list[Statement], paths: list[Path]) -> Html | None:
+    """Return the section on several families side by side; None where there is a single one.
+
+    Args:
+        stated: the statements about them.
+        paths: the files of their figure.
+    """
+    if not stated:
+        return None
+    drawn = figure(paths, "families-", stated[0].title)
+    body = [element("div", drawn, class_="figures") if drawn else None, *map(_table, stated)]
+    return element("section", element("h2", stated[0].title), *body, id="families", class_="statements")
 
 
 def _table(statement: Statement) -> Html:

@@ -1,9 +1,11 @@
 """The figure of the collapse profile: conditions × the eight meanings of collapse, readable without colour."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from bench.analysis.collapse_profile import EXPONENT, MEANINGS, NO, OPEN, UNKNOWN, YES, profile
@@ -24,20 +26,12 @@ def collapse_profile(study: Study, every: list[Study], out: Path, name: str) -> 
         return []
     with styled():
         figure, axis = plt.subplots(figsize=(PAGE, 0.95 + 0.46 * len(found)))
-        axis.set(xlim=(0, len(MEANINGS)), ylim=(len(found), 0))
-        axis.grid(False)
-        axis.spines[:].set_visible(False)
-        axis.tick_params(length=0, labeltop=True, labelbottom=False)
-        axis.set_xticks([i + 0.5 for i in range(len(MEANINGS))], [_wrapped(m) for m in MEANINGS], fontsize=6.5)
-        axis.set_yticks([i + 0.5 for i in range(len(found))], [wrapped(names(study)[c], 1.2) for c in found])
+        grid(axis, MEANINGS, [wrapped(names(study)[c], 1.2) for c in found])
         for i, findings in enumerate(found.values()):
             for j, finding in enumerate(findings):
-                cell = Rectangle((j + 0.03, i + 0.06), 0.94, 0.88, facecolor=COLOURS[finding.answer])
-                cell.set(edgecolor="#d5d8db", linewidth=0.5, linestyle=":" if finding.answer == UNKNOWN else "-")
-                axis.add_patch(cell)
                 change = finding.change.replace(" a generation", " / gen").removesuffix(f" {EXPONENT}")
                 words = f"{SIGNS[finding.answer]} {finding.answer}\n{change}\n{finding.span}"
-                axis.text(j + 0.5, i + 0.5, words.strip(), ha="center", va="center", size=6, color=INK, linespacing=1.3)
+                answer_cell(axis, i, j, finding.answer, words.strip())
         figure.tight_layout()
         marks = (
             "numbers: change for the worse against ratio 0 or generation 0 with its 95 % interval, second half of the "
@@ -45,6 +39,24 @@ def collapse_profile(study: Study, every: list[Study], out: Path, name: str) -> 
         )
         caption(figure, _based_on(study), marks)
         return save(figure, out, name)
+
+
+def grid(axis: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
+    """Name the columns and rows of a table of cells, and draw nothing else."""
+    axis.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
+    axis.grid(False)
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0, labeltop=True, labelbottom=False)
+    axis.set_xticks([i + 0.5 for i in range(len(columns))], [_wrapped(name) for name in columns], fontsize=6.5)
+    axis.set_yticks([i + 0.5 for i in range(len(rows))], rows)
+
+
+def answer_cell(axis: Axes, row: int, column: int, answer: str, words: str) -> None:
+    """Draw a cell in the colour of an answer, with words in it."""
+    cell = Rectangle((column + 0.03, row + 0.06), 0.94, 0.88, facecolor=COLOURS[answer])
+    cell.set(edgecolor="#d5d8db", linewidth=0.5, linestyle=":" if answer == UNKNOWN else "-")
+    axis.add_patch(cell)
+    axis.text(column + 0.5, row + 0.5, words, ha="center", va="center", size=6, color=INK, linespacing=1.3)
 
 
 def _based_on(study: Study) -> str:

@@ -49,6 +49,8 @@ class Witness:
         self.row, self.config, self.g, self.seed = row, row.config, row.generation, row.config["seed"]
         self.folder = {name: Path(row.store_dir) / path for name, path in row.artifacts.items()}
         self.warm = bool(self.config["warm_start"] and self.g)
+        generator = self.config["generator"]
+        self.is_ddpm = generator["name"] == "ddpm" and generator["noise"]["prediction"] != "edm"
         try:
             for check in (self.links, self.split, self.composition, self.training, self.samples, self.scores):
                 check()
@@ -139,7 +141,7 @@ class Witness:
 
     def training(self) -> None:
         """Check the number of steps, and derive the averaged weights by a plain loop over the documented draws."""
-        if self.config["generator"]["name"] != "ddpm":
+        if not self.is_ddpm:
             self.models.append((self.key, {}))
             self.unchecked.append(f"models of generator {self.row.generator}")
             return
@@ -183,7 +185,7 @@ class Witness:
         self.expect((pool.records.generation == self.g).all(), "its samples are recorded as another generation's")
         probes = np.load(self.folder["probes"], allow_pickle=False)
         self.expect(len(probes) == self.config["num_probes"], f"it has {len(probes)} probes")
-        if self.config["generator"]["name"] != "ddpm":
+        if not self.is_ddpm:
             self.unchecked.append(f"samples of generator {self.row.generator}")
             return
         rows = np.unique(np.linspace(0, len(seeds) - 1, self.num_samples).round().astype(int)).tolist()

@@ -15,9 +15,8 @@ from shrunk import TINY, composed
 from values import StandIn
 
 from bench import generators, ledger
-from bench.generators.ddpm import network, sampling
 from bench.generators.ddpm.training import DDPMTraining
-from bench.generators.shared import steps
+from bench.generators.shared import steps, unet, unet_sampling
 from bench.loop import run_chain
 from bench.machine.console import Console
 from bench.machine.device import resolve_runtime
@@ -82,8 +81,8 @@ def main(folder: Path) -> dict[str, Any]:
     with pretended.device():
         on_cpu = chain(folder / "cpu", "cpu")
     alike = (
-        mock.patch.dict(sampling.TILES, cuda=sampling.TILES["cpu"]),
-        mock.patch.dict(network.LAYOUTS, cuda=network.LAYOUTS["cpu"]),
+        mock.patch.dict(unet_sampling.TILES, cuda=unet_sampling.TILES["cpu"]),
+        mock.patch.dict(unet.LAYOUTS, cuda=unet.LAYOUTS["cpu"]),
     )
     with pretended.device(), alike[0], alike[1], stand_in:  # both choose one kernel
         with mock.patch.object(DDPMTraining, "step", counted()):

@@ -15,10 +15,11 @@ import torch
 from shrunk import composed
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from bench.generators.ddpm.network import build_unet, place
-from bench.generators.ddpm.sampling import TILES, trajectory
+from bench.generators.ddpm.sampling import trajectory
 from bench.generators.ddpm.solvers import build_solver
 from bench.generators.ddpm.training import DDPMTraining
+from bench.generators.shared.unet import build_unet, place
+from bench.generators.shared.unet_sampling import TILES
 from bench.machine.device import resolve_runtime
 
 CONFIG = composed("experiment=flowers64", "runtime.device=cuda", "runtime.compile=false")

@@ -22,8 +22,8 @@ from bench import generators
 from bench.config import RuntimeConfig
 from bench.errors import TrainingError
 from bench.features.shared.extraction import FeatureSpace, extract, load_feature_space
-from bench.generators.ddpm import network
 from bench.generators.ddpm.training import DDPMTraining
+from bench.generators.shared import unet
 from bench.generators.shared.gradients import GradientExchange
 from bench.machine import distributed
 from bench.machine.device import Runtime, resolve_runtime, set_deterministic
@@ -90,7 +90,7 @@ def test_the_headline_step_has_one_gradient_however_it_is_computed(how: str, mon
     if how == "split":
         monkeypatch.setattr(HEADLINE.training, "num_micro_batches", 4)
     if how == "contiguous":
-        monkeypatch.setitem(network.LAYOUTS, KIND, torch.contiguous_format)
+        monkeypatch.setitem(unet.LAYOUTS, KIND, torch.contiguous_format)
     loss, other = step(replace(PLAIN, compile=how == "compiled"))
     assert loss == pytest.approx(expected, rel=0.01) and distance(other, gradient) < 0.2
 

@@ -1,4 +1,4 @@
-"""The smallest DDPM that has every part: two levels, attention, and a training of about a second."""
+"""The smallest DDPM, or flow, that has every part: two levels, attention, and a training of about a second."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -6,17 +6,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from configs import DDPMConfig, NoiseConfig, SamplingConfig, TrainingConfig, UNetConfig
+from configs import (
+    DDPMConfig,
+    FlowConfig,
+    FlowSamplingConfig,
+    NoiseConfig,
+    SamplingConfig,
+    TimeConfig,
+    TrainingConfig,
+    UNetConfig,
+)
 
 from bench.machine.device import Runtime
 
 
 @pytest.fixture
-def tiny() -> Callable[..., DDPMConfig]:
-    """Return a function tiny(unet={...}, noise={...}, training={...}, sampling={...}): the small configuration with
-    some values changed."""
+def tiny() -> Callable[..., Any]:
+    """Return a function tiny(unet={...}, noise={...}, training={...}, sampling={...}): the small DDPM with some values
+    changed; or with time={...}, and without noise, the small flow."""
 
-    def make(**changes: dict[str, Any]) -> DDPMConfig:
+    def make(**changes: dict[str, Any]) -> Any:
         unet: dict[str, Any] = {
             "channels": [8, 16],
             "attention": [False, True],
@@ -31,12 +40,15 @@ def tiny() -> Callable[..., DDPMConfig]:
             "ema_decay": 0.9,
             "checkpoint_every": 4,
         }
-        return DDPMConfig(
-            unet=UNetConfig(**unet | changes.get("unet", {})),
-            noise=NoiseConfig(**{"num_timesteps": 100} | changes.get("noise", {})),
-            training=TrainingConfig(**training | changes.get("training", {})),
-            sampling=SamplingConfig(**{"num_steps": 4, "batch_size": 64} | changes.get("sampling", {})),
-        )
+        about: dict[str, Any] = {
+            "unet": UNetConfig(**unet | changes.get("unet", {})),
+            "training": TrainingConfig(**training | changes.get("training", {})),
+        }
+        sampling = {"num_steps": 4, "batch_size": 64} | changes.get("sampling", {})
+        if "time" in changes:
+            return FlowConfig(**about, time=TimeConfig(**changes["time"]), sampling=FlowSamplingConfig(**sampling))
+        noise = NoiseConfig(**{"num_timesteps": 100} | changes.get("noise", {}))
+        return DDPMConfig(**about, noise=noise, sampling=SamplingConfig(**sampling))
 
     return make
 

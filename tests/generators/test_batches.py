@@ -15,9 +15,11 @@ from configs import DDPMConfig, TrainingConfig
 
 from bench import generators
 from bench.composition import Composition, Part, PoolRef
-from bench.generators.ddpm.noisy_batches import NoisyBatches
+from bench.generators.ddpm.process import build_process
+from bench.generators.ddpm.settings import NoiseConfig
 from bench.generators.shared import batches
 from bench.generators.shared.batches import RESIDENT_SHARE, OnDevice
+from bench.generators.shared.noisy_batches import NoisyBatches
 from bench.kinds import Items
 from bench.machine.device import Runtime, free_memory
 from bench.pool import Gathered, Pool, Records
@@ -43,7 +45,7 @@ def full(monkeypatch: pytest.MonkeyPatch) -> None:
 def drawn(images: Items, training: TrainingConfig, steps: range, device: str = "cpu") -> list[bytes]:
     """Return items, noise and timesteps of each step."""
     source = NoisyBatches(images, training, 5, torch.device(device), torch.device(device))
-    return [b"".join(part.cpu().numpy().tobytes() for part in source.draw(step, 100)) for step in steps]
+    return [b"".join(part.cpu().numpy().tobytes() for part in source.draw(step)) for step in steps]
 
 
 @pytest.fixture
@@ -76,13 +78,13 @@ def test_scaled_and_flipped(images: np.ndarray) -> None:
     scaled = torch.from_numpy(images).float() / 127.5 - 1
     for flip in (False, True):
         training = TrainingConfig(batch_size=64, horizontal_flip=flip)
-        x0, eps, t = NoisyBatches(images, training, 0, CPU, CPU).draw(3, 100)
+        x0, eps, u = NoisyBatches(images, training, 0, CPU, CPU).draw(3)
         plain = scaled[batches.Order(20, training, 0, CPU, CPU).rows(3)]
         is_plain = (x0 == plain).flatten(1).all(1)
         is_flipped = (x0 == plain.flip(-1)).flatten(1).all(1)
         assert (is_plain | is_flipped).all()
         assert is_flipped.any() == flip and is_plain.any()
-        assert eps.shape == x0.shape and t.min() >= 0 and t.max() < 100
+        assert eps.shape == x0.shape and u.min() >= 0 and u.max() <= 1
 
 
 @pytest.mark.parametrize("batch_size", [1, 8, 48])
@@ -91,7 +93,8 @@ def test_timesteps_are_spread_over_all_and_never_beyond(
     images: np.ndarray, monkeypatch: pytest.MonkeyPatch, batch_size: int, num_timesteps: int
 ) -> None:
     source = NoisyBatches(images, TrainingConfig(batch_size=batch_size, horizontal_flip=False), 0, CPU, CPU)
-    drawn = torch.stack([source.draw(step, num_timesteps)[2] for step in range(200)])
+    process = build_process(NoiseConfig(num_timesteps=num_timesteps), CPU)
+    drawn = torch.stack([process.times(source.draw(step)[2]) for step in range(200)])
     assert drawn.dtype == torch.int64
     if batch_size == 48:
         shares = torch.bincount(drawn.flatten(), minlength=num_timesteps)[:7].double() / drawn.numel()
@@ -103,9 +106,9 @@ def test_timesteps_are_spread_over_all_and_never_beyond(
 
     largest = torch.tensor(1 - 2.0**-24)  # the largest output of `rand`; 47 plus it rounds to 48
     monkeypatch.setattr(torch, "rand", lambda *args, **kw: largest)
-    assert source.draw(0, num_timesteps)[2].max() == num_timesteps - 1
+    assert process.times(source.draw(0)[2]).max() == num_timesteps - 1
     monkeypatch.setattr(torch, "rand", lambda *args, **kw: torch.tensor(0.0))
-    assert source.draw(0, num_timesteps)[2].min() == 0
+    assert process.times(source.draw(0)[2]).min() == 0
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -187,7 +190,7 @@ def test_a_composition_larger_than_the_machine(tmp_path: Path) -> None:
     assert source.batches.data == "streamed"
     last = {generation: source.batches.items[np.array([(1 + generation) * num_images - 1])] for generation in (0, 1)}
     assert [int(last[generation].min()) for generation in (0, 1)] == [100, 101]
-    x0, _, _ = source.draw(0, 100)
+    x0, _, _ = source.draw(0)
     assert x0.shape == (8, 3, 256, 256)
 
 
@@ -240,9 +243,9 @@ def test_no_draw_of_resident_images_waits_for_the_device(images: np.ndarray, str
     training = TrainingConfig(batch_size=8, num_steps=40, horizontal_flip=True)
     source = NoisyBatches(images, training, 0, torch.device("cuda"), torch.device("cuda"))
     assert source.batches.data == "resident"
-    source.draw(0, 100)
+    source.draw(0)
     strict()
-    total = sum(source.draw(step, 100)[0].sum() for step in range(1, 40))  # 16 epochs
+    total = sum(source.draw(step)[0].sum() for step in range(1, 40))  # 16 epochs
     torch.cuda.set_sync_debug_mode("default")
     assert math.isfinite(float(total))
 

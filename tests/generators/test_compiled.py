@@ -10,7 +10,7 @@ import torch
 from configs import DDPMConfig, UNetConfig
 
 from bench import generators
-from bench.generators.ddpm.network import build_unet, place
+from bench.generators.shared.unet import build_unet, place
 from bench.machine.device import Runtime
 
 Graphs = list[list[Any]]

@@ -11,9 +11,9 @@ from configs import DDPMConfig
 
 from bench import generators
 from bench.generators.ddpm import denoising_loss as module
-from bench.generators.ddpm.denoising_loss import LEVELS
-from bench.generators.ddpm.network import build_process
+from bench.generators.ddpm.process import build_process
 from bench.generators.shared.noise import normal
+from bench.generators.shared.risk_by_level import LEVELS
 from bench.machine.device import Runtime
 
 Make = Callable[..., DDPMConfig]

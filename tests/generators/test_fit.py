@@ -19,10 +19,10 @@ from shrunk import composed
 from bench import generators
 from bench.config import RuntimeConfig
 from bench.errors import ConfigError, DataError, TrainingError
-from bench.generators.ddpm import noisy_batches as batches
-from bench.generators.ddpm.network import Process
+from bench.generators.ddpm.process import Process
 from bench.generators.ddpm.training import DDPMTraining
 from bench.generators.shared import checkpoint, steps
+from bench.generators.shared import noisy_batches as batches
 from bench.generators.shared.schedule import ema_decay, learning_rate
 from bench.machine.device import Runtime, Watched, resolve_runtime, set_deterministic
 

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from configs import DDPMConfig
+from configs import DDPMConfig, EDMConfig, SigmaConfig
 
 from bench import generators
 from bench.config import GeneratorConfig
@@ -62,6 +62,7 @@ OTHER: dict[str, dict[str, Any]] = {  # for each field a value that is not the o
         "beta_schedule": "squaredcos_cap_v2",
         "prediction": "sample",
         "min_snr_gamma": 5.0,
+        "edm": EDMConfig(sigma_data=0.4),
     },
     "training": {
         "num_steps": 13,
@@ -84,6 +85,7 @@ OTHER: dict[str, dict[str, Any]] = {  # for each field a value that is not the o
         "eta": 0.5,
         "temperature": 0.9,
         "batch_size": 7,
+        "sigma": SigmaConfig(rho=5.0),
     },
 }
 HARMLESS = {"training.checkpoint_every", "sampling.batch_size"}

@@ -14,9 +14,9 @@ from safetensors.numpy import load_file
 
 from bench import generators
 from bench.errors import TrainingError
-from bench.generators.ddpm import network
+from bench.generators.ddpm import process
 from bench.generators.ddpm import training as ddpm
-from bench.generators.ddpm.noisy_batches import NoisyBatches
+from bench.generators.shared.noisy_batches import NoisyBatches
 from bench.machine import interrupt, out_of_memory
 from bench.machine.device import Runtime
 
@@ -60,7 +60,7 @@ def test_sigterm_saves_the_step_and_the_rest_is_the_same(tiny: Make, fit: Any, t
 def pretend_out_of_memory(monkeypatch: pytest.MonkeyPatch, limit: int, from_step: int = 0) -> list[int]:
     """Simulate a device with room for `limit` images at a time, from a given call on. Returns the sizes requested."""
     sizes: list[int] = []
-    loss = network.Process.loss
+    loss = process.Process.loss
 
     def limited(self: Any, network: Any, x0: torch.Tensor, *rest: Any) -> torch.Tensor:
         sizes.append(len(x0))
@@ -68,7 +68,7 @@ def pretend_out_of_memory(monkeypatch: pytest.MonkeyPatch, limit: int, from_step
             raise torch.OutOfMemoryError("CUDA out of memory (pretended)")
         return loss(self, network, x0, *rest)
 
-    monkeypatch.setattr(network.Process, "loss", limited)
+    monkeypatch.setattr(process.Process, "loss", limited)
     return sizes
 
 
@@ -124,7 +124,7 @@ def test_micro_batches_give_the_gradient_of_the_batch(tiny: Make, images: np.nda
     for passes in (1, 3, 8):
         config = tiny(training={"num_micro_batches": passes})
         train = ddpm.DDPMTraining(config, images, 0, cpu, None)
-        batch = NoisyBatches(images, config.training, 0, cpu.device, cpu.draw_on).draw(0, config.noise.num_timesteps)
+        batch = NoisyBatches(images, config.training, 0, cpu.device, cpu.draw_on).draw(0)
         loss = train.gradient(batch, 0)
         outcomes.append([loss.item(), gradient(train).numpy()])
     for other in outcomes[1:]:
@@ -136,17 +136,17 @@ def test_out_of_memory_in_a_later_pass_forgets_the_earlier_ones(
     tiny: Make, images: np.ndarray, cpu: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny(training={"num_micro_batches": 2})
-    batch = NoisyBatches(images, config.training, 0, cpu.device, cpu.draw_on).draw(0, config.noise.num_timesteps)
+    batch = NoisyBatches(images, config.training, 0, cpu.device, cpu.draw_on).draw(0)
     undisturbed, disturbed = (ddpm.DDPMTraining(config, images, 0, cpu, None) for _ in range(2))
     undisturbed.gradient(batch, 0)
-    loss, calls = network.Process.loss, iter(range(100))
+    loss, calls = process.Process.loss, iter(range(100))
 
     def fails_once(*arguments: Any) -> torch.Tensor:
         if next(calls) == 1:
             raise torch.OutOfMemoryError
         return loss(*arguments)
 
-    monkeypatch.setattr(network.Process, "loss", fails_once)
+    monkeypatch.setattr(process.Process, "loss", fails_once)
     disturbed.gradient(batch, 0)
     assert disturbed.num_micro_batches == 4 and next(calls) == 2 + 4
     torch.testing.assert_close(gradient(disturbed), gradient(undisturbed), rtol=1e-3, atol=1e-5)

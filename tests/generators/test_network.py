@@ -8,7 +8,8 @@ from configs import DDPMConfig, NoiseConfig, UNetConfig
 from diffusers import DDPMScheduler
 from diffusers.models.attention_processor import Attention
 
-from bench.generators.ddpm.network import build_process, build_unet
+from bench.generators.ddpm.process import build_process
+from bench.generators.shared.unet import build_unet
 
 CPU = torch.device("cpu")
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from bench import generators
 from bench.errors import SamplingError
 from bench.generators.ddpm import sampling
+from bench.generators.shared import unet_sampling
 from bench.machine.device import Runtime
 
 Sample = Callable[..., np.ndarray]
@@ -146,6 +147,6 @@ def test_no_seeds_no_images(draw: Sample) -> None:
 
 def test_quantise_rounds_to_the_nearest_and_clips() -> None:
     x = torch.tensor([-2.0, -1.0, -1.0 + 0.9 / 255, -1.0 + 1.1 / 255, 0.0, 1.0, 7.0])
-    assert sampling.quantise(x).tolist() == [0, 0, 0, 1, 128, 255, 255]
+    assert unet_sampling.quantise(x).tolist() == [0, 0, 0, 1, 128, 255, 255]
     pixels = torch.arange(256, dtype=torch.uint8)
-    assert torch.equal(sampling.quantise(pixels.float() / 127.5 - 1), pixels)
+    assert torch.equal(unet_sampling.quantise(pixels.float() / 127.5 - 1), pixels)

@@ -11,8 +11,10 @@ from configs import DDPMConfig
 from shrunk import composed
 
 from bench import generators
-from bench.generators.ddpm.network import build_process, build_unet, place
-from bench.generators.ddpm.sampling import quantise, trajectory
+from bench.generators.ddpm.process import build_process
+from bench.generators.ddpm.sampling import trajectory
+from bench.generators.shared.unet import build_unet, place
+from bench.generators.shared.unet_sampling import quantise
 from bench.machine.device import Runtime, set_deterministic
 
 pytestmark = [

@@ -15,7 +15,7 @@ from configs import DDPMConfig, TrainingConfig
 from tiny_chain import tiny
 
 from bench import generators
-from bench.generators.ddpm import network
+from bench.generators.ddpm import process
 from bench.generators.shared import steps
 from bench.machine import distributed, interrupt
 from bench.machine.device import Runtime
@@ -52,7 +52,7 @@ class Whole(steps.Trainee):
 
 def two_trainings(folder: Path) -> None:
     """Run in two processes: go on where one process was stopped, then run out of memory in the second process."""
-    loss = network.Process.loss
+    loss = process.Process.loss
 
     def limited(self: Any, network: Any, x0: torch.Tensor, *rest: Any) -> torch.Tensor:
         if len(x0) > 2:
@@ -66,7 +66,7 @@ def two_trainings(folder: Path) -> None:
         course = steps.train(Whole(), training, identity="", device=cpu, work=work, progress=lambda done, total: None)
         facts["whole"] = course.facts(training)
         if distributed.rank() == 1:
-            network.Process.loss = limited  # type: ignore[method-assign]
+            process.Process.loss = limited  # type: ignore[method-assign]
         facts["full"] = fit(folder, "full")
         (folder / f"{distributed.rank()}.json").write_text(json.dumps(facts))
         distributed.barrier()

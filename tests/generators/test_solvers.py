@@ -9,7 +9,7 @@ from configs import DDPMConfig, NoiseConfig, SamplingConfig
 from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.schedulers import scheduling_ddpm
 
-from bench.generators.ddpm.network import build_process
+from bench.generators.ddpm.process import build_process
 from bench.generators.ddpm.sampling import trajectory
 from bench.generators.ddpm.solvers import SPACINGS, DDIMSolver, build_solver, spaced
 from bench.machine.device import Runtime

@@ -6,19 +6,20 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from configs import DDPMConfig
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from configs import EDMConfig, FlowConfig
+from diffusers import DDPMPipeline, DDPMScheduler, EDMEulerScheduler, UNet2DModel
 from safetensors.torch import load_file
 
 from bench import generators
 from bench.machine.device import Runtime
 
-Make = Callable[..., DDPMConfig]
+Make = Callable[..., Any]
 
 NUM_STEPS, BATCH, SEED = 8, 8, 5
 CHANNELS = {"channels": [16, 24], "attention": [False, True], "attention_head_dim": 8}  # two channels in a group
@@ -66,6 +67,33 @@ CASES: dict[str, dict[str, Any]] = {
         "ema": [(1 + step) / (10 + step) for step in range(8)],
         "init": True,
     },
+    "EDM": {
+        "unet": {**CHANNELS, "dropout": 0.1},
+        "noise": {
+            "prediction": "edm",
+            "num_timesteps": 1000,
+            "edm": EDMConfig(sigma_data=0.4, log_sigma_mean=-0.3, log_sigma_deviation=0.9),
+        },
+        "training": {"warmup_steps": 0, "ema_decay": 0.5, "num_micro_batches": 2},
+        "sampling": {"sampler": "heun"},
+        "rates": [1.0] * 8,
+        "ema": [min(0.5, (1 + step) / (10 + step)) for step in range(8)],
+    },
+    "a flow": {
+        "unet": {**CHANNELS, "dropout": 0.1},
+        "training": {"warmup_steps": 0, "ema_decay": 0.5, "num_micro_batches": 2},
+        "time": {"distribution": "uniform"},
+        "rates": [1.0] * 8,
+        "ema": [min(0.5, (1 + step) / (10 + step)) for step in range(8)],
+    },
+    "a flow with logit-normal times": {
+        "unet": CHANNELS,
+        "training": {"warmup_steps": 0, "ema_decay": 0.0, "horizontal_flip": False},
+        "time": {"distribution": "logit_normal", "mean": -0.3, "deviation": 1.4},
+        "rates": [1.0] * 8,
+        "ema": [0.0] * 8,
+        "init": True,
+    },
 }
 
 
@@ -78,7 +106,7 @@ def seeded(stage: str, index: int) -> torch.Generator:
     return torch.Generator().manual_seed(draw_seed(stage, index))
 
 
-def plain_unet(config: DDPMConfig) -> UNet2DModel:
+def plain_unet(config: Any) -> UNet2DModel:
     attends = config.unet.attention[1]
     torch.manual_seed(draw_seed("weights"))
     return UNet2DModel(
@@ -94,7 +122,7 @@ def plain_unet(config: DDPMConfig) -> UNet2DModel:
     )
 
 
-def plain_batch(config: DDPMConfig, images: np.ndarray, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def plain_batch(config: Any, images: np.ndarray, step: int) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
     epochs = [torch.randperm(len(images), generator=seeded("epoch", epoch)) for epoch in range(4)]
     rows = torch.cat(epochs)[step * BATCH : (step + 1) * BATCH]
     x0 = torch.from_numpy(images)[rows] / 127.5 - 1
@@ -105,8 +133,7 @@ def plain_batch(config: DDPMConfig, images: np.ndarray, step: int) -> tuple[torc
                 x0[row] = x0[row].flip(-1)
     eps = torch.randn(x0.shape, generator=random)
     start = torch.rand((), generator=random).item()
-    t = [int((index + start) / BATCH * config.noise.num_timesteps) for index in range(BATCH)]
-    return x0, eps, torch.tensor(t)
+    return x0, eps, [(index + start) / BATCH for index in range(BATCH)]
 
 
 def plain_weight(noise: Any, alpha: torch.Tensor) -> torch.Tensor:
@@ -117,8 +144,38 @@ def plain_weight(noise: Any, alpha: torch.Tensor) -> torch.Tensor:
     return {"sample": least, "epsilon": least / snr, "v_prediction": least / (snr + 1)}[noise.prediction]
 
 
+def plain_errors(
+    config: Any, unet: UNet2DModel, x0: torch.Tensor, eps: torch.Tensor, shares: list[float]
+) -> torch.Tensor:
+    """Return the weighted error of each image, whose time is the one below which that share of all times lies."""
+    if isinstance(config, FlowConfig):
+        about, t = config.time, torch.tensor(shares)
+        if about.distribution == "logit_normal":
+            logits = [about.mean + about.deviation * NormalDist().inv_cdf(share) for share in shares]
+            t = torch.tensor([1 / (1 + math.exp(-logit)) for logit in logits])
+        noisy = torch.stack([image + now * (noise - image) for image, noise, now in zip(x0, eps, t, strict=True)])
+        return (unet(noisy, 1000 * t).sample - (eps - x0)).pow(2).mean(dim=(1, 2, 3))
+    noise = config.noise
+    if noise.prediction == "edm":  # as diffusers has it
+        about = noise.edm
+        normals = [NormalDist(about.log_sigma_mean, about.log_sigma_deviation).inv_cdf(share) for share in shares]
+        schedule = EDMEulerScheduler(sigma_data=about.sigma_data)
+        flat = torch.tensor([math.exp(value) for value in normals])
+        sigma = flat[:, None, None, None]
+        noisy = x0 + sigma * eps
+        output = unet(schedule.precondition_inputs(noisy, sigma), schedule.precondition_noise(flat)).sample
+        denoised = schedule.precondition_outputs(noisy, output, sigma)
+        weight = (flat**2 + about.sigma_data**2) / (flat * about.sigma_data) ** 2
+        return weight * (denoised - x0).pow(2).mean(dim=(1, 2, 3))
+    schedule = DDPMScheduler(num_train_timesteps=noise.num_timesteps, beta_schedule=noise.beta_schedule)
+    t = torch.tensor([int(share * noise.num_timesteps) for share in shares])
+    output = unet(schedule.add_noise(x0, eps, t), t).sample
+    target = {"epsilon": eps, "sample": x0, "v_prediction": schedule.get_velocity(x0, eps, t)}[noise.prediction]
+    return (output - target).pow(2).mean(dim=(1, 2, 3)) * plain_weight(noise, schedule.alphas_cumprod[t])
+
+
 def plain_training(
-    config: DDPMConfig, images: np.ndarray, rates: list[float], ema: list[float], init: Path | None
+    config: Any, images: np.ndarray, rates: list[float], ema: list[float], init: Path | None
 ) -> tuple[UNet2DModel, list[float]]:
     """Return the averaged network and the loss of each step."""
     unet = plain_unet(config)
@@ -126,22 +183,17 @@ def plain_training(
         unet.load_state_dict(load_file(init / "unet" / "diffusion_pytorch_model.safetensors"))
     unet.train()
     average = {name: weight.detach().clone() for name, weight in unet.named_parameters()}
-    training, noise = config.training, config.noise
-    schedule = DDPMScheduler(num_train_timesteps=noise.num_timesteps, beta_schedule=noise.beta_schedule)
+    training = config.training
     optimizer = torch.optim.AdamW(unet.parameters(), lr=1.0, weight_decay=training.weight_decay)
     losses = []
     for step in range(NUM_STEPS):
-        x0, eps, t = plain_batch(config, images, step)
+        x0, eps, shares = plain_batch(config, images, step)
         optimizer.zero_grad()
         passes = training.num_micro_batches
         sum_of_losses = 0.0
         for part, rows in enumerate(np.array_split(np.arange(BATCH), passes)):
             torch.manual_seed(draw_seed("dropout", step * passes + part))
-            noisy = schedule.add_noise(x0[rows], eps[rows], t[rows])
-            output = unet(noisy, t[rows]).sample
-            velocity = schedule.get_velocity(x0[rows], eps[rows], t[rows])
-            target = {"epsilon": eps[rows], "sample": x0[rows], "v_prediction": velocity}[noise.prediction]
-            each = (output - target).pow(2).mean(dim=(1, 2, 3)) * plain_weight(noise, schedule.alphas_cumprod[t[rows]])
+            each = plain_errors(config, unet, x0[rows], eps[rows], [shares[row] for row in rows])
             loss = each.sum() / BATCH
             loss.backward()  # type: ignore[no-untyped-call]
             sum_of_losses += loss.item()
@@ -155,9 +207,10 @@ def plain_training(
     return unet, losses
 
 
-def made(tiny: Make, case: dict[str, Any]) -> DDPMConfig:
+def made(tiny: Make, case: dict[str, Any]) -> Any:
     always = {"num_steps": NUM_STEPS, "batch_size": BATCH, "learning_rate": 3e-3, "checkpoint_every": 2}
-    return tiny(unet=case["unet"], noise=case["noise"], training=always | case["training"])
+    about = {name: case[name] for name in ("noise", "time", "sampling") if name in case}
+    return tiny(unet=case["unet"], training=always | case["training"], **about)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -177,9 +230,15 @@ def test_the_model_and_its_losses_are_those_of_a_plain_loop(
     at = {"out": tmp_path / "model", "work": tmp_path / "work"}
     facts = generators.fit(config, images, seed=SEED, runtime=cpu, init=init, **at)
     pipeline = DDPMPipeline.from_pretrained(at["out"])
-    about, noise = pipeline.scheduler.config, config.noise
-    assert (about["num_train_timesteps"], about["beta_schedule"]) == (noise.num_timesteps, noise.beta_schedule)
-    assert (about["prediction_type"], about["clip_sample"]) == (noise.prediction, True)
+    about = pipeline.scheduler.config
+    if "time" in case:
+        assert (about["_class_name"], about["num_train_timesteps"]) == ("FlowMatchEulerDiscreteScheduler", 1000)
+    elif name == "EDM":
+        assert (about["_class_name"], about["sigma_data"]) == ("EDMEulerScheduler", 0.4)
+    else:
+        noise = config.noise
+        assert (about["num_train_timesteps"], about["beta_schedule"]) == (noise.num_timesteps, noise.beta_schedule)
+        assert (about["prediction_type"], about["clip_sample"]) == (noise.prediction, True)
     trained = pipeline.unet
     assert trained.config["dropout"] == config.unet.dropout and trained.config["sample_size"] == 8
     theirs = plain.state_dict()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from configs import UNetConfig
 
-from bench.generators.ddpm.network import build_unet
+from bench.generators.shared.unet import build_unet
 from bench.perf.machine_limits import LONG_ENOUGH, fastest
 from bench.perf.roofline import H100, gflop, report
 

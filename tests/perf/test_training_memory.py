@@ -4,7 +4,7 @@ import pytest
 import torch
 from configs import UNetConfig
 
-from bench.generators.ddpm.network import build_unet
+from bench.generators.shared.unet import build_unet
 from bench.perf.training_memory import Allocated, training_memory
 
 UNET = UNetConfig([8, 16], [False, False], 1)

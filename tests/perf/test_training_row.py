@@ -8,7 +8,8 @@ import torch
 from configs import NoiseConfig, UNetConfig
 
 from bench.config import RuntimeConfig
-from bench.generators.ddpm.network import build_process, build_unet
+from bench.generators.ddpm.process import build_process
+from bench.generators.shared.unet import build_unet
 from bench.machine.device import resolve_runtime
 from bench.perf import compare_training
 from bench.perf.peers.diffusers_loop import DiffusersLoop

@@ -51,8 +51,11 @@ def row(
     protocol: dict[str, Any] | None = None,
     data: dict[str, Any] | None = None,
     real: str = REAL,
+    generator: str = "ddpm",
+    risk: tuple[str, float] | None = None,
 ) -> Row:
-    """FID rises and recall falls with ratio × generation, plus noise that depends on the seed alone."""
+    """FID rises and recall falls with ratio × generation, plus noise that depends on the seed alone; and so does the
+    risk, where its metric and its value at no drift are given."""
     key = f"{policy}/{ratio if generation else 0}/{generation}/{seed}/{space}"
     noise = np.random.default_rng(list(hashlib.sha256(key.encode()).digest()[:8])).normal(0, 1, 5)
     drift = ratio**2 * generation
@@ -82,7 +85,7 @@ def row(
         seed=seed,
         policy=policy,
         dataset="made-up",
-        generator="ddpm",
+        generator=generator,
         composition={
             "num_real": 1024 - num_synthetic,
             "num_synthetic": num_synthetic,
@@ -93,7 +96,11 @@ def row(
         + [survival(drift, space)]
         + [{**score("fid", float(values["fid"]) - 8, space=space), "reference": "real_train"}]
         + [score(m, v, "real_train", space=space) for m, v in floor.items()]
-        + [score("fid", 1.0 + 0.1 * noise[0], "shuffled", space=space)],
+        + [score("fid", 1.0 + 0.1 * noise[0], "shuffled", space=space)]
+        + [
+            {**score(metric, level * (1 + drift) + 0.01 * float(noise[0]), space="model"), "parameters": {}}
+            for metric, level in ([risk] if risk else [])
+        ],
         train={"seconds": 60.0, "images_seen": 12800, "num_steps": 800, "final_loss": 0.05, "num_parameters": 650_000},
         sample={"seconds": 20.0, "images_per_second": 51.2},
         score={"seconds": 4.0},
@@ -104,7 +111,7 @@ def row(
             "seed": seed,
             "num_generations": 4,
             "data": data or {"name": "procedural", "kind": "flowers", "resolution": 16},
-            "generator": {"name": "ddpm", "training": {"num_steps": 800}},
+            "generator": {"name": generator, "training": {"num_steps": 800}},
             "mixing": mixing,
             "metrics": {"feature_space": space, "num_images": 1024, "k": 3},
             "protocol": protocol or {"name": None, "version": None},

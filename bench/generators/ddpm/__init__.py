@@ -3,11 +3,11 @@
 The verbs load torch when they are called; importing this module does not.
 """
 
-import logging
 from typing import Any
 
-from bench.errors import ConfigError
 from bench.generators.ddpm.settings import Config
+from bench.generators.shared import ode
+from bench.generators.shared.unet_config import check
 
 VERSION = {"train": 6, "sample": 7, "risk": 1}
 """Must be raised, each by its stage, by any change that changes a trained model, the pixels of a sample, or a loss."""
@@ -25,6 +25,12 @@ SAMPLER_CITATIONS = {
   booktitle = {International Conference on Learning Representations},
   year      = {2021},
 }""",
+    "edm": """@inproceedings{karras2022edm,
+  title     = {Elucidating the Design Space of Diffusion-Based Generative Models},
+  author    = {Karras, Tero and Aittala, Miika and Aila, Timo and Laine, Samuli},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2022},
+}""",
     "dpmsolver++": """@misc{lu2022dpmsolverpp,
   title         = {{DPM-Solver++}: Fast Solver for Guided Sampling of Diffusion Probabilistic Models},
   author        = {Lu, Cheng and Zhou, Yuhao and Bao, Fan and Chen, Jianfei and Li, Chongxuan and Zhu, Jun},
@@ -34,48 +40,19 @@ SAMPLER_CITATIONS = {
 }""",
 }
 
-__all__ = ["CITATION", "KINDS", "VERSION", "Config", "check", "cite", "fit", "risk", "sample"]
+__all__ = ["CITATION", "KINDS", "VERSION", "Config", "check", "cite", "fit", "num_evaluations", "risk", "sample"]
 
-log = logging.getLogger(__name__)
+
+def num_evaluations(config: Config) -> int:
+    """Return how often an image's sampling evaluates the network."""
+    return ode.num_evaluations(config.sampling.sampler, config.sampling.num_steps)
 
 
 def cite(config: dict[str, Any]) -> str:
-    """Return the BibTeX entries of the model and of its sampler."""
-    sampler = config.get("sampling", {}).get("sampler", "").removeprefix("sde-")
+    """Return the BibTeX entries of the model and of its preconditioning or sampler."""
+    is_edm = config.get("noise", {}).get("prediction") == "edm"
+    sampler = "edm" if is_edm else config.get("sampling", {}).get("sampler", "").removeprefix("sde-")
     return "\n\n".join(entry for entry in (CITATION, SAMPLER_CITATIONS.get(sampler)) if entry)
-
-
-def check(config: Config, shape: tuple[int, ...]) -> None:
-    """Raise `ConfigError` if the network of `config` cannot process images of `shape` (3, H, H).
-
-    Logs a warning if the warm-up of the learning rate is longer than the training.
-    """
-    unet, resolution = config.unet, shape[-1]
-    factor = 2 ** (len(unet.channels) - 1)
-    if resolution % factor:
-        raise ConfigError(
-            "generator.unet.channels",
-            unet.channels,
-            f"{len(unet.channels)} levels halve the image {len(unet.channels) - 1} times, so data.resolution "
-            f"must be a multiple of {factor}, and it is {resolution}",
-        )
-    attended = {width for width, attention in zip(unet.channels, unet.attention, strict=True) if attention}
-    if attended:
-        attended.add(unet.channels[-1])  # the middle block attends too
-    for width in sorted(attended):
-        if width % unet.attention_head_dim:
-            raise ConfigError(
-                "generator.unet.attention_head_dim",
-                unet.attention_head_dim,
-                f"must divide the width of each level with attention and of the last: {sorted(attended)}",
-            )
-    if config.training.warmup_steps >= config.training.num_steps:
-        log.warning(
-            "generator.training.warmup_steps=%d: the learning rate never reaches %g within %d steps",
-            config.training.warmup_steps,
-            config.training.learning_rate,
-            config.training.num_steps,
-        )
 
 
 def fit(*args: Any, **kwargs: Any) -> dict[str, Any]:

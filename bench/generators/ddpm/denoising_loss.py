@@ -2,22 +2,19 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from bench.generators.ddpm.network import autocast, build_process
-from bench.generators.ddpm.sampling import TILES, load_network
+from bench.generators.ddpm.process import build_process
 from bench.generators.ddpm.settings import Config
-from bench.generators.shared.noise import normal
+from bench.generators.shared.risk_by_level import risk_by_level
+from bench.generators.shared.unet_sampling import load_network
 from bench.kinds import Items
 from bench.machine.device import Runtime
 
-LEVELS = 10
-"""Number of noise levels at which the loss is evaluated: the midpoints of equal parts of the timesteps."""
 
-
-@torch.no_grad()
 def denoising_loss(
     config: Config,
     model: Path,
@@ -44,21 +41,10 @@ def denoising_loss(
         "total", the mean over the noise levels, and one entry per level, "t50", "t150", …: float64 (N,) each, one loss
         per image.
     """
-    network, resolution = load_network(model, runtime)
+    network, _ = load_network(model, runtime)
     process = build_process(config.noise, runtime.device)
-    tile = TILES[runtime.device.type]
-    timesteps = [int((i + 0.5) * config.noise.num_timesteps / LEVELS) for i in range(LEVELS)]
-    losses = np.empty((LEVELS, len(images)))
-    for first in range(0, len(images), tile):
-        rows = np.arange(first, min(first + tile, len(images)))
-        padded = np.resize(rows, tile)  # fill the tile by repetition
-        x0 = torch.from_numpy(images[padded]).to(runtime.device).float() / 127.5 - 1.0
-        keys = torch.from_numpy(seeds[padded]).to(runtime.device)
-        for level, t in enumerate(timesteps):
-            eps = normal(keys, (3, resolution, resolution), draw=level)
-            with autocast(runtime):
-                estimate = process.predicted_noise(network, process.signal[t] * x0 + process.noise[t] * eps, t)
-            error = (estimate - eps).square().mean(dim=(1, 2, 3))[: len(rows)]
-            losses[level, rows] = error.double().cpu().numpy()
-        progress(int(rows[-1]) + 1, len(images))
-    return {"total": losses.mean(axis=0), **{f"t{t}": losses[level] for level, t in enumerate(timesteps)}}
+
+    def errors(x0: torch.Tensor, eps: torch.Tensor, t: Any) -> torch.Tensor:
+        return process.predicted_noise(network, process.noisy(x0, eps, t), t) - eps
+
+    return risk_by_level(errors, process.levels(), images, seeds, runtime=runtime, progress=progress)

@@ -1,28 +1,20 @@
-"""Sampling: an image is a function of the model and its own noise seed.
-
-The network is evaluated on tiles of a constant number of images, whatever `sampling.batch_size` is, because the
-libraries that torch calls choose kernels by batch size, and these round differently. The last tile is padded, and the
-padding is discarded.
-"""
+"""Sampling of a DDPM. Tiles and blocks are in `bench.generators.shared.unet_sampling`."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
 
-from bench.errors import SamplingError
-from bench.generators.ddpm.network import Network, Process, autocast, build_process, place
-from bench.generators.ddpm.settings import Config
+from bench.generators.ddpm.edm import EDMProcess, sigmas
+from bench.generators.ddpm.process import Process, build_process
+from bench.generators.ddpm.settings import Config, SamplingConfig
 from bench.generators.ddpm.solvers import build_solver
-from bench.generators.shared.blocks import sample_in_blocks
 from bench.generators.shared.noise import normal
+from bench.generators.shared.ode import solve
+from bench.generators.shared.unet import Network
+from bench.generators.shared.unet_sampling import load_network, sample_images
 from bench.machine.device import Runtime
-
-TILES = {"cpu": 32, "cuda": 128}
-"""Images per network evaluation, by type of device. Part of the sampling version: another value may change the last
-bit."""
 
 
 def sample(
@@ -49,52 +41,22 @@ def sample(
     """
     network, resolution = load_network(model, runtime)
     process = build_process(config.noise, runtime.device)
-    tile = TILES[runtime.device.type]
-
-    def draw(part: np.ndarray, report: Callable[[int], None]) -> np.ndarray:
-        images = np.empty((len(part), 3, resolution, resolution), np.uint8)
-        for first in range(0, len(part), tile):
-            keys = part[first : first + tile]
-            padded = torch.from_numpy(np.resize(keys, tile)).to(runtime.device)  # fill the tile by repetition
-            x = trajectory(config, process, network, padded, resolution, runtime)
-            if not x.isfinite().all():
-                raise SamplingError(f"{model}: images of the seeds {keys[0]} to {keys[-1]} have NaN or infinity")
-            images[first : first + tile] = quantise(x)[: len(keys)].cpu().numpy()
-            report(first + len(keys))
-        return images
-
-    return sample_in_blocks(
+    return sample_images(
+        model,
+        lambda keys: trajectory(config, process, network, keys, resolution, runtime),
         seeds,
-        draw,
-        shape=(3, resolution, resolution),
-        dtype=np.uint8,
-        block=-(-config.sampling.batch_size // tile) * tile,
+        resolution=resolution,
+        batch_size=config.sampling.batch_size,
         work=work,
+        runtime=runtime,
         progress=progress,
     )
-
-
-def load_network(model: Path, runtime: Runtime) -> tuple[Network, int]:
-    """Return the network of a stored model, in evaluation mode on the runtime's device, and the resolution of its
-    images. Raises `SamplingError` for weights that are NaN or infinite: clamped and quantised, their images would be
-    plain black or white."""
-    unet = UNet2DModel.from_pretrained(model / "unet", low_cpu_mem_usage=False)
-    bad = [name for name, weight in unet.state_dict().items() if not weight.isfinite().all()]
-    if bad:
-        raise SamplingError(f"{model}: {len(bad)} weights, e.g. {bad[0]}, are NaN or infinite: train it again")
-    unet.eval()
-    return place(unet, runtime), unet.config.sample_size
-
-
-def quantise(x: torch.Tensor) -> torch.Tensor:
-    """Return values in [-1, 1] as uint8, rounded to nearest. Samples are quantised here and nowhere else."""
-    return ((x.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 @torch.no_grad()
 def trajectory(
     config: Config,
-    process: Process,
+    process: Process | EDMProcess,
     network: Network,
     seeds: torch.Tensor,
     resolution: int,
@@ -115,10 +77,23 @@ def trajectory(
     """
     shape = (3, resolution, resolution)
     x = config.sampling.temperature * normal(seeds, shape, draw=0)
+    if isinstance(process, EDMProcess):
+        return _solve_edm(config.sampling, process, network, x, runtime)
     solver = build_solver(config.sampling, config.noise)
-    with autocast(runtime):  # around all steps, so that most weights are cast only once
+    with runtime.mixed_precision():  # around all steps, so that most weights are cast only once
         for index, t in enumerate(solver.timesteps):
             x0 = process.denoise(network, x, t)
             noise = normal(seeds, shape, draw=index + 1) if solver.is_stochastic else None
             x = solver.step(x, x0, noise)
     return x
+
+
+def _solve_edm(
+    sampling: SamplingConfig, process: EDMProcess, network: Network, eps: torch.Tensor, runtime: Runtime
+) -> torch.Tensor:
+    """Return the images at the end of dx/dσ = (x - D(x; σ)) / σ (Karras et al. 2022, eq. 3) from noise eps."""
+    steps = sigmas(sampling.sigma, sampling.num_steps)
+    with runtime.mixed_precision():
+        return solve(
+            lambda x, sigma: process.predicted_noise(network, x, sigma), steps[0] * eps, steps, sampling.sampler
+        )

@@ -1,61 +1,85 @@
 """The options of a DDPM: network, forward process, training, sampling."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
 
 from bench.config import GeneratorConfig
 from bench.errors import ConfigError
+from bench.generators.shared.ode import SOLVERS
 from bench.generators.shared.schedule import TrainingConfig
-from bench.options import option
+from bench.generators.shared.unet_config import UNetConfig
+from bench.options import default_of, option
 
-MOST_LEVELS, MOST_CHANNELS = 8, 8192
-"""Of a network: 1024 px are halved to 8, and one layer of 8192 channels takes 2.4 GB."""
+SAMPLERS = ("ddpm", "ddim", "dpmsolver++", "sde-dpmsolver++", *SOLVERS)
 
 
 @dataclass
-class UNetConfig:
-    """The network, diffusers' `UNet2DModel`. `channels` and `attention` have one entry per resolution level;
-    `attention` marks the levels with attention blocks."""
+class EDMConfig:
+    """The preconditioning of Karras et al. 2022 (EDM). sigma_data: standard deviation of the values of images in [-1,
+    1]. log_sigma_mean, log_sigma_deviation: of ln σ in training, σ being the deviation of the noise."""
 
-    channels: list[int] = option([128, 128, 256, 256], multiple_of=8)
-    attention: list[bool] = option([False, False, True, False])
-    layers_per_block: int = option(2, at_least=1)
-    attention_head_dim: int = option(64, at_least=8)
-    dropout: float = option(0.0, at_least=0.0, at_most=0.9)
+    sigma_data: float = option(0.5, above=0, at_most=1.0)
+    log_sigma_mean: float = option(-1.2, at_least=-10.0, at_most=10.0)
+    log_sigma_deviation: float = option(1.2, above=0, at_most=10.0)
+
+
+@dataclass
+class SigmaConfig:
+    """The deviations of the noise at the steps of sampling with EDM (Karras et al. 2022, eq. 5)."""
+
+    least: float = option(0.002, above=0)
+    most: float = option(80.0)
+    rho: float = option(7.0, above=0)
 
     def validate(self) -> None:
-        if len(self.channels) > MOST_LEVELS or max(self.channels) > MOST_CHANNELS:
-            allowed = f"must have at most {MOST_LEVELS} levels of at most {MOST_CHANNELS} channels"
-            raise ConfigError("channels", self.channels, allowed)
-        if len(self.attention) != len(self.channels):
-            raise ConfigError("attention", self.attention, f"needs {len(self.channels)} entries, as many as channels")
+        if self.least >= self.most:
+            raise ConfigError("least", self.least, f"must be below most, and that is {self.most}")
 
 
 @dataclass
 class NoiseConfig:
-    """The forward process of DDPM (Ho et al. 2020) and what the network predicts."""
+    """The forward process of DDPM (Ho et al. 2020) and what the network predicts. prediction `edm` has a process of its
+    own, x0 + σ eps with continuous σ (Karras et al. 2022), and `edm` its options; the others have no effect on it."""
 
     num_timesteps: int = option(1000, at_least=2)
     beta_schedule: str = option("linear", one_of=("linear", "scaled_linear", "squaredcos_cap_v2"))
-    prediction: str = option("epsilon", one_of=("epsilon", "sample", "v_prediction"))
+    prediction: str = option("epsilon", one_of=("epsilon", "sample", "v_prediction", "edm"))
     min_snr_gamma: float | None = option(None, above=0)
+    edm: EDMConfig = option(EDMConfig)
+
+    def validate(self) -> None:
+        without = ("num_timesteps", "beta_schedule", "min_snr_gamma") if self.prediction == "edm" else ("edm",)
+        refuse_without_effect(self, without, f"prediction {self.prediction!r}")
+
+
+def refuse_without_effect(config: Any, names: Sequence[str], because: str, path: str = "") -> None:
+    """Raise `ConfigError` for the first of some fields of a configuration at `path` that is not the default."""
+    for f in fields(config):
+        value, default = getattr(config, f.name), default_of(f)
+        if f.name in names and value != default:
+            told = "its defaults" if is_dataclass(default) else "null" if default is None else default
+            raise ConfigError(f"{path}{f.name}", value, f"has no effect with {because}: set {told}")
 
 
 @dataclass
 class SamplingConfig:
     """How images are drawn from a trained model. sampler: `ddpm` (ancestral; the reference when num_steps is
     noise.num_timesteps), `ddim` (stochasticity eta), `dpmsolver++` (second-order ODE), `sde-dpmsolver++` (second-order
-    SDE). num_steps: network evaluations per image. spacing: of their timesteps: `cosine`,
+    SDE); and for prediction `edm` alone, at the deviations `sigma`, `euler` or `heun` (second-order ODE). num_steps:
+    network evaluations per image; with heun n steps take 2 n - 1. spacing: of their timesteps: `cosine`,
     denser at both ends; `quadratic`, ever denser towards the image (Song et al. 2021), which narrows the spread of mean
     colours in every generation; or `uniform`. temperature: standard deviation of the initial noise; below 1 it
     trades variety for typical images (the sampling bias of MAD, arXiv 2307.01850). batch_size: images of a block,
     which is stored when it is done; it never changes a pixel."""
 
-    sampler: str = option("dpmsolver++", one_of=("ddpm", "ddim", "dpmsolver++", "sde-dpmsolver++"))
+    sampler: str = option("dpmsolver++", one_of=SAMPLERS)
     num_steps: int = option(25, at_least=1)
     spacing: str = option("cosine", one_of=("cosine", "quadratic", "uniform"))
     eta: float = option(0.0, at_least=0.0, at_most=1.0)
     temperature: float = option(1.0, at_least=0.0, at_most=2.0)
     batch_size: int = option(512, at_least=1, stage=None, local=True)
+    sigma: SigmaConfig = option(SigmaConfig)
 
     def validate(self) -> None:
         if self.eta > 0 and self.sampler != "ddim":
@@ -73,6 +97,13 @@ class Config(GeneratorConfig):
     sampling: SamplingConfig = option(SamplingConfig, stage="sample")
 
     def validate(self) -> None:
-        if self.sampling.num_steps > self.noise.num_timesteps:
+        sampling, is_edm = self.sampling, self.noise.prediction == "edm"
+        if is_edm != (sampling.sampler in SOLVERS):
+            samplers = [name for name in SAMPLERS if is_edm == (name in SOLVERS)]
+            allowed = f"with noise.prediction {self.noise.prediction!r} must be one of {', '.join(samplers)}"
+            raise ConfigError("sampling.sampler", sampling.sampler, allowed)
+        without, because = ("spacing",) if is_edm else ("sigma",), f"noise.prediction {self.noise.prediction!r}"
+        refuse_without_effect(sampling, without, because, "sampling.")
+        if not is_edm and sampling.num_steps > self.noise.num_timesteps:
             allowed = f"at most {self.noise.num_timesteps} timesteps"
-            raise ConfigError("sampling.num_steps", self.sampling.num_steps, allowed)
+            raise ConfigError("sampling.num_steps", sampling.num_steps, allowed)

@@ -4,14 +4,13 @@ Each step gets an estimate of x0, and its noise as an argument. `DDIMSolver` is 
 `DPMSolver` is DPM-Solver++ from diffusers.
 """
 
-import math
-
 import numpy as np
 import torch
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
-from bench.generators.ddpm.network import build_scheduler
+from bench.generators.ddpm.process import build_scheduler
 from bench.generators.ddpm.settings import NoiseConfig, SamplingConfig
+from bench.generators.shared.spacing import SPACINGS
 
 
 class DDIMSolver:
@@ -70,29 +69,6 @@ def build_solver(sampling: SamplingConfig, noise: NoiseConfig) -> DDIMSolver | D
     if sampling.sampler == "ddim":
         return DDIMSolver(timesteps, noise, eta=sampling.eta)
     return DPMSolver(timesteps, noise, sampling.sampler)
-
-
-def cosine(part: float) -> float:
-    """Map [0, 1] to itself, denser at both ends: sin²(πu/2).
-
-    The mean colour of an image is decided at far more noise than its detail: over P pixels, noise averages out to a
-    P-th of its variance. Steps that are wide apart there end near the mean of all mean colours, so each generation has
-    fewer colours than the last. docs/scores.md has what each spacing keeps.
-    """
-    return math.sin(math.pi * part / 2) ** 2
-
-
-def quadratic(part: float) -> float:
-    """Map [0, 1] to itself, ever denser towards 0: u² (Song et al. 2021, appendix D.2)."""
-    return part**2
-
-
-def uniform(part: float) -> float:
-    """Return `part`."""
-    return part
-
-
-SPACINGS = {"cosine": cosine, "quadratic": quadratic, "uniform": uniform}
 
 
 def spaced(spacing: str, num_steps: int, num_timesteps: int) -> list[int]:

@@ -1,34 +1,18 @@
-"""Training of a DDPM. The loop over the steps is in `bench.generators.shared.steps`."""
+"""Training of a DDPM. Everything but the forward process is in `bench.generators.shared.unet_training`."""
 
-import hashlib
-import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
-from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
+from diffusers.schedulers.scheduling_edm_euler import EDMEulerScheduler
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
-from bench.errors import ConfigError, TrainingError
 from bench.generators.ddpm import VERSION, check
-from bench.generators.ddpm.network import autocast, build_process, build_scheduler, build_unet, place
-from bench.generators.ddpm.noisy_batches import NoisyBatch, NoisyBatches
-from bench.generators.ddpm.settings import Config
-from bench.generators.shared import steps
-from bench.generators.shared.gradients import GradientExchange
-from bench.generators.shared.steps import Trainee
+from bench.generators.ddpm.process import build_process, build_scheduler
+from bench.generators.ddpm.settings import Config, NoiseConfig
+from bench.generators.shared import unet_training
 from bench.kinds import Items
-from bench.machine import distributed, out_of_memory
 from bench.machine.device import Runtime
-from bench.options import stage_values
-from bench.seeds import derive_seed
-
-log = logging.getLogger(__name__)
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
-"""The state that AdamW keeps for each weight, by torch's names."""
 
 
 def fit(
@@ -48,156 +32,20 @@ def fit(
     Args, Returns and Raises are those of `bench.generators.fit`.
     """
     check(config, images.shape[1:])
-    training = config.training
-    if distributed.world_size() not in (1, training.num_micro_batches):
-        allowed = f"{distributed.world_size()} processes share each batch: must be {distributed.world_size()}"
-        raise ConfigError("generator.training.num_micro_batches", training.num_micro_batches, allowed)
     trainee = DDPMTraining(config, images, seed, runtime, init)
-    identity = training_identity(config, images.shape[-1], seed, init)
-    course = steps.train(trainee, training, identity=identity, device=runtime.device, work=work, progress=progress)
-    trainee.write(out, course.losses)
-    return {
-        **course.facts(training),
-        "num_parameters": sum(p.numel() for p in trainee.unet.parameters()),
-        "num_micro_batches": trainee.num_micro_batches,
-        "out_of_memory": list(trainee.out_of_memory),
-        "num_processes": distributed.world_size(),
-        "data": trainee.batches.batches.data,
-    }
+    return unet_training.fit(trainee, version=VERSION["train"], init=init, out=out, work=work, progress=progress)
 
 
-def training_identity(config: Config, resolution: int, seed: int, init: Path | None) -> str:
-    """Return a hash of everything that a checkpoint must have in common with a training that resumes from it.
-
-    Args:
-        config: The generator's configuration.
-        resolution: Side of the images, in pixels.
-        seed: Seed of the training.
-        init: Directory of the model to start from, if any.
-    """
-    about = [VERSION["train"], stage_values(config, "train", "train"), resolution, seed, str(init)]
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-
-
-class DDPMTraining(Trainee):
-    """Everything that a step changes: the weights, their average, and the optimiser's moments.
-
-    Args:
-        config: The generator's configuration.
-        images: uint8 (N, 3, H, H).
-        seed: Seed of every draw of the training.
-        runtime: Device and precision.
-        init: Directory of a model to start from; None: weights drawn from `seed`.
-    """
-
-    shares_batches = True
+class DDPMTraining(unet_training.UNetTraining):
+    """The training of the network of a DDPM. Args are those of `UNetTraining`."""
 
     def __init__(self, config: Config, images: Items, seed: int, runtime: Runtime, init: Path | None) -> None:
-        self.config = config
-        self.runtime = runtime
-        self.seed = seed
-        self.num_micro_batches = config.training.num_micro_batches
-        self.batches = NoisyBatches(images, config.training, seed, runtime.device, runtime.draw_on)
-        self.process = build_process(config.noise, runtime.device)
-        self.unet = build_unet(config.unet, images.shape[-1], derive_seed(seed, 0, "weights"))
-        if init is not None:
-            _copy_weights(self.unet, init)
-        self.unet.train()
-        self.network = place(self.unet, runtime)
-        self.weights = dict(self.unet.named_parameters())
-        self.exchange = GradientExchange(list(self.weights.values()), runtime.ordered_gradients)
-        self.average = {name: weight.detach().clone() for name, weight in self.weights.items()}
-        self.optimizer = torch.optim.AdamW(
-            self.weights.values(),
-            lr=config.training.learning_rate,
-            weight_decay=config.training.weight_decay,
-            fused=True,  # one kernel; on the CPU it takes a quarter of the time of foreach
-        )
-
-    def step(self, step: int) -> torch.Tensor:
-        """Take one optimiser step and return the mean loss of its batch."""
-        loss = self.gradient(self.batches.draw(step, self.config.noise.num_timesteps), step)
-        self.update(step)
-        return loss
-
-    def gradient(self, batch: NoisyBatch, step: int) -> torch.Tensor:
-        """Return the mean loss of this process's part of the batch, and leave the gradient of the whole batch in the
-        weights' `grad`.
-
-        If the device of any process runs out of memory, the batch is retried in twice as many micro-batches, which are
-        kept for the following steps. The batch stays the same, and so does the gradient up to rounding. Raises
-        `TrainingError`, in all processes, if there is no room for one image each.
-        """
-        size = len(batch[0])
-        while True:
-            loss, failure = None, None
-            try:
-                loss = self._accumulate(batch, step)
-            except torch.OutOfMemoryError as error:
-                failure = error
-            if not distributed.any_process(loss is None):
-                break
-            passes = self.num_micro_batches
-            event = out_of_memory.describe(failure, self.runtime.device) | {"step": step, "num_micro_batches": passes}
-            what = f"{out_of_memory.sentence(event)} in step {step}"
-            if passes >= size:
-                raise TrainingError(f"{what}, for one image at a time") from failure
-            self.out_of_memory = (*self.out_of_memory, event)
-            self.num_micro_batches = min(2 * passes, size)
-            log.warning("%s: batches of %d are computed in %d passes from now on", what, size, self.num_micro_batches)
-            failure = None  # and with it the tensors of the pass that failed
-            torch.cuda.empty_cache()
-        assert loss is not None
-        if distributed.world_size() > 1:
-            self.exchange()
-        return loss
-
-    def _accumulate(self, batch: NoisyBatch, step: int) -> torch.Tensor:
-        size, passes = len(batch[0]), self.num_micro_batches
-        total = torch.zeros((), device=batch[0].device)
-        parts = list(zip(*(values.tensor_split(passes) for values in batch), strict=True))
-        mine = distributed.shard(range(passes))
-        assert mine, "every process needs a part of the batch"
-        self.optimizer.zero_grad()
-        for index in mine:
-            x0, eps, t = parts[index]
-            if self.config.unet.dropout:
-                torch.manual_seed(derive_seed(self.seed, 0, "dropout", step * passes + index))
-            with autocast(self.runtime):
-                loss = self.process.loss(self.network, x0, eps, t) * (len(x0) / size)
-            loss.backward()
-            total += loss.detach()
-        return total
-
-    def update(self, step: int) -> None:
-        """Update the weights by the gradient in `grad`, and then their average."""
-        steps.update(self.weights, self.average, self.optimizer, self.config.training, step)
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the weights, their averages and AdamW's state, each with the weight's name in its own."""
-        return steps.tensors_of(self.weights, self.average, self.optimizer)
-
-    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Restore the state from the tensors of a checkpoint."""
-        for name, weight in self.weights.items():
-            weight.detach().copy_(tensors[f"weight/{name}"])
-            self.average[name].copy_(tensors[f"average/{name}"])
-            # in the memory format of the weight, which the fused optimiser assumes
-            moments = {key: torch.empty_like(weight).copy_(tensors[f"{key}/{name}"]) for key in MOMENTS}
-            self.optimizer.state[weight] = {"step": tensors[f"step/{name}"].to(weight.device), **moments}
-
-    def write(self, out: Path, losses: list[tuple[int, float]]) -> None:
-        """Write the averaged weights as a diffusers pipeline, and the loss curve."""
-        unet = UNet2DModel.from_config(self.unet.config)
-        unet.load_state_dict(self.average)
-        pipeline = DDPMPipeline(unet, build_scheduler(self.config.noise))  # type: ignore[arg-type]  # diffusers types a dummy
-        pipeline.save_pretrained(out, safe_serialization=True)
-        (out / "losses.json").write_text(json.dumps([{"step": s, "mean_loss": loss} for s, loss in losses]) + "\n")
+        process, scheduler = build_process(config.noise, runtime.device), stored_scheduler(config.noise)
+        super().__init__(config, images, seed, runtime, init, process, scheduler)
 
 
-def _copy_weights(unet: UNet2DModel, init: Path) -> None:
-    source = UNet2DModel.from_pretrained(init / "unet", low_cpu_mem_usage=False).state_dict()
-    shapes = {name: weight.shape for name, weight in unet.state_dict().items()}
-    if shapes != {name: weight.shape for name, weight in source.items()}:
-        raise ConfigError("generator.unet", str(init), "the model to start from has another network than this config")
-    unet.load_state_dict(source)
+def stored_scheduler(noise: NoiseConfig) -> SchedulerMixin:
+    """Return the scheduler of diffusers that is stored with a model."""
+    if noise.prediction == "edm":
+        return EDMEulerScheduler(sigma_data=noise.edm.sigma_data)
+    return build_scheduler(noise)

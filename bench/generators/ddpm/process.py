@@ -1,76 +1,14 @@
-"""The network and the forward process, both from diffusers, with the loss and the denoiser defined on them."""
+"""The forward process, from diffusers, with the loss and the denoiser defined on it."""
 
-import contextlib
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
-from bench.generators.ddpm.settings import NoiseConfig, UNetConfig
-from bench.machine.device import Runtime
-
-Network = Callable[..., Any]
-"""A `UNet2DModel`, compiled or not: (x float32 (n, 3, H, W), t int64 (n,)) -> the same shape as x."""
-
-
-def build_unet(config: UNetConfig, resolution: int, seed: int) -> UNet2DModel:
-    """Return a network with weights drawn from `seed`. The global random state does not change."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return UNet2DModel(
-            sample_size=resolution,
-            block_out_channels=tuple(config.channels),
-            layers_per_block=config.layers_per_block,
-            down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in config.attention),
-            up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(config.attention)),
-            add_attention=any(config.attention),  # in the middle block
-            attention_head_dim=config.attention_head_dim,
-            norm_num_groups=math.gcd(32, *config.channels),
-            dropout=config.dropout,
-        )
-
-
-def place(unet: torch.nn.Module, runtime: Runtime) -> Network:
-    """Move `unet` to the device of `runtime`, and return the network to call, compiled if `runtime` asks for it."""
-    unet.to(runtime.device)
-    unet.to(memory_format=LAYOUTS[runtime.device.type])
-    return compiled(unet, runtime)
-
-
-LAYOUTS = {"cpu": torch.contiguous_format, "cuda": torch.channels_last}
-"""Memory formats of weights and activations, by type of device. On the CPU, slow group norms in `channels_last` double
-the time of a step. On CUDA its convolutions are the faster ones, and its group norms read pieces of 8 to 16 bytes:
-which of the two weighs more is on paper, until `make gpu` has measured both."""
-
-
-def compiled(unet: torch.nn.Module, runtime: Runtime) -> Network:
-    """Return `unet`, compiled by torch if `runtime.compile` is set."""
-    if not runtime.compile:
-        return unet
-    torch._dynamo.config.recompile_limit = MOST_COMPILED
-    # dynamic=False: sampling uses another batch size than training, and torch would then compile for any size.
-    # fullgraph=True: without it, code that cannot be compiled would run slowly instead of raising. Replaying CUDA
-    # graphs is safe: weights change in place, so their addresses stay, and each output is consumed before the next
-    # evaluation.
-    options: dict[str, Any] = {"triton.cudagraphs": True, "triton.cudagraph_or_error": bool(runtime.cuda_graphs)}
-    return torch.compile(unet, dynamic=False, fullgraph=True, options=options if runtime.replays(unet) else None)
-
-
-MOST_COMPILED = 256
-"""Largest number of compiled variants (network shape, batch size, forward or backward) per process. It is the most that
-torch allows; the default of 8 is too few for a sweep over networks. Beyond it torch raises `FailOnRecompileLimitHit`
-instead of running uncompiled. Networks of one shape share compiled code, so generations and seeds do not count."""
-
-
-def autocast(runtime: Runtime) -> contextlib.AbstractContextManager[Any]:
-    """Return the autocast context of `runtime`, which does nothing in full precision."""
-    if runtime.autocast is None:
-        return contextlib.nullcontext()
-    return torch.autocast(runtime.device.type, runtime.autocast)
+from bench.generators.ddpm.edm import EDMProcess
+from bench.generators.ddpm.settings import NoiseConfig
+from bench.generators.shared.risk_by_level import LEVELS
+from bench.generators.shared.unet import Network
 
 
 def build_scheduler(config: NoiseConfig) -> DDPMScheduler:
@@ -101,6 +39,20 @@ class Process:
     signal: torch.Tensor
     noise: torch.Tensor
     weight: torch.Tensor
+
+    def times(self, u: torch.Tensor) -> torch.Tensor:
+        """Return timesteps, int64 (n,), for uniform numbers in [0, 1], float32 (n,)."""
+        num_timesteps = len(self.signal)
+        return (u * num_timesteps).long().clamp(max=num_timesteps - 1)
+
+    def levels(self) -> dict[str, int]:
+        """Return the timesteps at which the risk is computed, by name: the midpoints of equal parts of them all."""
+        timesteps = [int((i + 0.5) * len(self.signal) / LEVELS) for i in range(LEVELS)]
+        return {f"t{t}": t for t in timesteps}
+
+    def noisy(self, x0: torch.Tensor, eps: torch.Tensor, t: int) -> torch.Tensor:
+        """Return x_t of images and their noise, float32 of their shape."""
+        return self.signal[t] * x0 + self.noise[t] * eps
 
     def loss(self, network: Network, x0: torch.Tensor, eps: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Return the mean weighted squared error of a batch.
@@ -147,8 +99,10 @@ class Process:
         return (x - signal * output) / noise
 
 
-def build_process(config: NoiseConfig, device: torch.device) -> Process:
+def build_process(config: NoiseConfig, device: torch.device) -> Process | EDMProcess:
     """Return the forward process of `config` on a device."""
+    if config.prediction == "edm":
+        return EDMProcess(config.edm)
     alphas = build_scheduler(config).alphas_cumprod
     snr = alphas / (1 - alphas)
     weight = torch.ones_like(snr)

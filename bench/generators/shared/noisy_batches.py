@@ -1,4 +1,4 @@
-"""The random draws of each step of a diffusion training: images, noise and timesteps."""
+"""The random draws of each step of a diffusion training: images, noise and times."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,8 @@ from bench.kinds import Items
 from bench.seeds import derive_seed
 
 NoisyBatch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""(x0, eps, t): images, float32 (B, 3, H, W) in [-1, 1]; standard normals of that shape; timesteps, int64 (B,)."""
+"""(x0, eps, u): images, float32 (B, 3, H, W) in [-1, 1]; standard normals of that shape; uniform numbers in [0, 1],
+float32 (B,), that the process turns into times."""
 
 
 class NoisyBatches:
@@ -32,11 +33,11 @@ class NoisyBatches:
         self.generator = torch.Generator(draw_on)
         self.batches = open_batches(images, training, seed, device, draw_on)
 
-    def draw(self, step: int, num_timesteps: int) -> NoisyBatch:
+    def draw(self, step: int) -> NoisyBatch:
         """Return the batch of a step.
 
-        The timesteps of a batch are evenly spaced from a random start (Kingma et al. 2021, appendix I.1). Each is
-        uniform, and their mean varies less than that of independent timesteps, which matters most in small batches.
+        The times of a batch are evenly spaced from a random start (Kingma et al. 2021, appendix I.1). Each is uniform,
+        and their mean varies less than that of independent times, which matters most in small batches.
         """
         x0 = self.batches.of_step(step).float() / 127.5 - 1.0
         self.generator.manual_seed(derive_seed(self.seed, 0, "step", step))
@@ -45,9 +46,8 @@ class NoisyBatches:
             x0 = torch.where(flip[:, None, None, None], x0.flip(-1), x0)
         eps = self._drawn(torch.randn, x0.shape, x0.device)
         offset = self._drawn(torch.rand, (), x0.device)
-        spread = (torch.arange(len(x0), device=x0.device) + offset) / len(x0)
-        t = (spread * num_timesteps).long().clamp(max=num_timesteps - 1)
-        return x0, eps, t
+        u = (torch.arange(len(x0), device=x0.device) + offset) / len(x0)
+        return x0, eps, u
 
     def _drawn(self, draw: Callable[..., torch.Tensor], shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
         return to_device(draw(shape, generator=self.generator, device=self.generator.device), device)

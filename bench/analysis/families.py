@@ -1,0 +1,179 @@
+"""Families of generators side by side: one row per condition and family, and what may be compared across families.
+
+A number is compared between two families only where it means the same in both. Everything else is compared as a change
+against the family's own ratio 0, which is what the verdict and the collapse profile state.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.analysis import collapse
+from bench.analysis.cells import cell, digits
+from bench.analysis.collapse import Interval
+from bench.analysis.collapse_profile import ANY, MEANINGS, UNKNOWN, Finding, population_risk, profile
+from bench.analysis.conditions import Condition
+from bench.analysis.measures import Measure, metric_name
+from bench.analysis.plain_text import plain
+from bench.analysis.setting import data_content, must_be_equal, resolution_of
+from bench.analysis.study import Study
+from bench.analysis.verdicts import Verdict, paired_curves, verdict
+
+EXCESS = "excess_risk"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One condition of one family.
+
+    study, condition: where it is from. family: name of the generator, with the sweep where several studies have it.
+    data: what it was trained on. arm: the condition, named alike in all families. verdict: of the condition.
+    measure: the risk, where the truth is known above that of the truth; else what stands for it; None without one.
+    findings: one for each of the eight meanings.
+    """
+
+    study: Study
+    condition: Condition
+    family: str
+    data: str
+    arm: str
+    verdict: Verdict
+    measure: Measure | None
+    findings: list[Finding]
+
+    @property
+    def quantity(self) -> str:
+        """What `measure` is; "" where there is none."""
+        return "" if self.measure is None else metric_name(self.measure.metric)
+
+    def levels(self) -> str:
+        """Return the risk of generation 0 and of the last that all seeds have, `0.05 → 0.27`; "" where not known."""
+        if self.measure is None:
+            return ""
+        last = self.study.last_of(self.condition)
+        found = [cell(self.study.values(self.condition, g, self.measure).values()) for g in (0, last)]
+        means = [one.mean for one in found if one is not None]
+        return " → ".join(f"{mean:.{digits(means)}f}" for mean in means) if len(means) == 2 else ""
+
+    def change(self) -> Interval | None:
+        """Return by how much the excess risk exceeds that of ratio 0 (without it: of generation 0), in nats; None where
+        the truth is not known, or the chains are too short. A difference, because an excess may be 0."""
+        if self.measure is None or self.measure.metric != EXCESS:
+            return None
+        judged = paired_curves(self.study, self.condition, self.measure)
+        return None if judged is None else collapse.shift(judged.curves, judged.reference)
+
+    def rise(self) -> Finding:
+        """Return the finding on any rise of the risk."""
+        return next(finding for finding in self.findings if finding.meaning == ANY)
+
+
+def members(every: Sequence[Study]) -> list[Member]:
+    """Return all conditions of all families, ordered by condition and then by family; [] for a single family."""
+    families = {study: study.rows[0].generator for study in every}
+    if len(set(families.values())) < 2:
+        return []
+    alike = Counter(families.values())
+    named = {
+        study: plain(name if alike[name] == 1 else f"{name} ({study.title.partition(':')[0]}, {study.hash})")
+        for study, name in families.items()
+    }
+    found = []
+    for study in every:
+        measure = study.total(EXCESS) or population_risk(study)
+        findings = profile(study, every)
+        found += [
+            Member(study, c, named[study], _data(study), _arm(c), verdict(study, c), measure, findings[c])
+            for c in study.conditions
+        ]
+    return sorted(found, key=lambda m: (_order(m.condition), m.family))
+
+
+def _arm(condition: Condition) -> str:
+    """Return what a condition is called beside those of other families. Replacement is blending at a ratio of 1."""
+    if condition.ratio is not None and condition.is_plain and condition.label in (f"{condition.ratio:.2f}", "replace"):
+        return f"{condition.ratio:.2f}"
+    return condition.label
+
+
+def _order(condition: Condition) -> tuple[float, str]:
+    arm = _arm(condition)
+    is_ratio = condition.ratio is not None and arm == f"{condition.ratio:.2f}"
+    return (condition.ratio if is_ratio and condition.ratio is not None else 2.0, arm)
+
+
+def _data(study: Study) -> str:
+    row = study.rows[0]
+    resolution = resolution_of(row)
+    return plain(row.dataset) + (f" at {resolution} px" if resolution else "")
+
+
+def comparable(found: Sequence[Member]) -> tuple[list[str], list[str]]:
+    """Return what may be compared across these families, and what may not, one sentence each."""
+    studies = list(dict.fromkeys(member.study for member in found))
+    name = {member.study: member.family for member in found}
+    measure = {member.study: member.measure for member in found}
+    known = {
+        meaning: sorted({m.family for m in found for f in m.findings if f.meaning == meaning and f.answer != UNKNOWN})
+        for meaning in MEANINGS
+    }
+    shared = [meaning for meaning, families in known.items() if len(families) > 1]
+    alone = [f"{meaning} ({families[0]} alone)" for meaning, families in known.items() if len(families) == 1]
+    never = [meaning for meaning, families in known.items() if not families]
+    yes, no = [], []
+    yes.append("The words of the verdicts and changes in per cent: each is of a family against its own ratio 0.")
+    if shared:
+        yes.append(f"These meanings of collapse, each known of two families or more: {', '.join(shared)}.")
+    for what, families in _groups(studies, name, _same_scores):
+        yes.append(f"FID and the other scores of {families}: the same {what}, feature space, reference and N.")
+    exact = [study for study in studies if (m := measure[study]) is not None and m.metric == EXCESS]
+    for what, families in _groups(exact, name, lambda study: (_data(study), data_content(study.rows[0]))):
+        yes.append(f"The excess risk of {families}, in nats above the same truth ({what}).")
+    if exact:
+        others = [name[study] for study in studies if study not in exact and measure[study] is not None]
+        if others:
+            no.append(
+                f"The excess risk of {_list(name[s] for s in exact)} with the risk of {_list(others)}: the truth is "
+                "known of the first alone."
+            )
+    own = sorted({name[s] for s in studies if (m := measure[s]) is not None and m.metric == "risk"})
+    if len(own) > 1:
+        no.append(f"The risk of {_list(own)} as a number: each is the family's own loss, in its own unit.")
+    data = {study: (_data(study), data_content(study.rows[0])) for study in studies}
+    if len(set(data.values())) > 1:
+        told = "; ".join(f"{name[study]} on {data[study][0]}" for study in studies)
+        no.append(f"Scores of other data: {told}. How hard a set is to learn is no property of a family.")
+    sizes = {study: (len(study.generations), study.rows[0].composition["num_real"]) for study in studies}
+    if len(set(sizes.values())) > 1:
+        told = "; ".join(f"{name[s]} {g} generations of {n} items" for s, (g, n) in sizes.items())
+        no.append(f"How soon: {told}. The second half of the generations is another stretch of time in each.")
+    if alone:
+        no.append(f"Meanings that are known of one family: {', '.join(alone)}.")
+    if never:
+        no.append(f"Meanings that are known of none: {', '.join(never)}.")
+    return yes, no
+
+
+def _same_scores(study: Study) -> tuple[str, Any]:
+    fid = study.primary("fid")
+    return _data(study), (
+        fid,
+        tuple(sorted((k, str(v)) for k, v in must_be_equal(study.rows[0]).items())),
+    ) if fid else study
+
+
+def _groups(studies: Iterable[Study], name: dict[Study, str], key: Any) -> Iterable[tuple[str, str]]:
+    """Yield (data, names of the families) for each group of two families or more of an equal key, whose first entry is
+    the data."""
+    groups: dict[Any, list[str]] = {}
+    for study in studies:
+        groups.setdefault(key(study), []).append(name[study])
+    for group, families in groups.items():
+        if len(families) > 1:
+            yield group[0], _list(families)
+
+
+def _list(words: Iterable[str]) -> str:
+    every = list(words)
+    return every[0] if len(every) == 1 else f"{', '.join(every[:-1])} and {every[-1]}"

@@ -1,0 +1,67 @@
+"""Flow matching along straight paths (Lipman et al. 2023; Liu et al. 2023) with the network and training of the DDPM.
+
+The verbs load torch when they are called; importing this module does not.
+"""
+
+from typing import Any
+
+from bench.generators.flow.settings import Config
+from bench.generators.shared import ode
+from bench.generators.shared.unet_config import check
+
+VERSION = {"train": 1, "sample": 1, "risk": 1}
+"""Must be raised, each by its stage, by any change that changes a trained model, the pixels of a sample, or a loss."""
+KINDS = ("images",)
+CITATION = """@inproceedings{lipman2023flow,
+  title     = {Flow Matching for Generative Modeling},
+  author    = {Lipman, Yaron and Chen, Ricky T. Q. and Ben-Hamu, Heli and Nickel, Maximilian and Le, Matt},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2023},
+}
+
+@inproceedings{liu2023flow,
+  title     = {Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow},
+  author    = {Liu, Xingchao and Gong, Chengyue and Liu, Qiang},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2023},
+}"""
+LOGIT_NORMAL = """@inproceedings{esser2024sd3,
+  title     = {Scaling Rectified Flow Transformers for High-Resolution Image Synthesis},
+  author    = {Esser, Patrick and Kulal, Sumith and Blattmann, Andreas and others},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2024},
+}"""
+
+__all__ = ["CITATION", "KINDS", "VERSION", "Config", "check", "cite", "fit", "num_evaluations", "risk", "sample"]
+
+
+def cite(config: dict[str, Any]) -> str:
+    """Return the BibTeX entries of the model and of the times that it is trained at."""
+    is_logit_normal = config.get("time", {}).get("distribution") == "logit_normal"
+    return "\n\n".join([CITATION, LOGIT_NORMAL] if is_logit_normal else [CITATION])
+
+
+def num_evaluations(config: Config) -> int:
+    """Return how often an image's sampling evaluates the network."""
+    return ode.num_evaluations(config.sampling.sampler, config.sampling.num_steps)
+
+
+def fit(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Train a model; see `bench.generators.flow.training.fit`."""
+    from bench.generators.flow import training
+
+    return training.fit(*args, **kwargs)
+
+
+def sample(*args: Any, **kwargs: Any) -> Any:
+    """Draw images; see `bench.generators.flow.sampling.sample`."""
+    from bench.generators.flow import sampling
+
+    return sampling.sample(*args, **kwargs)
+
+
+def risk(*args: Any, **kwargs: Any) -> Any:
+    """Compute the error of the velocity; see `bench.generators.flow.sampling.velocity_loss`."""
+    from bench.generators.flow.sampling import velocity_loss
+
+    return velocity_loss(*args, **kwargs)

@@ -1,0 +1,83 @@
+"""Sampling with a UNet: an image is a function of the model and its own noise seed.
+
+The network is evaluated on tiles of a constant number of images, whatever `sampling.batch_size` is, because the
+libraries that torch calls choose kernels by batch size, and these round differently. The last tile is padded, and the
+padding is discarded.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
+
+from bench.errors import SamplingError
+from bench.generators.shared.blocks import sample_in_blocks
+from bench.generators.shared.unet import Network, place
+from bench.machine.device import Runtime
+
+TILES = {"cpu": 32, "cuda": 128}
+"""Images per network evaluation, by type of device. Part of the sampling version: another value may change the last
+bit."""
+
+
+def sample_images(
+    model: Path,
+    trajectory: Callable[[torch.Tensor], torch.Tensor],
+    seeds: np.ndarray,
+    *,
+    resolution: int,
+    batch_size: int,
+    work: Path,
+    runtime: Runtime,
+    progress: Callable[[int, int], None],
+) -> np.ndarray:
+    """Draw images in tiles and blocks.
+
+    Args:
+        model: Directory of the trained model, for messages.
+        trajectory: From the seeds of a tile, int64 (n,) on the device, to images scaled to [-1, 1], (n, 3, H, H).
+        seeds: int64 (n,), the noise seed of each image.
+        resolution: Side H of the images, in pixels.
+        batch_size: Images of a block, which is stored when it is done.
+        work: Directory that outlives a killed process, for finished blocks.
+        runtime: Device and precision.
+        progress: Called with (images done, images in all).
+
+    Returns:
+        uint8 (n, 3, H, H).
+    """
+    tile, shape = TILES[runtime.device.type], (3, resolution, resolution)
+
+    def draw(part: np.ndarray, report: Callable[[int], None]) -> np.ndarray:
+        images = np.empty((len(part), *shape), np.uint8)
+        for first in range(0, len(part), tile):
+            keys = part[first : first + tile]
+            padded = torch.from_numpy(np.resize(keys, tile)).to(runtime.device)  # fill the tile by repetition
+            x = trajectory(padded)
+            if not x.isfinite().all():
+                raise SamplingError(f"{model}: images of the seeds {keys[0]} to {keys[-1]} have NaN or infinity")
+            images[first : first + tile] = quantise(x)[: len(keys)].cpu().numpy()
+            report(first + len(keys))
+        return images
+
+    block = -(-batch_size // tile) * tile
+    return sample_in_blocks(seeds, draw, shape=shape, dtype=np.uint8, block=block, work=work, progress=progress)
+
+
+def load_network(model: Path, runtime: Runtime) -> tuple[Network, int]:
+    """Return the network of a stored model, in evaluation mode on the runtime's device, and the resolution of its
+    images. Raises `SamplingError` for weights that are NaN or infinite: clamped and quantised, their images would be
+    plain black or white."""
+    unet = UNet2DModel.from_pretrained(model / "unet", low_cpu_mem_usage=False)
+    bad = [name for name, weight in unet.state_dict().items() if not weight.isfinite().all()]
+    if bad:
+        raise SamplingError(f"{model}: {len(bad)} weights, e.g. {bad[0]}, are NaN or infinite: train it again")
+    unet.eval()
+    return place(unet, runtime), unet.config.sample_size
+
+
+def quantise(x: torch.Tensor) -> torch.Tensor:
+    """Return values in [-1, 1] as uint8, rounded to nearest. Samples are quantised here and nowhere else."""
+    return ((x.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
