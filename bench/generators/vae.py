@@ -196,7 +196,7 @@ class VAETraining:
             x = torch.where(flip[:, None, None, None], x.flip(-1), x)
         shape = (len(x), self.config.latent_size)
         eps = to_device(torch.randn(shape, generator=self.random, device=self.random.device), device)
-        with _autocast(self.runtime):
+        with self.runtime.mixed_precision():
             mean, log_variance = posterior(self.network, x)
             z = mean + (0.5 * log_variance).exp() * eps
             decoded = self.network["decoder"](z).float()
@@ -247,12 +247,6 @@ class VAETraining:
         (out / "losses.json").write_text(json.dumps(curve) + "\n")
 
 
-def _autocast(runtime: "Runtime") -> Any:
-    import torch
-
-    return torch.autocast(runtime.device.type, runtime.autocast, enabled=runtime.autocast is not None)
-
-
 def _copy_weights(network: "torch.nn.ModuleDict", init: Path) -> None:
     from safetensors.torch import load_file
 
@@ -300,7 +294,7 @@ def sample(
         for first in range(0, len(part), TILE):
             keys = part[first : first + TILE]
             padded = torch.from_numpy(np.resize(keys, TILE)).to(runtime.device)  # fill the tile by repetition
-            with torch.inference_mode(), _autocast(runtime):
+            with torch.inference_mode(), runtime.mixed_precision():
                 x = network["decoder"](normal(padded, (config.latent_size,), draw=0)).float()
             if config.likelihood == "bernoulli":
                 x = x.sigmoid()
@@ -396,7 +390,7 @@ def _errors(
         padded = np.resize(rows, TILE)  # fill the tile by repetition
         x = torch.from_numpy(np.asarray(images[padded])).to(runtime.device).float() / 255
         keys = torch.from_numpy(seeds[padded]).to(runtime.device)
-        with torch.inference_mode(), _autocast(runtime):
+        with torch.inference_mode(), runtime.mixed_precision():
             mean, log_variance = posterior(network, x)
             found["kl"][rows] = divergence(mean, log_variance).double().cpu().numpy()[: len(rows)]
             for draw in range(draws):

@@ -4,6 +4,7 @@ import logging
 import os
 import platform
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,12 @@ class Runtime:
     def precision(self) -> str:
         """Return the name of the precision in ledgers: bf16 or fp32."""
         return "bf16" if self.autocast is torch.bfloat16 else "fp32"
+
+    def mixed_precision(self) -> AbstractContextManager[Any]:
+        """Return the context that networks are evaluated in: autocast, or nothing in full precision."""
+        if self.autocast is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.autocast)
 
     def replays(self, network: torch.nn.Module) -> bool:
         """Return whether a network, once compiled, is replayed as CUDA graphs."""

@@ -33,7 +33,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from bench.generators.ddpm.process import build_process
-from bench.generators.shared.unet import Network, autocast, build_unet, place
+from bench.generators.shared.unet import Network, build_unet, place
 from bench.machine.device import Runtime, resolve_runtime
 
 CONFIG = composed("experiment=flowers64", "runtime.device=cuda", "runtime.compile=true", "runtime.cuda_graphs=false")
@@ -159,7 +159,7 @@ def main(names: list[str]) -> dict[str, Any]:
         def step(network: Network, runtime: Runtime = runtime) -> None:
             x0 = torch.zeros(generator.training.batch_size, 3, 64, 64, device=runtime.device)
             t = torch.zeros(len(x0), dtype=torch.int64, device=runtime.device)
-            with autocast(runtime):
+            with runtime.mixed_precision():
                 build_process(generator.noise, runtime.device).loss(network, x0, x0, t).backward()
 
         with FakeTensorMode(allow_non_fake_inputs=True):

@@ -11,7 +11,7 @@ from bench.generators.ddpm.edm import EDMProcess, sigmas
 from bench.generators.ddpm.process import Process, build_process
 from bench.generators.ddpm.settings import Config
 from bench.generators.ddpm.solvers import spaced
-from bench.generators.shared.unet import Network, autocast
+from bench.generators.shared.unet import Network
 from bench.generators.shared.unet_sampling import invert_images, load_network
 from bench.kinds import Items
 from bench.machine.device import Runtime
@@ -43,7 +43,7 @@ def invert(
     process = build_process(config.noise, runtime.device)
 
     def way_back(x: torch.Tensor) -> torch.Tensor:
-        with autocast(runtime):
+        with runtime.mixed_precision():
             if isinstance(process, EDMProcess):
                 return _edm(process, network, x, sigmas(config.sampling.sigma, config.sampling.num_steps)[::-1])
             steps = spaced(config.sampling.spacing, config.sampling.num_steps, config.noise.num_timesteps)

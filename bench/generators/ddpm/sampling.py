@@ -12,7 +12,7 @@ from bench.generators.ddpm.settings import Config, SamplingConfig
 from bench.generators.ddpm.solvers import build_solver
 from bench.generators.shared.noise import normal
 from bench.generators.shared.ode import solve
-from bench.generators.shared.unet import Network, autocast
+from bench.generators.shared.unet import Network
 from bench.generators.shared.unet_sampling import Mark, load_network, sample_images
 from bench.machine.device import Runtime
 
@@ -85,7 +85,7 @@ def trajectory(
     if isinstance(process, EDMProcess):
         return _solve_edm(config.sampling, process, network, x, runtime)
     solver = build_solver(config.sampling, config.noise)
-    with autocast(runtime):  # around all steps, so that most weights are cast only once
+    with runtime.mixed_precision():  # around all steps, so that most weights are cast only once
         for index, t in enumerate(solver.timesteps):
             x0 = process.denoise(network, x, t)
             noise = normal(seeds, shape, draw=index + 1) if solver.is_stochastic else None
@@ -98,7 +98,7 @@ def _solve_edm(
 ) -> torch.Tensor:
     """Return the images at the end of dx/dσ = (x - D(x; σ)) / σ (Karras et al. 2022, eq. 3) from noise eps."""
     steps = sigmas(sampling.sigma, sampling.num_steps)
-    with autocast(runtime):
+    with runtime.mixed_precision():
         return solve(
             lambda x, sigma: process.predicted_noise(network, x, sigma), steps[0] * eps, steps, sampling.sampler
         )

@@ -13,7 +13,7 @@ from bench.generators.shared.noise import normal
 from bench.generators.shared.ode import solve
 from bench.generators.shared.risk_by_level import risk_by_level
 from bench.generators.shared.spacing import SPACINGS
-from bench.generators.shared.unet import Network, autocast
+from bench.generators.shared.unet import Network
 from bench.generators.shared.unet_sampling import Mark, invert_images, load_network, sample_images
 from bench.kinds import Items
 from bench.machine.device import Runtime
@@ -68,7 +68,7 @@ def trajectory(
     x = config.sampling.temperature * normal(seeds, (3, resolution, resolution), draw=0)
     x = x if mark is None else mark(x)
     velocity = functools.partial(FlowProcess(config.time).velocity, network)
-    with autocast(runtime):  # around all steps, so that most weights are cast only once
+    with runtime.mixed_precision():  # around all steps, so that most weights are cast only once
         return solve(velocity, x, times(config.sampling), config.sampling.sampler)
 
 
@@ -82,7 +82,7 @@ def invert(
     velocity = functools.partial(FlowProcess(config.time).velocity, network)
 
     def way_back(x: torch.Tensor) -> torch.Tensor:
-        with autocast(runtime):
+        with runtime.mixed_precision():
             return solve(velocity, x, times(config.sampling)[::-1], "euler")
 
     return invert_images(images, way_back, runtime=runtime, progress=progress)

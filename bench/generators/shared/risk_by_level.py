@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from bench.generators.shared.noise import normal
-from bench.generators.shared.unet import autocast
 from bench.generators.shared.unet_sampling import TILES
 from bench.kinds import Items
 from bench.machine.device import Runtime
@@ -51,7 +50,7 @@ def risk_by_level(
         keys = torch.from_numpy(seeds[padded]).to(runtime.device)
         for level, t in enumerate(levels.values()):
             eps = normal(keys, tuple(x0.shape[1:]), draw=level)
-            with autocast(runtime):
+            with runtime.mixed_precision():
                 error = errors(x0, eps, t)
             loss = error.square().mean(dim=(1, 2, 3))[: len(rows)]
             losses[level, rows] = loss.double().cpu().numpy()

@@ -1,6 +1,5 @@
 """The network of the image models, from diffusers: built, placed on a device, and compiled."""
 
-import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -62,10 +61,3 @@ MOST_COMPILED = 256
 """Largest number of compiled variants (network shape, batch size, forward or backward) per process. It is the most that
 torch allows; the default of 8 is too few for a sweep over networks. Beyond it torch raises `FailOnRecompileLimitHit`
 instead of running uncompiled. Networks of one shape share compiled code, so generations and seeds do not count."""
-
-
-def autocast(runtime: Runtime) -> contextlib.AbstractContextManager[Any]:
-    """Return the autocast context of `runtime`, which does nothing in full precision."""
-    if runtime.autocast is None:
-        return contextlib.nullcontext()
-    return torch.autocast(runtime.device.type, runtime.autocast)

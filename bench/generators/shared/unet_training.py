@@ -17,7 +17,7 @@ from bench.generators.shared import steps
 from bench.generators.shared.gradients import GradientExchange
 from bench.generators.shared.noisy_batches import NoisyBatch, NoisyBatches
 from bench.generators.shared.steps import Trainee
-from bench.generators.shared.unet import Network, autocast, build_unet, place
+from bench.generators.shared.unet import Network, build_unet, place
 from bench.generators.shared.unet_config import UNetGeneratorConfig
 from bench.kinds import Items
 from bench.machine import distributed, out_of_memory
@@ -188,7 +188,7 @@ class UNetTraining(Trainee):
             x0, eps, u = parts[index]
             if self.config.unet.dropout:
                 torch.manual_seed(derive_seed(self.seed, 0, "dropout", step * passes + index))
-            with autocast(self.runtime):
+            with self.runtime.mixed_precision():
                 loss = self.process.loss(self.network, x0, eps, self.process.times(u)) * (len(x0) / size)
             loss.backward()
             total += loss.detach()
