@@ -38,6 +38,7 @@ def code_versions(config: Config) -> dict[str, dict[str, Any]]:
             "stage": SCORE_VERSION,
             **{name: _listed(registry.SCORES, name, "metrics.scores") for name in scored.scores},
             **{name: _listed(registry.FEATURES, name, "metrics.feature_space") for name in spaces},
+            **({"features": _of("generator", config.generator, "features")} if "own_network" in spaces else {}),
         },
     }
     return {stage: parts for stage, parts in found.items() if registry.NONE not in parts}

@@ -13,6 +13,7 @@ from bench.composition import PoolRef
 from bench.config import Config, TrackingConfig, chain_id, to_dict
 from bench.datasets import RealData
 from bench.errors import BenchError, ConfigError, DataError, MetricError, StoreError
+from bench.features import own_network
 from bench.features.shared import extraction
 from bench.ledger import Row
 from bench.machine import distributed
@@ -61,8 +62,10 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
         num_drawn * (real.train.items[0].nbytes + BYTES_PER_SEED), f"num_samples={num_samples}: samples and probes"
     )
     preflight.plan(config, history, num_samples)
+    own = [settings for settings in spaces if settings.feature_space == own_network.NAME]
     for settings in spaces:  # before training: wrong weights or constant features are found here
-        stages.floor(context, settings, real)
+        if settings not in own:
+            stages.floor(context, settings, real)
 
     pools = {pool.id: pool for pool in (real.train, real.reserve) if pool}
     model: Result | None = None
@@ -75,6 +78,10 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
             drawn = mixing.compose(policy, history)
             composition, vetted = stages.vet(context, config, generation, drawn, pools, real.train)
             model = stages.train(context, config, generation, composition, pools, previous=model)
+            if context.first_model is None:
+                context = replace(context, first_model=stages.FirstModel(config.generator, model))
+                for settings in own:
+                    stages.floor(context, settings, real)
             sampled = stages.sample(context, config, generation, model, num_candidates)
             selected = stages.select(context, config, generation, sampled, num_samples, real.train)
             samples = Pool.load(selected.path / "pool")
@@ -156,6 +163,7 @@ def check_items(config: Config, real: RealData) -> None:
         if all((block == pool.items[0]).all() for block in pool.blocks()):
             raise DataError(f"data={config.data.name}: all {len(pool)} {name} items are equal")
     generators.check(config.generator, real.train.kind.name, real.train.items.shape[1:])
+    metrics.check_kind(config.metrics, real.train.kind.name)
     if "features" in metrics.needs(config.metrics):
         for name in (config.metrics.feature_space, *config.metrics.extra_spaces):
             extraction.check_kind(name, real.train.kind.name)

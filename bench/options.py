@@ -77,13 +77,13 @@ def option(
     Args:
         default: Of the field; a class is called for it, a list or dict is copied. Without one the user must give it.
         at_least, at_most, above, multiple_of, one_of, some_of: See `Bounds`.
-        stage: The stage whose key contains the value: "train", "sample" or "risk" for a generator. None: no key,
-            because the value changes no result, such as a checkpoint interval. Default: the stage of the enclosing
+        stage: The stage whose key contains the value: "train", "sample", "risk" or "features" for a generator. None: no
+            key, because the value changes no result, such as a checkpoint interval. Default: the stage of the enclosing
             field, or training.
         local: Whether the value is left out of the chain's identity: where, how far and how fast a chain runs.
         file: Whether the value is a path, which is known by its last part, wherever the file lies.
     """
-    assert stage in ("", None, "train", "sample", "risk"), f"stage={stage!r}: there is no such stage"
+    assert stage in ("", None, "train", "sample", "risk", "features"), f"stage={stage!r}: there is no such stage"
     limits = (at_least, at_most, above, multiple_of, one_of, some_of)
     bounds = Bounds(*limits) if any(limit is not None for limit in limits) else None
     about = {"bounds": bounds, "stage": stage, "local": local, "file": file}

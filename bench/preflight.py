@@ -4,6 +4,7 @@ from bench import datasets, generators, metrics, mixing, registry, selection, ve
 from bench.composition import Composition, PoolRef
 from bench.config import Config
 from bench.errors import ConfigError, DataError, ReserveError, raise_all
+from bench.features import own_network
 from bench.mixing.shared.history import History
 from bench.pool import REAL
 
@@ -50,8 +51,11 @@ def check_data_and_generator(config: Config) -> None:
         )
     generators.train_spec(config.generator)
     generators.sample_spec(config.generator)
-    if "model" in metrics.needs(config.metrics):
+    needs, spaces = metrics.needs(config.metrics), (config.metrics.feature_space, *config.metrics.extra_spaces)
+    if needs & {"model", "first_model"}:
         generators.risk_spec(config.generator)
+    if "features" in needs and own_network.NAME in spaces:
+        generators.features_spec(config.generator)
     generators.with_num_steps(config.generator, config.metrics.num_images, config.retrain_epochs)
 
 
@@ -68,6 +72,8 @@ def check_rules(config: Config) -> None:
 
 def check_scores(config: Config) -> None:
     """Check that score families and feature spaces are there and take their options. Raises `ConfigError`."""
+    module, _ = registry.module_and_config("data", config.data, datasets.VERBS)
+    metrics.check_kind(config.metrics, getattr(module, "KIND", "images"))
     metrics.score_spec(config.metrics)
     metrics.in_extra_spaces(config.metrics)
 

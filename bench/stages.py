@@ -19,9 +19,10 @@ import numpy as np
 from bench import datasets, generators, metrics, registry, selection, vetting
 from bench.code_versions import REAL_VERSION, SAMPLE_VERSION, SCORE_VERSION, SELECT_VERSION, VET_VERSION
 from bench.composition import Composition, PoolRef
-from bench.config import Config, DataConfig, MetricsConfig
+from bench.config import Config, DataConfig, GeneratorConfig, MetricsConfig
 from bench.datasets import RealData
 from bench.errors import DataError
+from bench.features import own_network
 from bench.features.shared import extraction
 from bench.machine import distributed
 from bench.machine.console import Console
@@ -40,10 +41,18 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class FirstModel:
+    """The model of a chain's generation 0, which describes and judges what later generations draw."""
+
+    generator: GeneratorConfig
+    result: Result
+
+
+@dataclass(frozen=True)
 class StageContext:
     """What every stage needs: the store, the device, the console that shows its progress, what takes the losses of a
-    training (generation, steps done, steps in all, mean loss), and by their key the classifiers of real and of
-    calibration items that this process has fitted."""
+    training (generation, steps done, steps in all, mean loss), by their key the classifiers of real and of calibration
+    items that this process has fitted, and once it is trained the model of generation 0."""
 
     store: Store
     runtime: Runtime
@@ -51,6 +60,7 @@ class StageContext:
     on_loss: Callable[[int, int, int, float], None] = lambda generation, done, total, loss: None
     fitted: dict[str, dict[str, Attribute]] = field(default_factory=dict)
     judges: dict[str, dict[tuple[str, str], PairJudge]] = field(default_factory=dict)
+    first_model: FirstModel | None = None
 
 
 def real_data(context: StageContext, config: DataConfig) -> tuple[RealData, Result]:
@@ -284,9 +294,12 @@ def extract_features(context: StageContext, config: MetricsConfig, pool: Pool, w
     """
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
-        space = extraction.load_feature_space(config.feature_space, context.runtime, config.weights)
         with context.console.stage(f"features of {what}", unit="items") as progress:
-            values = extraction.extract(space, pool.items, progress)
+            if config.feature_space == own_network.NAME:
+                values = _own_features(context, pool, progress)
+            else:
+                space = extraction.load_feature_space(config.feature_space, context.runtime, config.weights)
+                values = extraction.extract(space, pool.items, progress)
         np.save(out / "features.npy", values, allow_pickle=False)
         return {"num_images": len(values), "dimension": int(values.shape[1])}
 
@@ -295,9 +308,29 @@ def extract_features(context: StageContext, config: MetricsConfig, pool: Pool, w
     return np.load(result.path / "features.npy", mmap_mode="r", allow_pickle=False)
 
 
+def _own_features(context: StageContext, pool: Pool, progress: Callable[[int, int], None]) -> np.ndarray:
+    """Features by the network of generation 0, float32 (N, d); (0, 0) in processes of which nothing is kept."""
+    first = context.first_model
+    assert first is not None, "features of generation 0's network are asked for before it is trained"
+
+    def described() -> np.ndarray:
+        with extraction.plain_float32():
+            model = first.result.path / "model"
+            return generators.features(first.generator, model, pool.items, runtime=context.runtime, progress=progress)
+
+    return _once(described, np.zeros((0, 0), np.float32))
+
+
 def _space(context: StageContext, config: MetricsConfig) -> dict[str, Any]:
-    """What identifies features: the space, and the kind of device that computes them."""
+    """What identifies features: the space, for generation 0's own network its model, and the kind of device that
+    computes them."""
     space = extraction.feature_space_spec(config.feature_space, config.weights)
+    if config.feature_space == own_network.NAME:
+        assert context.first_model is not None
+        space |= {
+            "model": context.first_model.result.key,
+            "features": generators.features_spec(context.first_model.generator),
+        }
     return {**space, "device": context.runtime.device.type}
 
 
@@ -360,6 +393,9 @@ def score(
                 given["twin_items"] = (twin.trained_on.items(pools), twin.unseen.items(known_pools))
         if "model" in needs:
             given["model"] = partial(_risk, context, config, model)
+            given["true_risk"] = partial(datasets.true_risk, config.data) if truth else None
+        if first:
+            given["first_model"] = partial(_risk, context, config, first.result)
         real_rows = read_scores(floor(context, settings, real))
         with context.console.stage("score"):
             rows = _once(lambda: metrics.score_with_controls(features, settings, real_rows, others=others, **given), [])
@@ -369,6 +405,11 @@ def score(
         return {"num_scores": len(rows), **({"space": space} if space else {})}
 
     space = _space(context, settings) if "features" in needs else None
+    comparable = "model" in needs and generators.is_likelihood(config.generator)
+    truth = datasets.truth_spec(config.data) if comparable else None
+    risk_spec = generators.risk_spec(config.generator) if needs & {"model", "first_model"} else None
+    judged = {"key": model.key, "risk": risk_spec} if "model" in needs else None
+    first = context.first_model if "first_model" in needs else None
     extra_spaces = [_space(context, extra) for extra in extras]
     spec = {
         "samples": samples.id,
@@ -376,7 +417,8 @@ def score(
         "heldout": real.heldout.id,
         "composition": composition.id,
         "twin": twin.id if twin else None,
-        "model": {"key": model.key, "risk": generators.risk_spec(config.generator)} if "model" in needs else None,
+        "model": judged | {"truth": truth} if judged and truth else judged,
+        **({"first_model": {"key": first.result.key, "risk": risk_spec}} if first else {}),
         "label_names": real.train.label_names if "labels" in needs else None,
         **(_judged_by(real) if "labels" in needs else {}),
         "space": space,

@@ -211,7 +211,10 @@ def noiseless(weights, seeds):
 def test_an_error_in_the_loss_is_caught(monkeypatch, capsys, few_scores):
     risk = gaussian.risk
     monkeypatch.setattr(gaussian, "risk", lambda *args, **kwargs: {"total": risk(*args, **kwargs)["total"] + 0.2})
-    assert off(capsys, "replace, scores") == {("replace, scores", "held-out loss")}
+    assert off(capsys, "replace, scores") == {
+        ("replace, scores", "held-out loss"),
+        ("replace, scores", "excess risk"),
+    }
 
 
 def test_an_error_in_the_estimator_is_caught(monkeypatch, capsys):

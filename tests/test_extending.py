@@ -116,6 +116,13 @@ def test_the_risk_family_asks_a_generator_of_ones_own(tmp_path):
         assert all(np.isfinite(s["value"]) for s in row.scores)
 
 
+def test_the_features_of_a_generator_of_ones_own_are_a_space(tmp_path):
+    chain = run_example("generator", tmp_path, "metrics=own_network", "metrics.num_images=16", "num_generations=2")
+    for row in chain.rows:
+        assert {s["feature_space"] for s in row.scores} == {"own_network"}
+        assert all(np.isfinite(s["value"]) for s in row.scores)
+
+
 def test_a_policy_of_ones_own(tmp_path):
     chain = run_example("mixing", tmp_path, "num_generations=4")
     assert chain.rows[3].composition["per_generation"].keys() == {"0", "1", "2"}

@@ -6,10 +6,22 @@ from typing import Any
 
 from bench.analysis.plain_text import plain
 
-MAIN_METRICS = ("fid", "kid", "fid_infinity", "coverage", "precision", "recall")
+MAIN_METRICS = ("fid", "kid", "fid_infinity", "coverage", "precision", "recall", "excess_risk", "perplexity")
 """What is shown first: FID never alone, because its bias depends on the model, and coverage before recall, which says
-nothing off the manifold."""
-NAMES = {"fid": "FID", "fid_infinity": "FID∞", "kid": "KID", "vendi": "Vendi score", "vendi_distance": "Vendi distance"}
+nothing off the manifold. After them what is known without a feature space, where it is."""
+NAMES = {
+    "fid": "FID",
+    "fid_infinity": "FID∞",
+    "kid": "KID",
+    "mauve": "MAUVE",
+    "vendi": "Vendi score",
+    "vendi_distance": "Vendi distance",
+    "zipf_exponent": "Zipf exponent",
+    "zipf_distance": "Zipf distance",
+    "sample_perplexity": "perplexity of the samples",
+    "rare_survival": "rare words that survive",
+    "distinct": "distinct n-grams",
+}
 ARROWS = {"up": "↑", "down": "↓", "none": ""}
 
 

@@ -173,7 +173,9 @@ def checks(loop: "Loop", seen: "Observed") -> Iterator[Check]:
     if loop.policy == "replace" and loop.estimator == "unbiased":
         yield check("E W₂², of the model", [theory.replace_distance(m, n, variance) for n in fits], seen.distance)
     if loop.with_scores:
-        yield check("held-out loss", [theory.replace_risk(m, n, variance) for n in fits], seen.risk)
+        loss = np.array([theory.replace_risk(m, n, variance) for n in fits])
+        yield check("held-out loss", loss, seen.risk)
+        yield check("excess risk", loss - theory.entropy(variance), seen.excess)
         # A sample is fitted once more by FID, and so is the held-out set.
         exact = np.array([theory.replace_distance(m, n + 2, variance) for n in fits])
         some = [0, num_generations - 1]

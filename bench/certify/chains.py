@@ -93,9 +93,10 @@ class Observed:
     """What chains did, float64 (chains, generations) each; the first four are averaged over the coordinates.
 
     shift: μ̂ − μ. error: (μ̂ − μ)², of a regression ‖ŵ − w‖². variance: σ̂², of categories 1 − Σp̂². distance:
-    (μ̂ − μ)² + (σ̂ − σ)². risk: mean loss of held-out points. fid: of samples against held-out points, of the first and
-    the last generation. lost, fixed: whether the rarest category is gone, and whether the commonest is all there is.
-    floor: FID of real against held-out points, (chains,). NaN where a loop has no such thing.
+    (μ̂ − μ)² + (σ̂ − σ)². risk: mean loss of held-out points. excess: that above the truth's. fid: of samples against
+    held-out points, of the first and the last generation. lost, fixed: whether the rarest category is gone, and whether
+    the commonest is all there is. floor: FID of real against held-out points, (chains,). NaN where a loop has no such
+    thing.
     """
 
     shift: np.ndarray
@@ -103,6 +104,7 @@ class Observed:
     variance: np.ndarray
     distance: np.ndarray
     risk: np.ndarray
+    excess: np.ndarray
     fid: np.ndarray
     lost: np.ndarray
     fixed: np.ndarray
@@ -118,8 +120,10 @@ def run(name: str, chains: range, num_generations: int) -> Observed:
     """Run some chains of a loop."""
     which = LOOPS[name]
     num_generations = which.num_generations or num_generations
-    shift, error, variance, distance, risk, fid, lost, fixed = np.full((8, len(chains), num_generations), np.nan)
-    seen = Observed(shift, error, variance, distance, risk, fid, lost, fixed, np.full(len(chains), np.nan))
+    shift, error, variance, distance, risk, excess, fid, lost, fixed = np.full(
+        (9, len(chains), num_generations), np.nan
+    )
+    seen = Observed(shift, error, variance, distance, risk, excess, fid, lost, fixed, np.full(len(chains), np.nan))
     space = extraction.load_feature_space("identity", RUNTIME)
     memory = Path("/dev/shm")  # removing files from a disk takes longer than all the rest
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
@@ -167,10 +171,11 @@ def _score(
     """
     real_train, heldout = (extraction.extract(space, pool.items, shared=False) for pool in (real.train, real.heldout))
     seen.floor[i] = _fid(real_train, heldout, config)
-    seeds = np.zeros(NUM_POINTS, np.int64)
+    seeds, truth = np.zeros(NUM_POINTS, np.int64), datasets.true_risk(config.data, real.heldout.items)
     for generation, (model, samples) in enumerate(made):
         losses = generators.risk(config.generator, model, real.heldout.items, seeds, runtime=RUNTIME)
         seen.risk[i, generation] = losses["total"].mean()
+        seen.excess[i, generation] = (losses["total"] - truth).mean()
         if generation in (0, len(made) - 1):
             features = extraction.extract(space, samples.items, shared=False)
             seen.fid[i, generation] = _fid(features, heldout, config)

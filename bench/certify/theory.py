@@ -122,6 +122,11 @@ def replace_risk(m: int, num_fits: int, variance: float) -> float:
     return 0.5 * (math.log(2 * math.pi) + log_variance + square)
 
 
+def entropy(variance: float) -> float:
+    """Return the entropy of a Gaussian in nats: what the truth itself loses."""
+    return 0.5 * math.log(2 * math.pi * math.e * variance)
+
+
 def _digamma(x: float) -> float:
     from scipy.special import digamma
 

@@ -4,7 +4,8 @@ A data set is one file. It offers `Config` (a `DataConfig`), `VERSION`, `CITATIO
 returns a `Source`. Optional: `checksum(config)`, the checksum of the content, which is part of the identity of
 everything made from it; `split(config)`, which replaces the seeded split by source ids, for endless data;
 `possible_pairs(config)`, which pairs of labels exist; `calibration(config)`, a `Source` of items of all pairs, for data
-that can be drawn; and `KIND`, the kind of its items ("images" if absent).
+that can be drawn; `true_risk(config, items)`, where the distribution is known; and `KIND`, the kind of its items
+("images" if absent).
 """
 
 import json
@@ -19,6 +20,8 @@ from bench.config import SCHEMA, DataConfig
 from bench.datasets.shared.manifest import Manifest, Subset, find_subset, select, shipped
 from bench.datasets.shared.source import Source
 from bench.datasets.shared.split import Split, count_shared, split
+from bench.errors import DataError
+from bench.kinds import Items
 from bench.options import stage_values
 from bench.pool import Pool, Records
 
@@ -87,6 +90,24 @@ def possible_pairs(config: DataConfig) -> dict[tuple[str, str], np.ndarray]:
     set does not say."""
     module, own = registry.module_and_config("data", config, VERBS)
     return module.possible_pairs(own) if hasattr(module, "possible_pairs") else {}
+
+
+def true_risk(config: DataConfig, items: Items) -> np.ndarray:
+    """Return minus the log-likelihood of each of N items under the true distribution, float64 (N,): in nats per point,
+    for tokens in nats per token; +inf where an item cannot be. Only for data sets that offer it (`truth_spec`)."""
+    module, own = registry.module_and_config("data", config, VERBS)
+    values = np.asarray(module.true_risk(own, items))
+    if values.shape != (len(items),) or np.isnan(values).any():
+        raise DataError(f"data={own.name}: true_risk of {len(items)} items has shape {values.shape}, or NaN")
+    return values.astype(np.float64)
+
+
+def truth_spec(config: DataConfig) -> dict[str, Any] | None:
+    """Return every input that can change the true risk of an item; None where the data set does not know it."""
+    module, _ = registry.module_and_config("data", config, VERBS)
+    if not hasattr(module, "true_risk"):
+        return None
+    return {"source": data_spec(config), "version": registry.version(module, "true_risk")}
 
 
 def data_spec(config: DataConfig) -> dict[str, Any]:

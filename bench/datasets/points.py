@@ -14,13 +14,14 @@ from bench.config import DataConfig
 from bench.datasets.shared.source import BYTES_PER_ID, Source
 from bench.datasets.shared.split import Split
 from bench.errors import ConfigError
+from bench.kinds import Items
 from bench.machine.memory import check_memory
 from bench.options import option
 from bench.pool import REAL
 from bench.seeds import derive_seed
 
 VERSION = 1
-"""Must be raised by any change that moves a point or a label."""
+"""Must be raised by any change that moves a point, a label or a true risk."""
 KIND = "points"
 CITATION = ""
 
@@ -65,6 +66,19 @@ def draw(config: Config, num: int) -> tuple[np.ndarray, np.ndarray]:
         component = (uniforms[:, 0] >= 0.5).astype(np.int64)
         points[:, 0] += config.separation * (component - 0.5)
     return points, component
+
+
+def true_risk(config: Config, items: Items) -> np.ndarray:
+    """Return minus the log-density of each point, in nats, float64 (n,)."""
+    points = items[np.arange(len(items))]
+    shifts = (0.0,) if config.shape == "gaussian" else (-config.separation / 2, config.separation / 2)
+    log_densities = []
+    for shift in shifts:
+        away = points - config.mean
+        away[:, 0] -= shift
+        log_densities.append(-0.5 * (away**2).sum(axis=1) / config.sd**2)
+    constant = np.log(len(shifts)) + config.dimension * (np.log(config.sd) + 0.5 * np.log(2 * np.pi))
+    return constant - np.logaddexp.reduce(log_densities, axis=0)
 
 
 def open_source(config: Config) -> Source:

@@ -1,11 +1,14 @@
-"""Generators: `fit` writes a model, `sample` draws from it, `risk` tells its loss on given items.
+"""Generators: `fit` writes a model, `sample` draws from it, `risk` tells its loss on given items, `features` what its
+network makes of them.
 
 A generator is one file or folder. It offers `Config` (a `GeneratorConfig`), `VERSION`, `CITATION`, the kinds of items
-that it can learn (`KINDS`, images if absent), the verbs `fit` and `sample`, and where it can `risk`, `features`,
-`check(config, shape)`, `vocab_size(config)`, `content(config)`, which identifies files that a training reads, and
-`prefetch(config)`, which downloads them. What enters the spec of a training or a sampling follows from the fields of
-`Config`, whose metadata state the stage. Importing this package loads neither torch nor diffusers, so `check` answers
-at once.
+that it can learn (`KINDS`, images if absent), the verbs `fit` and `sample`, and where it can `risk`, `features` (of its
+own network), `check(config, shape)`, `vocab_size(config)`, `content(config)`, which identifies files that a training
+reads, and `prefetch(config)`, which downloads them. `LIKELIHOOD = True` states that the total of its risk is minus the
+log-likelihood of an item, in nats per point or per token, so that what the truth has can be subtracted.
+
+What enters the spec of a training or a sampling follows from the fields of `Config`, whose metadata state the stage.
+Importing this package loads neither torch nor diffusers, so `check` answers at once.
 """
 
 import math
@@ -19,7 +22,7 @@ import numpy as np
 
 from bench import registry
 from bench.config import SCHEMA, GeneratorConfig
-from bench.errors import ConfigError, DataError, SamplingError
+from bench.errors import ConfigError, DataError, MetricError, SamplingError
 from bench.kinds import kind_of
 from bench.options import stage_values
 
@@ -48,6 +51,22 @@ def risk_spec(config: GeneratorConfig) -> Any:
     if not hasattr(module, "risk"):
         raise ConfigError("generator.name", own.name, "offers no risk, which a score of metrics.scores needs")
     return {"version": registry.version(module, "risk"), "config": stage_values(own, "risk", "train")}
+
+
+def is_likelihood(config: GeneratorConfig) -> bool:
+    """Return whether the total of this generator's risk is minus a log-likelihood, comparable with the truth's."""
+    return getattr(registry.module_and_config("generator", config, VERBS)[0], "LIKELIHOOD", False)
+
+
+def features_spec(config: GeneratorConfig) -> Any:
+    """Return everything in the configuration that changes the features that a model has of given items, and the version
+    of their code. Raises `ConfigError` where the generator has no `features`."""
+    module, own = registry.module_and_config("generator", config, VERBS)
+    if not hasattr(module, "features"):
+        raise ConfigError(
+            "generator.name", own.name, "offers no features, which metrics.feature_space=own_network needs"
+        )
+    return {"version": registry.version(module, "features"), "config": stage_values(own, "features", "train")}
 
 
 def _spec(config: GeneratorConfig, stage: str) -> dict[str, Any]:
@@ -224,10 +243,45 @@ def risk(
 
     Returns:
         "total" and whatever parts the family has (noise levels for diffusion): float64 (N,) each.
-
     """
     module, own = registry.module_and_config("generator", config, VERBS)
     return module.risk(own, model, items, seeds, runtime=runtime, progress=progress or _silent)
+
+
+def features(
+    config: GeneratorConfig,
+    model: Path,
+    items: "Items",
+    *,
+    runtime: "Runtime",
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Compute what a model's own network makes of items: a description of each that does not depend on the others.
+
+    Args:
+        config: Of the generator that the model is of.
+        model: Directory that `fit` wrote.
+        items: N items of the kind that the model was trained on.
+        runtime: Device; features have no autocast.
+        progress: Called with (items done, items in all).
+
+    Returns:
+        float32 (N, d).
+
+    Raises:
+        MetricError: The generator returns something else, or a feature is NaN or infinite.
+    """
+    module, own = registry.module_and_config("generator", config, VERBS)
+    values = module.features(own, model, items, runtime=replace(runtime, autocast=None), progress=progress or _silent)
+    if values.ndim != 2 or len(values) != len(items) or values.dtype != np.float32:
+        raise MetricError(
+            f"features of generator {own.name} have shape {values.shape} and dtype {values.dtype}, expected float32 "
+            f"({len(items)}, d)"
+        )
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(bad):
+        raise MetricError(f"{model}: features of {len(bad)} items are not finite, first item {bad[0]}")
+    return values
 
 
 def _silent(done: int, total: int) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 VERSION = {"train": 1, "sample": 1, "risk": 1}
 """Must be raised, each by its stage, by any change that changes a fitted model, a sample, or a loss."""
 KINDS = ("points",)
+LIKELIHOOD = True
 CITATION = """@misc{shumailov2023curse,
   title         = {The Curse of Recursion: Training on Generated Data Makes Models Forget},
   author        = {Shumailov, Ilia and Shumaylov, Zakhar and Zhao, Yiren and Gal, Yarin and Papernot, Nicolas and

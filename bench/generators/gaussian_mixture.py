@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 VERSION = {"train": 1, "sample": 1, "risk": 1}
 """Must be raised, each by its stage, by any change that changes a fitted model, a sample, or a loss."""
 KINDS = ("points",)
+LIKELIHOOD = True
 CITATION = gaussian.CITATION
 FILE = "gaussian_mixture.safetensors"
 

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from bench.kinds import Items
     from bench.machine.device import Runtime
 
-VERSION = {"train": 1, "sample": 1, "risk": 1}
-"""Must be raised, each by its stage, by any change that changes a trained model, the pixels of a sample, or a loss."""
+VERSION = {"train": 1, "sample": 1, "risk": 1, "features": 1}
+"""Must be raised, each by its stage, by any change that changes a trained model, the pixels of a sample, a loss, or a
+feature."""
 KINDS = ("images",)
 CITATION = """@inproceedings{kingma2014vae,
   title     = {Auto-Encoding Variational {Bayes}},
@@ -338,6 +339,29 @@ def risk(
         size = 3 * resolution**2
         reconstruction = size * (0.5 * math.log(2 * math.pi * 255**2 * variance) + errors["squared"] / (2 * variance))
     return {"total": reconstruction + errors["kl"], "reconstruction": reconstruction, "kl": errors["kl"]}
+
+
+def features(
+    config: Config,
+    model: Path,
+    items: "Items",
+    *,
+    runtime: "Runtime",
+    progress: Callable[[int, int], None],
+) -> np.ndarray:
+    """Return the mean of the posterior of every image, float32 (N, L): the encoder's μ."""
+    import torch
+
+    network, _, _ = load(config, model, runtime)
+    means = np.empty((len(items), config.latent_size), np.float32)
+    for first in range(0, len(items), TILE):
+        rows = np.arange(first, min(first + TILE, len(items)))
+        x = torch.from_numpy(np.asarray(items[np.resize(rows, TILE)])).to(runtime.device).float() / 255
+        with torch.inference_mode():
+            mean, _ = posterior(network, x)
+        means[rows] = mean.cpu().numpy()[: len(rows)]
+        progress(int(rows[-1]) + 1, len(items))
+    return means
 
 
 def _errors(

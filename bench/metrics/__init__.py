@@ -1,8 +1,9 @@
 """Scores: every score of one subject against one reference, as rows of one long table.
 
-A family of scores is one file. It offers `NEEDS` (features, items, labels, training, model: it gets that and nothing
-else), `METRICS` (the names of its scores), `VERSION`, `CITATION` (metric -> BibTeX), `score(inputs, config)`, which
-yields values, and for its options a `Config`. `COMPARISON = True` states that it compares two sets and nothing else, so
+A family of scores is one file. It offers `NEEDS` (features, items, labels, training, model, first_model: it gets that
+and nothing else), `METRICS` (the names of its scores), `VERSION`, `CITATION` (metric -> BibTeX), `score(inputs,
+config)`, which yields values, for its options a `Config`, and `KINDS` where it is for items of some kinds only.
+`COMPARISON = True` states that it compares two sets and nothing else, so
 that it is also computed against every other reference and for the shuffled control. A family of your own is
 `module:function` in `metrics.scores`, its options in `metrics.options` (docs/extending/). Importing this package or a
 family does not load torch.
@@ -21,7 +22,8 @@ import numpy as np
 from bench import registry
 from bench.config import SCHEMA, MetricsConfig
 from bench.errors import ConfigError, MetricError
-from bench.metrics.shared.inputs import NEEDS, Inputs, Risk, Value
+from bench.kinds import KINDS
+from bench.metrics.shared.inputs import NEEDS, Inputs, Risk, TrueRisk, Value
 from bench.options import stage_values
 
 if TYPE_CHECKING:
@@ -113,6 +115,19 @@ def needs(config: MetricsConfig) -> set[str]:
     return {need for family in families(config) for need in family.needs}
 
 
+def kinds_of(module: ModuleType) -> tuple[str, ...]:
+    """Return the kinds of items that a family's module scores."""
+    return getattr(module, "KINDS", tuple(KINDS))
+
+
+def check_kind(config: MetricsConfig, kind: str) -> None:
+    """Raise `ConfigError` if a family of `config.scores` does not score items of a kind."""
+    for family in families(config):
+        scored = kinds_of(family.module)
+        if kind not in scored:
+            raise ConfigError("metrics.scores", family.name, f"scores {', '.join(scored)}, and the data are {kind}")
+
+
 def in_extra_spaces(config: MetricsConfig) -> list[MetricsConfig]:
     """Return for every extra feature space what is computed there: the families that compare two sets of features.
 
@@ -168,6 +183,8 @@ def score(
     attributes: "Mapping[str, Attribute] | None" = None,
     judges: "Mapping[tuple[str, str], PairJudge] | None" = None,
     model: Risk | None = None,
+    first_model: Risk | None = None,
+    true_risk: TrueRisk | None = None,
     known: "ReferenceStatistics | None" = None,
     device: "str | torch.device" = "cpu",
 ) -> list[dict[str, Any]]:
@@ -198,6 +215,8 @@ def score(
         attributes: By name, from `fit_attributes`, for families that need labels.
         judges: By two attributes, from `fit_judge`: what tells pairs of classes that do not exist.
         model: Risk of the subject's model.
+        first_model: That of generation 0's model.
+        true_risk: That of the true distribution, where it is known and comparable.
         known: `reference_statistics` of the reference, where they are already computed.
         device: Where to compute.
 
@@ -218,6 +237,8 @@ def score(
         twin=twin,
         twin_items=twin_items,
         model=model,
+        first_model=first_model,
+        true_risk=true_risk,
         k=config.k,
         known=known,
         device=device,

@@ -1,4 +1,5 @@
-"""The loss of the model itself on items that it was not trained on, and how much lower it is on those that it was."""
+"""The loss of the model itself on items that it was not trained on, how far that is above the true distribution's, and
+how much lower it is on items that it was trained on."""
 
 from collections.abc import Iterator
 
@@ -8,17 +9,24 @@ from bench.metrics.shared.inputs import Inputs, Value
 
 NEEDS = ("model", "items", "training")
 VERSION = 1
-METRICS = ("risk", "risk_gap")
+METRICS = ("risk", "excess_risk", "risk_gap")
 CITATION: dict[str, str] = {}
 
 
 def score(inputs: Inputs, config: None) -> Iterator[Value]:
     """Yield `risk`, on held-out items, and `risk_gap`, on unseen items of the training set's twin minus on those that
-    were trained on, where there is a twin; each in total and for every part of the loss."""
+    were trained on, where there is a twin; each in total and for every part of the loss. `excess_risk`, where the true
+    distribution is known: the risk minus what the truth has on the same items, which estimates the Kullback–Leibler
+    divergence of the model from the truth with less variance than the risk itself."""
     assert inputs.items is not None and inputs.model is not None
     heldout = inputs.items[1]
-    for part, losses in inputs.model(heldout).items():
+    found = inputs.model(heldout)
+    for part, losses in found.items():
         yield Value("risk", float(np.mean(losses)), "down", _parameters(part))
+    if inputs.true_risk is not None:
+        truth = inputs.true_risk(heldout)
+        excess = float(np.mean(found["total"] - truth))
+        yield Value("excess_risk", excess, "down", extra={"true_risk": float(np.mean(truth))})
     if inputs.twin_items is not None:
         size = min(len(heldout), len(inputs.twin_items[0]))
         rng = np.random.default_rng(0)

@@ -30,6 +30,8 @@ POLICY = "mixing.policy"
 
 SHOWN = (*MAIN_METRICS, "density")
 """Scores that panels show, where they were logged."""
+UP = ("coverage", "precision", "recall", "density")
+"""Those of them where higher is better."""
 
 
 def score_names(feature_space: str, k: int) -> dict[str, str]:
@@ -69,7 +71,7 @@ def names_in_keys(keys: Iterable[str]) -> dict[str, str]:
             found.setdefault(metric, []).append(key)
     names = {}
     for metric in sorted(found, key=SHOWN.index):
-        arrow = ARROWS["down" if metric in ("fid", "kid", "fid_infinity") else "up"]
+        arrow = ARROWS["up" if metric in UP else "down"]
         for key in found[metric]:
             title = f"{metric_name(metric)} {arrow}"
             names[title if len(found[metric]) == 1 else f"{title} ({key})"] = key

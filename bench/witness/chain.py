@@ -239,6 +239,9 @@ class Witness:
             self.expect(
                 (entry["num_subject"], entry["num_reference"]) == (size, size), f"{name} has another N than {size}"
             )
+            if entry["metric"] == "mauve":  # its clusters depend on the start of one implementation
+                self.unchecked.append("mauve")
+                continue
             try:
                 if entry["metric"] in independent_scores.HALLUCINATIONS:
                     drawn = Pool.load(self.folder["real"] / "calibration")

@@ -105,6 +105,9 @@ def score(
             return float(compute_prdc(y.astype(float), x.astype(float), about["k"])[metric]), 2 / n
     elif metric in COPYING:
         return copying(metric, x, y, training, twin), 2 / n if metric in COPYING[2:] else 1e-4 * np.abs(x).max()
+    elif metric in ("spread", "spread_ratio"):
+        own, other = (z.astype(float).std(axis=0, ddof=1).mean() for z in (x, y))
+        value = own if metric == "spread" else own / other
     elif metric == "vendi":
         value = vendi(x)
     elif metric == "vendi_distance":

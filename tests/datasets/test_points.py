@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from configs import checked
+from scipy.stats import multivariate_normal
 
-from bench.datasets import load_real, points
+from bench.datasets import load_real, points, true_risk
 from bench.datasets.points import Config
 from bench.errors import ConfigError
 from bench.kinds import POINTS
@@ -69,3 +70,15 @@ def test_the_parts_are_disjoint_and_the_held_out_points_stay_when_there_are_more
 def test_what_cannot_be_drawn_is_named(changes, key):
     with pytest.raises(ConfigError, match=f"^data.{key}="):
         checked(Config(**changes), "data")
+
+
+@pytest.mark.parametrize("dimension", [1, 3])
+@pytest.mark.parametrize(("shape", "shifts"), [("gaussian", [0.0]), ("two_gaussians", [-2.0, 2.0])])
+def test_the_true_risk_is_minus_the_log_density_of_the_mixture(shape, shifts, dimension):
+    config = Config(shape=shape, dimension=dimension, mean=1.0, sd=0.5, separation=4.0)
+    values = points.draw(config, 400)[0]
+    centres = [np.full(dimension, 1.0) + shift * np.eye(dimension)[0] for shift in shifts]
+    density = np.mean([multivariate_normal(c, 0.25 * np.eye(dimension)).pdf(values) for c in centres], axis=0)
+    np.testing.assert_allclose(true_risk(config, values), -np.log(density), rtol=1e-9)
+    far = np.full((2, dimension), 1e3)
+    assert np.isfinite(true_risk(config, far)).all()  # where the density itself is 0 in float64

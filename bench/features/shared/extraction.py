@@ -116,7 +116,7 @@ def extract(
         filler = tile[-1:].expand(TILE - len(tile), *tile.shape[1:])
         return space.network(torch.cat([tile, filler]).to(space.device))[: len(tile)]
 
-    with torch.inference_mode(), _plain_float32():
+    with torch.inference_mode(), plain_float32():
         dimension = space.dimension or tile_features(0).shape[1]  # in every process, whichever tiles it has
         features = np.empty((len(rows), dimension), np.float32)
         starts = range(0, len(rows), TILE)
@@ -140,7 +140,7 @@ def _module(name: str) -> ModuleType | CustomSpace:
 
 
 @contextmanager
-def _plain_float32() -> Iterator[None]:
+def plain_float32() -> Iterator[None]:
     """Disable autocast and TF32, and use cuDNN's deterministic kernels, whatever the settings of the run are."""
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")

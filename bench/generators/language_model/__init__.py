@@ -12,9 +12,11 @@ from bench.errors import ConfigError
 from bench.files import remembered_sha256
 from bench.generators.language_model.settings import Config
 
-VERSION = {"train": 1, "sample": 1, "risk": 1}
-"""Must be raised, each by its stage, by any change that changes a trained model, the tokens of a sample, or a loss."""
+VERSION = {"train": 1, "sample": 1, "risk": 1, "features": 1}
+"""Must be raised, each by its stage, by any change that changes a trained model, the tokens of a sample, a loss, or a
+feature."""
 KINDS = ("tokens",)
+LIKELIHOOD = True
 CITATION = """@misc{zhang2022opt,
   title         = {{OPT}: Open Pre-trained Transformer Language Models},
   author        = {Zhang, Susan and Roller, Stephen and Goyal, Naman and others},
@@ -26,6 +28,7 @@ CITATION = """@misc{zhang2022opt,
 __all__ = [
     "CITATION",
     "KINDS",
+    "LIKELIHOOD",
     "VERSION",
     "Config",
     "check",
@@ -35,6 +38,7 @@ __all__ = [
     "prefetch",
     "risk",
     "sample",
+    "vocab_size",
 ]
 
 

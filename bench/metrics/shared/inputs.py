@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from bench.metrics.shared.neighbours import Points
     from bench.metrics.shared.reference import ReferenceStatistics
 
-NEEDS = ("features", "items", "labels", "training", "model")
+NEEDS = ("features", "items", "labels", "training", "model", "first_model")
 """The inputs that a family may name in its `NEEDS`."""
 
 Risk = Callable[["Items"], dict[str, np.ndarray]]
-"""Maps N items to the loss of the subject's model on each: "total" and its parts, float64 (N,) each."""
+"""Maps N items to the loss of a model on each: "total" and its parts, float64 (N,) each."""
+TrueRisk = Callable[["Items"], np.ndarray]
+"""Maps N items to the loss that the true distribution has on each, float64 (N,)."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class Inputs:
             (`bench.twin`); None where there are no such items, also for a family that needs training.
         twin_items: Those items themselves.
         model: The risk of the subject's model.
+        first_model: The risk of the model of generation 0 of the subject's chain.
+        true_risk: The risk of the true distribution, where the data set knows it and `model` is comparable with it; for
+            families that need the model.
         k: Number of nearest neighbours.
         known: Statistics of the reference, if they are already computed.
         device: Where to compute.
@@ -73,6 +78,8 @@ class Inputs:
     twin: tuple[np.ndarray, np.ndarray] | None = None
     twin_items: "tuple[Items, Items] | None" = None
     model: Risk | None = None
+    first_model: Risk | None = None
+    true_risk: TrueRisk | None = None
     k: int = 3
     known: "ReferenceStatistics | None" = None
     device: "str | torch.device" = "cpu"
@@ -85,6 +92,7 @@ class Inputs:
             "labels": self.attributes is not None,
             "training": self.training is not None or self.training_items is not None,
             "model": self.model is not None,
+            "first_model": self.first_model is not None,
         }
         return all(here[need] for need in needs)
 
@@ -101,6 +109,8 @@ class Inputs:
             "training_items": not {"training", "items"} <= set(needs),
             "twin_items": not {"training", "items"} <= set(needs),
             "model": "model" not in needs,
+            "first_model": "first_model" not in needs,
+            "true_risk": "model" not in needs,
         }
         return replace(self, **{name: None for name, hide in hidden.items() if hide})  # type: ignore[arg-type]
 
