@@ -13,7 +13,7 @@ from shrunk import composed
 
 pytest.importorskip("transformers", reason="needs the extra `language`")
 
-from bench import generators, preflight
+from bench import generators, prefetch, preflight
 from bench.datasets import grammar
 from bench.errors import ConfigError, DataError, SamplingError, TrainingError
 from bench.generators import language_model
@@ -313,6 +313,16 @@ def test_weights_that_are_no_numbers_end_a_training_and_a_sampling(model, tmp_pa
         drawn(small(), copy, tmp_path / "work")
 
 
+def test_the_base_model_of_a_run_is_fetched_in_advance(tmp_path, capsys):
+    words = ["experiment=none", "data=grammar", "generator=language_model", "metrics=identity", "metrics.scores=[risk]"]
+    folder = base_folder(tmp_path / "base")
+    assert prefetch.main([*words, f"generator.model={folder}"]) == 0
+    assert f"generator=language_model  {folder}" in capsys.readouterr().out
+    (folder / "model.safetensors").write_bytes(b"no weights")
+    assert prefetch.main([*words, f"generator.model={folder}"]) == 1
+    assert "cannot be loaded with safetensors weights" in capsys.readouterr().err
+
+
 def test_a_missing_package_is_said_with_the_command_that_installs_it(monkeypatch):
     checked(small())
     monkeypatch.setattr(
@@ -327,15 +337,15 @@ def test_importing_it_loads_neither_torch_nor_transformers():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_chain_of_it_runs_and_scores_its_risk(tmp_path):
+def test_the_experiment_of_a_language_model_runs_shrunk(tmp_path):
     config = composed(
-        "experiment=none", "data=grammar", "generator=language_model", "metrics=identity", "mixing=replace",
-        "num_generations=2", "num_samples=16", "num_probes=2", "data.num_train=16", "data.num_heldout=16",
-        "metrics.num_images=16", "metrics.scores=[risk]", "generator.training.num_steps=4",
+        "experiment=language_model", "mixing=replace", "num_generations=2", "num_samples=16", "num_probes=2",
+        "data.num_train=16", "data.num_heldout=16", "metrics.num_images=16", "generator.training.num_steps=4",
         "generator.training.warmup_steps=0", "generator.training.batch_size=8", "generator.network.hidden_size=16",
         "runtime.device=cpu", f"output_dir={tmp_path}", f"store_dir={tmp_path}/store",
     )  # fmt: skip
     (chain,) = read_runs([run_chain(config, Console(quiet=True))])
     assert [row.composition["synthetic_ratio"] for row in chain.rows] == [0, 1]
-    assert {s["metric"] for s in chain.rows[1].scores} >= {"risk"}
+    assert [row.train["num_steps"] for row in chain.rows] == [4, 8], "retrain_epochs=4"
+    assert {s["metric"] for s in chain.rows[1].scores} >= {"excess_risk", "fid", "perplexity", "rare_survival"}
     assert Pool.load(tmp_path / "store" / chain.rows[1].artifacts["samples"]).items.shape == (16, 64)
