@@ -7,8 +7,13 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
+from shrunk import composed
 
+from bench.config import Config as ChainConfig
 from bench.config import GeneratorConfig
+from bench.ledger import Row, read_runs
+from bench.loop import run_chain
+from bench.machine.console import Console
 
 VERSION = 1
 KINDS = ("tokens",)
@@ -46,3 +51,14 @@ def features(config: Config, model: Path, items: Any, **rest: Any) -> np.ndarray
     """Loss of the first half and of the second half of a block."""
     losses = -np.log(shares(model))[np.asarray(items)]
     return np.stack([half.mean(axis=1) for half in np.split(losses, 2, axis=1)], axis=1).astype(np.float32)
+
+
+def run(out: Path, *overrides: str) -> tuple[ChainConfig, list[Row]]:
+    """Run a chain of three generations on drawn text; its configuration and its rows."""
+    own = ["experiment=none", "data=grammar", "data.block_size=16", "data.num_train=120", "data.num_heldout=100"]
+    own += ["generator=custom", "generator.module=unigram", "mixing=replace", "metrics=own_network"]
+    own += ["metrics.scores=[risk,perplexity,language,spread,frechet]", "metrics.num_images=90", "num_generations=3"]
+    own += ["num_probes=2", "runtime.device=cpu", f"output_dir={out}", f"store_dir={out}/store"]
+    config = composed(*own, *overrides)
+    (chain,) = read_runs([run_chain(config, Console(quiet=True))])
+    return config, chain.rows

@@ -20,7 +20,7 @@ NAMES = {
     "zipf_distance": "Zipf distance",
     "sample_perplexity": "perplexity of the samples",
     "rare_survival": "rare words that survive",
-    "distinct": "distinct n-grams",
+    **{f"distinct_{n}": f"distinct-{n}" for n in range(1, 5)},
 }
 ARROWS = {"up": "↑", "down": "↓", "none": ""}
 

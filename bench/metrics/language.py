@@ -11,14 +11,18 @@ from bench.options import option
 NEEDS = ("items",)
 KINDS = ("tokens",)
 VERSION = 1
-METRICS = ("distinct", "repetition", "zipf_exponent", "zipf_distance", "rare_survival")
-CITATION = {
-    "distinct": """@inproceedings{li2016diversity,
+LONGEST = 4
+"""N-grams of so many tokens at most."""
+DISTINCT = tuple(f"distinct_{n}" for n in range(1, LONGEST + 1))
+METRICS = (*DISTINCT, "repetition", "zipf_exponent", "zipf_distance", "rare_survival")
+LI = """@inproceedings{li2016diversity,
   title     = {A Diversity-Promoting Objective Function for Neural Conversation Models},
   author    = {Li, Jiwei and Galley, Michel and Brockett, Chris and Gao, Jianfeng and Dolan, Bill},
   booktitle = {Conference of the North American Chapter of the Association for Computational Linguistics},
   year      = {2016},
-}""",
+}"""
+CITATION = {
+    **dict.fromkeys(DISTINCT, LI),
     "repetition": """@inproceedings{welleck2020unlikelihood,
   title     = {Neural Text Generation with Unlikelihood Training},
   author    = {Welleck, Sean and Kulikov, Ilia and Roller, Stephen and Dinan, Emily and Cho, Kyunghyun and
@@ -44,16 +48,17 @@ class Config:
 
 
 def score(inputs: Inputs, config: Config) -> Iterator[Value]:
-    """Yield `distinct` for n-grams of 1 to 4 tokens, `repetition` of 4-grams within an item, `zipf_exponent` with its
-    distance from the reference's, and `rare_survival`."""
+    """Yield `distinct_1` to `distinct_4`, for n-grams of so many tokens, `repetition` of 4-grams within an item,
+    `zipf_exponent` with its distance from the reference's, and `rare_survival`."""
     from bench.metrics.shared import words
 
     assert inputs.items is not None
     subject, reference = (np.asarray(side) for side in inputs.items)
-    for n in range(1, min(4, subject.shape[1]) + 1):
-        yield Value("distinct", words.distinct(subject, n), "none", {"n": n})
-    if subject.shape[1] >= 4:
-        yield Value("repetition", words.repetition(subject, 4), "none", {"n": 4})
+    for n, name in enumerate(DISTINCT, 1):
+        if n <= subject.shape[1]:
+            yield Value(name, words.distinct(subject, n), "none")
+    if subject.shape[1] >= LONGEST:
+        yield Value("repetition", words.repetition(subject, LONGEST), "none", {"n": LONGEST})
     own, real = words.zipf_exponent(subject), words.zipf_exponent(reference)
     if own is not None:
         yield Value("zipf_exponent", own, "none")

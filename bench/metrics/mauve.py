@@ -1,6 +1,6 @@
 """MAUVE (Pillutla et al. 2021): the area under the divergence frontier of two sets of quantised features.
 
-The quantisation is scikit-learn's k-means; the optional extra `points` has it. The authors' package mauve-text takes
+The quantisation is scikit-learn's k-means; the optional extra `language` has it. The authors' package mauve-text takes
 features, too, but is under the GPL, needs faiss, and has had no release since July 2024; a test compares with it where
 it is installed.
 """
@@ -39,7 +39,7 @@ class Config:
 
     def validate(self) -> None:
         if find_spec("sklearn") is None:
-            hint = "mauve needs the package scikit-learn: pip install 'diffusion-collapse-bench[points]'"
+            hint = "mauve needs the package scikit-learn: pip install 'diffusion-collapse-bench[language]'"
             raise ConfigError("items_per_cluster", self.items_per_cluster, hint)
 
 

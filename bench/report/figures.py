@@ -9,6 +9,7 @@ from bench.report.curves import Curves, curves
 from bench.report.exchange_figure import exchange_rate
 from bench.report.losses import losses
 from bench.report.overview import final_scores, phase_diagram, trajectories
+from bench.report.perplexity_figure import perplexity_histograms
 from bench.report.profile_figure import collapse_profile
 from bench.report.strip import strip
 from bench.report.survival import survival
@@ -30,6 +31,7 @@ class Figures:
     survival: list[Path]
     training_sets: list[Path]
     losses: list[Path]
+    perplexity: list[Path]
     samples: list[Path]
     missing: list[str]
 
@@ -38,7 +40,7 @@ class Figures:
         return [
             *chain.from_iterable(figure.paths for figure in self.curves),
             *(*self.final, *self.phase, *self.trajectories, *self.profile, *self.exchange),
-            *(*self.survival, *self.training_sets, *self.losses, *self.samples),
+            *(*self.survival, *self.training_sets, *self.losses, *self.perplexity, *self.samples),
         ]
 
 
@@ -62,6 +64,7 @@ def draw(study: Study, every: list[Study], out: Path, prefix: str = "") -> Figur
         survival=survival(study, out, f"{prefix}survival"),
         training_sets=training_sets(study, out, f"{prefix}training_sets"),
         losses=losses(study, out, f"{prefix}losses"),
+        perplexity=perplexity_histograms(study, out, f"{prefix}perplexity"),
         samples=samples,
         missing=_shortened(missing),
     )

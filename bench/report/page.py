@@ -116,13 +116,15 @@ def _study(number: int, study: Study, stated: list[Statement], figures: Figures,
         return element("section", title, *content, id=f"{name}-{number}", class_=name)
 
     training = figure(figures.training_sets, f"training-{number}-", "training sets by generation of birth")
+    histograms = figure(figures.perplexity, f"perplexity-{number}-", "samples by perplexity under generation 0")
+    perplexity = element("div", histograms, class_="figures") if figures.perplexity else None
     losses = figure(figures.losses, f"losses-{number}-", "training loss by step, one line per generation")
     return element(
         "article",
         section("summary", None, _summary(study, [*figures.missing, *encoded.notes])),
         section("statements", "Statements", statements(number, stated, figures)),
         section("scores", "Scores", scores(number, study, figures)),
-        section("samples", "Samples", samples(number, study, figures, encoded)),
+        section("samples", "Samples", samples(number, study, figures, encoded), perplexity),
         section("survival", "Class survival", survival) if (survival := _survival(number, figures)) else None,
         section("training", "What each generation was trained on", element("div", training, losses, class_="figures")),
         section("provenance", "Provenance", _provenance(study)),

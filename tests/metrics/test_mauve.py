@@ -65,7 +65,7 @@ def test_shares_add_up_and_count_the_items_of_each_cluster():
 
 def test_a_missing_package_is_named_with_the_command(monkeypatch):
     monkeypatch.setattr(family, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"scikit-learn: pip install 'diffusion-collapse-bench\[points\]'"):
+    with pytest.raises(ConfigError, match=r"scikit-learn: pip install 'diffusion-collapse-bench\[language\]'"):
         check(family.Config(), "metrics.options.mauve")
     with pytest.raises(ConfigError, match="scikit-learn"):
         metrics.families(MetricsConfig(num_images=20, scores=["mauve"]))
