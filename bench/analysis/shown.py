@@ -5,6 +5,7 @@ the probes themselves, the true density of points and the words of tokens, is wr
 recorded: a report needs neither the data set's module nor a tokenizer.
 """
 
+import math
 import re
 import zlib
 from dataclasses import replace
@@ -57,11 +58,11 @@ def picture(probes: np.ndarray, row: Row, directory: Path) -> "Image":
 
 def some_of(generations: list[int], most: int, fewer: int) -> list[int]:
     """Return all generations where they are at most so many, else the first, the last and some between them: `fewer` in
-    all, or down to two fewer where these lie at equal steps (0, 50, …, 350)."""
+    all, or down to 70 % of it where these lie at equal steps (0, 50, …, 350)."""
     if len(generations) <= most:
         return generations
     steps = len(generations) - 1
-    number = next((k for k in range(fewer, max(2, fewer - 3), -1) if steps % (k - 1) == 0), fewer)
+    number = next((k for k in range(fewer, math.ceil(0.7 * fewer) - 1, -1) if steps % (k - 1) == 0), fewer)
     return [generations[i] for i in np.linspace(0, steps, number).round().astype(int)]
 
 

@@ -189,9 +189,12 @@ def _behind(found: Growth, word: str) -> list[str]:
 
 
 def percent(interval: Interval) -> str:
-    """Return e.g. `+46 % (+40 to +52)`; without a bracket where there is no interval."""
+    """Return e.g. `+46 % (+40 to +52)`, or `+0.031 % (+0.020 to +0.042)` where whole numbers would all be 0; without a
+    bracket where there is no interval."""
     value, low, high = (100 * v for v in (interval.value, interval.low, interval.high))
-    return f"{value:+.0f} %" + (f" ({low:+.0f} to {high:+.0f})" if math.isfinite(high) else "")
+    most = max(abs(v) for v in (value, low, high) if math.isfinite(v))
+    places = min(4, 1 - math.floor(math.log10(most))) if 0 < most < 0.5 else 0
+    return f"{value:+.{places}f} %" + (f" ({low:+.{places}f} to {high:+.{places}f})" if math.isfinite(high) else "")
 
 
 def _change(study: Study, condition: Condition, metric: str, last: int) -> str:

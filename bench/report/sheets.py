@@ -22,7 +22,7 @@ BUDGET = 11_000_000
 """Characters that all sheets of a page may take together; with everything else the page stays below 15 MB."""
 SIDE = 128
 """Images larger than this are shown at this size, in pixels."""
-MOST_GENERATIONS = 61
+MOST_GENERATIONS = 41
 """Of longer chains, so many generations are shown."""
 
 Key = tuple[str, int, int]
@@ -183,14 +183,16 @@ def encode(images: np.ndarray, whole: bool = False) -> str:
 
     Args:
         images: uint8 (P, 3, H, W).
-        whole: whether they are kept as large as they are.
+        whole: whether they are drawings of few colours (PNG with 24 of them), which are kept as large as they are.
     """
     row = Image.fromarray(np.concatenate(list(images.transpose(0, 2, 3, 1)), axis=1))
     height = images.shape[-2]
     if height > SIDE and not whole:
         row = row.resize((SIDE * len(images), SIDE), Image.Resampling.LANCZOS)
     out = io.BytesIO()
-    kind = "png" if height <= 32 else "webp"
+    kind = "png" if height <= 32 or whole else "webp"
+    if whole:
+        row = row.quantize(24, dither=Image.Dither.NONE)
     row.save(out, kind, **({"optimize": True} if kind == "png" else {"quality": 88, "method": 4}))
     return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
 

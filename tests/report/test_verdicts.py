@@ -314,3 +314,13 @@ def test_many_classes_are_cut_in_the_middle(tmp_path: Path, monkeypatch: pytest.
     expected = [min(share * (1 + i / 1000), 1.5) for i in (*range(20), *range(30, 50))]
     np.testing.assert_allclose(axis.images[0].get_array()[:, 0], expected)
     assert axis.images[0].get_clim() == (0, 1.5)
+
+
+def test_a_slow_pace_is_not_said_to_be_none() -> None:
+    def said(value: float, half: float) -> str:
+        return verdicts.percent(collapse.Interval(value, value - half, value + half, 0.0, 2))
+
+    assert said(0.46, 0.06) == "+46 % (+40 to +52)"
+    assert said(0.00031, 0.00011) == "+0.031 % (+0.020 to +0.042)"
+    assert said(0.001, 0.02) == "+0 % (-2 to +2)"
+    assert said(0.0, 0.0) == "+0 % (+0 to +0)"
