@@ -8,7 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import datasets, generators, metrics, mixing, preflight, provenance, selection, stages, vet_stage
+from bench import (
+    datasets,
+    generators,
+    metrics,
+    mixing,
+    preflight,
+    provenance,
+    select_stage,
+    selection,
+    stages,
+    vet_stage,
+)
 from bench.composition import PoolRef
 from bench.config import Config, TrackingConfig, chain_id, to_dict
 from bench.datasets import RealData
@@ -84,7 +95,7 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
                 for settings in own:
                     stages.floor(context, settings, real)
             sampled = stages.sample(context, config, generation, model, num_candidates)
-            selected = stages.select(context, config, generation, sampled, num_samples, real.train)
+            selected = select_stage.select(context, config, generation, sampled, num_samples, real.train)
             samples = Pool.load(selected.path / "pool")
             earlier = [(of, pools[ref.id]) for of, ref in zip(models, history.synthetic, strict=True)]
             scored = stages.score(context, config, samples, real, composition, pools, model, earlier)
@@ -167,6 +178,7 @@ def check_items(config: Config, real: RealData) -> None:
             raise DataError(f"data={config.data.name}: all {len(pool)} {name} items are equal")
     generators.check(config.generator, real.train.kind.name, real.train.items.shape[1:])
     provenance.check(config, real.train.kind.name)
+    selection.check(config.selection, real.train.label_names)
     metrics.check_kind(config.metrics, real.train.kind.name)
     if "features" in metrics.needs(config.metrics):
         for name in (config.metrics.feature_space, *config.metrics.extra_spaces):

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from bench import generators, ledger, mistakes, preflight, protocols, selection, stages, vet_stage
+from bench import generators, ledger, mistakes, preflight, protocols, select_stage, selection, stages, vet_stage
 from bench.composition import Composition, PoolRef
 from bench.config import Config, chain_id
 from bench.datasets import RealData
@@ -130,7 +130,7 @@ def follow(config: Config, runtime: Runtime, found: Plan) -> None:
         found.trainings[model.key] = num_seen(config, len(composition), epochs)
         sampled = stages.sample(context, config, generation, model, num_drawn)
         found.samples[sampled.key] = num_drawn + config.num_probes, item_bytes
-        selected = stages.select(context, config, generation, sampled, num_samples, cast(Pool, real))
+        selected = select_stage.select(context, config, generation, sampled, num_samples, cast(Pool, real))
         name = f"samples of generation {generation}"  # as `mixing.plan` calls it
         renamed[name] = PoolRef(_pool_id(selected), num_samples, generation)
         keys.append(model.key)

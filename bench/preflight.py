@@ -65,14 +65,17 @@ def check_data_and_generator(config: Config) -> None:
 def check_rules(config: Config) -> None:
     """Check that policy, vetting rule and selection are there and take their parameters. Raises `ConfigError`."""
     mixing.resolve(config.mixing)
-    needs = vetting.needs(vetting.resolve(config.vetting))
-    if "features" in needs and "features" not in metrics.needs(config.metrics):
-        raise ConfigError(
-            "metrics.scores", config.metrics.scores, f"vetting={config.vetting.name} needs features, and none has them"
-        )
+    selected = selection.resolve(config.selection, config.num_samples or config.metrics.num_images)
+    for group, name, needs in (
+        ("vetting", config.vetting.name, vetting.needs(vetting.resolve(config.vetting))),
+        ("selection", config.selection.name, selection.needs(selected)),
+    ):
+        if "features" in needs and "features" not in metrics.needs(config.metrics):
+            allowed = f"{group}={name} needs features, and none of them has any"
+            raise ConfigError("metrics.scores", config.metrics.scores, allowed)
     for stage, rule in (
         ("vet", vetting.resolve(config.vetting)),
-        ("select", selection.resolve(config.selection, config.num_samples or config.metrics.num_images)),
+        ("select", selected),
     ):
         if rule is not None:
             registry.version(rule.module, stage)

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from bench import datasets, generators, metrics, provenance, registry, selection, vetting, watermarks
-from bench.code_versions import REAL_VERSION, SAMPLE_VERSION, SCORE_VERSION, SELECT_VERSION
+from bench import datasets, generators, metrics, provenance, vetting, watermarks
+from bench.code_versions import REAL_VERSION, SAMPLE_VERSION, SCORE_VERSION
 from bench.composition import Composition, PoolRef
 from bench.config import Config, DataConfig, GeneratorConfig, MetricsConfig
 from bench.datasets import RealData
@@ -195,49 +195,6 @@ def sample(context: StageContext, config: Config, generation: int, model: Result
         "version": SAMPLE_VERSION,
     }
     return context.store.make("sample", spec, produce)
-
-
-def select(
-    context: StageContext, config: Config, generation: int, sampled: Result, num_samples: int, real: Pool
-) -> Result:
-    """Keep `num_samples` of the samples. Without a rule the sampling itself is the result.
-
-    Args:
-        context: Store, device, console.
-        config: Of the chain; its `selection` names the rule.
-        generation: Of birth of the samples.
-        sampled: The candidates.
-        num_samples: How many to keep.
-        real: The real pool that the chain may train on.
-
-    Returns:
-        A result that holds `pool/`, and with a rule `rows.npy`, int64 (n,): which candidates it is.
-    """
-    rule = selection.resolve(config.selection, num_samples)
-    if rule is None:
-        return sampled
-    seed = derive_seed(config.seed, generation, "select")
-
-    def produce(out: Path, work: Path) -> dict[str, Any]:
-        pool = Pool.load(sampled.path / "pool")
-        candidates = selection.Candidates(pool, num_samples, real, np.random.default_rng(seed))
-        with context.console.stage(f"keep {num_samples} of {len(pool)} samples"):
-            rows = selection.keep(rule, candidates)
-        pool.take(rows).save(out / "pool")
-        np.save(out / "rows.npy", rows, allow_pickle=False)
-        return {"rule": rule.name, "num_candidates": len(pool), "num_kept": len(rows)}
-
-    spec = {
-        "sample": sampled.key,
-        "rule": rule.name,
-        "parameters": rule.parameters,
-        "code": registry.version(rule.module, "select"),
-        "num_kept": num_samples,
-        "real": real.id,
-        "seed": seed,
-        "version": SELECT_VERSION,
-    }
-    return context.store.make("select", spec, produce)
 
 
 def extract_features(context: StageContext, config: MetricsConfig, pool: Pool, what: str) -> np.ndarray:

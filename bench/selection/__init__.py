@@ -2,10 +2,14 @@
 
 A rule offers `Config` (a `SelectionConfig` with `num_candidates`, the m), `VERSION`, `CITATION` and
 `keep(candidates, **parameters)`, which returns the rows to keep, int64 (n,). n and m are fixed before the chain starts,
-so that it can be planned. A rule of your own is one function: `selection=custom selection.function=my_module:keep`.
+so that it can be planned. `NEEDS = ("features",)` gives it features, and `check(config, label_names)` lets it refuse
+data without the labels that it needs. A rule of your own is one function: `selection=custom
+selection.function=my_module:keep`.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -16,15 +20,55 @@ from bench.pool import Pool
 from bench.registry import Rule
 
 
+class Classifier(Protocol):
+    """Multinomial logistic regression on features."""
+
+    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Return the log probability of every class, float64 (n, C), for features, float (n, d)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Features in the space of the scores, float32 (…, d) each.
+
+    Attributes:
+        of_candidates: Of the m samples.
+        of_real: Of the N items of the real pool.
+        labels: By attribute, the class of every real item, int64 (N,), −1 where it has none.
+        label_names: By attribute, the names of its classes.
+        fit: (features (n, d), classes int (n,), number of classes) -> a classifier.
+    """
+
+    of_candidates: np.ndarray
+    of_real: np.ndarray
+    labels: Mapping[str, np.ndarray]
+    label_names: Mapping[str, list[str]]
+    fit: Callable[[np.ndarray, np.ndarray, int], Classifier]
+
+
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """What a rule sees. pool: the m samples. num_kept: n. real: the real pool that the chain may train on. rng: for
-    everything that the rule draws."""
+    everything that the rule draws. features: for a rule whose module states `NEEDS = ("features",)`, else None."""
 
     pool: Pool
     num_kept: int
     real: Pool
     rng: np.random.Generator
+    features: Features | None = None
+
+
+def needs(rule: Rule | None) -> tuple[str, ...]:
+    """Return what a rule has to be told beside the samples; nothing without a rule."""
+    return tuple(getattr(rule.module, "NEEDS", ())) if rule else ()
+
+
+def check(config: SelectionConfig, label_names: Mapping[str, list[str]]) -> None:
+    """Raise `ConfigError` where a rule does not fit the labels of the real items."""
+    if config.name not in (registry.NONE, registry.CUSTOM):
+        module = registry.load("bench.selection", config.name, "selection.name")
+        if hasattr(module, "check"):
+            module.check(config, label_names)
 
 
 def resolve(config: SelectionConfig, num_kept: int) -> Rule | None:

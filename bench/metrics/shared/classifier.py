@@ -45,6 +45,10 @@ class Classifier:
         largest = np.sort(special.softmax(self._logits(features), axis=1), axis=1)
         return largest[:, -1] - largest[:, -2]
 
+    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Return the log probability of every class for each row of float (N, d) features, float64 (N, C)."""
+        return special.log_softmax(self._logits(features), axis=1)
+
     def log_odds(self, features: np.ndarray) -> np.ndarray:
         """Return the log odds of class 1 against class 0 of each row of float (N, d) features, float64 (N,)."""
         logits = self._logits(features)
