@@ -13,7 +13,7 @@ TARGETS = ("sm_80", "sm_90", "sm_100")
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     pytest.importorskip("triton", reason="this build of torch has no triton")
-    return pretended.run("kernels.py", tmp_path_factory.mktemp("kernels"), *TARGETS, timeout=3000)
+    return pretended.run("compiled_kernels.py", tmp_path_factory.mktemp("kernels"), *TARGETS, timeout=3000)
 
 
 def test_the_step_is_one_graph_in_bf16_and_channels_last(found: dict[str, Any]) -> None:
