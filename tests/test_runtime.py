@@ -259,3 +259,12 @@ def test_free_memory_of_the_cpu_is_the_estimate_of_linux(system_file: Callable[[
     assert free_memory(torch.device("cpu")) == 70 * 1024
     system_file("/proc/meminfo", "MemTotal:  900 kB\n")
     assert free_memory(torch.device("cpu")) == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16])
+def test_networks_are_evaluated_in_the_precision_of_the_runtime(autocast: torch.dtype | None):
+    runtime = Runtime(torch.device("cpu"), autocast, compile=False)
+    matrix = torch.ones(2, 2)
+    with runtime.mixed_precision():
+        assert (matrix @ matrix).dtype == (autocast or torch.float32)
+    assert (matrix @ matrix).dtype == torch.float32

@@ -96,7 +96,10 @@ def _fetched(config: Config) -> Path:
         with archive.locked(folder):
             for name in absent:
                 if not (folder / name).is_file():
-                    archive.fetch(f"{manifest.url}{name}", folder / name, manifest.checksums[name])
+                    try:
+                        archive.fetch(f"{manifest.url}{name}", folder / name, manifest.checksums[name])
+                    except DataError as error:
+                        raise DataError(f"{error}. Of mnist are missing there: {', '.join(absent)}") from error
     for name, sha256 in manifest.checksums.items():
         archive.verify(folder / name, sha256)
     return folder
