@@ -293,7 +293,11 @@ def test_a_vocabulary_that_does_not_fit_is_refused(model, tmp_path):
 def test_a_generator_that_does_not_fit_is_said_with_those_that_do():
     with pytest.raises(ConfigError, match="learns images, and the data are tokens, which language_model can learn"):
         preflight.check_data_and_generator(composed("experiment=none", "data=grammar", "metrics=identity"))
-    with pytest.raises(ConfigError, match=r"learns tokens, and the data are points, which gaussian and gaussian_mix"):
+    with pytest.raises(
+        ConfigError, match="learns images, and the data are points, which gaussian and gaussian_mixture"
+    ):
+        preflight.check_data_and_generator(composed("experiment=none", "data=points", "metrics=identity"))
+    with pytest.raises(ConfigError, match=r"learns tokens, and the data are points"):
         generators.check(small(), "points", (2,))
 
 
