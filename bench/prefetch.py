@@ -53,7 +53,7 @@ def fetch_weights(wanted: dict[str, str | None]) -> int:
 
 def fetch_run(overrides: Sequence[str]) -> int:
     """Fetch weights and data of a run. Return the exit status."""
-    from bench import datasets, metrics, mistakes, protocols
+    from bench import datasets, generators, metrics, mistakes, protocols
     from bench.config import register_schemas
 
     register_schemas()
@@ -68,6 +68,12 @@ def fetch_run(overrides: Sequence[str]) -> int:
     spaces = (config.metrics, *metrics.in_extra_spaces(config.metrics))
     needed = {space.feature_space: space.weights for space in spaces} if "features" in metrics.needs(spaces[0]) else {}
     status = fetch_weights(needed)
+    try:
+        if model := generators.prefetch(config.generator):
+            print(f"generator={config.generator.name}  {model}", flush=True)
+    except BenchError as error:
+        print(error, file=sys.stderr)
+        status = 1
     try:
         num_items = datasets.look(config.data)
         print(f"data={config.data.name}  {datasets.data_spec(config.data)['content']}  {num_items} items")

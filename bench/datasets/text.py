@@ -246,7 +246,7 @@ def _trained(name: str, lines: Sequence[str], vocab_size: int) -> "PreTrainedTok
         made = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
         made.pre_tokenizer = pre_tokenizers.Whitespace()
         special = {"eos_token": END, "unk_token": UNKNOWN}
-        trainer = trainers.WordLevelTrainer(
+        trainer: Any = trainers.WordLevelTrainer(
             vocab_size=vocab_size, special_tokens=list(special.values()), show_progress=False
         )
     else:

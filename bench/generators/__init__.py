@@ -3,9 +3,9 @@ network makes of them.
 
 A generator is one file or folder. It offers `Config` (a `GeneratorConfig`), `VERSION`, `CITATION`, the kinds of items
 that it can learn (`KINDS`, images if absent), the verbs `fit` and `sample`, and where it can `risk`, `features` (of its
-own network), `check(config, shape)`, `vocab_size(config)`, and `content(config)`, which identifies files that a
-training reads. `LIKELIHOOD = True` states that the total of its risk is minus the log-likelihood of an item, in nats
-per point or per token, so that what the truth has can be subtracted.
+own network), `check(config, shape)`, `vocab_size(config)`, `content(config)`, which identifies files that a training
+reads, and `prefetch(config)`, which downloads them. `LIKELIHOOD = True` states that the total of its risk is minus the
+log-likelihood of an item, in nats per point or per token, so that what the truth has can be subtracted.
 
 What enters the spec of a training or a sampling follows from the fields of `Config`, whose metadata state the stage.
 Importing this package loads neither torch nor diffusers, so `check` answers at once.
@@ -104,6 +104,13 @@ def check_vocabulary(config: GeneratorConfig, num_tokens: int | None) -> None:
     if num_tokens is not None and known is not None and known < num_tokens:
         allowed = f"knows {known} different tokens, and the data have {num_tokens}: it needs a larger vocabulary"
         raise ConfigError("generator.name", own.name, allowed)
+
+
+def prefetch(config: GeneratorConfig) -> str | None:
+    """Download what a training needs beside its items. Return what that is; None: nothing. Raises `ConfigError` where
+    it cannot be had."""
+    module, own = registry.module_and_config("generator", config, VERBS)
+    return module.prefetch(own) if hasattr(module, "prefetch") else None
 
 
 def kinds_of(module: ModuleType) -> tuple[str, ...]:

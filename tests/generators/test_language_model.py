@@ -13,7 +13,7 @@ from shrunk import composed
 
 pytest.importorskip("transformers", reason="needs the extra `language`")
 
-from bench import generators, preflight
+from bench import generators, prefetch, preflight
 from bench.datasets import grammar
 from bench.errors import ConfigError, DataError, SamplingError, TrainingError
 from bench.generators import language_model
@@ -311,6 +311,16 @@ def test_weights_that_are_no_numbers_end_a_training_and_a_sampling(model, tmp_pa
     save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(SamplingError, match=r"1 weights, e.g. model.decoder.layers.0.fc1.bias, are NaN"):
         drawn(small(), copy, tmp_path / "work")
+
+
+def test_the_base_model_of_a_run_is_fetched_in_advance(tmp_path, capsys):
+    words = ["experiment=none", "data=grammar", "generator=language_model", "metrics=identity", "metrics.scores=[risk]"]
+    folder = base_folder(tmp_path / "base")
+    assert prefetch.main([*words, f"generator.model={folder}"]) == 0
+    assert f"generator=language_model  {folder}" in capsys.readouterr().out
+    (folder / "model.safetensors").write_bytes(b"no weights")
+    assert prefetch.main([*words, f"generator.model={folder}"]) == 1
+    assert "cannot be loaded with safetensors weights" in capsys.readouterr().err
 
 
 def test_a_missing_package_is_said_with_the_command_that_installs_it(monkeypatch):

@@ -35,6 +35,7 @@ __all__ = [
     "content",
     "features",
     "fit",
+    "prefetch",
     "risk",
     "sample",
     "vocab_size",
@@ -67,6 +68,16 @@ def content(config: Config) -> dict[str, Any] | None:
         return {"hub": config.model}  # the revision is an option like any other
     files = sorted([folder / "config.json", *folder.glob("*.safetensors")])
     return {path.name: remembered_sha256(path) for path in files}
+
+
+def prefetch(config: Config) -> str | None:
+    """Download the base model, if there is one, to where a training looks for it, and return its name. Raises
+    `ConfigError` where it cannot be had."""
+    from bench.generators.language_model import network
+
+    if config.model is not None:
+        network.load_base(config)
+    return config.model
 
 
 def fit(*args: Any, **kwargs: Any) -> dict[str, Any]:
