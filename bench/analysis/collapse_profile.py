@@ -109,12 +109,13 @@ def profile(study: Study, every: Iterable[Study]) -> dict[Condition, list[Findin
 
 
 def _findings(study: Study, every: list[Study], condition: Condition) -> list[Finding]:
+    is_text = study.primary("tail_survival") is None and study.primary("rare_survival") is not None
     return [
         *_risk(study, condition),
         _scaling(study, every, condition),
         _variance(study, condition),
         _share(study, condition, ENTANGLEMENT, "class_margin", falls=True),
-        _share(study, condition, TAILS, "tail_survival", falls=True),
+        _share(study, condition, TAILS, "rare_survival" if is_text else "tail_survival", falls=True),
         _share(study, condition, HALLUCINATION, "hallucination_rate", falls=False),
     ]
 
@@ -162,7 +163,7 @@ def _growth(study: Study, condition: Condition, measure: Measure) -> Growth | st
 
 
 def _variance(study: Study, condition: Condition) -> Finding:
-    measure = study.primary("vendi")
+    measure = study.primary("vendi") or study.primary("spread")
     if measure is None:
         return Finding(VARIANCE, UNKNOWN, reason="the Vendi score was not computed")
     found = _growth(study, condition, measure)

@@ -94,6 +94,17 @@ def test_each_meaning_is_answered_from_its_own_score(tmp_path: Path) -> None:
     assert law.answer == UNKNOWN and "needs 3 numbers of training items (data.num_train), and there is 1" in law.reason
 
 
+def test_of_texts_the_rare_words_are_the_tails_and_the_spread_is_the_variance(tmp_path: Path) -> None:
+    found = profiled(sweep(tmp_path, lambda r, g: {"spread": 6 - 0.6 * r * g, "rare_survival": 0.9 - 0.15 * r * g}))
+    for meaning, change, quantity in (
+        (profiles.VARIANCE, 0.4, "loss of spread"),
+        (profiles.TAILS, 0.6, "loss of rare words that survive"),
+    ):
+        finding = found[1.0][meaning]
+        assert (finding.answer, finding.quantity) == (YES, quantity)
+        assert finding.interval is not None and finding.interval.value == pytest.approx(change, abs=0.05)
+
+
 def test_a_rise_is_not_yet_a_catastrophe_and_a_level_is_no_divergence(tmp_path: Path) -> None:
     found = profiled(sweep(tmp_path, lambda r, g: {"fid": 100 * (1 + 0.5 * r * (g > 0))}))
     answers = [found[1.0][m].answer for m in (profiles.CATASTROPHIC, profiles.ANY, profiles.DIVERGING)]
