@@ -192,7 +192,7 @@ def _costs() -> list[Any]:
 
     keys = {
         "synthetic share of the training set": "composition/synthetic_ratio",
-        "images seen in training": "train/images_seen",
+        "items seen in training": "train/images_seen",
         "seconds of a generation": "wall_seconds",
     }
     loss = wr.LinePlot(title="loss in training", x="training/generation", y=["training/loss"], groupby=wr.Config(RATIO))

@@ -173,7 +173,7 @@ def test_panels_show_means_with_their_range_by_ratio_and_the_last_generation_of_
     assert {p.title: p.y for p in costs} == {
         "loss in training": ["training/loss"],
         "synthetic share of the training set": ["composition/synthetic_ratio"],
-        "images seen in training": ["train/images_seen"],
+        "items seen in training": ["train/images_seen"],
         "seconds of a generation": ["wall_seconds"],
     }
     assert (space.entity, space.project) == ("e", "p")

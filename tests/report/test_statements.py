@@ -68,7 +68,7 @@ def test_real_images_alone_are_averaged_over_their_generations_and_generation_0_
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"alone": (0.0,)}, "it needs arms of fewer real images alone"),
+        ({"alone": (0.0,)}, "it needs arms of fewer real items alone"),
         ({"seeds": (0, 1)}, "it needs 3 seeds that all sizes of real_only have, and there are 2"),
     ],
 )
