@@ -142,8 +142,16 @@ def comparable(found: Sequence[Member]) -> tuple[list[str], list[str]]:
         no.append(f"The risk of {_list(own)} as a number: each is the family's own loss, in its own unit.")
     data = {study: (_data(study), data_content(study.rows[0])) for study in studies}
     if len(set(data.values())) > 1:
-        told = "; ".join(f"{name[study]} on {data[study][0]}" for study in studies)
+        contents = Counter(label for label, _ in set(data.values()))
+        told = "; ".join(
+            f"{name[study]} on {label}" + (f" ({content[:8]})" if contents[label] > 1 else "")
+            for study, (label, content) in data.items()
+        )
         no.append(f"Scores of other data: {told}. How hard a set is to learn is no property of a family.")
+    spaces = {name[s]: m.feature_space for s in studies if (m := s.primary("fid")) is not None}
+    if len(set(spaces.values())) > 1:
+        told = "; ".join(f"{family} in {space}" for family, space in spaces.items())
+        no.append(f"FID and the other scores of other feature spaces: {told}.")
     sizes = {study: (len(study.generations), study.rows[0].composition["num_real"]) for study in studies}
     if len(set(sizes.values())) > 1:
         told = "; ".join(f"{name[s]} {g} generations of {n} items" for s, (g, n) in sizes.items())

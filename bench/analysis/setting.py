@@ -76,8 +76,8 @@ def protocol_of(row: Row) -> str:
 
 
 def check_unmixed(chains: Iterable[Chain]) -> None:
-    """Refuse chains that follow different protocols, or whose items are of one kind and were scored in feature spaces
-    of which none is in all. Pictures and points never have a space in common, and nobody takes one for the other.
+    """Refuse chains that follow different protocols, or that are of one generator and were scored in feature spaces of
+    which none is in all. Between generators `bench.analysis.families` says what may be compared.
 
     Raises:
         LedgerError: the chains are mixed. A person may ask for that with --mixed.
@@ -85,9 +85,9 @@ def check_unmixed(chains: Iterable[Chain]) -> None:
     rows = [row for chain in chains for row in chain.rows]
     protocols = sorted({protocol_of(row) for row in rows})
     mixed = {"protocols": protocols} if len(protocols) > 1 else {}
-    for kind in sorted({_kind(row) for row in rows}):
+    for generator in sorted({row.generator for row in rows}):
         # "model": its own loss, no space
-        sets = [{s["feature_space"] for s in row.scores} - {"model"} for row in rows if _kind(row) == kind]
+        sets = [{s["feature_space"] for s in row.scores} - {"model"} for row in rows if row.generator == generator]
         if any(sets) and not set.intersection(*filter(None, sets)):
             mixed["feature spaces"] = sorted({" + ".join(sorted(names)) for names in sets if names})
     for what, names in mixed.items():
@@ -119,15 +119,10 @@ def title_of(chains: list[Chain], setting: dict[str, Any], differing: list[str])
 
 def resolution_of(row: Row) -> int | None:
     """Return the resolution of the pictures in pixels, or None where the items are no pictures."""
-    return row.config.get("data", {}).get("resolution") if _kind(row) == "images" else None
-
-
-def _kind(row: Row) -> str:
-    """Return the kind of a chain's items; images for data of a user's own."""
     data, package = row.config.get("data", {}), registry.ROOMS["data"].package
     known = data.get("name") in registry.names(package)
     module = registry.load(package, data["name"], "data.name") if known else None
-    return getattr(module, "KIND", "images")
+    return data.get("resolution") if getattr(module, "KIND", "images") == "images" else None
 
 
 def shown_setting(row: Row, with_defaults: bool = False) -> dict[str, Any]:

@@ -7,13 +7,15 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from bench.analysis.collapse import Interval
-from bench.analysis.collapse_profile import MEANINGS, UNKNOWN
+from bench.analysis.collapse_profile import EXPONENT, MEANINGS, PERCENT, UNKNOWN, Finding
 from bench.analysis.families import EXCESS, Member, comparable
 from bench.report.profile_figure import SIGNS, answer_cell, grid
 from bench.report.statements import Statement
 from bench.report.style import PAGE, caption, save, styled, wrapped
 
 TITLE = "Families side by side"
+MOST_PERCENT = 9.0
+"""Rises from this share on are shown as factors."""
 OF_VERDICTS = {"worse": "yes", "level": "open", "better": "no", "open": "open"}
 """Kind of a verdict -> the answer whose colour its cell has."""
 
@@ -87,6 +89,13 @@ def _record(member: Member) -> dict[str, object]:
     }
 
 
+def _short(finding: Finding) -> str:
+    """Return the change for the worse as a cell has room for it: from ten times on as a factor."""
+    if finding.interval is not None and finding.unit == PERCENT and finding.interval.value >= MOST_PERCENT:
+        return f"×{1 + finding.interval.value:,.0f}".replace(",", " ")
+    return finding.change.replace(" a generation", "\n/ gen").removesuffix(f" {EXPONENT}")
+
+
 def figure(found: Sequence[Member], out: Path) -> list[Path]:
     """Draw one row per condition and family: the verdict, the risk, and the eight meanings. [] for a single family."""
     if not found:
@@ -100,8 +109,7 @@ def figure(found: Sequence[Member], out: Path) -> list[Path]:
             risk = f"{wrapped(member.quantity, 0.7)}\n{member.levels()}" if member.quantity else SIGNS[UNKNOWN]
             answer_cell(axis, i, 1, UNKNOWN, risk)
             for j, finding in enumerate(member.findings):
-                change = finding.change.replace(" a generation", "\n/ gen").removesuffix(" in the exponent")
-                words = f"{SIGNS[finding.answer]} {finding.answer}\n{change}"
+                words = f"{SIGNS[finding.answer]} {finding.answer}\n{_short(finding)}"
                 answer_cell(axis, i, j + 2, finding.answer, words if finding.answer != UNKNOWN else "–")
             if i and member.arm != found[i - 1].arm:
                 axis.axhline(i, color="#7a7a7a", linewidth=0.6)
