@@ -4,6 +4,7 @@ A number is compared between two families only where it means the same in both. 
 against the family's own ratio 0, which is what the verdict and the collapse profile state.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Member:
         last = self.study.last_of(self.condition)
         found = [cell(self.study.values(self.condition, g, self.measure).values()) for g in (0, last)]
         means = [one.mean for one in found if one is not None]
-        return " → ".join(f"{mean:.{digits(means)}f}" for mean in means) if len(means) == 2 else ""
+        return " → ".join(f"{mean:.{digits([mean])}f}" for mean in means) if len(means) == 2 else ""
 
     def change(self) -> Interval | None:
         """Return by how much the excess risk exceeds that of ratio 0 (without it: of generation 0), in nats; None where
@@ -164,11 +165,11 @@ def comparable(found: Sequence[Member]) -> tuple[list[str], list[str]]:
 
 
 def _same_scores(study: Study) -> tuple[str, Any]:
+    """Return the data, and what two studies must have in common for their scores to be compared."""
     fid = study.primary("fid")
-    return _data(study), (
-        fid,
-        tuple(sorted((k, str(v)) for k, v in must_be_equal(study.rows[0]).items())),
-    ) if fid else study
+    if fid is None:
+        return _data(study), study
+    return _data(study), (fid, json.dumps(must_be_equal(study.rows[0]), sort_keys=True, default=str))
 
 
 def _groups(studies: Iterable[Study], name: dict[Study, str], key: Any) -> Iterable[tuple[str, str]]:

@@ -26,7 +26,7 @@ def statements(found: Sequence[Member]) -> list[Statement]:
         return []
     yes, no = comparable(found)
     has_excess = any(member.change() is not None for member in found)
-    head = ["condition", "family", "data", "verdict", "risk", "generation 0 → last", "rise of it"]
+    head = ["condition", "family", "data", "verdict", "risk", "generation 0 → last", "any rise of risk"]
     return [
         Statement(
             title=TITLE,
@@ -35,8 +35,9 @@ def statements(found: Sequence[Member]) -> list[Statement]:
             rows=[_row(member, has_excess) for member in found],
             legend=[
                 "Risk: the model's own loss on held-out items, where the truth is known its excess over the loss of "
-                "the truth, and FID where neither was computed. Rise: as “any rise of risk” of the collapse profile"
-                + ("; change of the excess: the same difference, not divided." if has_excess else "."),
+                "the truth, and FID where neither was computed. “Any rise of risk” is that of the collapse "
+                "profile, in per cent"
+                + ("; change of the excess: the same difference in nats, not divided." if has_excess else "."),
                 *(f"Comparable. {line}" for line in yes),
                 *(f"Not comparable. {line}" for line in no),
             ],
@@ -63,7 +64,8 @@ def _row(member: Member, has_excess: bool) -> list[str]:
     rise = member.rise()
     change = member.change()
     cells = [member.arm, member.family, member.data, member.verdict.badge, member.quantity or "–"]
-    cells += [member.levels() or "–", f"{rise.change} ({rise.span})" if rise.span else rise.change or "–"]
+    other = f" of {rise.quantity}" if rise.quantity not in ("", member.quantity) else ""
+    cells += [member.levels() or "–", (f"{rise.change} ({rise.span})" if rise.span else rise.change or "–") + other]
     return [*cells, "–" if change is None else _nats(change)] if has_excess else cells
 
 
