@@ -4,6 +4,7 @@ A number is compared between two families only where it means the same in both. 
 against the family's own ratio 0, which is what the verdict and the collapse profile state.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Member:
         last = self.study.last_of(self.condition)
         found = [cell(self.study.values(self.condition, g, self.measure).values()) for g in (0, last)]
         means = [one.mean for one in found if one is not None]
-        return " → ".join(f"{mean:.{digits(means)}f}" for mean in means) if len(means) == 2 else ""
+        return " → ".join(f"{mean:.{digits([mean])}f}" for mean in means) if len(means) == 2 else ""
 
     def change(self) -> Interval | None:
         """Return by how much the excess risk exceeds that of ratio 0 (without it: of generation 0), in nats; None where
@@ -142,8 +143,16 @@ def comparable(found: Sequence[Member]) -> tuple[list[str], list[str]]:
         no.append(f"The risk of {_list(own)} as a number: each is the family's own loss, in its own unit.")
     data = {study: (_data(study), data_content(study.rows[0])) for study in studies}
     if len(set(data.values())) > 1:
-        told = "; ".join(f"{name[study]} on {data[study][0]}" for study in studies)
+        contents = Counter(label for label, _ in set(data.values()))
+        told = "; ".join(
+            f"{name[study]} on {label}" + (f" ({content[:8]})" if contents[label] > 1 else "")
+            for study, (label, content) in data.items()
+        )
         no.append(f"Scores of other data: {told}. How hard a set is to learn is no property of a family.")
+    spaces = {name[s]: m.feature_space for s in studies if (m := s.primary("fid")) is not None}
+    if len(set(spaces.values())) > 1:
+        told = "; ".join(f"{family} in {space}" for family, space in spaces.items())
+        no.append(f"FID and the other scores of other feature spaces: {told}.")
     sizes = {study: (len(study.generations), study.rows[0].composition["num_real"]) for study in studies}
     if len(set(sizes.values())) > 1:
         told = "; ".join(f"{name[s]} {g} generations of {n} items" for s, (g, n) in sizes.items())
@@ -156,11 +165,11 @@ def comparable(found: Sequence[Member]) -> tuple[list[str], list[str]]:
 
 
 def _same_scores(study: Study) -> tuple[str, Any]:
+    """Return the data, and what two studies must have in common for their scores to be compared."""
     fid = study.primary("fid")
-    return _data(study), (
-        fid,
-        tuple(sorted((k, str(v)) for k, v in must_be_equal(study.rows[0]).items())),
-    ) if fid else study
+    if fid is None:
+        return _data(study), study
+    return _data(study), (fid, json.dumps(must_be_equal(study.rows[0]), sort_keys=True, default=str))
 
 
 def _groups(studies: Iterable[Study], name: dict[Study, str], key: Any) -> Iterable[tuple[str, str]]:

@@ -77,8 +77,8 @@ def protocol_of(row: Row) -> str:
 
 
 def check_unmixed(chains: Iterable[Chain]) -> None:
-    """Refuse chains that follow different protocols, or whose items are of one kind and were scored in feature spaces
-    of which none is in all. Pictures and points never have a space in common, and nobody takes one for the other.
+    """Refuse chains that follow different protocols, or that are of one generator and were scored in feature spaces of
+    which none is in all. Between generators `bench.analysis.families` says what may be compared.
 
     Raises:
         LedgerError: the chains are mixed. A person may ask for that with --mixed.
@@ -86,9 +86,9 @@ def check_unmixed(chains: Iterable[Chain]) -> None:
     rows = [row for chain in chains for row in chain.rows]
     protocols = sorted({protocol_of(row) for row in rows})
     mixed = {"protocols": protocols} if len(protocols) > 1 else {}
-    for kind in sorted({kind_in(row).name for row in rows}):
+    for generator in sorted({row.generator for row in rows}):
         # "model": its own loss, no space
-        sets = [{s["feature_space"] for s in row.scores} - {"model"} for row in rows if kind_in(row).name == kind]
+        sets = [{s["feature_space"] for s in row.scores} - {"model"} for row in rows if row.generator == generator]
         if any(sets) and not set.intersection(*filter(None, sets)):
             mixed["feature spaces"] = sorted({" + ".join(sorted(names)) for names in sets if names})
     for what, names in mixed.items():

@@ -7,13 +7,15 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from bench.analysis.collapse import Interval
-from bench.analysis.collapse_profile import MEANINGS, UNKNOWN
+from bench.analysis.collapse_profile import EXPONENT, MEANINGS, PERCENT, UNKNOWN, Finding
 from bench.analysis.families import EXCESS, Member, comparable
 from bench.report.profile_figure import SIGNS, answer_cell, grid
 from bench.report.statements import Statement
 from bench.report.style import PAGE, caption, save, styled, wrapped
 
 TITLE = "Families side by side"
+MOST_PERCENT = 9.0
+"""Rises from this share on are shown as factors."""
 OF_VERDICTS = {"worse": "yes", "level": "open", "better": "no", "open": "open"}
 """Kind of a verdict -> the answer whose colour its cell has."""
 
@@ -24,7 +26,7 @@ def statements(found: Sequence[Member]) -> list[Statement]:
         return []
     yes, no = comparable(found)
     has_excess = any(member.change() is not None for member in found)
-    head = ["condition", "family", "data", "verdict", "risk", "generation 0 → last", "rise of it"]
+    head = ["condition", "family", "data", "verdict", "risk", "generation 0 → last", "any rise of risk"]
     return [
         Statement(
             title=TITLE,
@@ -33,8 +35,9 @@ def statements(found: Sequence[Member]) -> list[Statement]:
             rows=[_row(member, has_excess) for member in found],
             legend=[
                 "Risk: the model's own loss on held-out items, where the truth is known its excess over the loss of "
-                "the truth, and FID where neither was computed. Rise: as “any rise of risk” of the collapse profile"
-                + ("; change of the excess: the same difference, not divided." if has_excess else "."),
+                "the truth, and FID where neither was computed. “Any rise of risk” is that of the collapse "
+                "profile, in per cent"
+                + ("; change of the excess: the same difference in nats, not divided." if has_excess else "."),
                 *(f"Comparable. {line}" for line in yes),
                 *(f"Not comparable. {line}" for line in no),
             ],
@@ -61,7 +64,8 @@ def _row(member: Member, has_excess: bool) -> list[str]:
     rise = member.rise()
     change = member.change()
     cells = [member.arm, member.family, member.data, member.verdict.badge, member.quantity or "–"]
-    cells += [member.levels() or "–", f"{rise.change} ({rise.span})" if rise.span else rise.change or "–"]
+    other = f" of {rise.quantity}" if rise.quantity not in ("", member.quantity) else ""
+    cells += [member.levels() or "–", (f"{rise.change} ({rise.span})" if rise.span else rise.change or "–") + other]
     return [*cells, "–" if change is None else _nats(change)] if has_excess else cells
 
 
@@ -87,6 +91,13 @@ def _record(member: Member) -> dict[str, object]:
     }
 
 
+def _short(finding: Finding) -> str:
+    """Return the change for the worse as a cell has room for it: from ten times on as a factor."""
+    if finding.interval is not None and finding.unit == PERCENT and finding.interval.value >= MOST_PERCENT:
+        return f"×{1 + finding.interval.value:,.0f}".replace(",", " ")
+    return finding.change.replace(" a generation", "\n/ gen").removesuffix(f" {EXPONENT}")
+
+
 def figure(found: Sequence[Member], out: Path) -> list[Path]:
     """Draw one row per condition and family: the verdict, the risk, and the eight meanings. [] for a single family."""
     if not found:
@@ -100,8 +111,7 @@ def figure(found: Sequence[Member], out: Path) -> list[Path]:
             risk = f"{wrapped(member.quantity, 0.7)}\n{member.levels()}" if member.quantity else SIGNS[UNKNOWN]
             answer_cell(axis, i, 1, UNKNOWN, risk)
             for j, finding in enumerate(member.findings):
-                change = finding.change.replace(" a generation", "\n/ gen").removesuffix(" in the exponent")
-                words = f"{SIGNS[finding.answer]} {finding.answer}\n{change}"
+                words = f"{SIGNS[finding.answer]} {finding.answer}\n{_short(finding)}"
                 answer_cell(axis, i, j + 2, finding.answer, words if finding.answer != UNKNOWN else "–")
             if i and member.arm != found[i - 1].arm:
                 axis.axhline(i, color="#7a7a7a", linewidth=0.6)

@@ -39,7 +39,7 @@ def of_families(stated: list[Statement], paths: list[Path]) -> Html | None:
         return None
     drawn = figure(paths, "families-", stated[0].title)
     body = [element("div", drawn, class_="figures") if drawn else None, *map(_table, stated)]
-    return element("section", element("h2", stated[0].title), *body, id="families", class_="statements")
+    return element("section", element("h2", stated[0].title), *body, id="families", class_="statements families")
 
 
 def _table(statement: Statement) -> Html:

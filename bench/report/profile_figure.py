@@ -13,6 +13,8 @@ from bench.analysis.study import Study
 from bench.report.style import INK, PAGE, caption, names, save, styled, wrapped
 
 SIGNS = {YES: "●", OPEN: "◐", NO: "○", UNKNOWN: "–"}
+ACROSS = 112
+"""Characters that the heads of all columns have in a line."""
 COLOURS = {YES: "#f2c4b5", OPEN: "#ececec", NO: "#cfe5ef", UNKNOWN: "#ffffff"}
 
 
@@ -47,7 +49,8 @@ def grid(axis: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
     axis.grid(False)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0, labeltop=True, labelbottom=False)
-    axis.set_xticks([i + 0.5 for i in range(len(columns))], [_wrapped(name) for name in columns], fontsize=6.5)
+    heads = [_wrapped(name, ACROSS // len(columns)) for name in columns]
+    axis.set_xticks([i + 0.5 for i in range(len(columns))], heads, fontsize=min(6.5, 56 / len(columns)))
     axis.set_yticks([i + 0.5 for i in range(len(rows))], rows)
 
 
@@ -68,11 +71,11 @@ def _based_on(study: Study) -> str:
     return f"{spaces} · against heldout · N = {sizes}" + (f" · k = {', '.join(ks)}" if ks else "")
 
 
-def _wrapped(meaning: str) -> str:
-    """Return a meaning in lines that are as wide as a column."""
+def _wrapped(meaning: str, most: int) -> str:
+    """Return a meaning in lines of fewer than `most` characters, or of one word."""
     lines: list[str] = []
     for word in meaning.split():
-        if lines and len(lines[-1]) + len(word) < 14:
+        if lines and len(lines[-1]) + len(word) < most:
             lines[-1] += f" {word}"
         else:
             lines.append(word)
