@@ -67,10 +67,16 @@ class VettingConfig:
 
 @dataclass
 class WatermarkConfig:
-    """The mark that samples carry. none: none. key: of the owner of the generator. keys: one for the whole chain, or
-    another for the samples of each generation, derived from it."""
+    """The mark that samples carry. none: none."""
 
     name: str = "none"
+
+
+@dataclass
+class KeyedWatermarkConfig(WatermarkConfig):
+    """What every watermark has. key: of the owner of the generator. keys: one for the whole chain, or another for the
+    samples of each generation, derived from it."""
+
     key: int = option(0, at_least=0)
     keys: str = option("one", one_of=("one", "per_generation"))
 

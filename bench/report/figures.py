@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.analysis.study import Study
 from bench.report.curves import Curves, curves
+from bench.report.detection_figure import detection
 from bench.report.exchange_figure import exchange_rate
 from bench.report.losses import losses
 from bench.report.overview import final_scores, phase_diagram, trajectories
@@ -32,6 +33,7 @@ class Figures:
     training_sets: list[Path]
     losses: list[Path]
     perplexity: list[Path]
+    detection: list[Path]
     samples: list[Path]
     missing: list[str]
 
@@ -40,7 +42,7 @@ class Figures:
         return [
             *chain.from_iterable(figure.paths for figure in self.curves),
             *(*self.final, *self.phase, *self.trajectories, *self.profile, *self.exchange),
-            *(*self.survival, *self.training_sets, *self.losses, *self.perplexity, *self.samples),
+            *(*self.survival, *self.training_sets, *self.losses, *self.perplexity, *self.detection, *self.samples),
         ]
 
 
@@ -65,6 +67,7 @@ def draw(study: Study, every: list[Study], out: Path, prefix: str = "") -> Figur
         training_sets=training_sets(study, out, f"{prefix}training_sets"),
         losses=losses(study, out, f"{prefix}losses"),
         perplexity=perplexity_histograms(study, out, f"{prefix}perplexity"),
+        detection=detection(study, out, f"{prefix}detection"),
         samples=samples,
         missing=_shortened(missing),
     )

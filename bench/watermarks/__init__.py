@@ -1,7 +1,7 @@
 """Watermarks: what a generator leaves in its samples, so that a vetting can tell them later. One file per watermark.
 
-A watermark offers `Config` (a `WatermarkConfig`), `VERSION`, `CITATION`, `scores(config, key, items, noise)`, which are
-higher for what carries the mark of a key, and one of two ways to leave it: `mark_items(config, key, items)`, in the
+A watermark offers `Config` (`KeyedWatermarkConfig`), `VERSION`, `CITATION`, `scores(config, key, items, noise)`, which
+are higher for what carries the mark of a key, and one of two ways to leave it: `mark_items(config, key, items)`, in the
 pixels of finished samples, or `mark_noise(config, key, noise)`, in the initial noise of a sampler that can be inverted.
 """
 

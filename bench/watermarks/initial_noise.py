@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.config import WatermarkConfig
+from bench.config import KeyedWatermarkConfig
 from bench.options import option
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ CITATION = """@inproceedings{wen2023treering,
 
 
 @dataclass
-class Config(WatermarkConfig):
+class Config(KeyedWatermarkConfig):
     """Signs of the initial noise. strength: share of its positions whose sign the key sets."""
 
     name: str = "initial_noise"

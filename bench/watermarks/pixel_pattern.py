@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.config import WatermarkConfig
+from bench.config import KeyedWatermarkConfig
 from bench.options import option
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ ROWS = 4096
 
 
 @dataclass
-class Config(WatermarkConfig):
+class Config(KeyedWatermarkConfig):
     """A pattern of ±`strength` grey levels, added to every sample."""
 
     name: str = "pixel_pattern"

@@ -105,6 +105,7 @@ def test_without_network_the_error_says_what_to_do(publish, tmp_path):
         ("train_labels_idx1", gzip.compress(b""), "not an IDX file"),
         ("t10k_labels_idx1", gzip.compress(idx(DIGITS["t10k"] + 10)), "digits are 0 to 9"),
     ],
+    ids=range(8),
 )
 def test_files_that_are_not_mnist_are_refused_even_with_the_right_checksum(publish, tmp_path, file, content, message):
     publish(**{file: content})
