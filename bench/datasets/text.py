@@ -247,20 +247,16 @@ def _trained(name: str, lines: Sequence[str], vocab_size: int) -> "PreTrainedTok
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
+    own: dict[str, Any] = {"vocab_size": vocab_size, "show_progress": False}
     if name == "words":
         made = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
         made.pre_tokenizer = pre_tokenizers.Whitespace()
         special = {"eos_token": END, "unk_token": UNKNOWN}
-        trainer: Any = trainers.WordLevelTrainer(
-            vocab_size=vocab_size, special_tokens=list(special.values()), show_progress=False
-        )
+        made.train_from_iterator(lines, trainers.WordLevelTrainer(special_tokens=[END, UNKNOWN], **own))
     else:
         made = Tokenizer(models.BPE())
         made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
         special = {"eos_token": END}
         letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-        trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size, special_tokens=[END], initial_alphabet=letters, show_progress=False
-        )
-    made.train_from_iterator(lines, trainer)
+        made.train_from_iterator(lines, trainers.BpeTrainer(special_tokens=[END], initial_alphabet=letters, **own))
     return PreTrainedTokenizerFast(tokenizer_object=made, **special)
