@@ -5,6 +5,7 @@
     chain = bench.run(config)                                           # the rows of its ledger; resumes, or only reads
     frame = bench.load("outputs/quick")                                 # a pandas DataFrame, one line per score
     bench.Report("outputs/quick")                                       # tables, verdicts, figures, page
+    bench.samples(chain, generation=2)                                  # what it draws: a picture, or a list of texts
     bench.score(real, fake)                                             # every score of two sets of images
 
 Nothing is imported before it is used (PEP 562), so that `import bench` costs nothing.
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bench.notebook import compose as compose
     from bench.notebook import load as load
     from bench.notebook import run as run
+    from bench.notebook import samples as samples
     from bench.score_sets import score as score
 
     __version__: str
@@ -40,4 +42,4 @@ else:
         return sorted({*globals(), *__all__})
 
 
-__all__ = ["Report", "__version__", "compose", "load", "run", "score"]
+__all__ = ["Report", "__version__", "compose", "load", "run", "samples", "score"]

@@ -1,4 +1,5 @@
-"""What `import bench` offers a notebook: compose a configuration, run it, load ledgers as a table, write a report.
+"""What `import bench` offers a notebook: compose a configuration, run it, load ledgers as a table, look at
+samples, write a report.
 
 They do what the commands do, with the same store, locks and stages. A mistake raises a `BenchError`, nothing ends the
 process, and of Hydra, which composes configurations, no global state is left.
@@ -15,12 +16,14 @@ from hydra.core.config_store import ConfigStore
 
 from bench import ledger, mistakes, protocols
 from bench.config import Config, check, register_schemas, schemas
-from bench.errors import BenchError, ConfigError
+from bench.errors import BenchError, ConfigError, DataError
 from bench.flatten import flatten
+from bench.kinds import TOKENS, kind_of
 from bench.ledger import Chain
 
 if TYPE_CHECKING:
     import pandas
+    from PIL.Image import Image
 
 _composed: WeakValueDictionary[tuple[str, ...], Config] = WeakValueDictionary()
 """Overrides -> what was composed of them, for the command in the ledger."""
@@ -128,6 +131,35 @@ def load(*runs: str | Path, keys: Sequence[str] = ()) -> "pandas.DataFrame":
             values = {name: value for name, value in score.items() if not isinstance(value, dict)}
             lines.append({**about, "generation": row.generation, **made_of, **chosen, **values, **score["parameters"]})
     return pandas.DataFrame(lines)
+
+
+def samples(chain: Chain | str | Path, generation: int | None = None) -> "Image | list[str]":
+    """Return what shows the probes of a generation: a picture of images or points, or a list of texts.
+
+    Args:
+        chain: What `run` returned, or the directory of a chain.
+        generation: Its number; None: the last.
+
+    Raises:
+        LedgerError: There is no ledger, or one is damaged.
+        ConfigError: There are several chains, or none has such a generation.
+        DataError: The probes are not in the store any more, or are not those that were recorded.
+    """
+    from bench.analysis import shown
+    from bench.analysis.artifacts import load_probes
+
+    found = [chain] if isinstance(chain, Chain) else ledger.read_runs([Path(chain)])
+    if len(found) > 1:
+        raise ConfigError("chain", str(chain), f"has {len(found)} chains: give the directory of one")
+    rows = {row.generation: row for row in found[0].rows}
+    number = max(rows) if generation is None else generation
+    if number not in rows:
+        raise ConfigError("generation", number, f"must be one of {', '.join(map(str, rows))}")
+    probes = load_probes(found[0], rows[number])
+    if probes is None:
+        raise DataError(f"the samples of {found[0].id}, generation {number}, are not in its store")
+    show = shown.texts_of if kind_of(probes) is TOKENS else shown.picture
+    return show(probes, rows[number], found[0].directory)
 
 
 def _pandas() -> Any:

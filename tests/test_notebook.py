@@ -1,19 +1,22 @@
 """`import bench` as a notebook uses it: compose, run, load, report, and models that diffusers opens."""
 
+import dataclasses
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from configs import DDPMConfig
 from diffusers import DDPMPipeline
+from PIL import Image
 from shrunk import TINY
 
 import bench
 from bench import ledger, loop
 from bench.config import Config
-from bench.errors import BenchError, ConfigError, LedgerError
+from bench.errors import BenchError, ConfigError, DataError, LedgerError
 from bench.machine.console import Console
 from bench.notebook import Report
 from bench.protocols import compose_config
@@ -44,7 +47,7 @@ import sys
 import bench
 heavy = {"torch", "numpy", "hydra", "omegaconf", "pandas", "matplotlib", "diffusers"} & sys.modules.keys()
 assert not heavy, heavy
-assert {"Report", "__version__", "compose", "load", "run", "score"} <= set(dir(bench))
+assert {"Report", "__version__", "compose", "load", "run", "samples", "score"} <= set(dir(bench))
 assert bench.__version__[0].isdigit()
 assert not hasattr(bench, "scores")
 """
@@ -135,6 +138,18 @@ def test_ledgers_are_one_tidy_table(chain, out):
     keys = ["chain", "generation", "metric", "subject", "reference", "attribute"]
     assert not frame.duplicated(keys).any()
     assert len(bench.load(str(out / "nb" / chain.id / "ledger.jsonl"))) == len(frame)
+
+
+def test_samples_are_shown_as_they_were_recorded(chain, out):
+    for generation in (0, 1):
+        recorded = Image.open(chain.directory / "probes" / f"generation_{generation:04d}.png")
+        np.testing.assert_array_equal(np.asarray(bench.samples(chain, generation)), np.asarray(recorded))
+    assert bench.samples(chain.directory) == bench.samples(chain, 1) != bench.samples(chain, 0)
+    with pytest.raises(ConfigError, match=r"generation=2: must be one of 0, 1"):
+        bench.samples(chain, 2)
+    gone = dataclasses.replace(chain, rows=[dataclasses.replace(chain.rows[0], artifacts={})])
+    with pytest.raises(DataError, match="generation 0, are not in its store"):
+        bench.samples(gone)
 
 
 def test_what_cannot_be_loaded_is_said(chain, tmp_path, monkeypatch):
