@@ -101,7 +101,7 @@ def evidence_spec(
         spec["space"] = stages.space_spec(context, config.metrics)
         spec["first_mover"] = {
             "seed": other.seed,
-            "generator": generators.train_spec(generators.with_num_steps(other.generator, len(real.train))),
+            "generator": generators.train_spec(other.generator),
             "sampler": generators.sample_spec(other.generator),
             "arithmetic": context.runtime.arithmetic,
         }

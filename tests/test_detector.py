@@ -9,7 +9,7 @@ import pytest
 from echo import Echo, Lines, features, small
 from scipy.stats import norm
 
-from bench import audit, ledger, loop, preflight, vet_stage
+from bench import audit, ledger, loop, plan, preflight, vet_stage
 from bench.composition import Composition
 from bench.detection import auroc, threshold_at
 from bench.errors import ConfigError, DataError
@@ -103,3 +103,10 @@ def test_a_detector_without_features_is_refused(tmp_path):
     config = small(tmp_path, vetting=rule(), metrics=c.MetricsConfig(num_images=16, scores=["risk"]))
     with pytest.raises(ConfigError, match=r"vetting=detector needs features"):
         preflight.check(config)
+
+
+def test_a_plan_of_a_chain_with_a_detector_is_made(tmp_path):
+    data = small(tmp_path).data
+    data = c.checked(type(data)(**{**vars(data), "num_reserve": 40}))
+    found = plan.plan([small(tmp_path, vetting=rule(), data=data, mixing=c.BlendConfig(synthetic_ratio=0.5))])
+    assert len(found.trainings) == 4
