@@ -5,14 +5,17 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from bench import registry
 from bench.analysis.plain_text import plain
 from bench.analysis.publishable import without_folders
 from bench.flatten import flatten
 from bench.ledger import Row
+from bench.options import default_of, fields_by_name
 
 RULES = ("selection", "vetting", "watermark")
 NOT_FREE = ("seed.", "mixing.", "data.", *(f"{rule}." for rule in RULES))
 SHORT_NAMES = {"synthetic_ratio": "r", "synthetic_per_real": "λ", "num_generations": "last", "real_part": "real"}
+SHORT_NAMES |= {"true_positive_rate": "TPR", "false_positive_rate": "FPR"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def condition_of(row: Row) -> Condition:
         rule = {k: v for k, v in row.config.get(group, {}).items() if v not in (None, {}, "none") and v is not False}
         if rule:
             parameters[group] = rule
-            label += f" + {group} {rule.get('function', rule['name'])}{_details(rule)}"
+            label += f" + {group} {rule.get('function', rule['name'])}{_details(_chosen(group, row.config[group]))}"
     if row.protocol.get("name"):
         given = flatten(row.config)
         free = {key: given.get(key) for key in free_keys(row)}
@@ -80,6 +83,13 @@ def _without_folders(label: str) -> str:
     """Return a label whose paths are cut to their last part; then a hash keeps two files of one name apart."""
     cut = without_folders(label)
     return label if cut == label else f"{cut} {hashlib.sha256(label.encode(errors='surrogatepass')).hexdigest()[:6]}"
+
+
+def _chosen(group: str, rule: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a rule that differ from the defaults of its component, which go without saying."""
+    schema = registry.schema(group, rule["name"])
+    defaults = {name: default_of(field) for name, field in fields_by_name(schema).items()} if schema else {}
+    return {name: value for name, value in rule.items() if name not in defaults or value != defaults[name]}
 
 
 def _details(parameters: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ KINDS: dict[str, tuple[str, str, str, Place]] = {
         lambda parameters, generation: (parameters["trained_on"], parameters["tested_on"]),
     ),
     "mark_rate": (
-        "watermarks: share of samples with the mark",
+        "samples with the mark",
         "mark of generation",
         "samples of generation",
         lambda parameters, generation: (parameters["mark_of"], generation),
@@ -46,7 +46,7 @@ def detection(study: Study, out: Path, name: str) -> list[Path]:
     num_columns = min(MOST_COLUMNS, len(panels))
     num_rows = -(-len(panels) // num_columns)
     with styled():
-        size = (PAGE * max(2, num_columns) / MOST_COLUMNS, 0.4 + 2.3 * num_rows)
+        size = (PAGE * max(2, num_columns) / MOST_COLUMNS, 0.4 + 2.6 * num_rows)
         figure, axes = plt.subplots(num_rows, num_columns, figsize=size, squeeze=False)
         for axis, (metric, condition, matrix) in zip(axes.flat, panels, strict=False):
             what, down, across, _ = KINDS[metric]
@@ -54,6 +54,7 @@ def detection(study: Study, out: Path, name: str) -> list[Path]:
             lowest = 0.5 if metric == "detector_auroc" else 0.0
             axis.pcolormesh(edges, edges, np.ma.masked_invalid(matrix), vmin=lowest, vmax=1.0, cmap="Blues")
             axis.invert_yaxis()
+            axis.grid(visible=False)
             axis.set_aspect("equal")
             axis.set_title(f"{what}\n{panel_title(study, condition, 0.9 * PAGE / MOST_COLUMNS)}", pad=4)
             axis.set_xlabel(across)
@@ -68,7 +69,9 @@ def detection(study: Study, out: Path, name: str) -> list[Path]:
         for axis in axes.flat[len(panels) :]:
             axis.set_visible(False)
         figure.tight_layout(h_pad=0.8, w_pad=0.8)
-        caption(figure, "detectors: 0.5 is chance · mean over seeds · empty: not computed")
+        caption(
+            figure, "detectors: 0.5 is chance; marks: above the threshold of a false-positive rate · mean over seeds"
+        )
         return save(figure, out, name)
 
 
