@@ -309,7 +309,8 @@ def test_the_protocol_of_a_language_model_has_its_two_arms_and_runs_shrunk(tmp_p
     config = composed(
         "protocol=shumailov_opt", f"generator.model={folder}", "data.source=file", f"data.path={tmp_path}/text.txt",
         "data.tokenizer=words", "data.vocab_size=512", "data.num_train=20", "data.num_heldout=10", "num_samples=20",
-        "metrics.num_images=10", "generator.training.num_epochs=1", "generator.training.batch_size=4", "num_probes=2",
+        "metrics.num_images=10", "metrics.k=2", "generator.training.num_epochs=1", "generator.training.batch_size=4",
+        "num_probes=2",
         "mixing.synthetic_ratio=0.9", "num_generations=2", "runtime.device=cpu", "runtime.precision=fp32",
         f"output_dir={tmp_path}/o", "protocol.strict=false",
     )  # fmt: skip

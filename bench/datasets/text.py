@@ -86,6 +86,11 @@ class Text:
     checksum: str
 
 
+def cite(config: dict[str, Any]) -> str:
+    """Return the BibTeX entry of wikitext, where the text is that."""
+    return CITATION if config.get("source") == "wikitext2" else ""
+
+
 def checksum(config: Config) -> str:
     """Return the SHA-256 of the texts and of the tokenizer."""
     return load(config).checksum
@@ -228,7 +233,7 @@ def _stored(name: str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(name, use_fast=True, local_files_only=Path(name).is_dir())
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False, local_files_only=Path(name).is_dir())
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         said = (str(error).strip() or "no reason given").splitlines()[0]
         raise DataError(

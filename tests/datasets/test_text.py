@@ -90,6 +90,7 @@ def test_wikitext_keeps_its_published_splits(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=parts))
     text._load.cache_clear()
     found = text.load(Config(block_size=7))
+    assert "merity" in text.cite({"source": "wikitext2"}) and not text.cite({"source": "kjv"})
     assert len(found.train) == 5 * 15 // 7 and len(found.heldout) == (4 * 15 + 4) // 7
 
 

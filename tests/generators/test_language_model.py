@@ -293,7 +293,11 @@ def test_a_vocabulary_that_does_not_fit_is_refused(model, tmp_path):
 def test_a_generator_that_does_not_fit_is_said_with_those_that_do():
     with pytest.raises(ConfigError, match="learns images, and the data are tokens, which language_model can learn"):
         preflight.check_data_and_generator(composed("experiment=none", "data=grammar", "metrics=identity"))
-    with pytest.raises(ConfigError, match=r"learns tokens, and the data are points, which gaussian and gaussian_mix"):
+    with pytest.raises(
+        ConfigError, match="learns images, and the data are points, which gaussian and gaussian_mixture"
+    ):
+        preflight.check_data_and_generator(composed("experiment=none", "data=points", "metrics=identity"))
+    with pytest.raises(ConfigError, match=r"learns tokens, and the data are points"):
         generators.check(small(), "points", (2,))
 
 
@@ -337,15 +341,15 @@ def test_importing_it_loads_neither_torch_nor_transformers():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_chain_of_it_runs_and_scores_its_risk(tmp_path):
+def test_the_experiment_of_a_language_model_runs_shrunk(tmp_path):
     config = composed(
-        "experiment=none", "data=grammar", "generator=language_model", "metrics=identity", "mixing=replace",
-        "num_generations=2", "num_samples=16", "num_probes=2", "data.num_train=16", "data.num_heldout=16",
-        "metrics.num_images=16", "metrics.scores=[risk]", "generator.training.num_steps=4",
+        "experiment=language_model", "mixing=replace", "num_generations=2", "num_samples=16", "num_probes=2",
+        "data.num_train=16", "data.num_heldout=16", "metrics.num_images=16", "generator.training.num_steps=4",
         "generator.training.warmup_steps=0", "generator.training.batch_size=8", "generator.network.hidden_size=16",
         "runtime.device=cpu", f"output_dir={tmp_path}", f"store_dir={tmp_path}/store",
     )  # fmt: skip
     (chain,) = read_runs([run_chain(config, Console(quiet=True))])
     assert [row.composition["synthetic_ratio"] for row in chain.rows] == [0, 1]
-    assert {s["metric"] for s in chain.rows[1].scores} >= {"risk"}
+    assert [row.train["num_steps"] for row in chain.rows] == [4, 8], "retrain_epochs=4"
+    assert {s["metric"] for s in chain.rows[1].scores} >= {"excess_risk", "fid", "perplexity", "rare_survival"}
     assert Pool.load(tmp_path / "store" / chain.rows[1].artifacts["samples"]).items.shape == (16, 64)

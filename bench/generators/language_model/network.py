@@ -95,7 +95,7 @@ def autocast(runtime: Runtime) -> torch.autocast:
 def _load(model: str, revision: str | None) -> Network:
     more: dict[str, Any] = {"revision": revision} if revision else {"local_files_only": True}
     network, about = transformers.AutoModelForCausalLM.from_pretrained(
-        model, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **more
+        model, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True, **more
     )
     missing = sorted(about["missing_keys"])
     if missing:  # transformers would draw them at random
