@@ -87,11 +87,6 @@ def num_tokens(network: Network) -> int:
     return int(network.config.get_text_config().vocab_size)
 
 
-def autocast(runtime: Runtime) -> torch.autocast:
-    """Return the context in which networks run."""
-    return torch.autocast(runtime.device.type, runtime.autocast, enabled=runtime.autocast is not None)
-
-
 def _load(model: str, revision: str | None) -> Network:
     more: dict[str, Any] = {"revision": revision} if revision else {"local_files_only": True}
     network, about = transformers.AutoModelForCausalLM.from_pretrained(

@@ -30,7 +30,7 @@ def risk(
     own = network.load(model, runtime)
     total = np.empty(len(items))
     for rows, tokens in _tiles(own, items, runtime):
-        with torch.inference_mode(), network.autocast(runtime):
+        with torch.inference_mode(), runtime.mixed_precision():
             logits = own(input_ids=tokens[:, :-1], use_cache=False).logits
         losses = torch.nn.functional.cross_entropy(logits.float().mT, tokens[:, 1:], reduction="none")
         total[rows] = losses.double().mean(dim=1).cpu().numpy()[: len(rows)]
@@ -50,7 +50,7 @@ def features(
     own = network.load(model, runtime)
     found = []
     for rows, tokens in _tiles(own, items, runtime):
-        with torch.inference_mode(), network.autocast(runtime):
+        with torch.inference_mode(), runtime.mixed_precision():
             hidden = own.base_model(input_ids=tokens, use_cache=False).last_hidden_state
         found.append(hidden[:, 1:].float().mean(dim=1).cpu().numpy()[: len(rows)])
         progress(int(rows[-1]) + 1, len(items))

@@ -80,7 +80,7 @@ def continued(
         keep = have if have + left <= context else min(have, context // 2)
         read = network.with_start(tokens[:, have - keep :], start)
         step = min(left, context - keep)
-        with network.autocast(runtime):
+        with runtime.mixed_precision():
             if sampling.num_beams > 1:
                 new = _search(own, read, step, sampling)
             else:

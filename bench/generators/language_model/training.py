@@ -104,7 +104,7 @@ class LanguageTraining(steps.Trainee):
         tokens = network.with_start(self.batches.of_step(step).long(), self.start)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(derive_seed(self.seed, 0, "step", step))  # of dropout
-            with network.autocast(self.runtime):
+            with self.runtime.mixed_precision():
                 logits = self.network(input_ids=tokens[:, :-1], use_cache=False).logits
             loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
             self.optimizer.zero_grad()
