@@ -193,7 +193,8 @@ class WandbTracker:
         if kind_of(probes) is TOKENS:
             texts = shown.texts_of(probes, row, self._directory)
             items = "".join(f"<li>{html.escape(visible(text))}</li>" for text in texts)
-            return wandb.Html(f'<h4>{name}</h4><ol style="white-space: pre-wrap">{items}</ol>', inject=False)
+            page = f'<meta charset="utf-8"><h4>{name}</h4><ol style="white-space: pre-wrap">{items}</ol>'
+            return wandb.Html(page, inject=False)
         axes = ""
         if kind_of(probes) is POINTS:
             axes = " · " + scatter.words(shown.plane_of(probes, row, self._directory), probes.shape[1])
