@@ -94,7 +94,7 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
                 context = replace(context, first_model=stages.FirstModel(config.generator, model))
                 for settings in own:
                     stages.floor(context, settings, real)
-            sampled = stages.sample(context, config, generation, model, num_candidates)
+            sampled = stages.sample(context, config, generation, model, num_candidates, real.train)
             selected = select_stage.select(context, config, generation, sampled, num_samples, real.train)
             samples = Pool.load(selected.path / "pool")
             earlier = [(of, pools[ref.id]) for of, ref in zip(models, history.synthetic, strict=True)]

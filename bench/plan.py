@@ -128,7 +128,7 @@ def follow(config: Config, runtime: Runtime, found: Plan) -> None:
         models.append(model)
         epochs = config.retrain_epochs if generation else None
         found.trainings[model.key] = num_seen(config, len(composition), epochs)
-        sampled = stages.sample(context, config, generation, model, num_drawn)
+        sampled = stages.sample(context, config, generation, model, num_drawn, cast(Pool, real))
         found.samples[sampled.key] = num_drawn + config.num_probes, item_bytes
         selected = select_stage.select(context, config, generation, sampled, num_samples, cast(Pool, real))
         name = f"samples of generation {generation}"  # as `mixing.plan` calls it

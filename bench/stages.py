@@ -145,7 +145,14 @@ def train(
     return context.store.make("train", spec, produce)
 
 
-def sample(context: StageContext, config: Config, generation: int, model: Result, num_samples: int) -> Result:
+def sample(
+    context: StageContext,
+    config: Config,
+    generation: int,
+    model: Result,
+    num_samples: int,
+    real: Pool | None = None,
+) -> Result:
     """Draw a pool of `num_samples` samples, and beside it `probes.npy`: a few items from noise that is the same in
     every generation, to be looked at and never trained on or scored.
 
@@ -155,7 +162,10 @@ def sample(context: StageContext, config: Config, generation: int, model: Result
         generation: Of birth of the samples.
         model: The training whose model is sampled.
         num_samples: Size of the pool.
+        real: The real pool. Its items prompt a generator that continues items, in turn: sample i and probe i of every
+            generation continue item i, so as many samples as there are items have each of them once.
     """
+    is_prompted = real is not None and generators.is_prompted(config.generator)
 
     watermark = watermarks.resolve(config.watermark)
 
@@ -173,6 +183,7 @@ def sample(context: StageContext, config: Config, generation: int, model: Result
                 runtime=context.runtime,
                 progress=progress,
                 mark=watermark.mark_noise(generation) if watermark else None,
+                prompts=prompts_of(real, num_samples, config.num_probes) if real and is_prompted else None,
             )
         items = watermark.mark_items(generation, items) if watermark else items
         seconds = time.monotonic() - started
@@ -191,10 +202,17 @@ def sample(context: StageContext, config: Config, generation: int, model: Result
         "num_samples": num_samples,
         "num_probes": config.num_probes,
         **({"watermark": watermark.spec(generation)} if watermark else {}),
+        **({"prompts": real.id} if real and is_prompted else {}),
         "arithmetic": context.runtime.arithmetic,
         "version": SAMPLE_VERSION,
     }
     return context.store.make("sample", spec, produce)
+
+
+def prompts_of(real: Pool, num_samples: int, num_probes: int) -> np.ndarray:
+    """Return the items of the real pool that samples and probes continue, one for each."""
+    rows = np.concatenate([np.arange(num_samples), np.arange(num_probes)]) % len(real)
+    return np.asarray(real.items[rows])
 
 
 def extract_features(context: StageContext, config: MetricsConfig, pool: Pool, what: str) -> np.ndarray:

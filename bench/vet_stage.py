@@ -167,7 +167,7 @@ def first_mover(context: StageContext, config: Config, real: RealData) -> Pool:
     quiet = replace(context, on_loss=lambda generation, done, total, loss: None)
     everything = Composition((Part(PoolRef.of(real.train, REAL), np.arange(len(real.train))),))
     model = stages.train(quiet, other, 0, everything, {real.train.id: real.train}, None)
-    sampled = stages.sample(quiet, other, 0, model, vetting.num_calibration(config.vetting))
+    sampled = stages.sample(quiet, other, 0, model, vetting.num_calibration(config.vetting), real.train)
     return Pool.load(sampled.path / "pool")
 
 

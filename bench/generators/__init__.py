@@ -6,7 +6,7 @@ that it can learn (`KINDS`, images if absent), the verbs `fit` and `sample`, and
 own network), `check(config, shape)`, `num_evaluations(config)`, `vocab_size(config)`, `content(config)`, which
 identifies files that a training reads, and `prefetch(config)`, which downloads them. `LIKELIHOOD = True` states that
 the total of its risk is minus the log-likelihood of an item, in nats per point or per token, so that what the truth has
-can be subtracted.
+can be subtracted; `PROMPTED = True` that its samples continue given items.
 
 What enters the spec of a training or a sampling follows from the fields of `Config`, whose metadata state the stage.
 Importing this package loads neither torch nor diffusers, so `check` answers at once.
@@ -205,6 +205,7 @@ def sample(
     runtime: "Runtime",
     progress: Progress | None = None,
     mark: "Callable[[torch.Tensor], torch.Tensor] | None" = None,
+    prompts: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw item i from the noise seed `seeds[i]`.
 
@@ -219,6 +220,8 @@ def sample(
         runtime: Device and precision.
         progress: Called with (items done, items in all).
         mark: Puts a watermark into initial noise, of a generator that passed `check_invertible`.
+        prompts: What each item continues, n items of that kind, for a generator that `is_prompted`: then an item
+            depends on its prompt, too.
 
     Returns:
         n items of the kind that the model was trained on.
@@ -227,11 +230,17 @@ def sample(
         SamplingError: The model or an item has NaN or infinity.
     """
     module, own = registry.module_and_config("generator", config, VERBS)
-    marked = {} if mark is None else {"mark": mark}
-    items = module.sample(own, model, seeds, work=work, runtime=runtime, progress=progress or _silent, **marked)
+    others = {"mark": mark, "prompts": prompts}
+    given = {name: value for name, value in others.items() if value is not None}
+    items = module.sample(own, model, seeds, work=work, runtime=runtime, progress=progress or _silent, **given)
     if np.issubdtype(items.dtype, np.floating) and not np.isfinite(items).all():
         raise SamplingError(f"{model}: the samples of generator {own.name} have NaN or infinity")
     return items
+
+
+def is_prompted(config: GeneratorConfig) -> bool:
+    """Return whether samples of a generator continue given items (`PROMPTED = True` in its module)."""
+    return getattr(registry.module_and_config("generator", config, VERBS)[0], "PROMPTED", False)
 
 
 def check_invertible(config: GeneratorConfig, needed_by: str) -> None:

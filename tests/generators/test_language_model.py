@@ -4,6 +4,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from shrunk import composed
 
 pytest.importorskip("transformers", reason="needs the extra `language`")
 
-from bench import generators, prefetch, preflight
+from bench import generators, ledger, prefetch, preflight
 from bench.datasets import grammar
 from bench.errors import ConfigError, DataError, SamplingError, TrainingError
 from bench.generators import language_model
@@ -25,7 +26,6 @@ from bench.loop import run_chain
 from bench.machine.console import Console
 from bench.machine.device import Runtime
 from bench.pool import Pool
-from bench.seeds import derive_seed
 
 RUNTIME = Runtime(torch.device("cpu"), None, compile=False)
 WORDS = grammar.Config(num_nouns=4, num_verbs=3, num_adjectives=2, block_size=12)
@@ -47,8 +47,10 @@ def fitted(config: Config, folder, blocks: np.ndarray = BLOCKS, seed: int = 0, *
     return folder / "model"
 
 
-def drawn(config: Config, model, folder, seeds: np.ndarray = SEEDS) -> np.ndarray:
-    return generators.sample(config, model, seeds, work=folder, runtime=RUNTIME)
+def drawn(config: Config, model, folder, seeds: np.ndarray = SEEDS, prompts: np.ndarray = BLOCKS) -> np.ndarray:
+    """Draw a block for each seed, the prompts in turn."""
+    given = prompts[np.arange(len(seeds)) % len(prompts)]
+    return generators.sample(config, model, seeds, work=folder, runtime=RUNTIME, prompts=given)
 
 
 def losses(config: Config, model, blocks: np.ndarray) -> np.ndarray:
@@ -85,7 +87,7 @@ def test_it_learns_the_grammar(tmp_path):
     model = fitted(config, tmp_path, train)
     truth = grammar.true_risk(words, heldout).mean()
     assert 0 < losses(config, model, heldout).mean() - truth < 0.15 < grammar.unigram_entropy(words) - truth
-    samples = drawn(config, model, tmp_path / "sample", np.arange(128) * 7919)
+    samples = drawn(config, model, tmp_path / "sample", np.arange(128) * 7919, train)
     agrees = np.isfinite(grammar.true_risk(words, samples))
     noise = np.random.default_rng(0).permuted(samples, axis=1)
     assert agrees.mean() > 0.3 > 0.01 > np.isfinite(grammar.true_risk(words, noise)).mean()
@@ -128,13 +130,13 @@ def by_hand(own, prompt: list[int], seed: int, num: int, context: int, temperatu
 
 
 @pytest.mark.parametrize(("prompt_size", "context"), [(0, None), (5, None), (None, 8)])
-def test_tokens_are_drawn_one_by_one_after_the_end_of_a_training_block(model, tmp_path, prompt_size, context):
+def test_tokens_are_drawn_one_by_one_after_the_end_of_the_prompt(model, tmp_path, prompt_size, context):
     config = small(sampling={"prompt_size": prompt_size, "context_size": context, "temperature": 0.7})
     found = drawn(config, model, tmp_path)
     assert found.dtype == np.int32 and found.shape == (10, 12)
     own = network.load(model, RUNTIME)
     for row, seed in enumerate(SEEDS[:4].tolist()):
-        block = BLOCKS[derive_seed(seed, 0, "prompt") % len(BLOCKS)].tolist()
+        block = BLOCKS[row].tolist()
         prompt = block if prompt_size is None else block[len(block) - prompt_size :]
         assert found[row].tolist() == by_hand(own, prompt, seed, 12, context or 12, 0.7)
 
@@ -168,11 +170,12 @@ def test_beams_find_a_block_at_least_as_likely_as_the_greedy_one(model, tmp_path
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
-def test_a_block_depends_on_its_seed_alone(model, tmp_path, num_beams):
+def test_a_block_depends_on_its_seed_and_prompt_alone(model, tmp_path, num_beams):
     config = small(sampling={"num_beams": num_beams})
     together = drawn(config, model, tmp_path / "a")
-    np.testing.assert_array_equal(together[::-1], drawn(config, model, tmp_path / "b", SEEDS[::-1].copy()))
-    np.testing.assert_array_equal(together[7:8], drawn(config, model, tmp_path / "c", SEEDS[7:8]))
+    backwards = drawn(config, model, tmp_path / "b", SEEDS[::-1].copy(), BLOCKS[9::-1])
+    np.testing.assert_array_equal(together[::-1], backwards)
+    np.testing.assert_array_equal(together[7:8], drawn(config, model, tmp_path / "c", SEEDS[7:8], BLOCKS[7:8]))
 
 
 class Killed(Exception):
@@ -353,3 +356,29 @@ def test_the_experiment_of_a_language_model_runs_shrunk(tmp_path):
     assert [row.train["num_steps"] for row in chain.rows] == [4, 8], "retrain_epochs=4"
     assert {s["metric"] for s in chain.rows[1].scores} >= {"excess_risk", "fid", "perplexity", "rare_survival"}
     assert Pool.load(tmp_path / "store" / chain.rows[1].artifacts["samples"]).items.shape == (16, 64)
+
+
+def test_every_generation_continues_the_real_blocks_in_turn(tmp_path, monkeypatch):
+    """Samples and probes of every generation have the prompts of the real pool, also where none of it is trained on."""
+    asked = []
+    honest = generators.sample
+
+    def note(*args, **given):
+        asked.append(given["prompts"])
+        return honest(*args, **given)
+
+    monkeypatch.setattr(generators, "sample", note)
+    config = composed(
+        "experiment=language_model", "mixing=replace", "data.num_train=10", "data.num_heldout=8", "num_samples=13",
+        "metrics.num_images=8", "metrics.k=2", "metrics.scores=[risk]", "metrics.options={}", "num_generations=2",
+        "num_probes=3", "warm_start=false", "retrain_epochs=null", "generator.training.num_steps=2",
+        "generator.training.batch_size=4", "generator.training.warmup_steps=0", "runtime.device=cpu",
+        f"output_dir={tmp_path}",
+    )  # fmt: skip
+    chain = run_chain(config, Console(quiet=True))
+    row = ledger.read(chain / "ledger.jsonl")[0]
+    real = Pool.load(Path(row.store_dir) / row.artifacts["real"] / "train").items
+    expected = np.concatenate([real, real[:3], real[:3]])
+    assert len(asked) == 2
+    for prompts in asked:
+        np.testing.assert_array_equal(prompts, expected)

@@ -17,6 +17,7 @@ VERSION = {"train": 1, "sample": 1, "risk": 1, "features": 1}
 feature."""
 KINDS = ("tokens",)
 LIKELIHOOD = True
+PROMPTED = True
 CITATION = """@misc{zhang2022opt,
   title         = {{OPT}: Open Pre-trained Transformer Language Models},
   author        = {Zhang, Susan and Roller, Stephen and Goyal, Naman and others},
@@ -29,6 +30,7 @@ __all__ = [
     "CITATION",
     "KINDS",
     "LIKELIHOOD",
+    "PROMPTED",
     "VERSION",
     "Config",
     "check",

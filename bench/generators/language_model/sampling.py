@@ -1,4 +1,4 @@
-"""Drawing blocks: each continues the end of a block that the model was trained on, which is its prompt."""
+"""Drawing blocks: each continues the end of a given block, its prompt."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,16 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from safetensors.torch import load_file
 
 from bench.errors import SamplingError
 from bench.generators.language_model import network
 from bench.generators.language_model.settings import Config, SamplingConfig
-from bench.generators.language_model.training import PROMPTS
 from bench.generators.shared.blocks import sample_in_blocks
 from bench.generators.shared.noise import uniform
 from bench.machine.device import Runtime
-from bench.seeds import derive_seed
 
 TILE = 128
 """Blocks per evaluation of the network, whose last bits depend on it: part of the version of sampling."""
@@ -29,20 +26,21 @@ def sample(
     work: Path,
     runtime: Runtime,
     progress: Callable[[int, int], None],
+    prompts: np.ndarray,
 ) -> np.ndarray:
-    """Draw block i, its prompt and every token, from `seeds[i]` alone. Returns int32 (n, L)."""
+    """Continue the end of block i of `prompts`, int32 (n, L), by tokens from the noise of `seeds[i]` alone. Returns
+    int32 (n, L)."""
     own = network.load(model, runtime)
-    prompts = load_file(model / PROMPTS)["blocks"]
     size = prompts.shape[1]
-    prompts = prompts[:, size - (size if config.sampling.prompt_size is None else config.sampling.prompt_size) :]
+    ends = prompts[:, size - (size if config.sampling.prompt_size is None else config.sampling.prompt_size) :]
+    at = {int(seed): row for row, seed in enumerate(seeds)}
 
     def draw(part: np.ndarray, report: Callable[[int], None]) -> np.ndarray:
         blocks = np.empty((len(part), size), np.int32)
         for first in range(0, len(part), TILE):
             keys = part[first : first + TILE]
             padded = np.resize(keys, TILE)  # fill the tile by repetition
-            rows = [derive_seed(int(seed), 0, "prompt") % len(prompts) for seed in padded]
-            prompt = prompts[rows].long().to(runtime.device)
+            prompt = torch.from_numpy(ends[[at[int(seed)] for seed in padded]]).long().to(runtime.device)
             drawn = continued(own, prompt, torch.from_numpy(padded).to(runtime.device), size, config.sampling, runtime)
             blocks[first : first + TILE] = drawn[: len(keys)].int().cpu().numpy()
             report(first + len(keys))

@@ -45,8 +45,8 @@ class TrainingConfig(Schedule):
 
 @dataclass
 class SamplingConfig:
-    """How blocks are drawn. prompt_size: the last so many tokens of a block that the model was trained on stand before
-    what is drawn and are not part of it; null: the whole block; 0: none. context_size: the model reads at most so many
+    """How blocks are drawn. prompt_size: the last so many tokens of a block of the real pool stand before what is drawn
+    and are not part of it; null: the whole block; 0: none. context_size: the model reads at most so many
     tokens; where more are there, the newest half of as many; null: as many as it can. num_beams: 1 draws each token by
     its probability; more search for the likeliest block by as many beams, and draw nothing. temperature, top_k (0:
     off), top_p (1: off) and repetition_penalty (1: off) change the probabilities as in transformers."""

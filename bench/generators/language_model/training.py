@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from bench.errors import ConfigError, DataError
 from bench.generators.language_model import VERSION, check, content, network
@@ -20,7 +19,6 @@ from bench.machine.device import Runtime
 from bench.options import stage_values
 from bench.seeds import derive_seed
 
-PROMPTS = "prompts.safetensors"
 _BLOCK = 4096
 
 
@@ -35,8 +33,8 @@ def fit(
     progress: Callable[[int, int], None],
     init: Path | None = None,
 ) -> dict[str, Any]:
-    """Train on blocks, int32 (N, L). Write the average (EMA) of the weights as a folder of transformers, the blocks,
-    whose ends are the prompts of the samples, and the loss curve, in nats per token.
+    """Train on blocks, int32 (N, L). Write the average (EMA) of the weights as a folder of transformers, and the loss
+    curve, in nats per token.
 
     Args, Returns and Raises are those of `bench.generators.fit`.
     """
@@ -125,13 +123,11 @@ class LanguageTraining(steps.Trainee):
             self.optimizer.state[weight] = moments
 
     def write(self, out: Path, losses: list[tuple[int, float]]) -> None:
-        """Write the averaged weights, the blocks that prompts are taken from, and the loss curve."""
+        """Write the averaged weights and the loss curve."""
         with torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(self.average[name])
         self.network.eval().save_pretrained(out, max_shard_size="1TB")
-        blocks = self.blocks[np.arange(len(self.blocks))]
-        save_file({"blocks": torch.from_numpy(np.ascontiguousarray(blocks))}, out / PROMPTS)
         curve = [{"step": step, "mean_loss": loss} for step, loss in losses]
         (out / "losses.json").write_text(json.dumps(curve) + "\n")
 
