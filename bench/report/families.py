@@ -105,7 +105,7 @@ def figure(found: Sequence[Member], out: Path) -> list[Path]:
     columns = ["verdict", "risk", *MEANINGS]
     with styled():
         drawn, axis = plt.subplots(figsize=(PAGE, 0.95 + 0.46 * len(found)))
-        grid(axis, columns, [wrapped(f"{m.family}, {m.arm}", 1.2) for m in found])
+        grid(axis, columns, ["\n".join(wrapped(part, 1.2) for part in (m.family, m.arm)) for m in found])
         for i, member in enumerate(found):
             answer_cell(axis, i, 0, OF_VERDICTS[member.verdict.kind], member.verdict.badge)
             risk = f"{wrapped(member.quantity, 0.7)}\n{member.levels()}" if member.quantity else SIGNS[UNKNOWN]
