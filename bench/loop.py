@@ -89,7 +89,7 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
             drawn = mixing.compose(policy, history)
             composition, vetted = vet_stage.vet(context, config, generation, drawn, pools, real, models)
             previous = models[-1] if models else None
-            model = stages.train(context, config, generation, composition, pools, previous)
+            model = stages.train(context, config, generation, composition, pools, previous=previous)
             if context.first_model is None:
                 context = replace(context, first_model=stages.FirstModel(config.generator, model))
                 for settings in own:

@@ -197,14 +197,14 @@ def score(
 
 
 def families() -> dict[str, tuple[str, ...]]:
-    """Return family -> the scores that it yields, of all that score images and need no model."""
+    """Return family -> the scores that it yields, of all that score images and need nothing of a chain."""
     from bench.metrics import kinds_of
 
     loaded = {name: registry.load(registry.SCORES, name, "scores") for name in registry.names(registry.SCORES)}
     return {
         name: tuple(getattr(module, "METRICS", ()))
         for name, module in loaded.items()
-        if "model" not in module.NEEDS and "images" in kinds_of(module)
+        if not {"model", "first_model", "past"} & set(module.NEEDS) and "images" in kinds_of(module)
     }
 
 
