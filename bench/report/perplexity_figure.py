@@ -52,7 +52,7 @@ def perplexity_histograms(study: Study, out: Path, name: str) -> list[Path]:
         for axis in axes.flat[len(found) :]:
             axis.set_visible(False)
         for axis in axes.flat[max(0, len(found) - num_columns) : len(found)]:
-            axis.set_xlabel("perplexity under generation 0")
+            axis.set_xlabel("perplexity")
             axis.tick_params(labelbottom=True)
         for row in axes:
             row[0].set_ylabel("share of items")
