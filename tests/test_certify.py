@@ -97,6 +97,7 @@ def test_every_policy_of_the_benchmark_has_a_loop():
     assert {loop.policy for loop in chains.LOOPS.values()} == set(registry.names("bench.mixing"))
 
 
+@pytest.mark.slow
 def test_the_short_form_passes(capsys):
     assert certify.main(["--short"]) == 0
     lines = capsys.readouterr().out.splitlines()

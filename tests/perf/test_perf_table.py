@@ -111,6 +111,7 @@ def test_the_short_form_fails_where_no_pair_reaches_a_quarter(monkeypatch, tmp_p
     assert "MISSED" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # CI runs it by itself
 def test_the_short_form_has_no_absolute_times(monkeypatch):
     monkeypatch.setattr(compare_startup, "rows", lambda short: pytest.fail("start-up is compared with seconds"))
     assert set(command.SECTIONS) - set(command.SHORT_SECTIONS) == {"startup", "growth"}
