@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from shrunk import TINY
@@ -16,6 +17,18 @@ def tiny(tmp_path: Path) -> list[str]:
     """Overrides of a run that takes a second or two and leaves everything below the test's own folder."""
     scores = "metrics.scores=[frechet,kernel,manifold,diversity,copying,tails]"
     return [*TINY, scores, f"output_dir={tmp_path}/outputs"]
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that runs a chain of stand-ins with some values changed, three generations by default. It
+    returns the finished chain, and the stand-in with what each stage was handed."""
+    import echo  # here, because it imports torch
+
+    def run(**changes: Any) -> Any:
+        return echo.played(tmp_path, monkeypatch, **{"num_generations": 3, **changes})
+
+    return run
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from configs import (
 )
 from torch import nn
 
-from bench import generators
+from bench import generators, ledger, loop
 from bench.config import Config, MetricsConfig, RuntimeConfig
 from bench.machine.console import Console
 
@@ -106,7 +106,7 @@ def small(out: Path, **changes: Any) -> Config:
         "num_probes": 3,
         "output_dir": str(out),
         "store_dir": str(out / "store"),
-        "data": ProceduralConfig(resolution=SIDE, num_train=20, num_heldout=24, num_calibration=0),
+        "data": with_reserve(0),
         "generator": DDPMConfig(
             unet=UNetConfig([8, 16], [False, False], layers_per_block=1, attention_head_dim=8),
             noise=NoiseConfig(num_timesteps=100),
@@ -118,3 +118,16 @@ def small(out: Path, **changes: Any) -> Config:
         "runtime": RuntimeConfig(device="cpu", precision="fp32", num_threads=1),
     }
     return checked(Config(**{**settings, **changes}))
+
+
+def played(out: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> tuple[ledger.Chain, Echo]:
+    """Run a chain of the stand-ins. Return it as its ledger has it, and the stand-in."""
+    stand_in, config = Echo(monkeypatch), small(out, **changes)
+    loop.run_chain(config, Lines())
+    (chain,) = ledger.read_runs([out / config.name])
+    return chain, stand_in
+
+
+def with_reserve(num: int) -> ProceduralConfig:
+    """The data of the stand-ins with `num` more real images."""
+    return checked(ProceduralConfig(resolution=SIDE, num_train=20, num_heldout=24, num_reserve=num, num_calibration=0))

@@ -6,9 +6,9 @@ from typing import Any
 import configs as c
 import numpy as np
 import pytest
-from echo import Echo, Lines, features, small
+from echo import features, small
 
-from bench import audit, ledger, loop, preflight, selection
+from bench import audit, preflight, selection
 from bench.errors import ConfigError
 from bench.metrics.shared.classifier import fit_classifier
 from bench.pool import Pool, Records
@@ -113,14 +113,8 @@ def test_a_reward_raises_the_share_of_its_class(name):
 
 
 @pytest.fixture
-def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def run(**changes: Any) -> ledger.Chain:
-        Echo(monkeypatch)
-        loop.run_chain(small(tmp_path, num_generations=2, mixing=c.ReplaceConfig(), **changes), Lines())
-        (chain,) = ledger.read_runs([tmp_path / "echo"])
-        return chain
-
-    return run
+def play(play: Any) -> Any:
+    return lambda **changes: play(num_generations=2, mixing=c.ReplaceConfig(), **changes)[0]
 
 
 RULES = [

@@ -3,14 +3,12 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import configs as c
 import numpy as np
 import pytest
-from echo import Echo, Lines, small
 
-from bench import audit, ledger, loop, selection, vetting
+from bench import audit, ledger, selection, vetting
 from bench.composition import Composition, Part, PoolRef
 from bench.errors import ConfigError, DataError
 from bench.pool import REAL, Gathered, Pool, Records
@@ -63,17 +61,6 @@ def noted_selection(candidates: selection.Candidates) -> np.ndarray:
 
 VET = c.CustomVettingConfig(function="test_vetting_and_selection:half")
 SELECT = c.CustomSelectionConfig(function="test_vetting_and_selection:last", num_candidates=30)
-
-
-@pytest.fixture
-def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def run(**changes: Any) -> tuple[ledger.Chain, Echo]:
-        stand_in = Echo(monkeypatch)
-        loop.run_chain(small(tmp_path, num_generations=3, **changes), Lines())
-        (chain,) = ledger.read_runs([tmp_path / "echo"])
-        return chain, stand_in
-
-    return run
 
 
 def test_what_is_vetted_is_not_trained_on_and_the_ledger_counts_it(play):

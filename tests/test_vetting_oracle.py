@@ -6,11 +6,10 @@ from typing import Any
 import configs as c
 import numpy as np
 import pytest
-from echo import Echo, Lines, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import audit, ledger, loop, vetting
+from bench import audit, vetting
 from bench.composition import Composition, Part, PoolRef
 from bench.detection import auroc
 from bench.errors import ConfigError, DataError
@@ -68,17 +67,6 @@ def test_every_item_is_dropped_equally_often():
     dropped = sum(~vetting.decide(rule, drawn, {real.id: real, made.id: made}, real, seed).kept for seed in range(600))
     assert abs(dropped[:6] - 150).max() < 4 * np.sqrt(600 * 0.25 * 0.75)
     assert abs(dropped[6:] - 300).max() < 4 * np.sqrt(600 * 0.25)
-
-
-@pytest.fixture
-def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def run(**changes: Any) -> tuple[ledger.Chain, Echo]:
-        stand_in = Echo(monkeypatch)
-        loop.run_chain(small(tmp_path, num_generations=3, **changes), Lines())
-        (chain,) = ledger.read_runs([tmp_path / "echo"])
-        return chain, stand_in
-
-    return run
 
 
 def test_unused_real_items_take_the_place_of_what_was_dropped(play, capsys):
