@@ -168,7 +168,7 @@ def audit_identity(row: Row) -> list[str]:
 
 def recompose(row: Row, train: Pool, reserve: Pool | None, synthetic: dict[int, Pool]) -> Composition:
     """Return what the recorded policy and seed compose for this generation, from the pools that the chain has made."""
-    num_free = (len(reserve) if reserve else 0) - (row.config.get("vetting") or {}).get("num_calibration", 0)
+    num_free = (len(reserve) if reserve else 0) - row.vetting.get("num_calibration", 0)
     history = History(
         generation=row.generation,
         real=PoolRef.of(train, REAL),

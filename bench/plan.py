@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -126,6 +126,8 @@ def follow(config: Config, runtime: Runtime, found: Plan) -> None:
             composition, _ = vet_stage.vet(context, config, generation, composition, pools, pools_of_real, models)
         model = stages.train(context, config, generation, composition, pools, previous=models[-1] if models else None)
         models.append(model)
+        if context.first_model is None:
+            context = replace(context, first_model=stages.FirstModel(config.generator, model))
         epochs = config.retrain_epochs if generation else None
         found.trainings[model.key] = num_seen(config, len(composition), epochs)
         sampled = stages.sample(context, config, generation, model, num_drawn, cast(Pool, real))

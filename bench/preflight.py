@@ -65,20 +65,15 @@ def check_data_and_generator(config: Config) -> None:
 def check_rules(config: Config) -> None:
     """Check that policy, vetting rule and selection are there and take their parameters. Raises `ConfigError`."""
     mixing.resolve(config.mixing)
+    vetted = vetting.resolve(config.vetting)
     selected = selection.resolve(config.selection, config.num_samples or config.metrics.num_images)
-    for group, name, needs in (
-        ("vetting", config.vetting.name, vetting.needs(vetting.resolve(config.vetting))),
-        ("selection", config.selection.name, selection.needs(selected)),
-    ):
-        if "features" in needs and "features" not in metrics.needs(config.metrics):
-            allowed = f"{group}={name} needs features, and none of them has any"
-            raise ConfigError("metrics.scores", config.metrics.scores, allowed)
-    for stage, rule in (
-        ("vet", vetting.resolve(config.vetting)),
-        ("select", selected),
-    ):
+    for stage, rule, needs in (("vet", vetted, vetting.needs(vetted)), ("select", selected, selection.needs(selected))):
         if rule is not None:
             registry.version(rule.module, stage)
+        if rule is not None and "features" in needs and "features" not in metrics.needs(config.metrics):
+            group = {"vet": "vetting", "select": "selection"}[stage]
+            allowed = f"{group}={rule.name} needs features, and none of them has any"
+            raise ConfigError("metrics.scores", config.metrics.scores, allowed)
 
 
 def check_scores(config: Config) -> None:
@@ -92,7 +87,7 @@ def check_scores(config: Config) -> None:
 def free_reserve(config: Config, num_reserve: int) -> int:
     """Return how many items of the reserve policies may draw: all but those that the vetting rule calibrates itself on.
     Raises `ConfigError` where there are too few for that."""
-    taken = vetting.num_calibration(config.vetting)
+    taken = vetting.num_calibration(vetting.resolve(config.vetting))
     if taken > num_reserve:
         more = (
             f"data.num_reserve={taken} draws them"
@@ -147,7 +142,8 @@ def _provision(config: Config, history: History, num_samples: int) -> str:
     needed = sum(len(part.rows) for part in parts)
     takes = f"{config.num_generations} generations take {needed} in all"
     if hasattr(config.data, "num_reserve"):
-        return f"{takes}; data.num_reserve={needed + vetting.num_calibration(config.vetting)} draws them"
+        calibration = vetting.num_calibration(vetting.resolve(config.vetting))
+        return f"{takes}; data.num_reserve={needed + calibration} draws them"
     left = history.reserve.num_items if history.reserve else 0
     fits = int((history.budget + left) / (1 + needed / history.budget))  # num_train scales what is taken
     most = f"data.num_train={fits} leaves enough" if fits >= 2 else "there are too few real items"

@@ -165,8 +165,7 @@ def sample(
         real: The real pool. Its items prompt a generator that continues items, in turn: sample i and probe i of every
             generation continue item i, so as many samples as there are items have each of them once.
     """
-    is_prompted = real is not None and generators.is_prompted(config.generator)
-
+    prompting = real if generators.is_prompted(config.generator) else None
     watermark = watermarks.resolve(config.watermark)
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
@@ -183,7 +182,7 @@ def sample(
                 runtime=context.runtime,
                 progress=progress,
                 mark=watermark.mark_noise(generation) if watermark else None,
-                prompts=prompts_of(real, num_samples, config.num_probes) if real and is_prompted else None,
+                prompts=prompts_of(prompting, num_samples, config.num_probes) if prompting else None,
             )
         items = watermark.mark_items(generation, items) if watermark else items
         seconds = time.monotonic() - started
@@ -202,7 +201,7 @@ def sample(
         "num_samples": num_samples,
         "num_probes": config.num_probes,
         **({"watermark": watermark.spec(generation)} if watermark else {}),
-        **({"prompts": real.id} if real and is_prompted else {}),
+        **({"prompts": prompting.id} if prompting else {}),
         "arithmetic": context.runtime.arithmetic,
         "version": SAMPLE_VERSION,
     }

@@ -17,6 +17,7 @@ from bench.datasets import RealData
 from bench.machine.device import Progress
 from bench.metrics.shared.classifier import fit_classifier
 from bench.pool import REAL, Pool
+from bench.registry import Rule
 from bench.seeds import derive_seed
 from bench.stages import StageContext
 from bench.store import Result
@@ -54,7 +55,7 @@ def vet(
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
         started = time.monotonic()
-        known = {**evidence(context, config, generation, composition, pools, real, models)}
+        known = evidence(context, config, rule, generation, composition, pools, real)
         with context.console.stage(f"vet {len(composition)} items", unit="items") as progress:
             if "past" in vetting.needs(rule):
                 known["past"] = past(context, config, generation, models, progress)
@@ -67,7 +68,9 @@ def vet(
         if decision.scores is not None:
             np.save(out / "scores.npy", decision.scores, allow_pickle=False)
         seconds = round(time.monotonic() - started, 3)
-        return {"rule": rule.name, **vetting.facts(composition, decision, vetted), "seconds": seconds}
+        calibration = {"num_calibration": num} if (num := vetting.num_calibration(rule)) else {}
+        counted = vetting.facts(composition, decision, vetted)
+        return {"rule": rule.name, **counted, **calibration, "seconds": seconds}
 
     spec = {
         "composition": composition.id,
@@ -77,7 +80,7 @@ def vet(
         "real": real.train.id,
         "seed": seed,
         **({"refill_seed": refill_seed} if refill_seed is not None else {}),
-        **evidence_spec(context, config, generation, real, models),
+        **evidence_spec(context, config, rule, generation, real, models),
         "version": VET_VERSION,
     }
     result = context.store.make("vet", spec, produce)
@@ -85,18 +88,18 @@ def vet(
 
 
 def evidence_spec(
-    context: StageContext, config: Config, generation: int, real: RealData, models: Sequence[Result]
+    context: StageContext, config: Config, rule: Rule, generation: int, real: RealData, models: Sequence[Result]
 ) -> dict[str, Any]:
     """Return what identifies the evidence that a rule needs beside the composition: nothing for most rules."""
-    needs = vetting.needs(vetting.resolve(config.vetting))
+    needs = vetting.needs(rule)
     spec: dict[str, Any] = {}
     if "calibration" in needs and real.reserve:
-        spec["calibration"] = [real.reserve.id, vetting.num_calibration(config.vetting)]
+        spec["calibration"] = [real.reserve.id, vetting.num_calibration(rule)]
     if "past" in needs:
         spec["models"] = [model.key for model in models]
         spec["arithmetic"] = context.runtime.arithmetic
         spec |= provenance.spec(config, generation)
-    if "features" in needs:
+    if "features" in needs and generation > 0:
         other = first_mover_config(config)
         spec["space"] = stages.space_spec(context, config.metrics)
         spec["first_mover"] = {
@@ -111,14 +114,15 @@ def evidence_spec(
 def evidence(
     context: StageContext,
     config: Config,
+    rule: Rule,
     generation: int,
     composition: Composition,
     pools: dict[str, Pool],
     real: RealData,
-    models: Sequence[Result],
 ) -> dict[str, Any]:
-    """Return what a rule needs beside the composition, as arguments of `vetting.decide`. Those of `vet`."""
-    needs, num = vetting.needs(vetting.resolve(config.vetting)), vetting.num_calibration(config.vetting)
+    """Return calibration and features, as far as a rule needs them, as arguments of `vetting.decide`. Args are those of
+    `vet`."""
+    needs, num = vetting.needs(rule), vetting.num_calibration(rule)
     known: dict[str, Any] = {}
     if num and real.reserve:
         known["calibration"] = real.reserve.items[len(real.reserve) - num :]
@@ -128,7 +132,7 @@ def evidence(
         known["features"] = vetting.Features(
             of_items=np.concatenate([describe(pools[p.pool.id], "training items")[p.rows] for p in composition.parts]),
             of_calibration=describe(real.reserve, "the reserve")[len(real.reserve) - num :],
-            of_first_mover=describe(first_mover(context, config, real), "the first mover's samples"),
+            of_first_mover=describe(first_mover(context, config, real, num), "the first mover's samples"),
             of_last_generation=_undrawn(describe, generation - 1, composition, pools),
             fit=partial(fit_detector, device=context.runtime.device.type),
         )
@@ -160,14 +164,14 @@ def first_mover_config(config: Config) -> Config:
     return replace(config, seed=config.vetting.first_mover_seed, watermark=WatermarkConfig())  # type: ignore[attr-defined]
 
 
-def first_mover(context: StageContext, config: Config, real: RealData) -> Pool:
+def first_mover(context: StageContext, config: Config, real: RealData, num_samples: int) -> Pool:
     """Return samples of the first mover's generation 0, which trained on the whole real pool: the training is that of a
     chain with that seed, and shared with it."""
     other = first_mover_config(config)
     quiet = replace(context, on_loss=lambda generation, done, total, loss: None)
     everything = Composition((Part(PoolRef.of(real.train, REAL), np.arange(len(real.train))),))
     model = stages.train(quiet, other, 0, everything, {real.train.id: real.train}, None)
-    sampled = stages.sample(quiet, other, 0, model, vetting.num_calibration(config.vetting), real.train)
+    sampled = stages.sample(quiet, other, 0, model, num_samples, real.train)
     return Pool.load(sampled.path / "pool")
 
 

@@ -1,22 +1,37 @@
 """The learned detector: known error rates, what it learns from, what it judges, and its threshold."""
 
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import configs as c
 import numpy as np
 import pytest
-from echo import Echo, Lines, features, small
+from echo import features, small, with_reserve
 from scipy.stats import norm
 
-from bench import audit, ledger, loop, plan, preflight, vet_stage
+from bench import audit, plan, preflight, vet_stage, vetting
 from bench.composition import Composition
 from bench.detection import auroc, threshold_at
 from bench.errors import ConfigError, DataError
+from bench.generators.vae import Config as VAEConfig
 from bench.metrics.shared.classifier import fit_classifier
 from bench.pool import Pool
 from bench.seeds import derive_seed
+from bench.selection.diversity import Config as DiversityConfig
 from bench.vetting.detector import Config as DetectorConfig
+
+NEEDS = ("calibration",)
+VERSION = 1
+CALIBRATED_ON: list[np.ndarray] = []
+
+
+def calibrated(unvetted: vetting.Unvetted, num_calibration: int) -> np.ndarray:
+    """A rule for the tests: keep everything, and note the images to calibrate on."""
+    assert unvetted.calibration is not None
+    CALIBRATED_ON.append(unvetted.calibration[np.arange(len(unvetted.calibration))])
+    return np.ones(len(unvetted.items), bool)
 
 
 @pytest.mark.parametrize("distance", [0.0, 1.0, 2.5])
@@ -38,17 +53,8 @@ def test_shuffled_labels_teach_nothing():
 
 
 @pytest.fixture
-def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def run(**changes: Any) -> tuple[ledger.Chain, Echo]:
-        stand_in = Echo(monkeypatch)
-        data = small(tmp_path).data
-        data = c.checked(type(data)(**{**vars(data), "num_reserve": 40}))
-        given = {"mixing": c.BlendConfig(synthetic_ratio=0.5), "num_generations": 3, "data": data, **changes}
-        loop.run_chain(small(tmp_path, **given), Lines())
-        (chain,) = ledger.read_runs([tmp_path / "echo"])
-        return chain, stand_in
-
-    return run
+def play(play: Any) -> Any:
+    return partial(play, data=with_reserve(40), mixing=c.BlendConfig(synthetic_ratio=0.5))
 
 
 def rule(**options: Any) -> DetectorConfig:
@@ -106,7 +112,35 @@ def test_a_detector_without_features_is_refused(tmp_path):
 
 
 def test_a_plan_of_a_chain_with_a_detector_is_made(tmp_path):
-    data = small(tmp_path).data
-    data = c.checked(type(data)(**{**vars(data), "num_reserve": 40}))
-    found = plan.plan([small(tmp_path, vetting=rule(), data=data, mixing=c.BlendConfig(synthetic_ratio=0.5))])
-    assert len(found.trainings) == 4
+    chain = {"data": with_reserve(40), "mixing": c.BlendConfig(synthetic_ratio=0.5)}
+    assert len(plan.plan([small(tmp_path, vetting=rule(), **chain)]).trainings) == 4
+    own = c.MetricsConfig(feature_space="own_network", num_images=16, scores=["frechet"])
+    chain |= {"metrics": own, "generator": c.checked(VAEConfig(channels=[]))}
+    select = c.checked(DiversityConfig(num_candidates=45))
+    for rules in ({"vetting": rule()}, {"selection": select, "num_samples": 40}):
+        assert len(plan.plan([small(tmp_path, **chain, **rules)]).trainings) == 4
+
+
+def test_features_of_generation_0_s_network_are_no_part_of_what_is_decided_before_it(play, tmp_path):
+    """Generation 0 is vetted before the network is trained that describes items."""
+    own = c.MetricsConfig(feature_space="own_network", num_images=16, scores=["frechet"])
+    config = small(tmp_path, vetting=rule(), data=with_reserve(40), metrics=own)
+    real, models = SimpleNamespace(train=[], reserve=None), ()
+    found = vetting.resolve(config.vetting)
+    assert vet_stage.evidence_spec(SimpleNamespace(first_model=None), config, found, 0, real, models) == {}
+
+
+def test_a_rule_of_ones_own_is_given_real_images_that_no_policy_draws(play):
+    own = c.CustomVettingConfig(function="test_detector:calibrated", parameters={"num_calibration": 10})
+    CALIBRATED_ON.clear()
+    chain, _ = play(vetting=own, data=with_reserve(30), mixing=c.FreshConfig(synthetic_ratio=0.5))
+    row = chain.rows[1]
+    reserve = Pool.load(Path(row.store_dir) / row.artifacts["real"] / "reserve").items
+    assert len(CALIBRATED_ON) == 3 and all(np.array_equal(seen, reserve[20:]) for seen in CALIBRATED_ON)
+    for row in chain.rows[1:]:
+        drawn = Composition.load(Path(row.store_dir) / row.artifacts["vet"] / "drawn")
+        assert all(part.pool.num_items == 20 for part in drawn.parts if not part.pool.is_synthetic)
+        assert row.vetting["num_calibration"] == 10
+    assert audit.main([str(chain.directory)]) == 0
+    with pytest.raises(DataError, match=r"data\.num_reserve=30 draws them"):
+        play(vetting=own, data=with_reserve(29), mixing=c.FreshConfig(synthetic_ratio=0.5))

@@ -1,5 +1,6 @@
 """Watermarks: what they leave in noise and pixels, how they are read, the threshold, which model and key are used."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,10 @@ import configs as c
 import numpy as np
 import pytest
 import torch
-from echo import Echo, Lines, small
+from echo import small, with_reserve
 from scipy.stats import norm
 
-from bench import audit, generators, ledger, loop, preflight, provenance, vetting, watermarks
+from bench import audit, generators, preflight, provenance, vetting, watermarks
 from bench.composition import Composition
 from bench.detection import threshold_at
 from bench.errors import ConfigError
@@ -97,19 +98,8 @@ def test_too_few_real_images_for_the_rate_are_refused():
 
 
 @pytest.fixture
-def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def run(**changes: Any) -> tuple[ledger.Chain, Echo]:
-        stand_in = Echo(monkeypatch)
-        loop.run_chain(small(tmp_path, num_generations=4, **changes), Lines())
-        (chain,) = ledger.read_runs([tmp_path / "echo"])
-        return chain, stand_in
-
-    return run
-
-
-def with_reserve(num: int) -> c.ProceduralConfig:
-    data = small(Path("/nowhere")).data
-    return c.checked(type(data)(**{**vars(data), "num_reserve": num}))
+def play(play: Any) -> Any:
+    return partial(play, num_generations=4)
 
 
 KEEN = VetConfig(false_positive_rate=0.2, num_calibration=4)
@@ -252,4 +242,5 @@ def test_without_a_watermark_the_spec_of_a_sampling_is_as_before(play, tmp_path)
     manifests = [path.read_text() for path in (tmp_path / "store" / "sample").rglob("manifest.json")]
     assert len(manifests) == 4 and not any("watermark" in text for text in manifests)
     assert chain.rows[0].code.get("watermark") is None
-    assert vetting.num_calibration(c.CustomVettingConfig(function="test_vetting_and_selection:half")) == 0
+    half = c.CustomVettingConfig(function="test_vetting_and_selection:half")
+    assert vetting.num_calibration(vetting.resolve(half)) == 0

@@ -89,9 +89,10 @@ def needs(rule: Rule | None) -> tuple[str, ...]:
     return tuple(getattr(rule.module, "NEEDS", ())) if rule else ()
 
 
-def num_calibration(config: VettingConfig) -> int:
-    """Return how many real items, from the end of the reserve, the rule calibrates itself on."""
-    return getattr(config, "num_calibration", 0) if "calibration" in needs(resolve(config)) else 0
+def num_calibration(rule: Rule | None) -> int:
+    """Return how many real items, from the end of the reserve, a rule calibrates itself on: its parameter of that
+    name."""
+    return int(rule.parameters.get("num_calibration", 0)) if rule and "calibration" in needs(rule) else 0
 
 
 class Reordered:

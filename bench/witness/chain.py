@@ -115,7 +115,7 @@ class Witness:
         self.expect(None not in parts and "heldout" not in parts, "it trained on held-out images or a foreign pool")
         sizes = {name: len(pool) for name, pool in self.pools.items()}
         if "reserve" in sizes:  # its end is what a vetting rule calibrates itself on
-            sizes["reserve"] -= (self.config.get("vetting") or {}).get("num_calibration", 0)
+            sizes["reserve"] -= self.row.vetting.get("num_calibration", 0)
         expected = compose(self.config["mixing"], self.g, self.seed, sizes)
         if expected is None:
             self.unchecked.append("training sets of mixing=custom: bench.audit composes them again by its own code")
