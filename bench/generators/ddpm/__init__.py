@@ -71,10 +71,11 @@ def cite(config: dict[str, Any]) -> str:
 
 
 def fit(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Train a model; see `bench.generators.ddpm.training.fit`."""
-    from bench.generators.ddpm import training
+    """Train a model; see `bench.generators.shared.unet_training.fit`."""
+    from bench.generators.ddpm.training import DDPMTraining
+    from bench.generators.shared import unet_training
 
-    return training.fit(*args, **kwargs)
+    return unet_training.fit(DDPMTraining, VERSION["train"], *args, **kwargs)
 
 
 def sample(*args: Any, **kwargs: Any) -> Any:

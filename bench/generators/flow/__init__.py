@@ -61,10 +61,11 @@ def num_evaluations(config: Config) -> int:
 
 
 def fit(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Train a model; see `bench.generators.flow.training.fit`."""
-    from bench.generators.flow import training
+    """Train a model; see `bench.generators.shared.unet_training.fit`."""
+    from bench.generators.flow.training import FlowTraining
+    from bench.generators.shared import unet_training
 
-    return training.fit(*args, **kwargs)
+    return unet_training.fit(FlowTraining, VERSION["train"], *args, **kwargs)
 
 
 def sample(*args: Any, **kwargs: Any) -> Any:

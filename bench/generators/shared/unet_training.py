@@ -18,7 +18,7 @@ from bench.generators.shared.gradients import GradientExchange
 from bench.generators.shared.noisy_batches import NoisyBatch, NoisyBatches
 from bench.generators.shared.steps import Trainee
 from bench.generators.shared.unet import Network, build_unet, place
-from bench.generators.shared.unet_config import UNetGeneratorConfig
+from bench.generators.shared.unet_config import UNetGeneratorConfig, check
 from bench.kinds import Items
 from bench.machine import distributed, out_of_memory
 from bench.machine.device import Runtime
@@ -42,30 +42,36 @@ class Process(Protocol):
 
 
 def fit(
-    trainee: "UNetTraining",
-    *,
+    training: "Callable[[Any, Items, int, Runtime, Path | None], UNetTraining]",
     version: int,
-    init: Path | None,
+    config: UNetGeneratorConfig,
+    images: Items,
+    *,
+    seed: int,
     out: Path,
     work: Path,
+    runtime: Runtime,
     progress: Callable[[int, int], None],
+    init: Path | None = None,
 ) -> dict[str, Any]:
-    """Run a training, and write its model. Returns and Raises are those of `bench.generators.fit`.
+    """Train on images, uint8 (N, 3, H, H), and write the model as a diffusers pipeline, whose weights are the average
+    (EMA).
+
+    Other Args, Returns and Raises are those of `bench.generators.fit`.
 
     Args:
-        trainee: In its state before the first step.
+        training: The generator's own class, called with config, images, seed, runtime, init.
         version: Of the generator's training code, which a checkpoint must have in common.
-        init: Directory of the model that it started from, if any.
-        out: Directory of the model.
-        work: Directory that outlives a killed process, for checkpoints.
-        progress: Called with (steps done, steps in all).
     """
-    training, device = trainee.config.training, trainee.runtime.device
-    identity = training_identity(trainee.config, version, trainee.resolution, trainee.seed, init)
-    course = steps.train(trainee, training, identity=identity, device=device, work=work, progress=progress)
+    check(config, images.shape[1:])
+    trainee = training(config, images, seed, runtime, init)
+    identity = training_identity(config, version, trainee.resolution, seed, init)
+    course = steps.train(
+        trainee, config.training, identity=identity, device=runtime.device, work=work, progress=progress
+    )
     trainee.write(out, course.losses)
     return {
-        **course.facts(training),
+        **course.facts(config.training),
         "num_parameters": sum(p.numel() for p in trainee.unet.parameters()),
         "num_micro_batches": trainee.num_micro_batches,
         "out_of_memory": list(trainee.out_of_memory),
