@@ -4,16 +4,16 @@ import math
 from pathlib import Path
 
 import matplotlib
-import matplotlib.pyplot as plt
 from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from bench.analysis.artifacts import load_losses
 from bench.analysis.study import Study
-from bench.report.style import PAGE, caption, panel_title, save, styled
+from bench.report.panels import Panels
+from bench.report.style import caption, save, styled
 
-MOST_COLUMNS, MOST_NAMES = 4, 8
+MOST_NAMES = 8
 """Of more generations the legend names the first, the last, and some between."""
 
 
@@ -33,35 +33,25 @@ def losses(study: Study, out: Path, name: str) -> list[Path]:
         return []
     shades = matplotlib.colormaps["plasma"]
     colour = {g: shades(0.12 + 0.7 * g / max(1, known[-1])) for g in known}
-    num_columns = min(MOST_COLUMNS, len(curves))
-    num_rows = math.ceil(len(curves) / num_columns)
     with styled():
-        size = (PAGE * max(2, num_columns) / MOST_COLUMNS, 0.5 + 1.45 * num_rows)
-        figure, axes = plt.subplots(num_rows, num_columns, figsize=size, sharex=True, sharey=True, squeeze=False)
-        for axis, (condition, by_generation) in zip(axes.flat, curves.items(), strict=False):
-            for generation, points in by_generation.items():
+        panels = Panels(study, list(curves), height=1.45)
+        for axis, condition in panels:
+            for generation, points in curves[condition].items():
                 steps, values = zip(*points, strict=True)
                 dot = "o" if len(points) == 1 else ""
                 axis.plot(steps, values, color=colour[generation], linewidth=1.0, marker=dot, markersize=3)
-            axis.set_title(panel_title(study, condition, 0.9 * PAGE / MOST_COLUMNS), pad=4)
             axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        _scale(axes[0, 0].yaxis, [value for c in curves.values() for points in c.values() for _, value in points])
-        for axis in axes.flat[len(curves) :]:
-            axis.set_visible(False)
-        for axis in axes.flat[len(curves) - num_columns : len(curves)]:
-            axis.set_xlabel("training step")
-            axis.tick_params(labelbottom=True)
-        for row in axes:
-            row[0].set_ylabel("mean loss")
-        figure.tight_layout(h_pad=0.6, w_pad=0.8)
+        _scale(
+            panels.axes[0, 0].yaxis, [value for c in curves.values() for points in c.values() for _, value in points]
+        )
+        panels.finish("training step", "mean loss")
         named = known[:: math.ceil(len(known) / MOST_NAMES)]
         named = named if known[-1] in named else [*named, known[-1]]
         lines = [Line2D([], [], color=colour[g], label=f"generation {g}") for g in named]
-        figure.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.54, 1.0), ncols=min(len(lines), num_columns))
-        caption(
-            figure, "loss in training, mean over the steps since the point before · longest chain of each condition"
-        )
-        return save(figure, out, name)
+        panels.legend(lines, panels.num_columns)
+        about = "loss in training, mean over the steps since the point before · longest chain of each condition"
+        caption(panels.figure, about)
+        return save(panels.figure, out, name)
 
 
 def _scale(axis: Axis, values: list[float]) -> None:

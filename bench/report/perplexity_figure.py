@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from bench.analysis.conditions import Condition
 from bench.analysis.study import Study
-from bench.report.style import FLOOR, PAGE, caption, panel_title, save, styled
+from bench.report.panels import Panels
+from bench.report.style import FLOOR, caption, save, styled
 
-MOST_COLUMNS, MOST_LINES = 4, 6
+MOST_LINES = 6
 """Of more generations the first, the last, and some between are drawn."""
 
 Histogram = dict[str, list[float]]
@@ -31,39 +31,28 @@ def perplexity_histograms(study: Study, out: Path, name: str) -> list[Path]:
     shown = [known[i] for i in sorted({round(i) for i in np.linspace(0, len(known) - 1, MOST_LINES)})]
     shades = matplotlib.colormaps["plasma"]
     colour = {g: shades(0.12 + 0.7 * g / max(1, known[-1])) for g in shown}
-    num_columns = min(MOST_COLUMNS, len(found))
-    num_rows = math.ceil(len(found) / num_columns)
     with styled():
-        size = (PAGE * max(2, num_columns) / MOST_COLUMNS, 0.5 + 1.6 * num_rows)
-        figure, axes = plt.subplots(num_rows, num_columns, figsize=size, sharex=True, sharey=True, squeeze=False)
-        for axis, (condition, by_generation) in zip(axes.flat, found.items(), strict=False):
+        panels = Panels(study, list(found), height=1.6)
+        for axis, condition in panels:
+            by_generation = found[condition]
             for generation in (g for g in shown if g in by_generation):
                 _steps(axis, by_generation[generation], "samples", color=colour[generation])
             _steps(axis, by_generation[min(by_generation)], "heldout", color=FLOOR, linestyle=(0, (2, 1)))
-            axis.set_title(panel_title(study, condition, 0.9 * PAGE / MOST_COLUMNS), pad=4)
         low, high = _range([h for by_generation in found.values() for h in by_generation.values()])
-        axes[0, 0].set_xscale("log")
-        axes[0, 0].set_xlim(low, high)
-        axes[0, 0].set_xticks([2.0**e for e in _ticks(low, high)])
-        axes[0, 0].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes[0, 0].xaxis.set_minor_locator(NullLocator())
-        axes[0, 0].xaxis.set_minor_formatter(NullFormatter())
-        axes[0, 0].set_ylim(bottom=0)
-        for axis in axes.flat[len(found) :]:
-            axis.set_visible(False)
-        for axis in axes.flat[max(0, len(found) - num_columns) : len(found)]:
-            axis.set_xlabel("perplexity")
-            axis.tick_params(labelbottom=True)
-        for row in axes:
-            row[0].set_ylabel("share of items")
-        figure.tight_layout(h_pad=0.6, w_pad=0.8)
+        first = panels.axes[0, 0]
+        first.set_xscale("log")
+        first.set_xlim(low, high)
+        first.set_xticks([2.0**e for e in _ticks(low, high)])
+        first.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        first.xaxis.set_minor_locator(NullLocator())
+        first.xaxis.set_minor_formatter(NullFormatter())
+        first.set_ylim(bottom=0)
+        panels.finish("perplexity", "share of items")
         lines = [Line2D([], [], color=colour[g], label=f"generation {g}") for g in shown]
         lines += [Line2D([], [], color=FLOOR, linestyle=(0, (2, 1)), label="held-out text")]
-        figure.legend(
-            handles=lines, loc="lower center", bbox_to_anchor=(0.54, 1.0), ncols=min(len(lines), num_columns + 1)
-        )
-        caption(figure, "samples of every generation, judged by the model of generation 0 · all seeds together")
-        return save(figure, out, name)
+        panels.legend(lines, panels.num_columns + 1)
+        caption(panels.figure, "samples of every generation, judged by the model of generation 0 · all seeds together")
+        return save(panels.figure, out, name)
 
 
 def _histograms(study: Study, condition: Condition) -> dict[int, Histogram]:
