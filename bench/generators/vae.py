@@ -168,7 +168,7 @@ class VAETraining:
 
         self.config, self.images, self.seed, self.runtime = config, images, seed, runtime
         self.random = torch.Generator(runtime.draw_on)
-        self.batches = open_batches(images, config.training, seed, runtime.device, runtime.draw_on)
+        self.batches = open_batches(images, config.training, seed, runtime.device)
         self.network = build(config, images.shape[-1], derive_seed(seed, 0, "weights"))
         if init is not None:
             _copy_weights(self.network, init)

@@ -1,9 +1,9 @@
 """`make gpu`: what to run first on a new GPU, in about an hour. Writes one file, to be sent back with a report.
 
 The tests marked `cuda`, a short `flowers64` on drawn pictures, and trainings of the headline network in processes of
-their own: two equal ones compared by hash, compiled, in the other memory format, as CUDA graphs, and deterministic,
-each sampled in blocks of 64 and 512; and of a small network, with graphs and without. Exit status 1 if something is not
-as promised, 2 if there is no such device.
+their own: two equal ones compared by hash, compiled, as CUDA graphs, and deterministic, each sampled in blocks of 64
+and 512; and of a small network, with graphs and without. Exit status 1 if something is not as promised, 2 if there is
+no such device.
 """
 
 import argparse
@@ -35,15 +35,12 @@ SMALL = (
     "generator.unet.layers_per_block=1 generator.training.batch_size=16 runtime.compile=true "
 )
 """A network whose kernels take longer to launch than to run, compiled."""
-OTHER_LAYOUT = "compiled, contiguous"
-"""The trial whose network is not in `channels_last`, to see which memory format is the faster one on CUDA."""
 STEPS = {False: 300, True: 6}
 """Steps of a trial, and of one with `--short`."""
 TRIALS = {
     "plain": "runtime.compile=false",
     "plain again": "runtime.compile=false",
     "compiled": "runtime.compile=true",
-    OTHER_LAYOUT: "runtime.compile=true",
     "graphs": "runtime.compile=true runtime.cuda_graphs=true",
     "small": SMALL + "runtime.cuda_graphs=false",
     "small graphs": SMALL + "runtime.cuda_graphs=null",
@@ -80,7 +77,7 @@ def run(device: str, short: bool, out: Path) -> dict[str, Any]:
     for name, how in TRIALS.items():
         if device != "cpu" or "compile=true" not in how:
             overrides = [*chosen(device, short, STEPS[short]), *how.split()]
-            sections[name] = partial(apart, trial, overrides, name == OTHER_LAYOUT)
+            sections[name] = partial(apart, trial, overrides)
     sections["smoke"] = lambda: smoke(device, short)
     if not short:
         sections["perf"] = lambda: apart(compared, device)
@@ -141,8 +138,8 @@ def machine(device: str) -> dict[str, Any]:
     return facts
 
 
-def trial(overrides: list[str], contiguous: bool = False) -> dict[str, Any]:
-    """Train and sample in this process, on CUDA with the network in `channels_last` or contiguous.
+def trial(overrides: list[str]) -> dict[str, Any]:
+    """Train and sample in this process.
 
     Returns checksums of the weights and of the samples by block, the mean loss, seconds to the end of the first step
     and of each later one, and the memory that torch had at most, in bytes.
@@ -153,15 +150,12 @@ def trial(overrides: list[str], contiguous: bool = False) -> dict[str, Any]:
     from bench import generators
     from bench.config import register_schemas
     from bench.datasets import load_real
-    from bench.generators.shared.unet import LAYOUTS
     from bench.generators.shared.unet_sampling import TILES
     from bench.machine.device import resolve_runtime
     from bench.perf.pairs import drain
     from bench.protocols import compose_config
 
     register_schemas()
-    if contiguous:
-        LAYOUTS["cuda"] = torch.contiguous_format
     config = compose_config(overrides)
     runtime = resolve_runtime(config.runtime)
     images = load_real(config.data).train.items

@@ -1,7 +1,9 @@
 """Memory of a training step, from the sizes of its tensors alone: `python -m bench.perf.training_memory`.
 
-Counts what is allocated at once in a step of `experiment=flowers64` in bf16, with the CPU's operators. What a device
-takes besides is not counted: its context, cuDNN's workspaces, and gaps between blocks.
+Counts what is allocated at once in a step of `experiment=flowers64` in bf16, with the CPU's operators, and with group
+norms in float32, as CUDA's autocast computes them. What a device takes besides is not counted: its context, cuDNN's
+workspaces, and gaps between blocks. An H200 took 1.01 times what is counted. Compiled code takes half: it fuses the
+group norms with what follows, and keeps no float32 copies.
 """
 
 from collections.abc import Iterable, Iterator
@@ -61,6 +63,9 @@ def training_memory(unet: UNetConfig, resolution: int, batch_size: int) -> int:
     """
     with FakeTensorMode():
         network = build_unet(unet, resolution, seed=0)
+        for module in network.modules():
+            if isinstance(module, torch.nn.GroupNorm):
+                module.register_forward_pre_hook(lambda module, inputs: inputs[0].float())
         with Allocated() as allocated:
             x = torch.empty(batch_size, 3, resolution, resolution)
             with torch.autocast("cpu", torch.bfloat16):

@@ -16,7 +16,7 @@ from values import StandIn
 
 from bench import generators, ledger
 from bench.generators.ddpm.training import DDPMTraining
-from bench.generators.shared import steps, unet, unet_sampling
+from bench.generators.shared import steps, unet_sampling
 from bench.loop import run_chain
 from bench.machine.console import Console
 from bench.machine.device import resolve_runtime
@@ -80,11 +80,8 @@ def main(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with pretended.device():
         on_cpu = chain(folder / "cpu", "cpu")
-    alike = (
-        mock.patch.dict(unet_sampling.TILES, cuda=unet_sampling.TILES["cpu"]),
-        mock.patch.dict(unet.LAYOUTS, cuda=unet.LAYOUTS["cpu"]),
-    )
-    with pretended.device(), alike[0], alike[1], stand_in:  # both choose one kernel
+    alike = mock.patch.dict(unet_sampling.TILES, cuda=unet_sampling.TILES["cpu"])
+    with pretended.device(), alike, stand_in:  # both choose one kernel
         with mock.patch.object(DDPMTraining, "step", counted()):
             stopped = iter([False] * 4 + [True])  # SIGTERM in the fifth step; then the same command again
             with mock.patch.object(steps.interrupt, "requested", lambda: next(stopped, False)):

@@ -67,14 +67,13 @@ class Compilation:
         self.graphs: list[dict[str, Any]] = []
 
     def note_graph(self, graph: torch.fx.Graph) -> None:
-        """Count the convolutions of a graph, the layouts and types that they return, and what waits."""
+        """Count the convolutions of a graph, the types that they return, and what waits."""
         found = [node for node in graph.nodes if "convolution" in str(node.target)]
         first = [node.meta["val"][0] if isinstance(node.meta["val"], tuple) else node.meta["val"] for node in found]
         first = [value for value in first if value is not None]
-        steady = [value.is_contiguous(memory_format=torch.channels_last) for value in first]
         attention = Counter(str(node.target) for node in graph.nodes if "scaled_dot_product" in str(node.target))
         dtypes = sorted({str(value.dtype) for value in first})
-        about = {"convolutions": len(found), "channels_last": all(steady), "dtypes": dtypes}
+        about = {"convolutions": len(found), "dtypes": dtypes}
         waits = [str(node.target) for node in graph.nodes if any(word in str(node.target) for word in WAITS)]
         self.graphs.append({**about, "attention": dict(attention), "waits": waits})
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import device_tests
 import numpy as np
 import pytest
 import torch
@@ -30,8 +31,8 @@ CPU = torch.device("cpu")
 DEVICES = [
     "cpu",
     pytest.param(
-        "cuda",
-        marks=[pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")],
+        device_tests.KIND,
+        marks=device_tests.marks,
     ),
 ]
 
@@ -66,11 +67,11 @@ def forms(images: np.ndarray, tmp_path: Path) -> dict[str, Items]:
 
 
 def test_every_image_once_per_epoch(images: np.ndarray) -> None:
-    order = batches.Order(20, TrainingConfig(batch_size=8), 0, CPU, CPU)
+    order = batches.Order(20, TrainingConfig(batch_size=8), 0, CPU)
     rows = torch.cat([order.rows(step) for step in range(5)])  # 40 rows: two epochs of 20, two batches straddling
     assert sorted(rows[:20].tolist()) == sorted(rows[20:].tolist()) == list(range(20))
     assert rows[:20].tolist() != rows[20:].tolist()
-    few = batches.Order(3, TrainingConfig(batch_size=8), 0, CPU, CPU)
+    few = batches.Order(3, TrainingConfig(batch_size=8), 0, CPU)
     assert sorted(few.rows(0)[:6].tolist()) == [0, 0, 1, 1, 2, 2]
 
 
@@ -79,7 +80,7 @@ def test_scaled_and_flipped(images: np.ndarray) -> None:
     for flip in (False, True):
         training = TrainingConfig(batch_size=64, horizontal_flip=flip)
         x0, eps, u = NoisyBatches(images, training, 0, CPU, CPU).draw(3)
-        plain = scaled[batches.Order(20, training, 0, CPU, CPU).rows(3)]
+        plain = scaled[batches.Order(20, training, 0, CPU).rows(3)]
         is_plain = (x0 == plain).flatten(1).all(1)
         is_flipped = (x0 == plain.flip(-1)).flatten(1).all(1)
         assert (is_plain | is_flipped).all()
@@ -130,8 +131,8 @@ def test_images_copied_to_a_device_are_the_same(forms: dict[str, Items], monkeyp
     """Check on the CPU what CUDA does: copies in blocks that do not divide the number of images."""
     monkeypatch.setattr(batches, "_BLOCK", 7)
     training = TrainingConfig(batch_size=8)
-    copied = OnDevice(forms["gathered"], training, 5, CPU, CPU)
-    in_place = batches.OnHost(forms["memory"], training, 5, CPU, CPU)
+    copied = OnDevice(forms["gathered"], training, 5, CPU)
+    in_place = batches.OnHost(forms["memory"], training, 5, CPU)
     for step in (0, 4, 2):
         assert torch.equal(copied.of_step(step), in_place.of_step(step))
 
@@ -233,20 +234,19 @@ def test_an_image_that_cannot_be_read_stops_the_training(
 @pytest.fixture
 def strict() -> Iterator[Callable[[], None]]:
     """Return a function after whose call everything that waits for the device raises, to the end of the test."""
-    yield lambda: torch.cuda.set_sync_debug_mode("error")
-    torch.cuda.set_sync_debug_mode("default")
+    yield lambda: device_tests.waiting_is("error")
+    device_tests.waiting_is("default")
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@device_tests.on_device
 def test_no_draw_of_resident_images_waits_for_the_device(images: np.ndarray, strict: Callable[[], None]) -> None:
     training = TrainingConfig(batch_size=8, num_steps=40, horizontal_flip=True)
-    source = NoisyBatches(images, training, 0, torch.device("cuda"), torch.device("cuda"))
+    source = NoisyBatches(images, training, 0, torch.device(device_tests.KIND), torch.device(device_tests.KIND))
     assert source.batches.data == "resident"
     source.draw(0)
     strict()
     total = sum(source.draw(step)[0].sum() for step in range(1, 40))  # 16 epochs
-    torch.cuda.set_sync_debug_mode("default")
+    device_tests.waiting_is("default")
     assert math.isfinite(float(total))
 
 

@@ -1,6 +1,7 @@
 """Compilation pays only if it happens once: a chain trains and samples many networks of one shape in one process."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from configs import DDPMConfig, UNetConfig
 
 from bench import generators
+from bench.generators.ddpm.training import DDPMTraining
+from bench.generators.shared import unet_training
 from bench.generators.shared.unet import build_unet, place
 from bench.machine.device import Runtime
 
@@ -59,3 +62,26 @@ def test_a_sweep_over_more_networks_than_torch_compiles_by_itself(graphs: Graphs
         with torch.no_grad():
             network(torch.zeros(2, 3, 8, 8), torch.zeros(2, dtype=torch.int64))
     assert len(graphs) == 10
+
+
+def test_passes_of_a_batch_add_up_where_a_replayed_graph_leaves_its_gradients_in_one_place(
+    tiny: Callable[..., DDPMConfig], images: np.ndarray, cpu: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Check with a stand-in for a CUDA graph, whose backward pass writes each gradient where it wrote the last one."""
+
+    def replayed(unet: torch.nn.Module, runtime: Runtime) -> torch.nn.Module:
+        for weight in unet.parameters():
+            place = torch.empty_like(weight)
+            weight.register_hook(lambda gradient, place=place: place.copy_(gradient).view_as(place))
+        return unet
+
+    def gradient(runtime: Runtime) -> torch.Tensor:
+        training = DDPMTraining(tiny(training={"num_micro_batches": 2}), images, 0, runtime, None)
+        training.step(0)
+        training.gradient(training.batches.draw(1), 1)
+        return torch.cat([w.grad.flatten() for w in training.weights.values() if w.grad is not None])
+
+    expected = gradient(cpu)
+    monkeypatch.setattr(unet_training, "place", replayed)
+    assert torch.equal(gradient(replace(cpu, compile=True)), expected)
+    assert not torch.allclose(gradient(cpu), expected), "the stand-in overwrites gradients"

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import device_tests
 import numpy as np
 import pytest
 import torch
@@ -21,8 +22,8 @@ from bench.config import RuntimeConfig
 from bench.errors import ConfigError, DataError, TrainingError
 from bench.generators.ddpm.process import Process
 from bench.generators.ddpm.training import DDPMTraining
+from bench.generators.shared import batches as shared_batches
 from bench.generators.shared import checkpoint, steps
-from bench.generators.shared import noisy_batches as batches
 from bench.generators.shared.schedule import ema_decay, learning_rate
 from bench.machine.device import Runtime, Watched, resolve_runtime, set_deterministic
 
@@ -362,10 +363,9 @@ def test_memory_mapped_images(tiny: Make, images: np.ndarray, cpu: Runtime, tmp_
     assert digests(tmp_path / "a" / "model") == digests(tmp_path / "b" / "model")
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@device_tests.on_device
 @pytest.mark.parametrize("data", ["resident", "streamed"])
-@pytest.mark.parametrize(("compiled", "graphs"), [(False, False), (True, False), (True, True)])
+@device_tests.ways
 def test_no_step_waits_for_the_device(
     tiny: Make,
     images: np.ndarray,
@@ -377,25 +377,25 @@ def test_no_step_waits_for_the_device(
 ) -> None:
     """Check the steps of a whole `fit`, except the first, which initialises, and the last, which reads the loss."""
     if data == "streamed":
-        monkeypatch.setattr(batches, "free_memory", lambda device: 0)
+        monkeypatch.setattr(shared_batches, "free_memory", lambda device: 0)
     num_steps = 40  # 16 epochs
     training = {"num_steps": num_steps, "checkpoint_every": 1000, "horizontal_flip": True, "num_micro_batches": 2}
     config = tiny(training=training, unet={"dropout": 0.1})
 
     def progress(done: int, total: int) -> None:
         if done in (5, num_steps - 1):
-            torch.cuda.set_sync_debug_mode("error" if done == 5 else "default")
+            device_tests.waiting_is("error" if done == 5 else "default")
 
     try:
-        runtime = Runtime(torch.device("cuda"), torch.bfloat16, compiled, graphs)
+        runtime = Runtime(torch.device(device_tests.KIND), torch.bfloat16, compiled, graphs)
         facts = fit(config, images, tmp_path, runtime, progress=progress)
     finally:
-        torch.cuda.set_sync_debug_mode("default")
+        device_tests.waiting_is("default")
     assert facts["data"] == data and np.isfinite(facts["final_loss"])
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@device_tests.on_device
+@device_tests.not_rehearsed
 @pytest.mark.parametrize("num_micro_batches", [1, 2])
 @pytest.mark.parametrize(("precision", "tolerance"), [(None, 1e-4), (torch.bfloat16, BF16_TOLERANCE)])
 def test_compiled_code_and_replayed_graphs_train_what_plain_code_trains(
@@ -404,19 +404,18 @@ def test_compiled_code_and_replayed_graphs_train_what_plain_code_trains(
     config = tiny(training={"num_steps": 20, "num_micro_batches": num_micro_batches})
     losses = []
     for compiled, graphs in ((False, False), (True, False), (True, True)):
-        runtime = Runtime(torch.device("cuda"), precision, compiled, graphs)
+        runtime = Runtime(torch.device(device_tests.KIND), precision, compiled, graphs)
         losses.append(fit(config, images, tmp_path / f"{compiled}{graphs}", runtime)["mean_loss"])
     assert losses[1:] == pytest.approx([losses[0]] * 2, rel=tolerance)
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@device_tests.on_device
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_deterministic_training_on_cuda_resumes_to_the_same_bytes(
     tiny: Make, images: np.ndarray, tmp_path: Path, precision: str
 ) -> None:
     try:
-        runtime = resolve_runtime(RuntimeConfig(device="cuda", precision=precision, deterministic=True))
+        runtime = resolve_runtime(RuntimeConfig(device=device_tests.KIND, precision=precision, deterministic=True))
         fit(tiny(), images, tmp_path / "whole", runtime)
         with pytest.raises(Cut):
             fit(tiny(), images, tmp_path / "cut", runtime, progress=cut_at(6))
@@ -426,22 +425,21 @@ def test_a_deterministic_training_on_cuda_resumes_to_the_same_bytes(
     assert digests(tmp_path / "whole" / "model") == digests(tmp_path / "cut" / "model")
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@device_tests.on_device
 def test_cuda_trains_what_the_cpu_trains(tiny: Make, images: np.ndarray, tmp_path: Path, cpu: Runtime) -> None:
     """Check with the draws of the CPU."""
-    cuda = Runtime(torch.device("cuda"), None, False, deterministic=True)
+    cuda = Runtime(torch.device(device_tests.KIND), None, False, deterministic=True)
     losses = [fit(tiny(), images, tmp_path / r.device.type, r)["mean_loss"] for r in (cpu, cuda)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@device_tests.on_device
+@device_tests.not_rehearsed
 def test_a_batch_of_the_headline_network_that_does_not_fit_is_split(tmp_path: Path) -> None:
     """Check with 5 GiB of the device: 128 images do not fit, 32 do (`python -m bench.perf.training_memory`)."""
     images = np.zeros((128, 3, 64, 64), np.uint8)
     config: Any = composed("experiment=flowers64", "generator.training.num_steps=2").generator
-    runtime = Runtime(torch.device("cuda"), torch.bfloat16, False)
+    runtime = Runtime(torch.device(device_tests.KIND), torch.bfloat16, False)
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1.0, (5 << 30) / total))

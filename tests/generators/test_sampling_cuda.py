@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import device_tests
 import numpy as np
 import pytest
 import torch
 from configs import DDPMConfig
-from shrunk import composed
 
 from bench import generators
 from bench.generators.ddpm.process import build_process
@@ -17,13 +17,10 @@ from bench.generators.shared.unet import build_unet, place
 from bench.generators.shared.unet_sampling import quantise
 from bench.machine.device import Runtime, set_deterministic
 
-pytestmark = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
-]
+pytestmark = device_tests.marks
 
 
-@pytest.mark.parametrize(("compiled", "graphs"), [(False, False), (True, False), (True, True)])
+@device_tests.ways
 @pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
 @pytest.mark.parametrize(
     ("sampler", "eta"),
@@ -32,7 +29,7 @@ pytestmark = [
 def test_no_step_of_a_trajectory_waits_for_the_device(
     tiny: Callable[..., DDPMConfig], prediction: str, sampler: str, eta: float, compiled: bool, graphs: bool
 ) -> None:
-    runtime = Runtime(torch.device("cuda"), torch.bfloat16, compiled, graphs)
+    runtime = Runtime(torch.device(device_tests.KIND), torch.bfloat16, compiled, graphs)
     config = tiny(noise={"prediction": prediction}, sampling={"sampler": sampler, "eta": eta, "num_steps": 10})
     network = place(build_unet(config.unet, 8, 0).eval(), runtime)
     process = build_process(config.noise, runtime.device)
@@ -40,22 +37,22 @@ def test_no_step_of_a_trajectory_waits_for_the_device(
     for _ in range(3):  # sets things up; graphs are recorded in the second evaluation
         first = quantise(trajectory(config, process, network, seeds, 8, runtime))
     try:
-        torch.cuda.set_sync_debug_mode("error")
+        device_tests.waiting_is("error")
         again = quantise(trajectory(config, process, network, seeds, 8, runtime))
     finally:
-        torch.cuda.set_sync_debug_mode("default")
+        device_tests.waiting_is("default")
     assert (first.int() - again.int()).abs().max() <= 1  # the same images, up to the last bits
-    plain = place(build_unet(config.unet, 8, 0).eval(), Runtime(torch.device("cuda"), torch.bfloat16, False))
+    plain = place(build_unet(config.unet, 8, 0).eval(), Runtime(torch.device(device_tests.KIND), torch.bfloat16, False))
     expected = quantise(trajectory(config, process, plain, seeds, 8, runtime)).float()
     assert (first.float() - expected).abs().mean() <= 2  # those of uncompiled code, up to the rounding of bf16
 
 
 @pytest.mark.parametrize("precision", [None, torch.bfloat16])
 def test_the_size_of_a_block_changes_no_pixel(tmp_path: Path, precision: torch.dtype | None) -> None:
-    config = composed("experiment=flowers64", "generator.sampling.num_steps=5", "generator.training.num_steps=1")
+    config = device_tests.headline("generator.sampling.num_steps=5", "generator.training.num_steps=1")
     generator: Any = config.generator
-    images = np.zeros((128, 3, 64, 64), np.uint8)
-    runtime = Runtime(torch.device("cuda"), precision, False, deterministic=True)
+    images = np.zeros((128, 3, config.data.resolution, config.data.resolution), np.uint8)
+    runtime = Runtime(torch.device(device_tests.KIND), precision, False, deterministic=True)
     set_deterministic(True)
     try:
         generators.fit(generator, images, seed=0, out=tmp_path / "model", work=tmp_path / "work", runtime=runtime)

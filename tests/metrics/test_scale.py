@@ -3,9 +3,9 @@
 import subprocess
 import sys
 
+import device_tests
 import numpy as np
 import pytest
-import torch
 from scoring import score
 
 from bench.config import MetricsConfig
@@ -38,14 +38,13 @@ def test_manifold_scores_need_less_than_1_gib_beyond_their_inputs():
     assert three < 1.5 * two + 50 and three < 1024
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@device_tests.on_device
 @pytest.mark.parametrize("n", [700, 2500])  # of distances, one block and several
 def test_cuda_agrees_with_the_cpu(n):
     rng = np.random.default_rng(0)
     a, b = (rng.gamma(2, s, (n, 96)).astype(np.float32) for s in (1, 1.1))
     config = MetricsConfig(num_images=n, options={"kernel": {"num_subsets": 10, "subset_size": 100}})
-    on_cpu, on_cuda = (score(a, b, config, training=b[:300], device=device) for device in ("cpu", "cuda"))
+    on_cpu, on_cuda = (score(a, b, config, training=b[:300], device=device) for device in ("cpu", device_tests.KIND))
     assert [row["metric"] for row in on_cpu] == [row["metric"] for row in on_cuda]
     for x, y in zip(on_cpu, on_cuda, strict=True):
         assert x["value"] == pytest.approx(y["value"], rel=1e-6), x["metric"]

@@ -70,7 +70,7 @@ class LanguageTraining(steps.Trainee):
         self.network = self._first(init).train().to(runtime.device)
         self.start = network.start_token(self.network)
         check_tokens(blocks, self.network)
-        self.batches = open_batches(blocks, config.training, seed, runtime.device, runtime.draw_on)
+        self.batches = open_batches(blocks, config.training, seed, runtime.device)
         self.weights = dict(self.network.named_parameters())
         self.average = {name: weight.detach().clone() for name, weight in self.weights.items()}
         training = config.training

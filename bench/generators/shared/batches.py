@@ -25,9 +25,7 @@ activations and moments, which are not yet allocated when this is decided."""
 _BLOCK = 4096
 
 
-def open_batches(
-    items: Items, training: TrainingConfig, seed: int, device: torch.device, draw_on: torch.device
-) -> "Batches":
+def open_batches(items: Items, training: TrainingConfig, seed: int, device: torch.device) -> "Batches":
     """Return the source of each step's items, chosen by the free memory of the device, and log the choice.
 
     Args:
@@ -35,7 +33,6 @@ def open_batches(
         training: Batch size.
         seed: Seed of the order of items.
         device: Device of the batches.
-        draw_on: Device that the order is drawn on.
 
     Returns:
         A source with `data` set to "resident" or "streamed".
@@ -44,7 +41,7 @@ def open_batches(
     free = free_memory(device)
     resident = size <= RESIDENT_SHARE * free
     on_device = resident and device.type != "cpu"
-    batches = (OnDevice if on_device else OnHost)(items, training, seed, device, draw_on)
+    batches = (OnDevice if on_device else OnHost)(items, training, seed, device)
     batches.data = "resident" if resident else "streamed"
     log.info("training items: %.1f MB, with %.0f MB free on %s: %s", size / 1e6, free / 1e6, device, batches.data)
     return batches
@@ -64,18 +61,16 @@ class Order:
         num_items: Number of training items.
         training: Batch size.
         seed: Seed of the order.
-        draw_on: Device that the order of an epoch is drawn on.
-        keep_on: Device that it is kept on.
+        keep_on: Device that the order of an epoch is kept on. It is drawn on the host, so that it is the same on every
+            device and streamed items need not wait for it.
     """
 
-    def __init__(
-        self, num_items: int, training: TrainingConfig, seed: int, draw_on: torch.device, keep_on: torch.device
-    ) -> None:
+    def __init__(self, num_items: int, training: TrainingConfig, seed: int, keep_on: torch.device) -> None:
         self.keep_on = keep_on
         self.num_items = num_items
         self.batch_size = training.batch_size
         self.seed = seed
-        self.generator = torch.Generator(draw_on)
+        self.generator = torch.Generator()
         self.epochs: dict[int, torch.Tensor] = {}
 
     def rows(self, step: int) -> torch.Tensor:
@@ -93,7 +88,7 @@ class Order:
         """Return the order of the items in an epoch, int64 (N,). It is drawn once."""
         if epoch not in self.epochs:
             random = self.generator.manual_seed(derive_seed(self.seed, 0, "epoch", epoch))
-            order = torch.randperm(self.num_items, generator=random, device=random.device)
+            order = torch.randperm(self.num_items, generator=random)
             self.epochs = {epoch: to_device(order, self.keep_on)}
         return self.epochs[epoch]
 
@@ -111,10 +106,8 @@ class Batches(ABC):
 class OnDevice(Batches):
     """Items in the device's memory."""
 
-    def __init__(
-        self, items: Items, training: TrainingConfig, seed: int, device: torch.device, draw_on: torch.device
-    ) -> None:
-        self.order = Order(len(items), training, seed, draw_on, keep_on=device)
+    def __init__(self, items: Items, training: TrainingConfig, seed: int, device: torch.device) -> None:
+        self.order = Order(len(items), training, seed, keep_on=device)
         self.items = torch.empty(items.shape, dtype=torch.from_numpy(np.empty(0, items.dtype)).dtype, device=device)
         for start in range(0, len(items), _BLOCK):
             part = self.items[start : start + _BLOCK]
@@ -126,13 +119,11 @@ class OnDevice(Batches):
 
 class OnHost(Batches):
     """Items that stay where they are, in memory or on disk. The host gathers the items of a step while the device
-    computes earlier steps, and waits for the device only once per epoch, for the order that is drawn there."""
+    computes earlier steps, and never waits for it."""
 
-    def __init__(
-        self, items: Items, training: TrainingConfig, seed: int, device: torch.device, draw_on: torch.device
-    ) -> None:
+    def __init__(self, items: Items, training: TrainingConfig, seed: int, device: torch.device) -> None:
         self.items = items
-        self.order = Order(len(items), training, seed, draw_on, keep_on=torch.device("cpu"))
+        self.order = Order(len(items), training, seed, keep_on=torch.device("cpu"))
         self.device = device
 
     def of_step(self, step: int) -> torch.Tensor:

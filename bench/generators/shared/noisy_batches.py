@@ -22,7 +22,7 @@ class NoisyBatches:
         training: Batch size and augmentation.
         seed: Seed of the training.
         device: Device of the batches.
-        draw_on: Device that the random numbers are drawn on, which decides what they are.
+        draw_on: Device that noise, times and mirror images are drawn on, which decides what they are.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class NoisyBatches:
         self.training = training
         self.seed = seed
         self.generator = torch.Generator(draw_on)
-        self.batches = open_batches(images, training, seed, device, draw_on)
+        self.batches = open_batches(images, training, seed, device)
 
     def draw(self, step: int) -> NoisyBatch:
         """Return the batch of a step.

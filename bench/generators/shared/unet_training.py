@@ -190,6 +190,11 @@ class UNetTraining(Trainee):
         mine = distributed.shard(range(passes))
         assert mine, "every process needs a part of the batch"
         self.optimizer.zero_grad()
+        if len(mine) > 1 and self.runtime.compile:
+            # A replayed graph leaves gradients in its own memory. There the next pass would overwrite them before they
+            # are added to, so they are added to buffers from the start.
+            for weight in self.weights.values():
+                weight.grad = torch.zeros_like(weight)
         for index in mine:
             x0, eps, u = parts[index]
             if self.config.unet.dropout:
@@ -213,7 +218,6 @@ class UNetTraining(Trainee):
         for name, weight in self.weights.items():
             weight.detach().copy_(tensors[f"weight/{name}"])
             self.average[name].copy_(tensors[f"average/{name}"])
-            # in the memory format of the weight, which the fused optimiser assumes
             moments = {key: torch.empty_like(weight).copy_(tensors[f"{key}/{name}"]) for key in MOMENTS}
             self.optimizer.state[weight] = {"step": tensors[f"step/{name}"].to(weight.device), **moments}
 
