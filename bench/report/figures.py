@@ -17,6 +17,7 @@ from bench.report.profile_figure import collapse_profile
 from bench.report.strip import strip
 from bench.report.survival import survival
 from bench.report.training_sets import training_sets
+from bench.report.vetting_figure import contamination, detector_curves
 
 MOST_MISSING = 5
 
@@ -37,6 +38,8 @@ class Figures:
     perplexity: list[Path]
     detection: list[Path]
     oracle_map: list[Path]
+    detectors: list[Path]
+    contamination: list[Path]
     samples: list[Path]
     missing: list[str]
 
@@ -46,7 +49,7 @@ class Figures:
             *chain.from_iterable(figure.paths for figure in self.curves),
             *(*self.final, *self.phase, *self.trajectories, *self.profile, *self.exchange),
             *(*self.survival, *self.training_sets, *self.losses, *self.perplexity, *self.detection),
-            *(*self.oracle_map, *self.samples),
+            *(*self.oracle_map, *self.detectors, *self.contamination, *self.samples),
         ]
 
 
@@ -73,6 +76,8 @@ def draw(study: Study, every: list[Study], out: Path, prefix: str = "") -> Figur
         perplexity=perplexity_histograms(study, out, f"{prefix}perplexity"),
         detection=detection(study, out, f"{prefix}detection"),
         oracle_map=draw_map(study, out, f"{prefix}{MAP}"),
+        detectors=detector_curves(study, out, f"{prefix}detectors"),
+        contamination=contamination(study, out, f"{prefix}contamination"),
         samples=samples,
         missing=_shortened(missing),
     )
