@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from bench import ledger
 from bench.analysis.oracle_map import effective_ratio, oracle_map
 from bench.analysis.study import Study, studies
+from bench.analysis.verdicts import summary
 from bench.report import oracle_map as shown
 from bench.report.build import write
 
@@ -125,11 +126,15 @@ def test_shades_tell_verdicts_apart_without_colour() -> None:
     assert all(light / dark > 1.4 for light, dark in pairwise(ranked))
 
 
-def test_narrow_cells_have_a_letter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_narrow_cells_have_a_letter_and_a_summary_counts_what_it_cannot_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     many = {(0.5, (0.5, step / 20)): "stable" if step < 10 else "diverging" for step in range(20)}
-    figure = drawn(study_of(tmp_path, many), tmp_path, monkeypatch)
+    study = study_of(tmp_path, many)
+    figure = drawn(study, tmp_path, monkeypatch)
     assert list(cells_of(figure.axes[0]).values()) == [["S"]] * 10 + [["D"]] * 10
     assert figure.get_figwidth() <= shown.PAGE + 0.5
+    assert summary(study).startswith("20 conditions, ") and "Diverging: 10. Stable: 10." in summary(study)
 
 
 def test_the_report_shows_map_and_table(tmp_path: Path) -> None:
