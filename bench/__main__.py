@@ -92,7 +92,8 @@ def main() -> None:
         print("Interrupted. The same command again resumes from the last checkpoint.", file=sys.stderr)
         sys.exit(130)
     except mistakes.Mistakes as error:
-        end(mistakes.sentences(error, overrides), sweep.WRONG_CONFIG)
+        compose = sweep.compose_first if {"-m", "--multirun"} & {*sys.argv} else protocols.compose_tree
+        end(mistakes.sentences(error, overrides, compose), sweep.WRONG_CONFIG)
     except StoreError as error:
         end([str(error)], sweep.FAILED)
 

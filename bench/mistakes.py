@@ -6,7 +6,7 @@ mistake, and end with status 1 and an invitation to a stack trace.
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -23,16 +23,19 @@ Mistakes = (HydraException, OmegaConfBaseException)
 TYPES = {"Integer": "a whole number", "Float": "a number", "bool": "true or false"}
 
 
-def sentences(error: Exception, overrides: Sequence[str]) -> list[str]:
+def sentences(
+    error: Exception, overrides: Sequence[str], compose: Callable[[list[str]], Any] = protocols.compose_tree
+) -> list[str]:
     """Return every mistake of a command line that composing it can tell, the first of which is `error`: what is wrong
-    is taken out, and the rest composed again, until nothing is wrong or nobody knows which override it is."""
+    is taken out, and the rest composed again, until nothing is wrong or nobody knows which override it is. compose: of
+    a sweep, composes one of its chains."""
     found, rest = [sentence(error, overrides)], list(overrides)
     while (wrong := _culprit(error, rest)) is not None:
         rest.remove(wrong)
         if isinstance(error, MissingConfigException):
             break  # the options of what was not chosen are not known
         try:
-            protocols.compose_tree(rest)
+            compose(rest)
             break
         except Mistakes as next_error:
             error = next_error
@@ -73,6 +76,14 @@ def unknown_option(key: str, value: str, overrides: Sequence[str]) -> str:
     if key in known:
         group, have = key.split(".")[0], known[key]
         chosen = _value(group, overrides)
+        several = chosen.removeprefix("choice(").removesuffix(")").split(",")
+        if len(several) > 1 and set(several) <= set(have):
+            return (
+                f"{key}={value}: where {group} has several values, an option of theirs has to be swept, too, or it is "
+                f"read before one of them is chosen: write '{key}=choice({value})'"
+            )
+        lack = [name for name in several if name not in have]
+        chosen = lack[0] if len(several) > 1 else chosen
         who = f"{group}={chosen} has no such option" if chosen else f"the chosen {group} has no such option"
         return f"{key}={value}: {who}; {', '.join(have)} {'has' if len(have) == 1 else 'have'} it"
     hint = nearest(key, known) or "; python -m bench --help lists all options"

@@ -63,6 +63,15 @@ def reader(
     return read
 
 
+def mark_spec(config: Config, generation: int, model: str) -> dict[str, Any]:
+    """Return what changes the scores that `reader` gives of the mark of one generation, apart from items and
+    arithmetic, for store keys. model: the key of its training, which a mark of pixels does not need."""
+    watermark = watermarks.resolve(config.watermark)
+    assert watermark is not None
+    inverted = {"model": model, "inversion": generators.invert_spec(config.generator)} if watermark.in_noise else {}
+    return {"mark": watermark.spec(generation), **inverted}
+
+
 def spec(config: Config, generation: int) -> dict[str, Any]:
     """Return what changes the scores that `reader` gives of the marks before a generation, apart from models and items,
     for store keys. Empty without a watermark."""

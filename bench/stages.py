@@ -332,8 +332,13 @@ def score(
             given["true_risk"] = partial(datasets.true_risk, config.data) if truth else None
         if "past" in needs:
             described = [extract_features(context, settings, pool, "samples")[:n] for _, pool in known_past]
-            models = [result.path / "model" for result, _ in (*earlier, (model, samples))]
-            given["past"] = metrics.Past(len(earlier), tuple(described), _mark_reader(context, config, models))
+            models = [*(result for result, _ in earlier), model]
+            given["past"] = metrics.Past(
+                generation=len(earlier),
+                features=tuple(described),
+                marks=_mark_reader(context, config, models),
+                heldout_marks=heldout_marks(context, config, real.heldout, models),
+            )
         if first:
             given["first_model"] = partial(_risk, context, config, first.result)
         real_rows = read_scores(floor(context, settings, real))
@@ -380,17 +385,54 @@ def past_spec(config: Config, earlier: Sequence[tuple[Result, Pool]], model: Res
 
 
 def _mark_reader(
-    context: StageContext, config: Config, models: Sequence[Path]
+    context: StageContext, config: Config, models: Sequence[Result]
 ) -> "Callable[[int, Items], np.ndarray] | None":
     """Return what reads the chain's watermark, each item with the model of the generation asked for; None without."""
     if watermarks.resolve(config.watermark) is None:
         return None
+    folders = [model.path / "model" for model in models]
 
     def read(generation: int, items: "Items") -> np.ndarray:
         with context.console.stage(f"read the mark of generation {generation}", unit="items") as progress:
-            return provenance.reader(config, models, context.runtime, progress)(generation, items)
+            return provenance.reader(config, folders, context.runtime, progress)(generation, items)
 
     return read
+
+
+def heldout_marks(
+    context: StageContext, config: Config, heldout: Pool, models: Sequence[Result]
+) -> tuple[np.ndarray, ...]:
+    """Return how strongly the held-out items that are scored carry the mark of each generation, float64 (N,) each, for
+    families that read marks; nothing where there is none. Later generations ask again for those of earlier ones, which
+    are read once.
+
+    Args:
+        context: Store, device, console.
+        config: Of the chain.
+        heldout: The held-out pool.
+        models: The trainings of generations 0, 1, ….
+    """
+    items = heldout.items[: config.metrics.num_images]
+    read = _mark_reader(context, config, models)
+    if read is None or not any({"items", "past"} <= {*f.needs} for f in metrics.families(config.metrics)):
+        return ()
+
+    def of(generation: int) -> np.ndarray:
+        def produce(out: Path, work: Path) -> dict[str, Any]:
+            values = _once(lambda: read(generation, items), np.zeros(0))
+            np.save(out / "marks.npy", values, allow_pickle=False)
+            return {"num_items": len(items)}
+
+        spec = {
+            "pool": heldout.id,
+            "num_items": len(items),
+            **provenance.mark_spec(config, generation, models[generation].key),
+            "arithmetic": context.runtime.arithmetic,
+        }
+        result = context.store.make("marks", spec, produce)
+        return np.load(result.path / "marks.npy", allow_pickle=False)
+
+    return tuple(of(generation) for generation in range(len(models)))
 
 
 def comparisons(context: StageContext, config: MetricsConfig, samples: Pool, real: RealData) -> list[dict[str, Any]]:

@@ -151,6 +151,11 @@ def each_value_once(overrides: Sequence[str]) -> list[list[str]]:
     return [first, *further]
 
 
+def compose_first(overrides: Sequence[str]) -> DictConfig:
+    """Return what Hydra composes of the first chain of a sweep."""
+    return protocols.compose_tree(each_value_once(overrides)[0])
+
+
 _started: list[int] = []
 """How many chains the sweep has that this process, or the one that it was forked from, has started."""
 

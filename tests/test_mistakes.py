@@ -1,11 +1,13 @@
 """What cannot be composed is told with the key, the value and what is allowed."""
 
 import pickle
+import sys
 
 import pytest
 from shrunk import TINY, composed
 
-from bench import mistakes, preflight
+from bench import mistakes, preflight, sweep
+from bench.__main__ import main
 from bench.composition import PoolRef
 from bench.errors import ConfigError, ConfigErrors, ReserveError
 from bench.pool import REAL
@@ -69,6 +71,38 @@ def test_an_option_that_only_others_have_names_them() -> None:
         composed("mixing=replace", "mixing.synthetic_ratio=0.3")
     said = mistakes.sentence(error.value, ["mixing=replace", "mixing.synthetic_ratio=0.3"])
     assert said.endswith("; blend, fresh, real_only, window have it")
+
+
+@pytest.mark.parametrize(
+    ("watermarks", "said"),
+    [
+        ("initial_noise,pixel_pattern", "write 'watermark.keys=choice(per_generation)'"),
+        ("choice(initial_noise,pixel_pattern)", "write 'watermark.keys=choice(per_generation)'"),
+        ("initial_noise,none", "watermark=none has no such option; initial_noise, pixel_pattern have it"),
+    ],
+)
+def test_an_option_of_several_swept_components_is_told_with_what_to_write(
+    watermarks: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    wrong = ["watermark.keys=per_generation", "nonsense=1"]
+    words = ["-m", "experiment=tiny", f"watermark={watermarks}", "seed=0,1", *wrong]
+    monkeypatch.setattr(sys, "argv", ["bench", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    errors = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert [line.split(":")[1] for line in errors] == [f" {line}" for line in wrong], "a sweep of seeds is not wrong"
+    assert errors[0].endswith(said)
+
+
+def test_the_option_that_is_told_to_be_written_is_read() -> None:
+    words = ["watermark=initial_noise,pixel_pattern", "watermark.keys=choice(per_generation)"]
+    assert sweep.check_values([*TINY, *words]) == []
+    found = [composed(*line).watermark for line in sweep.each_value_once(words)]
+    assert [(mark.name, mark.keys) for mark in found] == [  # type: ignore[attr-defined]
+        ("initial_noise", "per_generation"),
+        ("pixel_pattern", "per_generation"),
+    ]
 
 
 def test_wrong_values_and_wrong_combinations_are_told_together() -> None:

@@ -31,6 +31,8 @@ KINDS = {
     collapse.INCONCLUSIVE: "open",
 }
 SHORTEST = 3
+MOST_LISTED = 12
+"""Conditions up to which the summary names them, and does not only count them."""
 
 
 @dataclass(frozen=True)
@@ -254,6 +256,8 @@ def summary(study: Study) -> str:
     row = study.rows[0]
     size = resolution_of(row)
     plural = "synthetic ratios" if study.by_ratio else "mixing policies"
+    if not all(c.is_plain for c in study.conditions):
+        plural = "conditions"
     count = f"One {study.axis}" if len(verdicts) == 1 else f"{len(verdicts)} {plural}"
     generations = f"{len(study.generations)} generation{'s' if len(study.generations) > 1 else ''}"
     seeds = f"{len(study.seeds)} seed{'s' if len(study.seeds) > 1 else ''}"
@@ -261,7 +265,7 @@ def summary(study: Study) -> str:
     for word in KINDS:
         labels = [label for label, badge in verdicts.items() if badge == word]
         if labels:
-            text += f" {word.capitalize()}: {_listed(labels)}."
+            text += f" {word.capitalize()}: {_listed(labels) if len(verdicts) <= MOST_LISTED else len(labels)}."
     return f"{text} {critical_words(critical(study))}".strip()
 
 

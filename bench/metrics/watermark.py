@@ -36,9 +36,9 @@ def score(inputs: Inputs, config: Config) -> Iterator[Value]:
     above a threshold that another held-out item exceeds with a probability of at most the false-positive rate, and
     `mark_auroc`, of the scores of samples against those of held-out items."""
     assert inputs.items is not None and inputs.past is not None and inputs.past.marks is not None
-    samples, heldout = inputs.items
-    for generation in range(inputs.past.generation + 1):
-        own, real = (inputs.past.marks(generation, items) for items in (samples, heldout))
+    samples, _ = inputs.items
+    for generation, real in enumerate(inputs.past.heldout_marks):
+        own = inputs.past.marks(generation, samples)
         above = float((own > threshold_at(real, config.false_positive_rate)).mean())
         rate = {"mark_of": generation, "false_positive_rate": config.false_positive_rate}
         yield Value("mark_rate", above, "none", rate)

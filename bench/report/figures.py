@@ -9,12 +9,15 @@ from bench.report.curves import Curves, curves
 from bench.report.detection_figure import detection
 from bench.report.exchange_figure import exchange_rate
 from bench.report.losses import losses
+from bench.report.oracle_map import FIGURE as MAP
+from bench.report.oracle_map import draw_map
 from bench.report.overview import final_scores, phase_diagram, trajectories
 from bench.report.perplexity_figure import perplexity_histograms
 from bench.report.profile_figure import collapse_profile
 from bench.report.strip import strip
 from bench.report.survival import survival
 from bench.report.training_sets import training_sets
+from bench.report.vetting_figure import contamination, detector_curves
 
 MOST_MISSING = 5
 
@@ -34,6 +37,9 @@ class Figures:
     losses: list[Path]
     perplexity: list[Path]
     detection: list[Path]
+    oracle_map: list[Path]
+    detectors: list[Path]
+    contamination: list[Path]
     samples: list[Path]
     missing: list[str]
 
@@ -42,7 +48,8 @@ class Figures:
         return [
             *chain.from_iterable(figure.paths for figure in self.curves),
             *(*self.final, *self.phase, *self.trajectories, *self.profile, *self.exchange),
-            *(*self.survival, *self.training_sets, *self.losses, *self.perplexity, *self.detection, *self.samples),
+            *(*self.survival, *self.training_sets, *self.losses, *self.perplexity, *self.detection),
+            *(*self.oracle_map, *self.detectors, *self.contamination, *self.samples),
         ]
 
 
@@ -68,6 +75,9 @@ def draw(study: Study, every: list[Study], out: Path, prefix: str = "") -> Figur
         losses=losses(study, out, f"{prefix}losses"),
         perplexity=perplexity_histograms(study, out, f"{prefix}perplexity"),
         detection=detection(study, out, f"{prefix}detection"),
+        oracle_map=draw_map(study, out, f"{prefix}{MAP}"),
+        detectors=detector_curves(study, out, f"{prefix}detectors"),
+        contamination=contamination(study, out, f"{prefix}contamination"),
         samples=samples,
         missing=_shortened(missing),
     )

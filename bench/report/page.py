@@ -118,8 +118,12 @@ def _study(number: int, study: Study, stated: list[Statement], figures: Figures,
     training = figure(figures.training_sets, f"training-{number}-", "training sets by generation of birth")
     histograms = figure(figures.perplexity, f"perplexity-{number}-", "samples by perplexity under generation 0")
     perplexity = element("div", histograms, class_="figures") if figures.perplexity else None
-    detection = figure(figures.detection, f"detection-{number}-", "who made an item: detectors and marks by generation")
-    made = element("div", detection, class_="figures") if figures.detection else None
+    who = (
+        (figures.detectors, "vetting: errors of the detector by generation"),
+        (figures.contamination, "vetting: synthetic share before and after, by generation"),
+        (figures.detection, "who made an item: detectors and marks by generation"),
+    )
+    made = [figure(paths, f"detection-{number}-{i}-", label) for i, (paths, label) in enumerate(who) if paths]
     losses = figure(figures.losses, f"losses-{number}-", "training loss by step, one line per generation")
     return element(
         "article",
@@ -129,7 +133,7 @@ def _study(number: int, study: Study, stated: list[Statement], figures: Figures,
         section("samples", "Samples", samples(number, study, figures, encoded), perplexity),
         section("survival", "Class survival", survival) if (survival := _survival(number, figures)) else None,
         section("training", "What each generation was trained on", element("div", training, losses, class_="figures")),
-        section("detection", "Who made it", made) if made else None,
+        section("detection", "Who made it", element("div", made, class_="figures")) if made else None,
         section("provenance", "Provenance", _provenance(study)),
         class_="study",
         data_study=number,

@@ -17,7 +17,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from bench.analysis.conditions import Condition
+from bench.analysis.conditions import RULES, Condition
 from bench.analysis.measures import Measure
 from bench.analysis.plain_text import plain
 from bench.analysis.study import Study
@@ -36,8 +36,8 @@ RATIOS = LinearSegmentedColormap.from_list("ratios", ["#239ad3", "#7f86e0", "#b0
 """Blue to red by the ratio. All its colours have a contrast of 3 or more on white and on the page's dark ground."""
 OTHERS = ("#3a9d4a", "#a8861b", "#c0703a", "#1f9a94", "#7d8f2a", "#9a7b5f")
 """Conditions that have no ratio."""
-MOST_OF_A_NAME = 44
-"""Characters of a condition's name in a figure."""
+LONG_NAME, MOST_OF_A_NAME = 44, 64
+"""Characters of a condition's name in figures: longer ones leave out what all share, and end at the second number."""
 PER_INCH = 15
 """Characters of a figure's labels that fit an inch."""
 
@@ -101,11 +101,33 @@ def colours(study: Study) -> dict[Condition, tuple]:
 
 
 def names(study: Study) -> dict[Condition, str]:
-    """Return what figures call the conditions: their labels, short and different, without the module of a function."""
-    short = {c: re.sub(r"[^\s:]+:(?=\w)", "", c.label) for c in study.conditions}
-    if len(set(short.values())) < len(short):
-        short = {c: c.label for c in study.conditions}
-    return {c: plain(name, MOST_OF_A_NAME) for c, name in short.items()}
+    """Return what figures call the conditions: their labels, short and different, without the module of a function, and
+    where they are long without the options that all conditions with a rule have in common."""
+    labels = [c.label for c in study.conditions]
+    short = [re.sub(r"[^\s:]+:(?=\w)", "", label) for label in labels]
+    if len(set(short)) < len(short):
+        short = labels
+    if max(map(len, short), default=0) > LONG_NAME:
+        short = _without_common_options(short)
+    return {c: plain(name, MOST_OF_A_NAME) for c, name in zip(study.conditions, short, strict=True)}
+
+
+def _without_common_options(labels: list[str]) -> list[str]:
+    """Leave out of `… + vetting detector (FPR 0.05, refit True)` what all labels with that rule say of it; the labels
+    stay as they are where two of them would be one."""
+    rules: dict[str, list[set[str]]] = {}
+    pattern = rf" \+ ((?:{'|'.join(RULES)}) [^ ()]+)(?: \(([^()]*)\))?"
+    for label in labels:
+        for rule, options in re.findall(pattern, label):
+            rules.setdefault(rule, []).append(set(options.split(", ")))
+    common = {rule: set.intersection(*found) for rule, found in rules.items()}
+
+    def shown(match: re.Match[str]) -> str:
+        left = [option for option in (match[2] or "").split(", ") if option not in common[match[1]] and option]
+        return f" + {match[1]}" + (f" ({', '.join(left)})" if left else "")
+
+    shorter = [re.sub(pattern, shown, label) for label in labels]
+    return shorter if len(set(shorter)) == len(set(labels)) else labels
 
 
 def panel_title(study: Study, condition: Condition, inches: float) -> str:

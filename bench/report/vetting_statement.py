@@ -10,11 +10,11 @@ from bench.analysis.study import Study
 from bench.ledger import Row
 from bench.report.statements import Statement
 
-COLUMNS = ("true_positive_rate", "false_positive_rate", "auroc")
+COLUMNS = ("true_positive_rate", "false_positive_rate", "auroc", "seconds")
 LEGEND = (
     "Synthetic share of what the policy drew, and of what was trained on; the share of the samples that was dropped "
-    "(TPR) and of the real items (FPR); the area under the ROC curve of the rule's scores. Means over seeds. “–”: "
-    "there was nothing of that side, or the rule has no scores."
+    "(TPR) and of the real items (FPR); the area under the ROC curve of the rule's scores; and the time that the "
+    "decision took. Means over seeds. “–”: there was nothing of that side, or the rule has no scores."
 )
 
 
@@ -26,8 +26,11 @@ def vetting(study: Study) -> Iterator[Statement]:
         yield Statement(
             title="Vetting",
             about="what was dropped of the training sets, truth against verdict",
-            head=["condition", "generation", "drawn", "trained on", "TPR", "FPR", "AUROC"],
-            rows=[[c.label, str(g), *(_words(value) for value in _means(rows).values())] for c, g, rows in found],
+            head=["condition", "generation", "drawn", "trained on", "TPR", "FPR", "AUROC", "seconds"],
+            rows=[
+                [c.label, str(g), *(_words(name, value) for name, value in _means(rows).items())]
+                for c, g, rows in found
+            ],
             legend=[LEGEND],
             records=[
                 {"statement": "vetting", "condition": c.label, "generation": g, "quantity": name, "value": value}
@@ -48,7 +51,7 @@ def _vetted(study: Study, condition: Condition) -> dict[int, list[Row]]:
 
 
 def _means(rows: list[Row]) -> dict[str, float | None]:
-    """Return the means over rows: ratio drawn, ratio trained on, TPR, FPR, AUROC; None where no row has it."""
+    """Return the means over rows: ratio drawn, ratio trained on, TPR, FPR, AUROC, seconds; None where no row has it."""
     values: dict[str, list[Any]] = {
         "synthetic_ratio": [row.composition["synthetic_ratio"] for row in rows],
         "effective_ratio": [row.vetting["effective_ratio"] for row in rows],
@@ -58,5 +61,5 @@ def _means(rows: list[Row]) -> dict[str, float | None]:
     return {name: float(np.mean(column)) if column else None for name, column in known.items()}
 
 
-def _words(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _words(name: str, value: float | None) -> str:
+    return "–" if value is None else f"{value:.{1 if name == 'seconds' else 3}f}"

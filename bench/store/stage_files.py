@@ -20,6 +20,7 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "sample": (*_inside("pool", _POOL), "probes.npy"),
     "select": (*_inside("pool", _POOL), "rows.npy"),
     "features": ("features.npy",),
+    "marks": ("marks.npy",),
     "reference": (),  # one array per statistic
     "floor": ("scores.json",),
     "score": ("scores.json",),

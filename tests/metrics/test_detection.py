@@ -86,21 +86,47 @@ def test_the_mark_of_each_generation_is_looked_for_in_the_samples_of_each(play):
         rates = marks(row, "mark_rate")
         assert len(rates) == row.generation + 1 and rates[-1] == 1 == marks(row, "mark_auroc")[-1]
         assert all(rate < 0.7 for rate in rates[:-1])
+        store, of = Path(row.store_dir), watermarks.resolve(mark)
+        assert of is not None
+        folders = store / row.artifacts["real"] / "heldout", store / row.artifacts["samples"]
+        sides = [Pool.load(folder).items[:16] for folder in folders]
+        by_hand = [auroc(*(of.scores(i, items, None) for items in sides)) for i in range(row.generation + 1)]
+        assert marks(row, "mark_auroc") == pytest.approx(by_hand)
     again = play(["watermark"], name="one", watermark=c.checked(PatternConfig(strength=60)))
     assert all(rate == 1 for row in again.rows for rate in marks(row, "mark_rate"))
 
 
 def test_the_mark_of_a_generation_is_read_with_its_own_model(play, monkeypatch):
+    """Of chains that share their held-out items, and of held-out items once for all generations."""
     calls: list[Path] = []
+
+    def noise(model: Path, items: Any) -> np.ndarray:
+        text = (model / "weights").read_bytes() + bytes(np.asarray(items))
+        return np.random.default_rng(list(text)).standard_normal((len(items), 3, 8, 8)).astype(np.float32)
 
     def invert(config: Any, model: Path, items: Any, **others: Any) -> np.ndarray:
         calls.append(model)
-        return np.random.default_rng(len(calls)).standard_normal((len(items), 3, 8, 8)).astype(np.float32)
+        return noise(model, items)
 
     monkeypatch.setattr(generators, "invert", invert)
-    chain = play(["watermark"], watermark=c.checked(NoiseConfig()))
-    models = [Path(row.store_dir) / row.artifacts["model"] for row in chain.rows]
-    assert calls == [models[i] for last in range(3) for i in range(last + 1) for _ in range(2)]
+    mark = c.checked(NoiseConfig(strength=0.2, keys="per_generation"))
+    of = watermarks.resolve(mark)
+    assert of is not None
+    for seed in (0, 1):
+        chain = play(["watermark"], watermark=mark, seed=seed, name=f"seed{seed}")
+        store = Path(chain.rows[0].store_dir)
+        models = [store / row.artifacts["model"] for row in chain.rows]
+        of_heldout, of_samples = [[models[last]] for last in range(3)], [models[: last + 1] for last in range(3)]
+        assert calls == [model for pair in zip(of_heldout, of_samples, strict=True) for part in pair for model in part]
+        calls.clear()
+        heldout = Pool.load(store / chain.rows[0].artifacts["real"] / "heldout").items[:16]
+        for row in chain.rows:
+            samples = Pool.load(store / row.artifacts["samples"]).items[:16]
+            by_hand = [
+                auroc(*(of.scores(i, items, noise(models[i], items)) for items in (heldout, samples)))
+                for i in range(row.generation + 1)
+            ]
+            assert marks(row, "mark_auroc") == pytest.approx(by_hand)
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,29 @@ def test_functions_of_one_name_keep_the_names_of_their_modules() -> None:
     assert shown("a:best", "b:best") == ["custom a:best (keep 5)", "custom b:best (keep 5)"]
 
 
+def test_long_names_leave_out_the_options_that_all_conditions_with_a_rule_share() -> None:
+    def shown(*labels: str) -> list[str]:
+        conditions = [Condition("blend", label, 0.5, json.dumps([label])) for label in labels]
+        return list(style.names(SimpleNamespace(conditions=conditions)).values())  # type: ignore[arg-type]
+
+    detector, marks = "0.50 + vetting detector", "0.50 + vetting watermark (num calibration 99) + watermark"
+    assert shown(
+        f"{detector} (FPR 0.05, num calibration 98)",
+        f"{detector} (FPR 0.05, num calibration 98, refit True)",
+        f"{marks} initial_noise",
+        f"{marks} pixel_pattern (strength 8)",
+    ) == [
+        detector,
+        f"{detector} (refit True)",
+        "0.50 + vetting watermark + watermark initial_noise",
+        "0.50 + vetting watermark + watermark pixel_pattern",
+    ]
+    strengths = [f"{marks} pixel_pattern (strength {level})" for level in (4, 8)]
+    assert shown(*strengths) == [name.replace(" (num calibration 99)", "") for name in strengths]
+    few = ["0.50 + vetting oracle (TPR 0.5, FPR 0.1)", "0.50 + vetting oracle (TPR 0.9, FPR 0.1)"]
+    assert shown(*few) == few, "names that are short enough keep all"
+
+
 def test_a_survival_map_needs_counts_and_no_score_of_that_name(tmp_path: Path) -> None:
     """Of few images class survival itself is refused, and its counts are recorded all the same."""
     row = fabricate.row(1.0, 0, 0)

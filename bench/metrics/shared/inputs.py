@@ -35,11 +35,14 @@ class Past:
         features: float (N, d) of the samples of each generation before it; empty for families without features.
         marks: (a generation up to the subject's, N items) -> how strongly each carries that generation's watermark,
             float64 (N,); None without a watermark.
+        heldout_marks: The same of the held-out items, for each generation up to the subject's; empty without a
+            watermark, and for families without items.
     """
 
     generation: int
     features: tuple[np.ndarray, ...] = ()
     marks: "Callable[[int, Items], np.ndarray] | None" = None
+    heldout_marks: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True)
