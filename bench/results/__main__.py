@@ -1,15 +1,20 @@
-"""`python -m bench.results list | show NAME | pack RUN`: reference results, and files of your own.
+"""`python -m bench.results list | show NAME | check RUN | compare RUN | pack RUN`: reference results, and your own run.
 
-Results go to stdout, errors to stderr. Exit status: 0; 2 for a mistake in the command or files that are not in order.
+Results go to stdout, errors to stderr. Exit status: 0; 1 where `check` has found a problem or `compare` a difference;
+2 for a mistake in the command or files that are not in order.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.config import register_schemas
 from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.ledger import Chain
 
 
 def list_results(args: argparse.Namespace) -> int:
@@ -41,6 +46,57 @@ def show(args: argparse.Namespace) -> int:
         print(markdown(study) + verdict_lines(study))
     print("Run it again:", *commands(chains), sep="\n  ")
     return 0
+
+
+def check(args: argparse.Namespace) -> int:
+    """Check a run as a submission is: protocol, hashes, audit, seeds, generation 0, likeness to the reference."""
+    from bench.results import shelf
+    from bench.results.verification import verify
+
+    entries = shelf.read(args.reference)
+    status = 0
+    for name, run in _runs(args.run).items():
+        found = verify(run, entries)
+        for line in found.problems:
+            print(f"PROBLEM {line}")
+        for line in found.notes:
+            print(f"NOTE {line}")
+        outcome = found.likeness.outcome if found.likeness else "there is none"
+        print(f"{name}: {len(run)} chains, {len(found.problems)} problems; beside the reference: {outcome}")
+        status = 1 if found.problems else status
+    return status
+
+
+def compare(args: argparse.Namespace) -> int:
+    """Compare a run with the reference: z per condition, score and generation, and which samples are the same."""
+    from bench.results import likeness, shelf
+    from bench.results.z_table import z_table
+
+    entries = shelf.read(args.reference)
+    status = 0
+    for name, run in _runs(args.run).items():
+        reference = [entry.chain for entry in shelf.of_the_study(entries, run[0])]
+        found = likeness.liken(run, reference)
+        print(f"## {name}\n\n{z_table(found)}")
+        status = 1 if found.outcome == likeness.DIFFERENT else status
+    return status
+
+
+def _runs(paths: Sequence[Path]) -> "dict[str, list[Chain]]":
+    """Return the chains below these paths, ledgers or files of results, by study."""
+    from bench import ledger
+    from bench.results import shelf
+    from bench.results.result_file import study_of
+
+    chains = []
+    for path in paths:
+        packed = [entry.chain for entry in shelf.read(path)] if path.is_dir() else []
+        chains += packed or ledger.read_runs([path])
+    runs: dict[str, list[Chain]] = {}
+    for chain in chains:
+        study = study_of(chain.rows[0])
+        runs.setdefault(f"{study['name']} {study['version']}", []).append(chain)
+    return runs
 
 
 def pack(args: argparse.Namespace) -> int:
@@ -86,6 +142,11 @@ def parser() -> argparse.ArgumentParser:
     one = verb("show", show, "tables, verdicts and commands of a study")
     one.add_argument("name", help="a protocol, or the name of a sweep without one")
     one.add_argument("version", nargs="?", help="needed where there are several")
+    for name, function, about in (
+        ("check", check, "check a run as a submission is checked; exit status 1 where it does not pass"),
+        ("compare", compare, "compare a run with the reference: z-scores, and which samples are the same"),
+    ):
+        verb(name, function, about).add_argument("run", nargs="+", type=Path, help="ledgers, or files of results")
     one = verb("pack", pack, "write the files of a finished run")
     one.add_argument("run", nargs="+", type=Path, help="a chain's folder, or one above several")
     one.add_argument("--out", type=Path, default=Path("data/results"), help="default: data/results")

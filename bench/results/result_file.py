@@ -38,7 +38,7 @@ RULES_OF_A_CHAIN = ("mix", "vet", "select", "watermark")
 def study_of(row: Row) -> dict[str, str]:
     """Return name, version and fingerprint of the study that a row's chain belongs to.
 
-    Of a protocol these are its own. A sweep without one, or one that deviates from it, has the sweep's name, the
+    Of a protocol these are its own. A sweep without one has its name (with `_deviating` where it deviates), the
     fingerprint of everything that its chains share (configuration, data, length, precision, versions of the code), and
     its first eight digits as the version.
     """
@@ -57,7 +57,8 @@ def study_of(row: Row) -> dict[str, str]:
         "code": {stage: parts for stage, parts in row.code.items() if stage not in RULES_OF_A_CHAIN},
     }
     fingerprint = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
-    return {"name": row.sweep, "version": fingerprint[:8], "fingerprint": fingerprint}
+    name = f"{row.sweep}_deviating" if protocol.get("deviations") else row.sweep
+    return {"name": name, "version": fingerprint[:8], "fingerprint": fingerprint}
 
 
 def body_of(chain: Chain) -> dict[str, Any]:

@@ -75,6 +75,17 @@ def measured(entries: Sequence[Entry], name: str, version: str | None = None) ->
     return [entry for entry in found if entry.version == chosen]
 
 
+def of_the_study(entries: Sequence[Entry], chain: Chain) -> list[Entry]:
+    """Return the measured entries of the study that a chain is of. Raises `LedgerError` where there are none."""
+    study = study_of(chain.rows[0])
+    found = [e for e in entries if e.fingerprint == study["fingerprint"] and not e.claimed_by]
+    if not found:
+        others = sorted({entry.fingerprint[:16] for entry in entries if entry.name == study["name"]})
+        also = f"; there are some of fingerprint {', '.join(others)}" if others else ""
+        raise LedgerError(f"there are no reference results of {study['name']} {study['fingerprint'][:16]}{also}")
+    return found
+
+
 def place(folder: Path, chain: Chain, claimed_by: str = "") -> Path:
     """Return the path of a chain's file below a folder. claimed_by: who reports it, if not measured here."""
     study = study_of(chain.rows[0])
