@@ -1,4 +1,4 @@
-"""`python -m bench.results list | show NAME | check RUN | compare RUN | pack RUN`: reference results, and your own run.
+"""`python -m bench.results list | show NAME | cite NAME | check RUN | compare RUN | pack RUN`: reference results.
 
 Results go to stdout, errors to stderr. Exit status: 0; 1 where `check` has found a problem or `compare` a difference;
 2 for a mistake in the command or files that are not in order.
@@ -45,6 +45,15 @@ def show(args: argparse.Namespace) -> int:
     for study in studies(chains):
         print(markdown(study) + verdict_lines(study))
     print("Run it again:", *commands(chains), sep="\n  ")
+    return 0
+
+
+def cite(args: argparse.Namespace) -> int:
+    """Print a sentence about one condition of a study, with number and interval, and BibTeX."""
+    from bench.results import citation, shelf
+
+    entries = shelf.measured(shelf.read(args.reference), args.name, args.version)
+    print(citation.sentence(entries, args.condition), citation.references(entries), sep="\n\n", end="")
     return 0
 
 
@@ -139,9 +148,15 @@ def parser() -> argparse.ArgumentParser:
         return one
 
     verb("list", list_results, "the studies that there are results of")
-    one = verb("show", show, "tables, verdicts and commands of a study")
-    one.add_argument("name", help="a protocol, or the name of a sweep without one")
-    one.add_argument("version", nargs="?", help="needed where there are several")
+    for name, function, about in (
+        ("show", show, "tables, verdicts and commands of a study"),
+        ("cite", cite, "a sentence with number, interval, protocol and version, and BibTeX"),
+    ):
+        one = verb(name, function, about)
+        one.add_argument("name", help="a protocol, or the name of a sweep without one")
+        one.add_argument("version", nargs="?", help="needed where there are several")
+        if function is cite:
+            one.add_argument("--condition", metavar="LABEL", help="default: that of the highest synthetic ratio")
     for name, function, about in (
         ("check", check, "check a run as a submission is checked; exit status 1 where it does not pass"),
         ("compare", compare, "compare a run with the reference: z-scores, and which samples are the same"),
