@@ -74,3 +74,13 @@ def written(run: list[Chain], folder: Path) -> Path:
         for one in chain.rows:
             ledger.append(folder / chain.id / ledger.FILENAME, one)
     return folder
+
+
+def family(generator: str) -> list[Chain]:
+    """A run of another generator, without a protocol."""
+    made = []
+    for ratio in RATIOS:
+        for seed in SEEDS:
+            rows = [fabricate.row(ratio, g, seed, sweep=f"{generator}16", generator=generator) for g in range(4)]
+            made.append(Chain(rows[0].chain, Path("nowhere"), rows))
+    return made
