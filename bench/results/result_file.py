@@ -31,7 +31,7 @@ OF_THE_ENVIRONMENT = (
     *("data_content", "data_kind", "data_notes"),
 )
 """What of a row's environment is kept."""
-RULES_OF_A_CHAIN = ("mix", "vet", "select", "watermark")
+RULES_OF_A_CHAIN = ("mix", "vet", "select", "watermark", "remedy")
 """Stages whose code differs between the conditions of one study."""
 
 
