@@ -21,6 +21,9 @@ from bench.results.likeness import DIFFERENT, UNKNOWN, Compared, Likeness
 from bench.results.result_file import study_of
 from bench.results.shelf import Entry
 
+MOVES_DIGITS = ("device", "processor", "cpu_capability", "num_threads", "precision", "compile", "versions")
+"""Facts of a machine with which the bytes of samples change."""
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -64,6 +67,11 @@ def verify(run: Sequence[Chain], entries: Sequence[Entry]) -> Verification:
     if alike.outcome == UNKNOWN:
         problems.append("other bytes, and one seed on each side has no spread to compare with")
     notes += [f"{name} is not in the reference" for name in alike.alone]
+    if alike.other:
+        notes += [
+            f"{len(alike.other)} chains have other samples than the reference; {how}"
+            for how in machines(run, reference)
+        ]
     return Verification(problems, notes, alike)
 
 
@@ -117,6 +125,23 @@ def _departures(row: Row, name: str) -> dict[str, list[Any]]:
     recorded = flatten(row.config)
     found = protocols.departures(protocols.compose_protocol(name), row.config)
     return {key: values for key, values in found.items() if key in recorded or values[0] is None}
+
+
+def machines(run: Sequence[Chain], reference: Sequence[Chain]) -> list[str]:
+    """Return one line on what differs between the machines of a run and of its reference: what moves last digits."""
+    sides = []
+    for chains in (run, reference):
+        facts = [flatten({key: row.environment.get(key) for key in MOVES_DIGITS}) for c in chains for row in c.rows]
+        sides.append({key: sorted({str(fact[key]) for fact in facts if fact.get(key) is not None}) for key in facts[0]})
+    ours, theirs = sides
+    differing = [
+        f"{key} {'/'.join(ours[key])} and {'/'.join(theirs[key])}"
+        for key in ours
+        if ours[key] and theirs.get(key) and ours[key] != theirs[key]
+    ]
+    return [
+        f"what differs: {', '.join(differing)}" if differing else "nothing that is recorded of the machines differs"
+    ]
 
 
 def left_out(run: Sequence[Chain], reference: Sequence[Chain]) -> list[str]:

@@ -99,6 +99,14 @@ def test_one_changed_hash_is_found(reference):
     found = verify(run, reference)
     assert found.likeness.outcome == WITHIN
     assert found.likeness.other == [RUN[4].id] and len(found.likeness.same) == 8
+    assert found.notes[-1].startswith("1 chains have other samples than the reference; nothing that is recorded")
+    there = {**RUN[4].rows[0].environment, "num_threads": 8, "versions": {"torch": "2.10.0", "numpy": "2.0.0"}}
+    moved = [replace(chain, rows=[replace(row, environment=there) for row in chain.rows]) for chain in run]
+    assert (
+        verify(moved, reference)
+        .notes[-1]
+        .endswith("what differs: num_threads 8 and 2, versions.torch 2.10.0 and 2.9.0")
+    )
 
 
 def test_one_changed_score_is_found_where_the_samples_are_the_same(reference):
