@@ -57,16 +57,7 @@ def check(config: Config) -> None:
         raise ConfigError(
             "protocol", to_dict(config.protocol), "version and free keys are the protocol's own, not a run's"
         )
-    frozen, actual = flatten(frozen_values(protocol)), flatten(frozen_values(config))
-    deviations: dict[str, list[Any]] = {}
-    for key in sorted(frozen.keys() | actual.keys()):
-        if key.startswith("protocol.") or frozen.get(key) == actual.get(key):
-            continue
-        if key in config.protocol.free:
-            allowed = config.protocol.free[key]
-            if not allowed or actual.get(key) in allowed:
-                continue
-        deviations[key] = [frozen.get(key), actual.get(key)]
+    deviations = departures(protocol, to_dict(config))
     if deviations and config.protocol.strict:
         key, (frozen_value, given) = next(iter(deviations.items()))
         allowed = config.protocol.free.get(key, [frozen_value])
@@ -79,9 +70,23 @@ def check(config: Config) -> None:
     config.protocol.deviations = deviations
 
 
-def frozen_values(config: Config) -> dict[str, Any]:
+def departures(protocol: Config, tree: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return key -> [frozen value, given value] for what a chain's configuration, as plain dicts, has otherwise than
+    its protocol and may not."""
+    frozen, actual = flatten(frozen_values(to_dict(protocol))), flatten(frozen_values(tree))
+    free = protocol.protocol.free
+    return {
+        key: [frozen.get(key), actual.get(key)]
+        for key in sorted(frozen.keys() | actual.keys())
+        if not key.startswith("protocol.")
+        and frozen.get(key) != actual.get(key)
+        and not (key in free and (not free[key] or actual.get(key) in free[key]))
+    }
+
+
+def frozen_values(tree: dict[str, Any]) -> dict[str, Any]:
     """Return all that a protocol fixes: the chain's identity and its length."""
-    return {**identity(config, with_defaults=True), "num_generations": config.num_generations}
+    return {**identity(tree, with_defaults=True), "num_generations": tree["num_generations"]}
 
 
 def fingerprint(config: Config) -> str:

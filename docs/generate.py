@@ -1,4 +1,5 @@
-"""Write docs/configuration.md from the configuration classes and the YAML files in conf/.
+"""Write docs/configuration.md from the configuration classes and the YAML files in conf/, and the leaderboard in
+docs/results/ from the files in data/results, with its place in the navigation.
 
 python docs/generate.py
 """
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
-from bench.config import GROUPS, Config, all_local_keys, schemas
+from bench.config import GROUPS, Config, all_local_keys, register_schemas, schemas
 from bench.options import default_of
+from bench.results import pages, shelf
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "configuration.md"
+RESULTS = ROOT / "docs" / "results"
 OTHER_GROUPS = {"experiment": "a whole experiment", "protocol": "a frozen set of values", "hydra/launcher": "a sweep"}
 NOT_ABOUT = ("@package", "python -m", "make run", "pip ", "For a machine without network")
 INTRO = """\
@@ -168,5 +171,17 @@ def escape(text: str) -> str:
     return "".join(p if p.startswith("`") else p.replace("<", "&lt;") for p in pieces)
 
 
+def navigation(written: list[Path]) -> str:
+    """Return mkdocs.yml with the pages of results between its two marks. written: paths of these pages."""
+    text = (ROOT / "mkdocs.yml").read_text()
+    names = sorted(
+        (path.name for path in written if path.suffix == ".md"), key=lambda name: (name != pages.INDEX, name)
+    )
+    lines = "".join(f"          - results/{name}\n" for name in names)
+    return re.sub(r"(?<=# results: made by docs/generate.py\n)[^#]*(?= {10}# end of results\n)", lines, text)
+
+
 if __name__ == "__main__":
+    register_schemas()
     OUT.write_text(page())
+    (ROOT / "mkdocs.yml").write_text(navigation(pages.write(shelf.read(ROOT / "data" / "results"), RESULTS)))

@@ -237,6 +237,7 @@ def test_facts_are_those_of_the_machine(gpu: Callable[..., None]):
     facts = runtime.facts()
     assert (facts["device"], facts["precision"], facts["num_threads"]) == ("cpu", "fp32", 1)
     assert facts["processor"] in (platform.processor(), platform.machine()) and facts["processor"]
+    assert facts["cpu_capability"]
     assert (facts["compile"], facts["cuda_graphs"]) == (False, False)
     resolve_runtime(RuntimeConfig(device="cpu", num_threads=2))
     assert runtime.facts()["num_threads"] == 2

@@ -103,6 +103,7 @@ class Runtime:
         return {
             "device": torch.cuda.get_device_name(self.device) if cuda else "cpu",
             "processor": platform.processor() or platform.machine(),
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
             "num_threads": torch.get_num_threads(),
             "precision": self.precision,
             "compile": self.compile,

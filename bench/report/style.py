@@ -24,7 +24,7 @@ from bench.analysis.study import Study
 
 COLUMN, PAGE = 3.4, 7.0
 """Widths of one column and of a page, inches."""
-FORMATS = ("png", "svg", "pdf")
+FORMATS: tuple[str, ...] = ("png", "svg", "pdf")
 MARKERS = "osD^vPXh*<>"
 DASHES: list[tuple] = [(), (5, 1.5), (1.2, 1.2), (6, 1.5, 1.2, 1.5), (3, 1), (8, 2, 2, 2)]
 FLOOR = "#7a7a7a"
@@ -221,6 +221,17 @@ def caption(figure: Figure, facts: str, marks: str = "") -> None:
     width = max(40, int(figure.get_figwidth() * 23))
     lines = [line for part in (facts, *marks.split("\n")) if part for line in textwrap.wrap(part, width)]
     figure.text(0.99, -0.01, "\n".join(lines), ha="right", va="top", size=6, color=FLOOR)
+
+
+@contextmanager
+def written_as(*kinds: str) -> Iterator[None]:
+    """Write figures in these formats alone, such as `svg`."""
+    global FORMATS
+    usual, FORMATS = FORMATS, kinds
+    try:
+        yield
+    finally:
+        FORMATS = usual
 
 
 def save(figure: Figure, out: Path, name: str) -> list[Path]:

@@ -1,0 +1,173 @@
+"""`python -m bench.results list | show NAME | cite NAME | check RUN | compare RUN | pack RUN`: reference results.
+
+Results go to stdout, errors to stderr. Exit status: 0; 1 where `check` has found a problem or `compare` a difference;
+2 for a mistake in the command or files that are not in order.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.config import register_schemas
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.ledger import Chain
+
+
+def list_results(args: argparse.Namespace) -> int:
+    """List the studies that there are results of: name, version, what was run, and the fingerprint."""
+    from bench.results import shelf
+
+    entries = shelf.read(args.reference)
+    for name, version in dict.fromkeys((entry.name, entry.version) for entry in entries):
+        found = [entry for entry in entries if (entry.name, entry.version) == (name, version)]
+        own = [entry.chain for entry in found if not entry.claimed_by]
+        seeds = {chain.rows[0].seed for chain in own}
+        generations = max((len(chain.rows) for chain in own), default=0)
+        print(
+            f"{name} {version}  {len(own)} chains of {len(seeds)} seeds, {generations} generations; "
+            f"{len(found) - len(own)} claimed  {found[0].fingerprint[:16]}"
+        )
+    return 0
+
+
+def show(args: argparse.Namespace) -> int:
+    """Show the tables and verdicts of a study, and the commands that run it again."""
+    from bench.analysis.study import studies
+    from bench.report.tables import markdown, verdict_lines
+    from bench.results import shelf
+    from bench.results.commands import commands
+
+    chains = [entry.chain for entry in shelf.measured(shelf.read(args.reference), args.name, args.version)]
+    for study in studies(chains):
+        print(markdown(study) + verdict_lines(study))
+    print("Run it again:", *commands(chains), sep="\n  ")
+    return 0
+
+
+def cite(args: argparse.Namespace) -> int:
+    """Print a sentence about one condition of a study, with number and interval, and BibTeX."""
+    from bench.results import citation, shelf
+
+    entries = shelf.measured(shelf.read(args.reference), args.name, args.version)
+    print(citation.sentence(entries, args.condition), citation.references(entries), sep="\n\n", end="")
+    return 0
+
+
+def check(args: argparse.Namespace) -> int:
+    """Check a run as a submission is: protocol, hashes, audit, seeds, generation 0, likeness to the reference."""
+    from bench.results import shelf
+    from bench.results.verification import verify
+
+    entries = shelf.read(args.reference)
+    status = 0
+    for name, run in _runs(args.run).items():
+        found = verify(run, entries)
+        for line in found.problems:
+            print(f"PROBLEM {line}")
+        for line in found.notes:
+            print(f"NOTE {line}")
+        outcome = found.likeness.outcome if found.likeness else "there is none"
+        print(f"{name}: {len(run)} chains, {len(found.problems)} problems; beside the reference: {outcome}")
+        status = 1 if found.problems else status
+    return status
+
+
+def compare(args: argparse.Namespace) -> int:
+    """Compare a run with the reference: z per condition, score and generation, and which samples are the same."""
+    from bench.results import likeness, shelf
+    from bench.results.z_table import z_table
+
+    entries = shelf.read(args.reference)
+    status = 0
+    for name, run in _runs(args.run).items():
+        reference = [entry.chain for entry in shelf.of_the_study(entries, run[0])]
+        found = likeness.liken(run, reference)
+        print(f"## {name}\n\n{z_table(found)}")
+        status = 1 if found.outcome == likeness.DIFFERENT else status
+    return status
+
+
+def _runs(paths: Sequence[Path]) -> "dict[str, list[Chain]]":
+    """Return the chains below these paths, ledgers or files of results, by study."""
+    from bench import ledger
+    from bench.results import shelf
+    from bench.results.result_file import study_of
+
+    chains = []
+    for path in paths:
+        packed = [entry.chain for entry in shelf.read(path)] if path.is_dir() else []
+        chains += packed or ledger.read_runs([path])
+    runs: dict[str, list[Chain]] = {}
+    for chain in chains:
+        study = study_of(chain.rows[0])
+        runs.setdefault(f"{study['name']} {study['version']}", []).append(chain)
+    return runs
+
+
+def pack(args: argparse.Namespace) -> int:
+    """Write one file of results for every chain of a run; the files of a submission."""
+    from bench import ledger
+    from bench.results import shelf
+
+    for path in shelf.pack(ledger.read_runs(args.run), args.out, args.claimed_by):
+        print(path)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit status."""
+    args = parser().parse_args(arguments)
+    register_schemas()
+    try:
+        if args.reference is None:
+            from bench.results import shelf
+
+            args.reference = shelf.shipped()
+        status: int = args.verb(args)
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return status
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(prog="python -m bench.results", description="Reference results, and your own.")
+    top.add_argument(
+        "--reference", type=Path, metavar="DIR", help="a folder of results (default: those of the package)"
+    )
+    verbs = top.add_subparsers(required=True, metavar="VERB")
+
+    def verb(name: str, function: object, about: str) -> argparse.ArgumentParser:
+        one = verbs.add_parser(name, help=about, description=about)
+        one.set_defaults(verb=function)
+        return one
+
+    verb("list", list_results, "the studies that there are results of")
+    for name, function, about in (
+        ("show", show, "tables, verdicts and commands of a study"),
+        ("cite", cite, "a sentence with number, interval, protocol and version, and BibTeX"),
+    ):
+        one = verb(name, function, about)
+        one.add_argument("name", help="a protocol, or the name of a sweep without one")
+        one.add_argument("version", nargs="?", help="needed where there are several")
+        if function is cite:
+            one.add_argument("--condition", metavar="LABEL", help="default: that of the highest synthetic ratio")
+    for name, function, about in (
+        ("check", check, "check a run as a submission is checked; exit status 1 where it does not pass"),
+        ("compare", compare, "compare a run with the reference: z-scores, and which samples are the same"),
+    ):
+        verb(name, function, about).add_argument("run", nargs="+", type=Path, help="ledgers, or files of results")
+    one = verb("pack", pack, "write the files of a finished run")
+    one.add_argument("run", nargs="+", type=Path, help="a chain's folder, or one above several")
+    one.add_argument("--out", type=Path, default=Path("data/results"), help="default: data/results")
+    one.add_argument("--claimed-by", default="", metavar="NAME", help="whose numbers they are, if not re-measured here")
+    return top
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""How to cite a reference result: one sentence with number, interval, protocol and version, and BibTeX."""
+
+from collections.abc import Sequence
+
+from bench.analysis.collapse import FEWEST_SEEDS
+from bench.analysis.conditions import Condition
+from bench.analysis.provenance import versions
+from bench.analysis.setting import protocol_of, resolution_of
+from bench.analysis.study import Study, studies
+from bench.analysis.verdicts import critical, growth, percent, verdict
+from bench.errors import LedgerError
+from bench.report.citing import bibtex
+from bench.report.tables import escape
+from bench.results.shelf import Entry
+
+PACKAGE = "diffusion-collapse-bench"
+
+
+def titled(entry: Entry) -> str:
+    """Return what a study is called: `collapse_mini_v1 version 1`, or `vae16 version 3fa2b1c4, no protocol`."""
+    protocol = protocol_of(entry.chain.rows[0])
+    named = f"{entry.name} version {entry.version}"
+    return named if protocol == named else f"{named}, {protocol}"
+
+
+def sentence(entries: Sequence[Entry], label: str | None = None) -> str:
+    """Return a citable sentence about one condition of a study.
+
+    Args:
+        entries: all measured entries of the study.
+        label: of the condition; None: that of the highest synthetic ratio.
+
+    Raises:
+        LedgerError: there is no such condition, or too little for a verdict on it.
+    """
+    study = studies(entry.chain for entry in entries)[0]
+    condition = _chosen(study, label)
+    found, fid = growth(study, condition), study.primary("fid")
+    if found is None or fid is None:
+        raise LedgerError(f"{titled(entries[0])}: of {condition.label} there is no verdict to cite")
+    row, size = study.rows[0], resolution_of(study.rows[0])
+    data = row.dataset + (f" at {size} px" if size else "")
+    what = f"synthetic ratio {condition.label}" if condition.label == f"{condition.ratio:.2f}" else condition.label
+    last = found.num_generations - 1
+    where = f"generation {last}" if found.first == last else f"generations {found.first} to {last}"
+    against = "the same seeds at ratio 0" if found.paired else "its own generation 0"
+    interval = "95 % interval " + (
+        "over seeds" if found.num_seeds >= FEWEST_SEEDS else "from the scatter within chains"
+    )
+    passes = critical(study)
+    also = ""
+    if passes is not None and passes.ratio is not None:
+        also = f"; the rise passes 10 % from a ratio of {passes.ratio:.2f} on ({passes.low:.2f} to {passes.high:.2f})"
+    code = "/".join(versions(study.rows).get(PACKAGE, ["of unknown version"]))
+    return (
+        f"In {titled(entries[0])} ({row.generator} on {data}, {found.num_seeds} seeds, {last + 1} generations), {what} "
+        f"is {verdict(study, condition).badge}: its FID ({fid.feature_space}, {fid.sizes}) is "
+        f"{percent(found.rise).replace('(', f'({interval}: ')} against {against} in {where}{also} "
+        f"({PACKAGE} {code}, fingerprint {entries[0].fingerprint[:16]})."
+    )
+
+
+def _chosen(study: Study, label: str | None) -> Condition:
+    if label is not None:
+        found = [condition for condition in study.conditions if condition.label == label]
+        if not found:
+            known = ", ".join(condition.label for condition in study.conditions)
+            raise LedgerError(f"there is no condition {label!r}; there are: {known}")
+        return found[0]
+    with_ratio = [condition for condition in study.conditions if condition.ratio is not None and condition.is_plain]
+    return max(with_ratio or study.conditions, key=lambda condition: condition.ratio or 0.0)
+
+
+def references(entries: Sequence[Entry]) -> str:
+    """Return BibTeX of the results themselves, then of the benchmark and of everything that they rest on."""
+    first = entries[0]
+    seeds = {entry.chain.rows[0].seed for entry in entries}
+    year = max(row.finished_at for entry in entries for row in entry.chain.rows)[:4]
+    own = f"""@misc{{{first.name}_{first.version},
+  title  = {{Reference results of {escape(titled(first))}}},
+  author = {{{{The diffusion-collapse-bench authors}}}},
+  year   = {{{year}}},
+  note   = {{{len(entries)} chains of {len(seeds)} seeds, in {PACKAGE}; fingerprint {first.fingerprint[:16]}}},
+}}"""
+    return f"{own}\n\n{bibtex(studies(entry.chain for entry in entries))}"

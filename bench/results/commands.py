@@ -1,0 +1,59 @@
+"""The command that runs the chains of a study again, from the commands that have run them one by one."""
+
+import shlex
+from collections.abc import Sequence
+
+from bench.config import all_local_keys
+from bench.ledger import Chain, Row
+
+KEPT = ("name", "num_generations", "num_probes", "runtime.num_threads")
+"""Local keys that stay in the command. The number of threads belongs to it, because it moves the last digits."""
+
+
+def command_of(row: Row) -> list[str]:
+    """Return the overrides that run a row's chain again, without places, with the number of threads; [] if unknown."""
+    words = shlex.split(row.environment.get("command") or "")
+    if words[:3] != ["python", "-m", "bench"]:
+        return []
+    left_out = [key for key in all_local_keys() if key not in KEPT]
+    kept = [word for word in words[3:] if word.partition("=")[0].lstrip("+") not in left_out]
+    threads = row.environment.get("num_threads")
+    at_the_end = [word for word in kept if word.startswith("runtime.")]
+    if threads and not any(word.startswith("runtime.num_threads=") for word in kept):
+        at_the_end.append(f"runtime.num_threads={threads}")
+    return [*(word for word in kept if word not in at_the_end), *at_the_end]
+
+
+def commands(chains: Sequence[Chain]) -> list[str]:
+    """Return as few commands as run all chains: overrides that differ in one value become one with commas."""
+    found = [dict(_split(word) for word in words) for chain in chains if (words := command_of(chain.rows[-1]))]
+    grids: list[dict[str, tuple[str, ...]]] = [
+        {key: (value,) for key, value in overrides.items()} for overrides in found
+    ]
+    for key in dict.fromkeys(key for grid in grids for key in grid):
+        merged: dict[tuple, dict[str, tuple[str, ...]]] = {}
+        for grid in grids:
+            rest = (key in grid, tuple(sorted((k, v) for k, v in grid.items() if k != key)))
+            if rest in merged and key in grid:
+                grid = {**grid, key: tuple(dict.fromkeys((*merged[rest][key], *grid[key])))}
+            merged[rest] = grid
+        grids = list(merged.values())
+    lines = []
+    for grid in grids:
+        many = any(len(values) > 1 for values in grid.values())
+        words = [f"{key}={','.join(_sorted(values))}" for key, values in grid.items()]
+        lines.append(shlex.join(["python", "-m", "bench", *(["-m"] if many else []), *words]))
+    return list(dict.fromkeys(lines))
+
+
+def _split(word: str) -> tuple[str, str]:
+    key, _, value = word.partition("=")
+    return key, value
+
+
+def _sorted(values: Sequence[str]) -> list[str]:
+    """Return values in order of size where all are numbers, else in the order they came in."""
+    try:
+        return sorted(values, key=float)
+    except ValueError:
+        return list(values)

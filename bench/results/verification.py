@@ -1,0 +1,196 @@
+"""What a run has to pass before its numbers may stand beside the reference: protocol, hashes, audit, seeds, start."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+
+from bench import protocols
+from bench.analysis.conditions import Condition
+from bench.analysis.measures import Measure, metric_name
+from bench.analysis.study import Study, studies
+from bench.audit import audit_chain
+from bench.errors import LedgerError
+from bench.flatten import flatten
+from bench.ledger import Chain, Row
+from bench.results import likeness, shelf
+from bench.results.likeness import DIFFERENT, UNKNOWN, Compared, Likeness
+from bench.results.result_file import study_of
+from bench.results.shelf import Entry
+
+MOVES_DIGITS = ("device", "processor", "cpu_capability", "num_threads", "precision", "compile", "versions")
+"""Facts of a machine with which the bytes of samples change."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """problems: one sentence each; a run passes without any. notes: what was not checked. likeness: to the reference;
+    None where there is none."""
+
+    problems: list[str]
+    notes: list[str] = field(default_factory=list)
+    likeness: Likeness | None = None
+
+
+def verify(run: Sequence[Chain], entries: Sequence[Entry]) -> Verification:
+    """Check the chains of one study.
+
+    Args:
+        run: read from ledgers, whose digests were checked then, or from files of results.
+        entries: the reference; its claimed entries are left out.
+    """
+    try:
+        reference = [entry.chain for entry in shelf.of_the_study(entries, run[0])]
+    except LedgerError as error:
+        reference, missing = [], str(error)
+    problems = [line for chain in run for line in off_protocol(chain)]
+    deviating = [f"{c.id} deviates from {c.rows[0].protocol['name']}: {line}" for c in run for line in deviations(c)]
+    problems += [] if reference else deviating
+    audited = [chain for chain in run if Path(chain.rows[0].store_dir or "/nowhere").is_dir()]
+    problems += [line for chain in audited for line in audit_chain(chain)]
+    notes = [f"{chain.id} was not audited: its store is not here" for chain in run if chain not in audited]
+    notes += [f"{line}; so does the reference" for line in deviating] if reference else []
+    problems += [f"{chain.id} ends at generation {len(chain.rows) - 1} of {n - 1}" for chain, n in _cut_short(run)]
+    problems += left_out(run, reference)
+    if not reference:
+        return Verification(problems, [*notes, missing])
+    problems += [
+        f"generation 0 is outside the reference's spread: {describe(one)}" for one in beyond_at_start(run, reference)
+    ]
+    alike = likeness.liken(run, reference)
+    problems += alike.tampered
+    if alike.outcome == DIFFERENT:
+        problems += [f"differs from the reference: {describe(one)}" for one in likeness.different(alike.compared)[:5]]
+    if alike.outcome == UNKNOWN:
+        problems.append("other bytes, and one seed on each side has no spread to compare with")
+    notes += [f"{name} is not in the reference" for name in alike.alone]
+    if alike.other:
+        notes += [
+            f"{len(alike.other)} chains have other samples than the reference; {how}"
+            for how in machines(run, reference)
+        ]
+    return Verification(problems, notes, alike)
+
+
+def _cut_short(run: Sequence[Chain]) -> list[tuple[Chain, int]]:
+    planned = [(chain, int(chain.rows[0].config.get("num_generations", 0))) for chain in run]
+    return [(chain, number) for chain, number in planned if len(chain.rows) < number]
+
+
+def off_protocol(chain: Chain) -> list[str]:
+    """Return in what a chain is not what it says of its protocol, or of none that this version knows."""
+    row = chain.rows[0]
+    problems = []
+    if len({study_of(one)["fingerprint"] for one in chain.rows}) > 1:
+        problems.append(f"{chain.id} has generations of several studies")
+    name = row.protocol.get("name")
+    if not name:
+        return problems
+    known = _known(name)
+    if known is None:
+        return [*problems, f"{chain.id} follows protocol {name}, which this version does not have"]
+    stated = (row.protocol.get("version"), row.protocol.get("fingerprint"))
+    if stated != known:
+        problems.append(
+            f"{chain.id} follows {name} version {stated[0]} of fingerprint {str(stated[1])[:16]}, and this version has "
+            f"version {known[0]} of fingerprint {known[1][:16]}"
+        )
+    departs, said = _departures(row, name), row.protocol.get("deviations") or {}
+    if departs != said:
+        problems.append(f"{chain.id} states deviations {said}, and departs from {name} in {departs}")
+    return problems
+
+
+def deviations(chain: Chain) -> list[str]:
+    """Return the deviations from a protocol that a chain states, such as `num_generations is 3, not 10`."""
+    stated = chain.rows[0].protocol.get("deviations") or {}
+    return [f"{key} is {given!r}, not {frozen!r}" for key, (frozen, given) in stated.items()]
+
+
+@cache
+def _known(name: str) -> tuple[int | None, str] | None:
+    """Return version and fingerprint of a protocol of this version; None where it has no such protocol."""
+    try:
+        protocol = protocols.compose_protocol(name)
+    except HydraException:
+        return None
+    return protocol.protocol.version, protocols.fingerprint(protocol)
+
+
+def _departures(row: Row, name: str) -> dict[str, list[Any]]:
+    """Return what a row's configuration has otherwise than the protocol; keys that are newer than the row are equal."""
+    recorded = flatten(row.config)
+    found = protocols.departures(protocols.compose_protocol(name), row.config)
+    return {key: values for key, values in found.items() if key in recorded or values[0] is None}
+
+
+def machines(run: Sequence[Chain], reference: Sequence[Chain]) -> list[str]:
+    """Return one line on what differs between the machines of a run and of its reference: what moves last digits."""
+    sides = []
+    for chains in (run, reference):
+        facts = [flatten({key: row.environment.get(key) for key in MOVES_DIGITS}) for c in chains for row in c.rows]
+        sides.append({key: sorted({str(fact[key]) for fact in facts if fact.get(key) is not None}) for key in facts[0]})
+    ours, theirs = sides
+    differing = [
+        f"{key} {'/'.join(ours[key])} and {'/'.join(theirs[key])}"
+        for key in ours
+        if ours[key] and theirs.get(key) and ours[key] != theirs[key]
+    ]
+    return [
+        f"what differs: {', '.join(differing)}" if differing else "nothing that is recorded of the machines differs"
+    ]
+
+
+def left_out(run: Sequence[Chain], reference: Sequence[Chain]) -> list[str]:
+    """Return the seeds that a condition of the run lacks: of the reference's, where it has the condition, else of those
+    that the run's other conditions have."""
+    known = (
+        {(s.hash, c): set(by_seed) for s in studies(reference) for c, by_seed in s.chains.items()} if reference else {}
+    )
+    problems = []
+    for study in studies(run):
+        for condition, by_seed in study.chains.items():
+            expected = known.get((study.hash, condition), set(study.seeds))
+            if missing := sorted(expected - set(by_seed)):
+                problems.append(f"{condition.label}: seed {', '.join(map(str, missing))} was left out")
+    return problems
+
+
+def beyond_at_start(run: Sequence[Chain], reference: Sequence[Chain]) -> list[Compared]:
+    """Return the main scores of generation 0 that differ from the reference beyond chance.
+
+    Generation 0 trains on real items alone, so that every condition of a seed has the same: each seed counts once.
+    """
+    by_setting = {study.hash: study for study in studies(reference)}
+    compared = []
+    for study in studies(run):
+        other = by_setting.get(study.hash)
+        if other is None:
+            continue
+        for measure in study.measures():
+            ours, theirs = _at_start(study, measure), _at_start(other, measure)
+            if measure.metric in likeness.MAIN_METRICS and measure.reference == "heldout" and ours and theirs:
+                compared.append(likeness.compare(study.conditions[0], 0, measure, ours, theirs))
+    return likeness.different(compared)
+
+
+def _at_start(study: Study, measure: Measure) -> dict[int, float]:
+    """Return seed -> score of generation 0; where conditions differ in it, that of the last."""
+    values: dict[int, float] = {}
+    for condition in study.conditions:
+        values |= study.values(condition, 0, measure)
+    return values
+
+
+def describe(one: Compared) -> str:
+    """Return one compared score as words."""
+    condition: Condition = one.condition
+    z = "" if one.z is None else f" (z = {one.z:+.1f}, p = {one.p:.1g})"
+    space = one.measure.feature_space
+    return (
+        f"{condition.label}, generation {one.generation}, {metric_name(one.measure.metric)} in {space}: "
+        f"{one.run:.4g}, and {one.reference:.4g} in the reference{z}"
+    )

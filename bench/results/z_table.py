@@ -1,0 +1,50 @@
+"""A run beside its reference as text: a table of z per condition and score, one column for each generation."""
+
+from bench.analysis.measures import metric_name
+from bench.results import likeness
+from bench.results.likeness import Compared, Likeness
+from bench.results.verification import describe
+
+MOST = 5
+"""How many of the scores that differ most are written out."""
+
+
+def z_table(found: Likeness) -> str:
+    """Return the table, how many chains have the samples of the reference, and the outcome."""
+    lines: dict[tuple[str, str, str], dict[int, Compared]] = {}
+    for one in found.compared:
+        key = (one.condition.label, metric_name(one.measure.metric), one.measure.feature_space)
+        lines.setdefault(key, {})[one.generation] = one
+    generations = sorted({one.generation for one in found.compared})
+    table = [
+        "| condition | score | space | " + " | ".join(f"gen {g}" for g in generations) + " |",
+        "|:--|:--|:--|" + "--:|" * len(generations),
+    ]
+    for key, by_generation in lines.items():
+        cells = [_cell(by_generation.get(generation)) for generation in generations]
+        table.append(f"| {' | '.join(key)} | {' | '.join(cells)} |")
+    beyond = likeness.different(found.compared)
+    num_judged = sum(one.p is not None for one in found.compared)
+    rest = [f"and {len(beyond) - MOST} more"] if len(beyond) > MOST else []
+    return "\n".join(
+        [
+            *(table if lines else ["no score is in both"]),
+            "",
+            "z: (run − reference) in standard errors over seeds; =: equal in the digits of a file; –: no spread.",
+            f"{len(found.same)} chains have the samples of the reference, {len(found.other)} others, "
+            f"{len(found.alone)} are not in the reference.",
+            *found.tampered,
+            f"{len(beyond)} of {num_judged} scores differ beyond chance (p · {num_judged} < {likeness.ALPHA}).",
+            *(f"- {describe(one)}" for one in beyond[:MOST]),
+            *rest,
+            f"Outcome: {found.outcome}.",
+        ]
+    )
+
+
+def _cell(one: Compared | None) -> str:
+    if one is None:
+        return ""
+    if likeness.equal(one.run, one.reference):
+        return "="
+    return "–" if one.z is None else f"{one.z:+.1f}"

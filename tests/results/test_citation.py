@@ -1,0 +1,51 @@
+"""A sentence that can be cited has number, interval, protocol, version and seeds; BibTeX is whole."""
+
+import re
+
+import made_up
+import pytest
+
+from bench.analysis.study import studies
+from bench.analysis.verdicts import growth, percent
+from bench.results import shelf
+from bench.results.__main__ import main
+
+RUN = made_up.chains((0.0, 0.25, 0.5, 1.0))
+
+
+def cited(tmp_path, capsys, *arguments: str) -> str:
+    shelf.pack(RUN, tmp_path)
+    assert main(["--reference", str(tmp_path), "cite", "collapse_mini_v1", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_sentence_has_the_number_of_the_verdict_with_its_interval(tmp_path, capsys):
+    out = cited(tmp_path, capsys).split("\n\n")[0]
+    (study,) = studies(RUN)
+    number, interval = percent(growth(study, study.conditions[-1]).rise).split(" (")
+    assert re.fullmatch(r"\+\d+ to \+\d+\)", interval)
+    assert f"is {number} (95 % interval over seeds: {interval} against the same seeds at ratio 0" in out
+    assert out.startswith("In collapse_mini_v1 version 1 (ddpm on made-up at 16 px, 3 seeds, 10 generations), ")
+    assert "synthetic ratio 1.00 is diverging: its FID (efficientnet_lite0, N = 1024)" in out
+    assert "in generations 5 to 9; the rise passes 10 % from a ratio of 0." in out
+    assert out.endswith("fingerprint 653b6668d47f0c49).") and "\n" not in out
+
+
+def test_bibtex_names_results_and_benchmark(tmp_path, capsys):
+    out = cited(tmp_path, capsys)
+    assert "@misc{collapse_mini_v1_1,\n  title  = {Reference results of collapse\\_mini\\_v1 version 1}" in out
+    assert "12 chains of 3 seeds" in out and "year   = {2026}" in out
+    assert "@software{diffusion_collapse_bench," in out
+    assert out.count("{") == out.count("}")
+
+
+def test_another_condition_can_be_cited(tmp_path, capsys):
+    assert "synthetic ratio 0.50 is" in cited(tmp_path, capsys, "--condition", "0.50")
+    assert main(["--reference", str(tmp_path), "cite", "collapse_mini_v1", "--condition", "7"]) == 2
+    assert "there is no condition '7'; there are: 0.00, 0.25, 0.50, 1.00" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("version", "status"), [("1", 0), ("2", 2)])
+def test_a_version_that_is_not_there_is_an_error(tmp_path, capsys, version, status):
+    shelf.pack(RUN, tmp_path)
+    assert main(["--reference", str(tmp_path), "cite", "collapse_mini_v1", version]) == status
