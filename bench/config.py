@@ -82,6 +82,23 @@ class KeyedWatermarkConfig(WatermarkConfig):
 
 
 @dataclass
+class RemedyConfig:
+    """What a generation is drawn from in place of its trained model. none: from that model."""
+
+    name: str = "none"
+
+
+@dataclass
+class SelfTrainingConfig(RemedyConfig):
+    """What every remedy has: the short training of the trained model on `num_samples` samples of its own, from new
+    moments, at a constant learning rate. learning_rate_factor: that rate as a share of the generator's."""
+
+    num_samples: int = option(1024, at_least=1)
+    num_steps: int = option(100, at_least=1)
+    learning_rate_factor: float = option(1.0, above=0)
+
+
+@dataclass
 class VettingRuleConfig(VettingConfig):
     """What every vetting rule has. refill: put real items of the chain's real pool that the composition did not draw in
     the place of what was dropped, as far as there are any."""
@@ -231,6 +248,7 @@ class Config:
     selection: SelectionConfig = option(SelectionConfig)
     vetting: VettingConfig = option(VettingConfig)
     watermark: WatermarkConfig = option(WatermarkConfig)
+    remedy: RemedyConfig = option(RemedyConfig)
     metrics: MetricsConfig = option(MetricsConfig)
     tracking: TrackingConfig = option(TrackingConfig)
     runtime: RuntimeConfig = option(RuntimeConfig)
@@ -284,6 +302,7 @@ GROUPS: dict[str, type] = {
     "selection": SelectionConfig,
     "vetting": VettingConfig,
     "watermark": WatermarkConfig,
+    "remedy": RemedyConfig,
 }
 """Groups whose options are components, and what all components of each have in common."""
 

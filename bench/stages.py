@@ -160,7 +160,7 @@ def sample(
         context: Store, device, console.
         config: Of the chain.
         generation: Of birth of the samples.
-        model: The training whose model is sampled.
+        model: The training or remedy whose model is sampled.
         num_samples: Size of the pool.
         real: The real pool. Its items prompt a generator that continues items, in turn: sample i and probe i of every
             generation continue item i, so as many samples as there are items have each of them once.
@@ -191,7 +191,8 @@ def sample(
         rate = round(len(items) / seconds, 1)
         facts = {"num_images": num_samples, "seconds": round(seconds, 3), "images_per_second": rate}
         evaluations = generators.num_evaluations(config.generator)
-        return facts | ({"network_evaluations": evaluations} if evaluations else {})
+        each = model.facts.get("num_networks", 1)
+        return facts | ({"network_evaluations": evaluations * each} if evaluations else {})
 
     spec = {
         "model": model.key,
@@ -289,7 +290,7 @@ def score(
         real: Real, held-out, reserve and calibration pools.
         composition: What the generation trained on.
         pools: The pools it was drawn from, by id.
-        model: The training whose model drew the samples.
+        model: The training or remedy whose model drew the samples.
         earlier: Those of the generations before, with their samples, for families that need the past.
 
     Returns:
