@@ -95,7 +95,7 @@ class SelfTrainingConfig(RemedyConfig):
 
     num_samples: int = option(1024, at_least=1)
     num_steps: int = option(100, at_least=1)
-    learning_rate_factor: float = option(1.0, above=0)
+    learning_rate_factor: float = option(0.05, above=0)
 
 
 @dataclass
@@ -230,8 +230,9 @@ class Config:
     """One chain. name: the sweep it belongs to. num_generations counts generation 0. num_samples: drawn from every
     generation's model (null: twice as many as generation 0 trains on, so that copies are told by comparison with those
     that are not drawn; with a selection, as many as it trains on; never fewer than are scored). warm_start: training
-    goes on from the previous generation's weights. retrain_epochs: how long generations from 1 on train; null: as long
-    as generation 0. num_probes: pictures of the same noise in every generation."""
+    goes on from the previous generation's weights. retrain_epochs, retrain_steps: how long generations from 1 on train,
+    in passes over their items or in steps; both null: as long as generation 0. num_probes: pictures of the same noise
+    in every generation."""
 
     name: str = option(local=True)
     seed: int = option(0, at_least=0)
@@ -239,6 +240,7 @@ class Config:
     num_samples: int | None = option(None)
     warm_start: bool = False
     retrain_epochs: float | None = option(None, above=0)
+    retrain_steps: int | None = option(None, at_least=1)
     num_probes: int = option(16, at_least=1, at_most=1024, local=True)
     output_dir: str = option("outputs", local=True)
     store_dir: str = option("${output_dir}/store", local=True)
@@ -270,6 +272,9 @@ class Config:
             if given != own:
                 key = f"{group}.{room.discriminator}"
                 yield ConfigError(key, given, f"is {own!r} here; choose with {group}=…, your own with {group}=custom")
+        if self.retrain_steps is not None and self.retrain_epochs is not None:
+            allowed = f"retrain_epochs is {self.retrain_epochs:g}: one of the two must be null"
+            yield ConfigError("retrain_steps", self.retrain_steps, allowed)
         num_images = self.metrics.num_images
         if self.data.num_train is not None and num_images > self.data.num_train:
             yield ConfigError(

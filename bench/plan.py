@@ -29,6 +29,7 @@ from bench import (
     selection,
     stages,
     vet_stage,
+    vetting,
 )
 from bench.composition import Composition, PoolRef
 from bench.config import Config, GeneratorConfig, chain_id
@@ -67,8 +68,8 @@ class Wanted(Store):
 
 @dataclass
 class Budget:
-    """What a chain spends: real items that it trains on, each counted once, optimiser steps, and evaluations of the
-    network to draw samples; 0 where the generator does not count them."""
+    """What a chain spends: real items that it trains on or that calibrate its vetting, each counted once; optimiser
+    steps; and evaluations of the network to draw samples, 0 where the generator does not count them."""
 
     num_real: int = 0
     num_steps: int = 0
@@ -145,7 +146,7 @@ def follow(config: Config, runtime: Runtime, found: Plan) -> None:
     networks = remedy.num_networks if remedy else 1
     pools_of_real = RealData(cast(Pool, real), cast(Pool, None), cast(Pool | None, reserve))
     keys = found.chains.setdefault(chain_id(config), [])
-    budget = found.budgets[chain_id(config)] = Budget(num_real=num_real(drawn))
+    budget = found.budgets[chain_id(config)] = Budget(num_real(drawn) + num_calibration(config))
     trained: Result | None = None
     for generation, planned in enumerate(drawn):
         composition = _with_pools(planned, renamed)
@@ -157,8 +158,7 @@ def follow(config: Config, runtime: Runtime, found: Plan) -> None:
         models.append(model)
         if context.first_model is None:
             context = replace(context, first_model=stages.FirstModel(config.generator, model))
-        epochs = config.retrain_epochs if generation else None
-        counted = generators.with_num_steps(config.generator, len(composition), epochs)
+        counted = stages.counted_out(config, generation, len(composition))
         found.trainings[trained.key] = num_seen(counted)
         keys.append(trained.key)
         sampled = stages.sample(context, config, generation, model, num_drawn, cast(Pool, real))
@@ -204,6 +204,11 @@ def num_real(drawn: Sequence[Composition]) -> int:
     return len({(part.pool.id, row) for part in parts for row in part.rows.tolist()})
 
 
+def num_calibration(config: Config) -> int:
+    """Return how many real items a chain's vetting calibrates itself on."""
+    return vetting.num_calibration(vetting.resolve(config.vetting))
+
+
 def num_steps(generator: GeneratorConfig) -> int:
     """Return the optimiser steps of a training whose epochs are counted out; 0 for one that is not in steps."""
     training = getattr(generator, "training", None)
@@ -231,7 +236,7 @@ def _pool_id(selected: Result) -> str:
 
 def lines(found: Plan) -> list[str]:
     """Return the plan as text."""
-    num_generations = sum(len(keys) for keys in found.chains.values())
+    num_generations = sum(key.startswith("train/") for keys in found.chains.values() for key in keys)
     to_do, draws = found.to_do(list(found.trainings)), found.to_do(list(found.samples))
     said = [
         f"chains      {len(found.chains)}, {num_generations} generations in all",

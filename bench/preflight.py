@@ -63,6 +63,8 @@ def check_data_and_generator(config: Config) -> None:
     if "features" in needs and own_network.NAME in spaces:
         generators.features_spec(config.generator)
     generators.with_num_steps(config.generator, config.metrics.num_images, config.retrain_epochs)
+    if config.retrain_steps is not None:
+        generators.with_exact_steps(config.generator, config.retrain_steps)
 
 
 def check_rules(config: Config) -> None:

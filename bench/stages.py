@@ -110,13 +110,12 @@ def train(
     Args:
         context: Store, device, console.
         config: Of the chain.
-        generation: Decides the seed, and whether `retrain_epochs` applies.
+        generation: Decides the seed, and whether `retrain_epochs` or `retrain_steps` applies.
         composition: What to train on.
         pools: The pools it was drawn from, by id.
         previous: The training of the generation before.
     """
-    epochs = config.retrain_epochs if generation > 0 else None
-    generator = generators.with_num_steps(config.generator, len(composition), epochs)
+    generator = counted_out(config, generation, len(composition))
     seed = derive_seed(config.seed, generation, "train")
     start = previous if config.warm_start else None
 
@@ -143,6 +142,13 @@ def train(
         "arithmetic": context.runtime.arithmetic,
     }
     return context.store.make("train", spec, produce)
+
+
+def counted_out(config: Config, generation: int, num_items: int) -> GeneratorConfig:
+    """Return the generator with the steps that it takes in a generation that trains on so many items."""
+    if generation > 0 and config.retrain_steps is not None:
+        return generators.with_exact_steps(config.generator, config.retrain_steps)
+    return generators.with_num_steps(config.generator, num_items, config.retrain_epochs if generation > 0 else None)
 
 
 def sample(

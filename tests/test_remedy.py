@@ -169,6 +169,7 @@ def test_a_plan_counts_steps_and_evaluations_of_remedies(tmp_path):
     assert neon == plan.Budget(num_real=64, num_steps=27, num_evaluations=3 * (128 + 10) * 5)
     assert sims == plan.Budget(num_real=64, num_steps=27, num_evaluations=3 * (128 * 2 + 10) * 5)
     assert [len(one.trainings) for one in found.values()] == [3, 6, 6]
+    assert plan.lines(found["neon"])[0] == "chains      1, 3 generations in all"
     assert "64 real items, 27 optimiser steps, 3990 network evaluations to sample" in "\n".join(
         plan.lines(found["sims"])
     )

@@ -46,7 +46,7 @@ CHAINS = {
         "retrain_epochs=1",
     ],
     "in two feature spaces": ["metrics.extra_spaces=[efficientnet_lite0]", "metrics.scores=[frechet,kernel,manifold]"],
-    "accumulate, warm": ["mixing=accumulate", "warm_start=true"],
+    "accumulate, warm, by steps": ["mixing=accumulate", "warm_start=true", "retrain_steps=2"],
     "accumulate_subsample, second seed": ["mixing=accumulate_subsample", "seed=1"],
     "real_only by schedule": ["mixing=real_only", "mixing.synthetic_ratio=[0.3,0.7,0.5]"],
     "window, stochastic sampling": [

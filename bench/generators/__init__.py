@@ -153,6 +153,14 @@ def with_num_steps(config: GeneratorConfig, num_items: int, num_epochs: float | 
     return _with_training(config, own, num_steps=num_steps, num_epochs=None)
 
 
+def with_exact_steps(config: GeneratorConfig, num_steps: int) -> GeneratorConfig:
+    """Return the generator with a training of `num_steps`. Raises `ConfigError` where it does not train in steps."""
+    own = registry.module_and_config("generator", config, VERBS)[1]
+    if getattr(own, "training", None) is None:
+        raise ConfigError("retrain_steps", num_steps, f"generator {own.name} does not train in steps: set null")
+    return _with_training(config, own, num_steps=num_steps, num_epochs=None)
+
+
 def short_training(config: GeneratorConfig, num_steps: int, learning_rate_factor: float) -> GeneratorConfig:
     """Return a generator that passed `check_combinable` with a training of `num_steps` at a constant share of its
     learning rate."""

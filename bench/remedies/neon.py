@@ -25,4 +25,4 @@ class Config(SelfTrainingConfig):
     """Weights extrapolated away from self-training. weight: w of (1 + w) θ_r − w θ_s; 0 changes nothing."""
 
     name: str = "neon"
-    weight: float = option(1.0, at_least=0)
+    weight: float = option(0.5, at_least=0)

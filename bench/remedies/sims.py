@@ -26,4 +26,4 @@ class Config(SelfTrainingConfig):
     """Samples guided away from self-training. weight: ω of (1 + ω) s_r − ω s_s; 0 changes nothing."""
 
     name: str = "sims"
-    weight: float = option(1.0, at_least=0)
+    weight: float = option(0.5, at_least=0)

@@ -17,6 +17,7 @@ from bench.errors import ConfigError
 from bench.report import citing, families, figures, statements, tables
 from bench.report.card import to_markdown
 from bench.report.page import page
+from bench.report.ranking_statement import ranking
 from bench.report.vetting_statement import vetting
 
 
@@ -51,7 +52,7 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Written:
     texts: list[str] = []
     cards: dict[str, str] = {}
     drawn = []
-    stated = {study: [*statements.statements(study, every), *vetting(study)] for study in every}
+    stated = {study: [*statements.statements(study, every), *vetting(study), *ranking(study)] for study in every}
     side_by_side = members(every)
     of_families = families.statements(side_by_side)
     family_figure = families.figure(side_by_side, out)

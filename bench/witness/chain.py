@@ -158,6 +158,7 @@ class Witness:
         images = np.concatenate([pool.items[rows] for pool, rows in self.parts])
         epochs = (self.config["retrain_epochs"] if self.g else None) or about["num_epochs"]
         steps = math.ceil(epochs * len(images) / about["batch_size"]) if epochs else about["num_steps"]
+        steps = (self.config.get("retrain_steps") if self.g else None) or steps
         facts = self.row.train
         seen = (facts["num_steps"], facts["images_seen"])
         self.expect(
