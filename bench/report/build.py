@@ -18,6 +18,7 @@ from bench.report import citing, families, figures, statements, tables
 from bench.report.card import to_markdown
 from bench.report.oracle_map import state_map
 from bench.report.page import page
+from bench.report.ranking_statement import ranking
 from bench.report.vetting_statement import vetting
 
 
@@ -52,7 +53,10 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Written:
     texts: list[str] = []
     cards: dict[str, str] = {}
     drawn = []
-    stated = {study: [*statements.statements(study, every), *state_map(study), *vetting(study)] for study in every}
+    stated = {
+        study: [*statements.statements(study, every), *state_map(study), *vetting(study), *ranking(study)]
+        for study in every
+    }
     side_by_side = members(every)
     of_families = families.statements(side_by_side)
     family_figure = families.figure(side_by_side, out)
