@@ -71,6 +71,10 @@ def check_rules(config: Config) -> None:
     """Check that policy, vetting rule and selection are there and take their parameters. Raises `ConfigError`."""
     mixing.resolve(config.mixing)
     vetted = vetting.resolve(config.vetting)
+    vetting.num_calibration(vetted)
+    if getattr(config.vetting, "first_mover_seed", None) == config.seed:
+        allowed = "is this chain's own seed, and the first mover is another chain"
+        raise ConfigError("vetting.first_mover_seed", config.seed, allowed)
     selected = selection.resolve(config.selection, config.num_samples or config.metrics.num_images)
     for stage, rule, needs in (("vet", vetted, vetting.needs(vetted)), ("select", selected, selection.needs(selected))):
         if rule is not None:
@@ -132,12 +136,14 @@ def plan(config: Config, history: History, num_samples: int) -> list[Composition
         raise ReserveError(f"{error}: {_provision(config, history, num_samples)}") from error
     for generation, composition in enumerate(drawn):
         vetting.check_enough(config.vetting, generation, composition, history.real)
+        vetting.check_undrawn(config.vetting, generation, composition, num_samples)
     return drawn
 
 
 def _provision(config: Config, history: History, num_samples: int) -> str:
     """Return how many fresh real items a chain takes, and the change of the configuration that provides them."""
-    plenty = PoolRef("plenty", 2 * history.budget * config.num_generations, REAL)
+    calibration = vetting.num_calibration(vetting.resolve(config.vetting))
+    plenty = PoolRef("plenty", 2 * history.budget * config.num_generations + calibration, REAL)
     endless = start(config, history.real, plenty)
     try:
         drawn = mixing.plan(mixing.resolve(config.mixing), endless, config.num_generations, num_samples)
@@ -147,7 +153,6 @@ def _provision(config: Config, history: History, num_samples: int) -> str:
     needed = sum(len(part.rows) for part in parts)
     takes = f"{config.num_generations} generations take {needed} in all"
     if hasattr(config.data, "num_reserve"):
-        calibration = vetting.num_calibration(vetting.resolve(config.vetting))
         return f"{takes}; data.num_reserve={needed + calibration} draws them"
     left = history.reserve.num_items if history.reserve else 0
     fits = int((history.budget + left) / (1 + needed / history.budget))  # num_train scales what is taken

@@ -48,6 +48,8 @@ SCORES, FEATURES = "bench.metrics", "bench.features"
 
 CUSTOM, NONE = "custom", "none"
 """The component of every group that runs a user's own code; the one that adds nothing, where a group has it."""
+NEEDS = ("truth", "calibration", "past", "features")
+"""What a module's vetting rules may be told beside the items, and of these features its selection rules."""
 
 
 @cache
@@ -175,6 +177,18 @@ def rule(group: str, config: Any, verb: str, not_parameters: Sequence[str] = ())
     module = load(room.package, name, f"{group}.{room.discriminator}")
     given = {k: v for k, v in asdict(config).items() if k not in (room.discriminator, *not_parameters)}
     return Rule(name, module, getattr(module, verb), given)
+
+
+def needs(rule: Rule | None, group: str) -> tuple[str, ...]:
+    """Return what a rule has to be told, which its module states in `NEEDS`, for all of its rules; nothing without a
+    rule. Raises `ConfigError` for what is none of `NEEDS`."""
+    stated = tuple(getattr(rule.module, "NEEDS", ())) if rule else ()
+    unknown = [need for need in stated if need not in NEEDS]
+    if rule and unknown:
+        raise ConfigError(
+            f"{group}.function", rule.name, f"its module needs {unknown[0]!r}; a rule may need {', '.join(NEEDS)}"
+        )
+    return stated
 
 
 def version(module: ModuleType, stage: str) -> Any:

@@ -1,5 +1,6 @@
 """The stage that selects: which samples of a generation become its pool."""
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def select(
     needs_features = "features" in selection.needs(rule)
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
+        started = time.monotonic()
         pool = Pool.load(sampled.path / "pool")
         features = evidence(context, config, pool, real) if needs_features else None
         candidates = selection.Candidates(pool, num_samples, real, np.random.default_rng(seed), features)
@@ -49,7 +51,8 @@ def select(
             rows = selection.keep(rule, candidates)
         pool.take(rows).save(out / "pool")
         np.save(out / "rows.npy", rows, allow_pickle=False)
-        return {"rule": rule.name, "num_candidates": len(pool), "num_kept": len(rows)}
+        seconds = round(time.monotonic() - started, 3)
+        return {"rule": rule.name, "num_candidates": len(pool), "num_kept": len(rows), "seconds": seconds}
 
     spec = {
         "sample": sampled.key,

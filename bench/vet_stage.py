@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import generators, provenance, registry, stages, vetting
+from bench import generators, provenance, registry, stages, vetting, watermarks
 from bench.code_versions import VET_VERSION
 from bench.composition import Composition, Part, PoolRef
 from bench.config import Config, WatermarkConfig
@@ -154,6 +154,8 @@ def past(
     context: StageContext, config: Config, generation: int, models: Sequence[Result], progress: Progress
 ) -> vetting.Past:
     """Return the chain before a generation trains, as a rule may know it."""
+    if watermarks.resolve(config.watermark) is None:
+        return vetting.Past(generation, None)
     folders = [model.path / "model" for model in models]
     return vetting.Past(generation, provenance.reader(config, folders, context.runtime, progress))
 

@@ -1,5 +1,6 @@
 """The learned detector: known error rates, what it learns from, what it judges, and its threshold."""
 
+import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ from bench.vetting.detector import Config as DetectorConfig
 NEEDS = ("calibration",)
 VERSION = 1
 CALIBRATED_ON: list[np.ndarray] = []
+FRESH = c.FreshConfig(synthetic_ratio=0.5)
 
 
 def calibrated(unvetted: vetting.Unvetted, num_calibration: int) -> np.ndarray:
@@ -95,8 +97,23 @@ def test_the_decision_is_that_of_a_detector_fitted_by_hand(play, refit):
 
 
 def test_refitting_without_samples_that_are_left_is_refused(play):
-    with pytest.raises(DataError, match="none are left: set a larger num_samples, or refit=false"):
+    with pytest.raises(ConfigError, match="generation 1 draws all 20: set a larger num_samples, or refit=false"):
         play(vetting=rule(refit=True), num_samples=20, mixing=c.ReplaceConfig())
+
+
+def test_a_detector_is_not_refitted_where_a_policy_draws_nothing_of_the_last_generation(play):
+    """At a synthetic ratio of 0 there is nothing to detect, and real items are dropped by mistake."""
+    decided = []
+    for refit in (True, False):
+        chain, _ = play(name=f"{refit}", vetting=rule(refit=refit), mixing=c.BlendConfig(synthetic_ratio=0.0))
+        folder = Path(chain.rows[0].store_dir) / chain.rows[2].artifacts["vet"]
+        decided.append(np.load(folder / "scores.npy"))
+    np.testing.assert_array_equal(*decided)
+
+
+def test_a_first_mover_that_is_the_chain_itself_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="first_mover_seed=7: is this chain's own seed"):
+        preflight.check(small(tmp_path, seed=7, vetting=rule(first_mover_seed=7), data=with_reserve(40)))
 
 
 def test_too_few_real_images_for_both_halves_are_refused():
@@ -144,3 +161,34 @@ def test_a_rule_of_ones_own_is_given_real_images_that_no_policy_draws(play):
     assert audit.main([str(chain.directory)]) == 0
     with pytest.raises(DataError, match=r"data\.num_reserve=30 draws them"):
         play(vetting=own, data=with_reserve(29), mixing=c.FreshConfig(synthetic_ratio=0.5))
+
+
+def test_fresh_items_that_run_out_beside_a_calibration_are_told_with_both(tmp_path):
+    own = c.CustomVettingConfig(function="test_detector:calibrated", parameters={"num_calibration": 500})
+    with pytest.raises(DataError, match=r"take 20 in all; data\.num_reserve=520 draws them"):
+        preflight.check(small(tmp_path, num_generations=3, vetting=own, data=with_reserve(500), mixing=FRESH))
+
+
+def indifferent(unvetted: vetting.Unvetted) -> np.ndarray:
+    """A rule for the tests that keeps everything; what it needs is set by them."""
+    return np.ones(len(unvetted.items), bool)
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        (("truht",), "needs 'truht'; a rule may need truth, calibration, past, features"),
+        (("calibration",), "test_detector:indifferent needs calibration: give num_calibration"),
+    ],
+)
+def test_needs_that_cannot_be_met_are_refused_before_any_work(tmp_path, monkeypatch, stated, said):
+    monkeypatch.setattr(sys.modules[__name__], "NEEDS", stated)
+    own = c.CustomVettingConfig(function="test_detector:indifferent")
+    with pytest.raises(ConfigError, match=said):
+        preflight.check(small(tmp_path, vetting=own))
+
+
+def test_a_rule_may_know_the_past_of_a_chain_without_a_watermark(play, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "NEEDS", ("past",))
+    chain, _ = play(vetting=c.CustomVettingConfig(function="test_detector:indifferent"))
+    assert [row.vetting["num_kept"] for row in chain.rows] == [20, 20, 20]

@@ -60,7 +60,7 @@ class Candidates:
 
 def needs(rule: Rule | None) -> tuple[str, ...]:
     """Return what a rule has to be told beside the samples; nothing without a rule."""
-    return tuple(getattr(rule.module, "NEEDS", ())) if rule else ()
+    return registry.needs(rule, "selection")
 
 
 def check(config: SelectionConfig, label_names: Mapping[str, list[str]]) -> None:

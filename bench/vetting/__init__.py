@@ -84,15 +84,36 @@ def check_enough(config: VettingConfig, generation: int, drawn: Composition, rea
         )
 
 
+def check_undrawn(config: VettingConfig, generation: int, drawn: Composition, num_samples: int) -> None:
+    """Raise `ConfigError` where it is known before a chain starts that no samples of the last generation are left for a
+    detector that is trained on them."""
+    rows = [part.rows for part in drawn.parts if part.pool.generation == generation - 1 != REAL]
+    if getattr(config, "refit", False) and rows and len(np.unique(np.concatenate(rows))) >= num_samples:
+        raise ConfigError(
+            "vetting.refit",
+            True,
+            f"trains on samples of the last generation that were not drawn, and generation {generation} draws all "
+            f"{num_samples}: set a larger num_samples, or refit=false",
+        )
+
+
 def needs(rule: Rule | None) -> tuple[str, ...]:
     """Return what a rule has to be told, of truth, calibration, past and features; nothing without a rule."""
-    return tuple(getattr(rule.module, "NEEDS", ())) if rule else ()
+    return registry.needs(rule, "vetting")
 
 
 def num_calibration(rule: Rule | None) -> int:
-    """Return how many real items, from the end of the reserve, a rule calibrates itself on: its parameter of that
-    name."""
-    return int(rule.parameters.get("num_calibration", 0)) if rule and "calibration" in needs(rule) else 0
+    """Return how many real items, from the end of the reserve, a rule calibrates itself on: its parameter of that name.
+    Raises `ConfigError` for a rule of one's own that needs them and does not say how many."""
+    if rule is None or "calibration" not in needs(rule):
+        return 0
+    if "num_calibration" not in rule.parameters:
+        raise ConfigError(
+            "vetting.parameters",
+            rule.parameters,
+            f"{rule.name} needs calibration: give num_calibration, how many items",
+        )
+    return int(rule.parameters["num_calibration"])
 
 
 class Reordered:

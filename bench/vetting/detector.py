@@ -12,7 +12,6 @@ import numpy as np
 
 from bench.config import VettingRuleConfig
 from bench.detection import check_enough_to_calibrate, threshold_at
-from bench.errors import DataError
 from bench.options import option
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ class Config(VettingRuleConfig):
     exceeds with at most this probability. num_calibration: real images from the end of the reserve, half of them to
     train the detector, half for its threshold. first_mover_seed: of the chain whose generation 0 it is trained on.
     refit: train it again for every generation, with samples of the last one that were not drawn beside the first
-    mover's."""
+    mover's, where the policy draws from it."""
 
     name: str = "detector"
     false_positive_rate: float = option(0.01, above=0, at_most=0.5)
@@ -45,19 +44,14 @@ def keep(
     unvetted: "Unvetted", false_positive_rate: float, num_calibration: int, first_mover_seed: int, refit: bool
 ) -> "Decision":
     """Return the log odds of being generated and the calibrated threshold. Generation 0 trains on real images only:
-    all is kept. Raises `DataError` where samples of the last generation are needed and all were drawn."""
+    all is kept."""
     from bench.vetting import Decision
 
     features = unvetted.features
     if features is None:
         return Decision(np.ones(len(unvetted.items), bool))
     generated = features.of_first_mover
-    if refit:
-        if not len(features.of_last_generation):
-            raise DataError(
-                "vetting.refit=true trains on samples of the last generation that were not drawn, and none are left: "
-                "set a larger num_samples, or refit=false"
-            )
+    if refit and len(features.of_last_generation):
         generated = np.concatenate([generated, features.of_last_generation])
     half = num_calibration // 2
     detect = features.fit(features.of_calibration[:half], generated)

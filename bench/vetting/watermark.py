@@ -57,4 +57,6 @@ def keep(
 
 def highest(past: "Past", items: "Items", generations: range) -> np.ndarray:
     """Return the highest score of each item over the marks of some generations, float64 (N,)."""
-    return np.max([past.watermark_scores(generation, items) for generation in generations], axis=0)
+    read = past.watermark_scores
+    assert read is not None
+    return np.max([read(generation, items) for generation in generations], axis=0)

@@ -18,7 +18,7 @@ class Features:
         of_calibration: Of real items that no chain trains on.
         of_first_mover: Of samples of another chain's generation 0.
         of_last_generation: Of samples of the generation before that the composition did not draw; (0, 0) where it drew
-            all or none of them.
+            none of them.
         fit: (features of real items, of generated ones) -> a detector.
     """
 

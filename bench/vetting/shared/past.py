@@ -11,7 +11,7 @@ from bench.kinds import Items
 @dataclass(frozen=True, eq=False)
 class Past:
     """The chain before a generation trains. generation: that is about to train; watermark_scores: (earlier generation,
-    N items) -> how strongly each carries that generation's watermark, float64 (N,)."""
+    N items) -> how strongly each carries that generation's watermark, float64 (N,); None where the chain has none."""
 
     generation: int
-    watermark_scores: Callable[[int, Items], np.ndarray]
+    watermark_scores: Callable[[int, Items], np.ndarray] | None
