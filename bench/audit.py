@@ -58,6 +58,7 @@ def audit_row(row: Row, store: Path, synthetic: dict[int, Pool]) -> list[str]:
     trained_on = Composition.load(store / row.artifacts["train"])
     drawn, problems = audit_vetting(row, store, trained_on, PoolRef.of(train, REAL))
     problems = audit_identity(row) + audit_contents(row, store) + audit_selection(row, store) + problems
+    problems += audit_remedy(row, store)
     known = {pool.id: pool for pool in (train, reserve, *synthetic.values()) if pool}
     births: list[np.ndarray] = []
     forbidden = set(heldout.records.source_id.tolist())
@@ -129,11 +130,25 @@ def audit_selection(row: Row, store: Path) -> list[str]:
     return problems
 
 
+def audit_remedy(row: Row, store: Path) -> list[str]:
+    """Return whatever in the stored remedy, its configuration and the ledger does not agree."""
+    about = row.config.get("remedy", {})
+    if "remedy" not in row.artifacts:
+        asked = about.get("name", NONE)
+        return [f"remedy {asked} left no result"] if asked != NONE else []
+    own = Pool.load(store / row.artifacts["remedy"] / "own")
+    problems = [] if (own.records.generation == row.generation).all() else ["its remedy trained on others' samples"]
+    counted = {"rule": about["name"], "num_samples": len(own), "num_steps": about["num_steps"]}
+    return problems + differences(row.remedy, counted)
+
+
 def audit_contents(row: Row, store: Path) -> list[str]:
     """Return the results whose files differ from their checksums, from those in the row, or from what their stage
     requires. Rows of older versions have no checksums; their results are compared with their manifests alone."""
     problems = []
-    for name in (name for name in ("real", "vet", "train", "sample", "select", "score") if name in row.artifacts):
+    for name in (
+        name for name in ("real", "vet", "train", "remedy", "sample", "select", "score") if name in row.artifacts
+    ):
         stage, _, digest = Path(row.artifacts[name]).parts
         try:
             result = Store(store, required=REQUIRED).open(f"{stage}/{digest}")

@@ -12,6 +12,7 @@ from bench.config import Config
 REAL_VERSION = 3
 SAMPLE_VERSION = 2
 SELECT_VERSION = 1
+REMEDY_VERSION = 1
 VET_VERSION = 2
 SCORE_VERSION = 5
 """Raised with any change to a stage that moves its results: old results are then made again, never mixed with new ones.
@@ -21,8 +22,8 @@ SCORE_VERSION = 5
 def code_versions(config: Config) -> dict[str, dict[str, Any]]:
     """Return stage -> part -> the version of its code: one number, or for a user's module its SHA-256 as well.
 
-    Stages are real, mix, train, sample and score, and vet, watermark and select where the chain has
-    such a rule.
+    Stages are real, mix, train, sample and score, and vet, remedy, watermark and select where the chain has such a
+    rule.
 
     Raises:
         ConfigError: A component cannot be imported or states no version.
@@ -33,6 +34,7 @@ def code_versions(config: Config) -> dict[str, dict[str, Any]]:
         "mix": {config.mixing.policy: _of("mixing", config.mixing, "mix")},
         "vet": {"stage": VET_VERSION, config.vetting.name: _of("vetting", config.vetting, "vet")},
         "train": {config.generator.name: _of("generator", config.generator, "train")},
+        "remedy": {"stage": REMEDY_VERSION, config.remedy.name: _of("remedy", config.remedy, "remedy")},
         "sample": {"stage": SAMPLE_VERSION, config.generator.name: _of("generator", config.generator, "sample")},
         "watermark": {config.watermark.name: _of("watermark", config.watermark, "sample")},
         "select": {"stage": SELECT_VERSION, config.selection.name: _of("selection", config.selection, "select")},

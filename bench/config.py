@@ -82,6 +82,23 @@ class KeyedWatermarkConfig(WatermarkConfig):
 
 
 @dataclass
+class RemedyConfig:
+    """What a generation is drawn from in place of its trained model. none: from that model."""
+
+    name: str = "none"
+
+
+@dataclass
+class SelfTrainingConfig(RemedyConfig):
+    """What every remedy has: the short training of the trained model on `num_samples` samples of its own, from new
+    moments, at a constant learning rate. learning_rate_factor: that rate as a share of the generator's."""
+
+    num_samples: int = option(1024, at_least=1)
+    num_steps: int = option(100, at_least=1)
+    learning_rate_factor: float = option(0.05, above=0)
+
+
+@dataclass
 class VettingRuleConfig(VettingConfig):
     """What every vetting rule has. refill: put real items of the chain's real pool that the composition did not draw in
     the place of what was dropped, as far as there are any."""
@@ -213,8 +230,9 @@ class Config:
     """One chain. name: the sweep it belongs to. num_generations counts generation 0. num_samples: drawn from every
     generation's model (null: twice as many as generation 0 trains on, so that copies are told by comparison with those
     that are not drawn; with a selection, as many as it trains on; never fewer than are scored). warm_start: training
-    goes on from the previous generation's weights. retrain_epochs: how long generations from 1 on train; null: as long
-    as generation 0. num_probes: pictures of the same noise in every generation."""
+    goes on from the previous generation's weights. retrain_epochs, retrain_steps: how long generations from 1 on train,
+    in passes over their items or in steps; both null: as long as generation 0. num_probes: pictures of the same noise
+    in every generation."""
 
     name: str = option(local=True)
     seed: int = option(0, at_least=0)
@@ -222,6 +240,7 @@ class Config:
     num_samples: int | None = option(None)
     warm_start: bool = False
     retrain_epochs: float | None = option(None, above=0)
+    retrain_steps: int | None = option(None, at_least=1)
     num_probes: int = option(16, at_least=1, at_most=1024, local=True)
     output_dir: str = option("outputs", local=True)
     store_dir: str = option("${output_dir}/store", local=True)
@@ -231,6 +250,7 @@ class Config:
     selection: SelectionConfig = option(SelectionConfig)
     vetting: VettingConfig = option(VettingConfig)
     watermark: WatermarkConfig = option(WatermarkConfig)
+    remedy: RemedyConfig = option(RemedyConfig)
     metrics: MetricsConfig = option(MetricsConfig)
     tracking: TrackingConfig = option(TrackingConfig)
     runtime: RuntimeConfig = option(RuntimeConfig)
@@ -252,6 +272,9 @@ class Config:
             if given != own:
                 key = f"{group}.{room.discriminator}"
                 yield ConfigError(key, given, f"is {own!r} here; choose with {group}=…, your own with {group}=custom")
+        if self.retrain_steps is not None and self.retrain_epochs is not None:
+            allowed = f"retrain_epochs is {self.retrain_epochs:g}: one of the two must be null"
+            yield ConfigError("retrain_steps", self.retrain_steps, allowed)
         num_images = self.metrics.num_images
         if self.data.num_train is not None and num_images > self.data.num_train:
             yield ConfigError(
@@ -284,6 +307,7 @@ GROUPS: dict[str, type] = {
     "selection": SelectionConfig,
     "vetting": VettingConfig,
     "watermark": WatermarkConfig,
+    "remedy": RemedyConfig,
 }
 """Groups whose options are components, and what all components of each have in common."""
 

@@ -12,6 +12,7 @@ from bench.config import (
     DataConfig,
     GeneratorConfig,
     MixingConfig,
+    RemedyConfig,
     SelectionConfig,
     VettingConfig,
     VettingRuleConfig,
@@ -84,7 +85,12 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "selection": CustomSelectionConfig,
         "vetting": CustomVettingConfig,
     },
-    "none": {"selection": SelectionConfig, "vetting": VettingConfig, "watermark": WatermarkConfig},
+    "none": {
+        "selection": SelectionConfig,
+        "vetting": VettingConfig,
+        "watermark": WatermarkConfig,
+        "remedy": RemedyConfig,
+    },
 }
 """The components of a group that are no file of its room: name -> group -> configuration class."""
 

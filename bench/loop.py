@@ -1,4 +1,4 @@
-"""The generation loop: composition → vet → train → sample → select → score → ledger."""
+"""The generation loop: composition → vet → train → remedy → sample → select → score → ledger."""
 
 import time
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from bench import (
     mixing,
     preflight,
     provenance,
+    remedy_stage,
     select_stage,
     selection,
     stages,
@@ -79,6 +80,7 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
             stages.floor(context, settings, real)
 
     pools = {pool.id: pool for pool in (real.train, real.reserve) if pool}
+    trained: Result | None = None
     models: list[Result] = []
     tracking = config.tracking if distributed.is_first() else TrackingConfig()
     with trackers.mirror(tracking, chain, config.name, to_dict(config), directory) as tracker:
@@ -88,8 +90,8 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
             console.generation(generation)
             drawn = mixing.compose(policy, history)
             composition, vetted = vet_stage.vet(context, config, generation, drawn, pools, real, models)
-            previous = models[-1] if models else None
-            model = stages.train(context, config, generation, composition, pools, previous=previous)
+            trained = stages.train(context, config, generation, composition, pools, previous=trained)
+            model = remedy_stage.remedied(context, config, generation, trained)
             if context.first_model is None:
                 context = replace(context, first_model=stages.FirstModel(config.generator, model))
                 for settings in own:
@@ -100,8 +102,9 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
             earlier = [(of, pools[ref.id]) for of, ref in zip(models, history.synthetic, strict=True)]
             scored = stages.score(context, config, samples, real, composition, pools, model, earlier)
 
-            results = {"real": real_result, "train": model, "sample": sampled, "score": scored}
+            results = {"real": real_result, "train": trained, "sample": sampled, "score": scored}
             results |= {"vet": vetted} if vetted else {}
+            results |= {"remedy": model} if model is not trained else {}
             results |= {"select": selected} if selected is not sampled else {}
             counts = drawn.counts(history.real, history.reserve)
             row = make_row(config, context, generation, counts, results, time.monotonic() - started)

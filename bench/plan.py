@@ -17,9 +17,22 @@ from typing import Any, cast
 
 import numpy as np
 
-from bench import generators, ledger, mistakes, preflight, protocols, select_stage, selection, stages, vet_stage
+from bench import (
+    generators,
+    ledger,
+    mistakes,
+    preflight,
+    protocols,
+    remedies,
+    remedy_stage,
+    select_stage,
+    selection,
+    stages,
+    vet_stage,
+    vetting,
+)
 from bench.composition import Composition, PoolRef
-from bench.config import Config, chain_id
+from bench.config import Config, GeneratorConfig, chain_id
 from bench.datasets import RealData
 from bench.errors import BenchError, DataError, LedgerError
 from bench.machine.console import Console, duration
@@ -54,11 +67,22 @@ class Wanted(Store):
 
 
 @dataclass
+class Budget:
+    """What a chain spends: real items that it trains on or that calibrate its vetting, each counted once; optimiser
+    steps; and evaluations of the network to draw samples, 0 where the generator does not count them."""
+
+    num_real: int = 0
+    num_steps: int = 0
+    num_evaluations: int = 0
+
+
+@dataclass
 class Plan:
     """What a command would do.
 
-    chains: id -> keys of its trainings. trainings: key -> items to be trained on, in all its steps; samples: key ->
-    (how many, bytes of one); `missing` has those of both that are not stored.
+    chains: id -> keys of its trainings, those of remedies on own samples among them. trainings: key -> items to be
+    trained on, in all its steps; samples: key -> (how many, bytes of one); `missing` has those of both that are not
+    stored. budgets: id of a chain -> what it spends, whoever computes it.
     """
 
     store: Path
@@ -67,6 +91,7 @@ class Plan:
     samples: dict[str, tuple[int, int]] = field(default_factory=dict)
     specs: dict[str, dict[str, Any]] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    budgets: dict[str, Budget] = field(default_factory=dict)
 
     def to_do(self, keys: Sequence[str]) -> list[str]:
         """Return those that are not stored, each once."""
@@ -117,25 +142,39 @@ def follow(config: Config, runtime: Runtime, found: Plan) -> None:
     num_drawn = selection.num_candidates(config.selection, num_samples)
     renamed: dict[str, PoolRef] = {}
     models: list[Result] = []
+    remedy = remedies.resolve(config.remedy)
+    networks = remedy.num_networks if remedy else 1
     pools_of_real = RealData(cast(Pool, real), cast(Pool, None), cast(Pool | None, reserve))
     keys = found.chains.setdefault(chain_id(config), [])
+    budget = found.budgets[chain_id(config)] = Budget(num_real(drawn) + num_calibration(config))
+    trained: Result | None = None
     for generation, planned in enumerate(drawn):
         composition = _with_pools(planned, renamed)
         pools: dict[str, Pool] = {}
         with suppress(DataError):  # not vetted yet: as many items as were drawn is the most that are trained on
             composition, _ = vet_stage.vet(context, config, generation, composition, pools, pools_of_real, models)
-        model = stages.train(context, config, generation, composition, pools, previous=models[-1] if models else None)
+        trained = stages.train(context, config, generation, composition, pools, previous=trained)
+        model = remedy_stage.remedied(context, config, generation, trained)
         models.append(model)
         if context.first_model is None:
             context = replace(context, first_model=stages.FirstModel(config.generator, model))
-        epochs = config.retrain_epochs if generation else None
-        found.trainings[model.key] = num_seen(config, len(composition), epochs)
+        counted = stages.counted_out(config, generation, len(composition))
+        found.trainings[trained.key] = num_seen(counted)
+        keys.append(trained.key)
         sampled = stages.sample(context, config, generation, model, num_drawn, cast(Pool, real))
         found.samples[sampled.key] = num_drawn + config.num_probes, item_bytes
         selected = select_stage.select(context, config, generation, sampled, num_samples, cast(Pool, real))
         name = f"samples of generation {generation}"  # as `mixing.plan` calls it
         renamed[name] = PoolRef(_pool_id(selected), num_samples, generation)
-        keys.append(model.key)
+        budget.num_steps += num_steps(counted)
+        budget.num_evaluations += num_drawn * (generators.num_evaluations(config.generator) or 0) * networks
+        if remedy:
+            shortly = remedy_stage.short_training(config)
+            found.trainings[model.key] = num_seen(shortly)
+            found.samples[model.key] = remedy.config.num_samples, item_bytes
+            keys.append(model.key)
+            budget.num_steps += num_steps(shortly)
+            budget.num_evaluations += remedy.config.num_samples * (generators.num_evaluations(shortly) or 0)
     found.specs |= {key: spec for key, (spec, _) in store.wanted.items()}
     found.missing |= {key for key, (_, facts) in store.wanted.items() if facts is None}
 
@@ -159,10 +198,26 @@ def real_items(context: StageContext, config: Config) -> tuple[PoolRef, PoolRef 
     return PoolRef(result.key, config.data.num_train, REAL), reserve, 8 * dimension if dimension else 3 * side * side
 
 
-def num_seen(config: Config, num_items: int, epochs: float | None) -> float:
-    """Return how many items a training sees; 0 for a generator that does not train in steps."""
-    counted = generators.with_num_steps(config.generator, num_items, epochs)
-    training = getattr(counted, "training", None)
+def num_real(drawn: Sequence[Composition]) -> int:
+    """Return how many different real items are in the training sets of a chain."""
+    parts = [part for composition in drawn for part in composition.parts if part.pool.generation == REAL]
+    return len({(part.pool.id, row) for part in parts for row in part.rows.tolist()})
+
+
+def num_calibration(config: Config) -> int:
+    """Return how many real items a chain's vetting calibrates itself on."""
+    return vetting.num_calibration(vetting.resolve(config.vetting))
+
+
+def num_steps(generator: GeneratorConfig) -> int:
+    """Return the optimiser steps of a training whose epochs are counted out; 0 for one that is not in steps."""
+    training = getattr(generator, "training", None)
+    return training.num_steps if training else 0
+
+
+def num_seen(generator: GeneratorConfig) -> float:
+    """Return how many items such a training sees."""
+    training = getattr(generator, "training", None)
     return training.num_steps * training.batch_size if training else 0
 
 
@@ -181,7 +236,7 @@ def _pool_id(selected: Result) -> str:
 
 def lines(found: Plan) -> list[str]:
     """Return the plan as text."""
-    num_generations = sum(len(keys) for keys in found.chains.values())
+    num_generations = sum(key.startswith("train/") for keys in found.chains.values() for key in keys)
     to_do, draws = found.to_do(list(found.trainings)), found.to_do(list(found.samples))
     said = [
         f"chains      {len(found.chains)}, {num_generations} generations in all",
@@ -190,7 +245,7 @@ def lines(found: Plan) -> list[str]:
     ]
     for chain, keys in list(found.chains.items())[:MOST_CHAINS]:
         new = found.to_do(keys)
-        said.append(f"  {chain}: {len(new)} of {len(keys)} trainings to do")
+        said.append(f"  {chain}: {len(new)} of {len(keys)} trainings to do; {budget_line(found.budgets[chain])}")
     said += [f"  and {len(found.chains) - MOST_CHAINS} more"] if len(found.chains) > MOST_CHAINS else []
     said.append(f"time        {time_line(found, to_do, draws)}")
     disk = sum(num * size for num, size in (found.samples[key] for key in draws))
@@ -199,6 +254,13 @@ def lines(found: Plan) -> list[str]:
     what = "samples and models" if known else "samples; the size of a model is not known before the first one"
     said.append(f"disk        {_bytes(disk + models)} of {what}, {_bytes(free)} free")
     return said
+
+
+def budget_line(budget: Budget) -> str:
+    """Return what a chain spends, stored or not."""
+    parts = [f"{budget.num_real} real items", f"{budget.num_steps} optimiser steps"]
+    parts += [f"{budget.num_evaluations} network evaluations to sample"] if budget.num_evaluations else []
+    return ", ".join(parts)
 
 
 def time_line(found: Plan, to_do: Sequence[str], draws: Sequence[str]) -> str:
@@ -215,7 +277,7 @@ def time_line(found: Plan, to_do: Sequence[str], draws: Sequence[str]) -> str:
     drawn = [facts["images_per_second"] for facts in _facts(found.store, "sample", found, draws)]
     seconds += sum(found.samples[key][0] for key in draws) / median(drawn) if drawn else 0
     scoring = scoring_seconds(found.store)
-    seconds += len(draws) * scoring
+    seconds += sum(key.startswith("sample/") for key in draws) * scoring
     return (
         f"{duration(seconds)}, one chain at a time: trainings at the speed of {num} in {found.store}, sampling and "
         f"scoring ({duration(scoring)} a generation) as its ledgers have it"

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bench import datasets, generators, metrics, mixing, provenance, registry, selection, vetting
+from bench import datasets, generators, metrics, mixing, provenance, registry, remedies, selection, vetting
 from bench.composition import Composition, PoolRef
 from bench.config import Config
 from bench.errors import ConfigError, DataError, ReserveError, raise_all
@@ -54,12 +54,17 @@ def check_data_and_generator(config: Config) -> None:
     provenance.check(config, kind)
     generators.train_spec(config.generator)
     generators.sample_spec(config.generator)
+    remedy = remedies.resolve(config.remedy)
+    if remedy:
+        generators.check_combinable(config.generator, remedy.verb, f"remedy={remedy.name}")
     needs, spaces = metrics.needs(config.metrics), (config.metrics.feature_space, *config.metrics.extra_spaces)
     if needs & {"model", "first_model"}:
         generators.risk_spec(config.generator)
     if "features" in needs and own_network.NAME in spaces:
         generators.features_spec(config.generator)
     generators.with_num_steps(config.generator, config.metrics.num_images, config.retrain_epochs)
+    if config.retrain_steps is not None:
+        generators.with_exact_steps(config.generator, config.retrain_steps)
 
 
 def check_rules(config: Config) -> None:

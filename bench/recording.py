@@ -66,7 +66,7 @@ def make_row(
         score=score.facts,
         artifacts={
             **paths,
-            "model": f"{paths['train']}/model",
+            "model": f"{paths.get('remedy', paths['train'])}/model",
             "samples": f"{paths.get('select', paths['sample'])}/pool",
             "probes": f"{paths['sample']}/probes.npy",
         },
@@ -81,6 +81,7 @@ def make_row(
         wall_seconds=round(wall_seconds, 3),
         vetting=results["vet"].facts if "vet" in results else {},
         selection=results["select"].facts if "select" in results else {},
+        remedy=results["remedy"].facts if "remedy" in results else {},
         code=code_versions(config),
         checksums={
             **{name: result.checksum for name, result in results.items()},

@@ -41,6 +41,7 @@ ROOMS = {
     "selection": Room("bench.selection"),
     "vetting": Room("bench.vetting"),
     "watermark": Room("bench.watermarks"),
+    "remedy": Room("bench.remedies"),
 }
 SCORES, FEATURES = "bench.metrics", "bench.features"
 """Rooms without a group of their own: score families and feature spaces are chosen by `metrics`."""

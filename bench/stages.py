@@ -110,13 +110,12 @@ def train(
     Args:
         context: Store, device, console.
         config: Of the chain.
-        generation: Decides the seed, and whether `retrain_epochs` applies.
+        generation: Decides the seed, and whether `retrain_epochs` or `retrain_steps` applies.
         composition: What to train on.
         pools: The pools it was drawn from, by id.
         previous: The training of the generation before.
     """
-    epochs = config.retrain_epochs if generation > 0 else None
-    generator = generators.with_num_steps(config.generator, len(composition), epochs)
+    generator = counted_out(config, generation, len(composition))
     seed = derive_seed(config.seed, generation, "train")
     start = previous if config.warm_start else None
 
@@ -145,6 +144,13 @@ def train(
     return context.store.make("train", spec, produce)
 
 
+def counted_out(config: Config, generation: int, num_items: int) -> GeneratorConfig:
+    """Return the generator with the steps that it takes in a generation that trains on so many items."""
+    if generation > 0 and config.retrain_steps is not None:
+        return generators.with_exact_steps(config.generator, config.retrain_steps)
+    return generators.with_num_steps(config.generator, num_items, config.retrain_epochs if generation > 0 else None)
+
+
 def sample(
     context: StageContext,
     config: Config,
@@ -160,7 +166,7 @@ def sample(
         context: Store, device, console.
         config: Of the chain.
         generation: Of birth of the samples.
-        model: The training whose model is sampled.
+        model: The training or remedy whose model is sampled.
         num_samples: Size of the pool.
         real: The real pool. Its items prompt a generator that continues items, in turn: sample i and probe i of every
             generation continue item i, so as many samples as there are items have each of them once.
@@ -191,7 +197,8 @@ def sample(
         rate = round(len(items) / seconds, 1)
         facts = {"num_images": num_samples, "seconds": round(seconds, 3), "images_per_second": rate}
         evaluations = generators.num_evaluations(config.generator)
-        return facts | ({"network_evaluations": evaluations} if evaluations else {})
+        each = model.facts.get("num_networks", 1)
+        return facts | ({"network_evaluations": evaluations * each} if evaluations else {})
 
     spec = {
         "model": model.key,
@@ -289,7 +296,7 @@ def score(
         real: Real, held-out, reserve and calibration pools.
         composition: What the generation trained on.
         pools: The pools it was drawn from, by id.
-        model: The training whose model drew the samples.
+        model: The training or remedy whose model drew the samples.
         earlier: Those of the generations before, with their samples, for families that need the past.
 
     Returns:

@@ -83,7 +83,8 @@ class Echo:
     def fit(self, config: Any, images: Any, *, out: Path, **given: Any) -> dict[str, Any]:
         shown = images[np.arange(len(images))]
         self.fits.append(SimpleNamespace(config=config, images=shown, **given))
-        given["progress"].loss(4, config.training.num_steps, 0.5)
+        if hasattr(given["progress"], "loss"):
+            given["progress"].loss(4, config.training.num_steps, 0.5)
         init = given["init"]
         start = (init / "weights").read_bytes() if init else b""
         out.mkdir()

@@ -158,6 +158,7 @@ EDGES: list[tuple[type, str, str, list[Any], list[Any]]] = [
     (Config, "num_generations", "num_generations", [1], [0]),
     (Config, "num_probes", "num_probes", [1], [0]),
     (Config, "retrain_epochs", "retrain_epochs", [None, 0.5], [0.0]),
+    (Config, "retrain_steps", "retrain_steps", [None, 1], [0]),
     (Config, "num_samples", "num_samples", [None, 16], [15]),
 ]
 """Schema, key, field, what is allowed at its edges, what just beyond them."""

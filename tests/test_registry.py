@@ -24,6 +24,7 @@ VERBS = {
     "bench.selection": ["Config", "keep"],
     "bench.vetting": ["Config", "keep"],
     "bench.watermarks": ["Config", "scores"],
+    "bench.remedies": ["Config", "VERB", "NUM_NETWORKS"],
     "bench.metrics": ["NEEDS", "score"],
     "bench.features": ["identity", "prefetch", "load"],
 }

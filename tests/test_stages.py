@@ -148,6 +148,7 @@ NEW_VALUES = {
     "mixing.real_part": "fixed",
     "num_samples": 30,
     "retrain_epochs": 9.0,
+    "retrain_steps": 9,
     "tracking.tracker": "wandb",
     "tracking.entity": "someone",
     "runtime.device": "auto",
@@ -162,6 +163,7 @@ CHANGES: dict[str, set[str]] = {
     "num_probes": {"sample"},
     "warm_start": {"train"},
     "retrain_epochs": {"train"},
+    "retrain_steps": {"train"},
     "data": {"real"},
     "generator.unet": {"train"},
     "generator.noise": {"train"},
@@ -360,6 +362,22 @@ def test_epochs_are_counted_out_in_steps(
     assert math.isclose(given.config.training.learning_rate, config.generator.training.learning_rate)
 
 
+def test_epochs_and_steps_of_later_generations_exclude_each_other(tmp_path):
+    with pytest.raises(ConfigError, match=r"retrain_steps=3: retrain_epochs is 2: one of the two must be null"):
+        small(tmp_path, retrain_steps=3, retrain_epochs=2.0)
+
+
+@pytest.mark.parametrize(("generation", "num_steps"), [(0, 4), (1, 3), (2, 3)])
+@pytest.mark.parametrize("num_images", [3, 20])
+def test_steps_of_later_generations_are_as_many_whatever_they_train_on(
+    generation, num_steps, num_images, context, tmp_path, monkeypatch
+):
+    stand_in, config = Echo(monkeypatch), small(tmp_path, retrain_steps=3)
+    composition = Composition((rows_of(REAL_IMAGES.train, range(num_images), REAL),))
+    stages.train(context, config, generation, composition, {REAL_IMAGES.train.id: REAL_IMAGES.train}, None)
+    assert stand_in.fits[0].config.training.num_steps == num_steps
+
+
 def test_a_generator_without_steps_is_left_as_it_is(tmp_path, monkeypatch):
     (tmp_path / "closed_form.py").write_text(
         "from bench.config import GeneratorConfig as Config\nVERSION = 1\nfit = sample = None\n"
@@ -369,6 +387,8 @@ def test_a_generator_without_steps_is_left_as_it_is(tmp_path, monkeypatch):
     assert generators.with_num_steps(config, 10) is config
     with pytest.raises(ConfigError, match=r"retrain_epochs=2\.0: generator closed_form does not train in epochs"):
         generators.with_num_steps(config, 10, 2.0)
+    with pytest.raises(ConfigError, match=r"retrain_steps=2: generator closed_form does not train in steps"):
+        generators.with_exact_steps(config, 2)
 
 
 def test_epochs_of_a_generator_of_ones_own_are_counted_out_too(tmp_path, monkeypatch):

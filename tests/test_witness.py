@@ -15,7 +15,7 @@ from bench import audit, generators, ledger, loop, seeds, stages
 from bench.analysis import uncertainty
 from bench.datasets import procedural
 from bench.generators.ddpm import sampling
-from bench.generators.shared import steps
+from bench.generators.shared import steps, unet_sampling
 from bench.machine import interrupt
 from bench.machine.console import Console
 from bench.metrics.shared import nearest_training
@@ -46,7 +46,7 @@ CHAINS = {
         "retrain_epochs=1",
     ],
     "in two feature spaces": ["metrics.extra_spaces=[efficientnet_lite0]", "metrics.scores=[frechet,kernel,manifold]"],
-    "accumulate, warm": ["mixing=accumulate", "warm_start=true"],
+    "accumulate, warm, by steps": ["mixing=accumulate", "warm_start=true", "retrain_steps=2"],
     "accumulate_subsample, second seed": ["mixing=accumulate_subsample", "seed=1"],
     "real_only by schedule": ["mixing=real_only", "mixing.synthetic_ratio=[0.3,0.7,0.5]"],
     "window, stochastic sampling": [
@@ -65,6 +65,11 @@ UNCHECKED = {
         ["vetting=custom", "vetting.function=test_vetting_and_selection:half", "mixing.synthetic_ratio=0.5"],
         "what vetting rules drop",
     ),
+    "neon": (
+        ["remedy=neon", "remedy.num_samples=20", "remedy.num_steps=2", "warm_start=true"],
+        "trainings on own samples",
+    ),
+    "sims": (["remedy=sims", "remedy.num_samples=20", "remedy.num_steps=2"], "trainings on own samples"),
 }
 
 
@@ -215,6 +220,18 @@ def hold_out_images_that_are_trained_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(procedural, "split", split)
 
 
+def extrapolate_the_wrong_way(patch: pytest.MonkeyPatch) -> None:
+    honest = generators.combine
+    patch.setattr(generators, "combine", lambda c, verb, a, b, weight, out: honest(c, verb, a, b, -weight, out))
+
+
+def draw_without_guidance(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(unet_sampling, "guidance_weight", lambda model: None)
+
+
+BRIEF = ["remedy.num_samples=20", "remedy.num_steps=9", "remedy.learning_rate_factor=5", "remedy.weight=2"]
+
+
 @pytest.mark.parametrize(
     ("lie", "overrides", "named"),
     [
@@ -240,6 +257,8 @@ def hold_out_images_that_are_trained_on(patch: pytest.MonkeyPatch) -> None:
         (use_the_initial_noise_again, ["generator.sampling.sampler=ddpm"], "sample 0 is off what its seed gives"),
         (swap_the_sides_of_copying, [], "closer_to_training of samples against heldout"),
         (record_facts_of_the_training_as_those_of_sampling, [], "facts of sample are not those of its result"),
+        (extrapolate_the_wrong_way, ["remedy=neon", *BRIEF], "generation 1: the weights of its remedy are off"),
+        (draw_without_guidance, ["remedy=sims", *BRIEF], "sample 0 is off what its seed gives"),
         (hold_out_images_that_are_trained_on, [], "real images are not split by data.split_seed"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",

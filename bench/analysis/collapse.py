@@ -130,9 +130,8 @@ def growth(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float
     x, (early, late) = _excess(curves, reference)
     num_seeds, num = x.shape
     num_early = int(np.count_nonzero(early))
-    generations = np.arange(1, num + 1)
-    middle = float(early @ generations)
-    rate = (late - early) / (float(late @ generations) - middle)
+    middle = float(early @ np.arange(1, num + 1))
+    rate = _rate_weights(early, late)
     weights = {"rise": late, "rate": rate, "bend": rate - early / middle / 2}
     if num_seeds >= FEWEST_SEEDS:
         found = {name: _over_seeds(x @ w) for name, w in weights.items()}
@@ -147,6 +146,12 @@ def rises(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]
     """Return the rise of each seed, whose mean is `growth(curves, reference).rise.value`."""
     x, (_, late) = _excess(curves, reference)
     return [float(v) for v in x @ late]
+
+
+def rates(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]] | None = None) -> list[float]:
+    """Return the growth a generation of each seed, whose mean is `growth(curves, reference).rate.value`."""
+    x, halves = _excess(curves, reference)
+    return [float(v) for v in x @ _rate_weights(*halves)]
 
 
 def shift(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]] | None = None) -> Interval:
@@ -211,6 +216,12 @@ def _halves(num: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the weights of the means over the first and the second half of the generations 1 to `num`."""
     is_early = np.arange(num) < num // 2
     return is_early / is_early.sum(), ~is_early / (~is_early).sum()
+
+
+def _rate_weights(early: np.ndarray, late: np.ndarray) -> np.ndarray:
+    """Return the weights of the growth a generation from the mean of the first half to that of the second."""
+    generations = np.arange(1, len(early) + 1)
+    return (late - early) / (float(late @ generations) - float(early @ generations))
 
 
 def _over_seeds(values: np.ndarray) -> Interval:

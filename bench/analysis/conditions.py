@@ -1,4 +1,4 @@
-"""Conditions: a mixing policy, selection and vetting with their parameters, whose chains are its seeds."""
+"""Conditions: a mixing policy, selection, vetting and remedy with their parameters, whose chains are its seeds."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from bench.flatten import flatten
 from bench.ledger import Row
 from bench.options import default_of, fields_by_name
 
-RULES = ("selection", "vetting", "watermark")
+RULES = ("selection", "vetting", "watermark", "remedy")
 NOT_FREE = ("seed.", "mixing.", "data.", *(f"{rule}." for rule in RULES))
 SHORT_NAMES = {"synthetic_ratio": "r", "synthetic_per_real": "λ", "num_generations": "last", "real_part": "real"}
 SHORT_NAMES |= {"true_positive_rate": "TPR", "false_positive_rate": "FPR"}
@@ -25,8 +25,8 @@ class Condition:
     policy: name of the mixing policy.
     label: how tables and figures name the condition.
     ratio: the synthetic share of the training set from generation 1 on, where it is one number; else None.
-    parameters: the parameters of the policy, below `selection` and `vetting` those of the rules, and the values of
-        what else the protocol leaves free, as JSON with sorted keys.
+    parameters: the parameters of the policy, below `selection`, `vetting`, … those of the rules, and the values of what
+        else the protocol leaves free, as JSON with sorted keys.
     """
 
     policy: str
@@ -36,7 +36,7 @@ class Condition:
 
     @property
     def is_plain(self) -> bool:
-        """Whether neither selection nor vetting changes what is trained on."""
+        """Whether no selection, vetting, watermark or remedy changes the loop."""
         return not set(RULES) & json.loads(self.parameters).keys()
 
     @property

@@ -4,9 +4,10 @@ network makes of them.
 A generator is one file or folder. It offers `Config` (a `GeneratorConfig`), `VERSION`, `CITATION`, the kinds of items
 that it can learn (`KINDS`, images if absent), the verbs `fit` and `sample`, and where it can `risk`, `features` (of its
 own network), `check(config, shape)`, `num_evaluations(config)`, `vocab_size(config)`, `content(config)`, which
-identifies files that a training reads, and `prefetch(config)`, which downloads them. `LIKELIHOOD = True` states that
-the total of its risk is minus the log-likelihood of an item, in nats per point or per token, so that what the truth has
-can be subtracted; `PROMPTED = True` that its samples continue given items.
+identifies files that a training reads, `prefetch(config)`, which downloads them, and `extrapolate` and `guide`, which
+remedies are made with. `LIKELIHOOD = True` states that the total of its risk is minus the log-likelihood of an item, in
+nats per point or per token, so that what the truth has can be subtracted; `PROMPTED = True` that its samples continue
+given items.
 
 What enters the spec of a training or a sampling follows from the fields of `Config`, whose metadata state the stage.
 Importing this package loads neither torch nor diffusers, so `check` answers at once.
@@ -149,10 +150,34 @@ def with_num_steps(config: GeneratorConfig, num_items: int, num_epochs: float | 
     if num_epochs is None:
         return config
     num_steps = math.ceil(num_epochs * num_items / training.batch_size)
+    return _with_training(config, own, num_steps=num_steps, num_epochs=None)
+
+
+def with_exact_steps(config: GeneratorConfig, num_steps: int) -> GeneratorConfig:
+    """Return the generator with a training of `num_steps`. Raises `ConfigError` where it does not train in steps."""
+    own = registry.module_and_config("generator", config, VERBS)[1]
+    if getattr(own, "training", None) is None:
+        raise ConfigError("retrain_steps", num_steps, f"generator {own.name} does not train in steps: set null")
+    return _with_training(config, own, num_steps=num_steps, num_epochs=None)
+
+
+def short_training(config: GeneratorConfig, num_steps: int, learning_rate_factor: float) -> GeneratorConfig:
+    """Return a generator that passed `check_combinable` with a training of `num_steps` at a constant share of its
+    learning rate."""
+    own: Any = registry.module_and_config("generator", config, VERBS)[1]
+    rate = learning_rate_factor * own.training.learning_rate
+    return _with_training(
+        config, own, num_steps=num_steps, num_epochs=None, learning_rate=rate, warmup_steps=0, decay="none"
+    )
+
+
+def _with_training(config: GeneratorConfig, own: Any, **values: Any) -> GeneratorConfig:
+    """Return a generator with other values of its training. own: its module's configuration."""
+    training = replace(own.training, **values)
     if own is config:
-        return replace(config, training=replace(training, num_steps=num_steps, num_epochs=None))
-    counted = {**config.parameters.get("training", {}), "num_steps": num_steps, "num_epochs": None}  # type: ignore[attr-defined]
-    return replace(config, parameters={**config.parameters, "training": counted})  # type: ignore[attr-defined, call-arg]
+        return replace(own, training=training)  # type: ignore[call-arg]
+    given = {**config.parameters.get("training", {}), **values}  # type: ignore[attr-defined]
+    return replace(config, parameters={**config.parameters, "training": given})  # type: ignore[attr-defined, call-arg]
 
 
 def fit(
@@ -284,6 +309,30 @@ def invert(
     """
     module, own = registry.module_and_config("generator", config, VERBS)
     return module.invert(own, model, items, runtime=runtime, progress=progress or _silent)
+
+
+def check_combinable(config: GeneratorConfig, verb: str, needed_by: str) -> None:
+    """Raise `ConfigError` that names those that can where a generator does not offer a verb of `combine`."""
+    module, own = registry.module_and_config("generator", config, VERBS)
+    if not hasattr(module, verb):
+        package = registry.ROOMS["generator"].package
+        able = [n for n in registry.names(package) if hasattr(registry.load(package, n, "generator.name"), verb)]
+        allowed = f"offers no {verb}, which {needed_by} needs; {' and '.join(able)} do"
+        raise ConfigError("generator.name", own.name, allowed)
+
+
+def combine(config: GeneratorConfig, verb: str, model: Path, self_trained: Path, weight: float, out: Path) -> None:
+    """Make one model of a model and of the same after a short training on its own samples.
+
+    Args:
+        config: Of a generator that passed `check_combinable`.
+        verb: `extrapolate` its weights away from self-training, or `guide` its sampling away from it.
+        model: Directory that `fit` wrote.
+        self_trained: Directory that `fit` wrote, with `init=model`; it becomes a part of the outcome.
+        weight: 0 for the model as it is.
+        out: Directory of the outcome, to sample from, which is not there yet.
+    """
+    getattr(registry.module_and_config("generator", config, VERBS)[0], verb)(model, self_trained, weight, out)
 
 
 def risk(

@@ -17,6 +17,7 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "real": (*_inside("train", _POOL), *_inside("heldout", _POOL)),
     "vet": (*_inside("drawn", _COMPOSITION), *_inside("vetted", _COMPOSITION), "kept.npy"),
     "train": (*_COMPOSITION, "model/"),
+    "remedy": (*_inside("own", _POOL), "model/"),
     "sample": (*_inside("pool", _POOL), "probes.npy"),
     "select": (*_inside("pool", _POOL), "rows.npy"),
     "features": ("features.npy",),

@@ -11,12 +11,13 @@ LINEAGE = {
     "real-pool": "real",
     "vetted-set": "vet",
     "checkpoint": "train",
+    "remedied-model": "remedy",
     "samples": "sample",
     "selected-samples": "select",
     "scores": "score",
 }
-"""Type of artifact -> the stage in the row's `artifacts`; each is made from the one before. A chain without vetting or
-selection has none of their artifacts."""
+"""Type of artifact -> the stage in the row's `artifacts`; each is made from the one before. A chain without vetting,
+remedy or selection has none of their artifacts."""
 
 
 def scalars(row: Row) -> dict[str, float]:
@@ -30,6 +31,7 @@ def scalars(row: Row) -> dict[str, float]:
         ("score", row.score),
         ("vetting", row.vetting),
         ("selection", row.selection),
+        ("remedy", row.remedy),
     ):
         numbers = {k: v for k, v in facts.items() if isinstance(v, int | float) and not isinstance(v, bool)}
         values.update({f"{group}/{name}": value for name, value in numbers.items()})
@@ -62,8 +64,8 @@ class ArtifactRecord:
 
 
 def lineage(row: Row) -> Iterator[ArtifactRecord]:
-    """Yield real pool → vetted set → checkpoint → samples → selected samples → scores. Equal results give equal
-    artifacts, so that chains which share a generation share its artifacts."""
+    """Yield real pool → vetted set → checkpoint → remedied model → samples → selected samples → scores. Equal results
+    give equal artifacts, so that chains which share a generation share its artifacts."""
     previous: str | None = None
     for kind, stage in LINEAGE.items():
         if stage not in row.artifacts:

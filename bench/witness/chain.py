@@ -52,7 +52,9 @@ class Witness:
         generator = self.config["generator"]
         self.is_ddpm = generator["name"] == "ddpm" and generator["noise"]["prediction"] != "edm"
         try:
-            for check in (self.links, self.split, self.composition, self.training, self.samples, self.scores):
+            for check in (
+                self.links, self.split, self.composition, self.training, self.remedy, self.samples, self.scores
+            ):  # fmt: skip
                 check()
         except (OSError, KeyError, ValueError, IndexError, TypeError, RuntimeError, AssertionError) as error:
             self.expect(False, f"cannot be derived again: {type(error).__name__}: {error}")
@@ -60,7 +62,9 @@ class Witness:
     def links(self) -> None:
         """Check which result was made from which, and compare the ledger's facts with theirs."""
         manifest, spec = {}, {}
-        for stage in ("real", "train", "sample", "score"):
+        for stage in ("real", "train", "remedy", "sample", "score"):
+            if stage == "remedy" and stage not in self.folder:
+                continue
             manifest[stage], spec[stage] = stored_results.read_result(self.folder[stage])
             facts = getattr(self.row, stage, manifest[stage]["facts"])
             self.expect(facts == manifest[stage]["facts"], f"the ledger's facts of {stage} are not those of its result")
@@ -69,7 +73,10 @@ class Witness:
         train, sample = spec["train"], spec["sample"]
         self.expect(train["init"] == start, f"its training began from {train['init']}, expected {start}")
         self.expect(train["seed"] == derive(self.seed, self.g, "train"), "its training has another seed")
-        self.expect(sample["model"] == manifest["train"]["key"], "its samples are another model's")
+        drawn_from = "remedy" if "remedy" in self.folder else "train"
+        self.expect(sample["model"] == manifest[drawn_from]["key"], "its samples are another model's")
+        if "remedy" in self.folder:
+            self.expect(spec["remedy"]["model"] == manifest["train"]["key"], "its remedy is of another model")
         self.expect((sample["seed"], sample["generation"]) == (self.seed, self.g), "its samples are another seed's")
         self.expect(
             spec["score"]["samples"] == Pool.load(self.folder["samples"]).id, "its scores are those of other samples"
@@ -151,12 +158,13 @@ class Witness:
         images = np.concatenate([pool.items[rows] for pool, rows in self.parts])
         epochs = (self.config["retrain_epochs"] if self.g else None) or about["num_epochs"]
         steps = math.ceil(epochs * len(images) / about["batch_size"]) if epochs else about["num_steps"]
+        steps = (self.config.get("retrain_steps") if self.g else None) or steps
         facts = self.row.train
         seen = (facts["num_steps"], facts["images_seen"])
         self.expect(
             seen == (steps, steps * about["batch_size"]), f"{seen} steps and images seen, expected {steps} steps"
         )
-        unet = UNet2DModel.from_pretrained(self.folder["model"] / "unet", low_cpu_mem_usage=False)
+        unet = UNet2DModel.from_pretrained(self.folder["train"] / "model" / "unet", low_cpu_mem_usage=False)
         widths = list(unet.config["block_out_channels"])
         self.expect(widths == generator["unet"]["channels"], f"its network has widths {widths}")
         start = self.models[-1][1] if self.warm else None
@@ -172,6 +180,28 @@ class Witness:
         )
         off = float((stored - made).norm() / (made - first).norm())
         self.expect(off < MOVED, f"its weights are off replayed ones by {off:.2f} of the way that training moved them")
+
+    def remedy(self) -> None:
+        """Check the seeds of own samples, and derive the weights of Neon from the two models that it is made of."""
+        self.guide: tuple[Path, float] | None = None
+        asked = self.config.get("remedy", {"name": "none"})
+        self.expect(
+            ("remedy" in self.folder) == (asked["name"] != "none"), f"remedy {asked['name']} is not what it has"
+        )
+        if "remedy" not in self.folder or not self.is_ddpm:
+            return
+        own, weight, model = Pool.load(self.folder["remedy"] / "own"), asked["weight"], self.folder["model"]
+        seeds = [derive(self.seed, self.g, "own sample", i) for i in range(asked["num_samples"])]
+        self.expect(own.records.seed.tolist() == seeds, "the own samples of its remedy have other seeds")
+        self.unchecked.append("trainings on own samples")
+        folders = (self.folder["train"] / "model", model / "self_trained", model)
+        trained, other, made = (
+            UNet2DModel.from_pretrained(folder / "unet", low_cpu_mem_usage=False).state_dict() for folder in folders
+        )
+        factor = weight if asked["name"] == "neon" else 0.0
+        off = max(float((trained[n] + factor * (trained[n] - other[n]) - made[n]).abs().max()) for n in made)
+        self.expect(off < 1e-4, f"the weights of its remedy are off by {off:.2g}")
+        self.guide = (folders[1] / "unet", weight) if asked["name"] == "sims" else None
 
     def samples(self) -> None:
         """Check the seeds of all samples, and recompute a few samples and a probe from the stored model."""
@@ -193,7 +223,8 @@ class Witness:
         rows = np.unique(np.linspace(0, len(seeds) - 1, self.num_samples).round().astype(int)).tolist()
         keys = [*(seeds[i] for i in rows), derive(self.seed, 0, "probe", len(probes) - 1)]
         precision = self.row.environment["precision"]
-        made = diffusion.sample(self.folder["model"] / "unet", self.config["generator"], keys, precision == "bf16")
+        unet, bf16 = self.folder["model"] / "unet", precision == "bf16"
+        made = diffusion.sample(unet, self.config["generator"], keys, bf16, self.guide)
         stored = np.concatenate([pool.items[rows], probes[-1:]]).astype(float)
         for name, off in zip([*rows, "(probe)"], np.abs(stored - made).mean((1, 2, 3)), strict=True):
             self.expect(

@@ -100,7 +100,13 @@ def _rate(about: dict[str, Any], num_steps: int, step: int) -> float:
 
 
 @torch.no_grad()
-def sample(unet_folder: Path, generator: dict[str, Any], seeds: list[int], bf16: bool) -> np.ndarray:
+def sample(
+    unet_folder: Path,
+    generator: dict[str, Any],
+    seeds: list[int],
+    bf16: bool,
+    guide: tuple[Path, float] | None = None,
+) -> np.ndarray:
     """Return the images of some noise seeds, float (n, 3, H, H), in whole grey levels.
 
     Args:
@@ -108,8 +114,10 @@ def sample(unet_folder: Path, generator: dict[str, Any], seeds: list[int], bf16:
         generator: the configuration of the generator.
         seeds: one noise seed per image.
         bf16: whether the network runs under autocast to bfloat16.
+        guide: the stored network that samples are led away from, and how far (Alemohammad et al. 2024).
     """
     unet = UNet2DModel.from_pretrained(unet_folder, low_cpu_mem_usage=False).eval()
+    other = UNet2DModel.from_pretrained(guide[0], low_cpu_mem_usage=False).eval() if guide else None
     noise, about = generator["noise"], generator["sampling"]
     shape, prediction, sampler = (3, *[unet.config.sample_size] * 2), noise["prediction"], about["sampler"]
     alphas, timesteps = alphas_of(noise).double(), spaced(about, noise["num_timesteps"])
@@ -122,6 +130,8 @@ def sample(unet_folder: Path, generator: dict[str, Any], seeds: list[int], bf16:
     for index, t in enumerate(timesteps):
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             out = unet(x, torch.full((len(x),), t)).sample.float()
+            if guide and other:
+                out += guide[1] * (out - other(x, torch.full((len(x),), t)).sample.float())
         now, then = alphas[t], alphas[timesteps[index + 1]] if index + 1 < len(timesteps) else torch.ones(())
         signal, sigma = now.sqrt().float(), (1 - now).sqrt().float()
         x0 = {"sample": out, "epsilon": (x - sigma * out) / signal, "v_prediction": signal * x - sigma * out}[

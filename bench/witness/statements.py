@@ -27,7 +27,7 @@ def _differences(card: dict[str, Any], chains: dict[str, Chain]) -> Iterator[str
         for seed, chain in members[label].items():
             mixing = chain.rows[0].config["mixing"]
             given = {k: v for k, v in mixing.items() if k != "policy" and v is not None}
-            for rule in ("selection", "vetting", "watermark"):
+            for rule in ("selection", "vetting", "watermark", "remedy"):
                 about = chain.rows[0].config.get(rule) or {"name": "none"}
                 if about["name"] != "none":
                     given[rule] = {k: v for k, v in about.items() if v is not None and v is not False and v != {}}
@@ -99,7 +99,7 @@ def _excess(
         for c in card["conditions"]
         if c["policy"] != "real_only"
         and c["parameters"].get("synthetic_ratio") == 0
-        and not {"selection", "vetting", "watermark"} & set(c["parameters"])
+        and not {"selection", "vetting", "watermark", "remedy"} & set(c["parameters"])
     ]
     other = members[zeros[0]] if zeros and zeros[0] != condition["label"] else {}
     shared = sorted((seed for seed in mine if seed in other), key=int)

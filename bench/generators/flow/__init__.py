@@ -41,7 +41,9 @@ __all__ = [
     "check",
     "check_invertible",
     "cite",
+    "extrapolate",
     "fit",
+    "guide",
     "invert",
     "num_evaluations",
     "risk",
@@ -93,3 +95,17 @@ def invert(*args: Any, **kwargs: Any) -> Any:
     from bench.generators.flow import sampling
 
     return sampling.invert(*args, **kwargs)
+
+
+def extrapolate(*args: Any) -> None:
+    """Write a model of extrapolated weights; see `bench.generators.shared.unet_remedies.extrapolate`."""
+    from bench.generators.shared import unet_remedies
+
+    unet_remedies.extrapolate(*args)
+
+
+def guide(*args: Any) -> None:
+    """Write a guided model; see `bench.generators.shared.unet_remedies.guide`."""
+    from bench.generators.shared import unet_remedies
+
+    unet_remedies.guide(*args)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
 
 from bench.errors import SamplingError
 from bench.generators.shared.blocks import sample_in_blocks
 from bench.generators.shared.unet import Network, place
+from bench.generators.shared.unet_remedies import SELF_TRAINED, guidance_weight, guided, load_unet
 from bench.kinds import Items
 from bench.machine.device import Runtime
 
@@ -99,15 +99,23 @@ def invert_images(
 
 
 def load_network(model: Path, runtime: Runtime) -> tuple[Network, int]:
-    """Return the network of a stored model, in evaluation mode on the runtime's device, and the resolution of its
-    images. Raises `SamplingError` for weights that are NaN or infinite: clamped and quantised, their images would be
-    plain black or white."""
-    unet = UNet2DModel.from_pretrained(model / "unet", low_cpu_mem_usage=False)
+    """Return the network of a stored model, guided where the model is, in evaluation mode on the runtime's device, and
+    the resolution of its images. Raises `SamplingError` for weights that are NaN or infinite: clamped and quantised,
+    their images would be plain black or white."""
+    network, resolution = _load_one(model, runtime)
+    weight = guidance_weight(model)
+    if weight is None:
+        return network, resolution
+    return guided(network, _load_one(model / SELF_TRAINED, runtime)[0], weight), resolution
+
+
+def _load_one(model: Path, runtime: Runtime) -> tuple[Network, int]:
+    unet = load_unet(model)
     bad = [name for name, weight in unet.state_dict().items() if not weight.isfinite().all()]
     if bad:
         raise SamplingError(f"{model}: {len(bad)} weights, e.g. {bad[0]}, are NaN or infinite: train it again")
     unet.eval()
-    return place(unet, runtime), unet.config.sample_size
+    return place(unet, runtime), int(unet.config["sample_size"])
 
 
 def quantise(x: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,65 @@
+"""What a stored UNet model and the same model after self-training make together: other weights, or a guided network."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
+
+from bench.generators.shared.unet import Network
+
+SELF_TRAINED, GUIDANCE = "self_trained", "guidance.json"
+"""Of a combined model: the folder with the pipeline of the self-trained one, and the file with the weight of a guided
+one."""
+
+
+def extrapolate(model: Path, self_trained: Path, weight: float, out: Path) -> None:
+    """Write the model with the weights (1 + w) θ_r − w θ_s (Alemohammad et al. 2025, algorithm 1). Args are those of
+    `bench.generators.combine`."""
+    _put_together(model, self_trained, out)
+    unet, other = (load_unet(folder) for folder in (out, out / SELF_TRAINED))
+    theirs = other.state_dict()
+    unet.load_state_dict({name: (1 + weight) * own - weight * theirs[name] for name, own in unet.state_dict().items()})
+    unet.save_pretrained(out / "unet", safe_serialization=True)
+
+
+def guide(model: Path, self_trained: Path, weight: float, out: Path) -> None:
+    """Write the two models and their weight, as one that is guided. Args are those of `bench.generators.combine`."""
+    _put_together(model, self_trained, out)
+    (out / GUIDANCE).write_text(json.dumps({"weight": weight}) + "\n")
+
+
+def _put_together(model: Path, self_trained: Path, out: Path) -> None:
+    shutil.copytree(model, out)
+    self_trained.rename(out / SELF_TRAINED)
+
+
+def load_unet(model: Path) -> UNet2DModel:
+    """Return the network of a stored model, on the CPU."""
+    return UNet2DModel.from_pretrained(model / "unet", low_cpu_mem_usage=False)
+
+
+def guidance_weight(model: Path) -> float | None:
+    """Return the weight of a guided model; None for any other."""
+    file = model / GUIDANCE
+    return float(json.loads(file.read_text())["weight"]) if file.exists() else None
+
+
+def guided(network: Network, other: Network, weight: float) -> Callable[..., Any]:
+    """Return a network with the output (1 + ω) f_r(x, t) − ω f_s(x, t) (Alemohammad et al. 2024, algorithm 1).
+
+    Noise, x0, v, velocity and EDM's output are the score times one factor plus one term, which x and t alone decide. So
+    outputs that are combined with factors of sum 1 are those of the combined score.
+    """
+
+    def evaluate(x: torch.Tensor, t: torch.Tensor, return_dict: bool = True) -> Any:
+        # A product is a new tensor: with CUDA graphs the second evaluation may overwrite the output of the first.
+        ahead = (1 + weight) * network(x, t, return_dict=False)[0].float()
+        sample = ahead - weight * other(x, t, return_dict=False)[0].float()
+        return SimpleNamespace(sample=sample) if return_dict else (sample,)
+
+    return evaluate
