@@ -53,10 +53,7 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Written:
     texts: list[str] = []
     cards: dict[str, str] = {}
     drawn = []
-    stated = {
-        study: [*statements.statements(study, every), *state_map(study), *vetting(study), *ranking(study)]
-        for study in every
-    }
+    stated = {study: all_statements(study, every) for study in every}
     side_by_side = members(every)
     of_families = families.statements(side_by_side)
     family_figure = families.figure(side_by_side, out)
@@ -88,6 +85,11 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Written:
     html = page(drawn, stated, files, out, (of_families, family_figure))
     figure_paths = [*family_figure, *(path for _, shown in drawn for path in shown.paths)]
     return Written([html, *(out / name for name in files), *figure_paths], text)
+
+
+def all_statements(study: Study, every: list[Study]) -> list[statements.Statement]:
+    """Return every statement about a study. every: all studies at hand, as some statements compare several."""
+    return [*statements.statements(study, every), *state_map(study), *vetting(study), *ranking(study)]
 
 
 def _make_writable(out: Path) -> None:

@@ -14,14 +14,14 @@ from bench.analysis.setting import resolution_of
 from bench.analysis.study import Study, studies
 from bench.analysis.verdicts import RULE, critical, critical_words, growth, percent, verdict
 from bench.report import families
+from bench.report.build import all_statements
 from bench.report.curves import curves
 from bench.report.exchange_figure import exchange_rate
 from bench.report.overview import phase_diagram
 from bench.report.profile_figure import collapse_profile
-from bench.report.statements import statements, to_markdown
+from bench.report.statements import to_markdown
 from bench.report.style import written_as
 from bench.report.tables import in_cell, table_markdown
-from bench.report.vetting_statement import vetting
 from bench.results import likeness
 from bench.results.citation import titled
 from bench.results.commands import commands
@@ -163,7 +163,7 @@ def _sections(study: Study, every: Sequence[Study], pictures: dict[str, str], na
     parts += [f"## Scores{heading}", mark, pictures.pop("scores", "")]
     parts += [table_markdown(table).replace("tables.csv has all", "the files have all") for table in main_tables(study)]
     parts += ["\n".join(f"> {note}\n" for note in study.notes)]
-    stated = [*statements(study, every), *vetting(study)]
+    stated = all_statements(study, list(every))
     for statement in (one for one in stated if one.rows):
         figure = pictures.pop(statement.figure, "")
         parts += [f"## {statement.title}{heading}", mark, figure, to_markdown(statement)]
