@@ -2,10 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
@@ -18,7 +15,7 @@ one."""
 
 
 def extrapolate(model: Path, self_trained: Path, weight: float, out: Path) -> None:
-    """Write the model with the weights (1 + w) θ_r − w θ_s (Alemohammad et al. 2025, algorithm 1). Args are those of
+    """Write the model with the weights (1 + w) θ_r − w θ_s (Alemohammad et al. 2025). Args are those of
     `bench.generators.combine`."""
     _put_together(model, self_trained, out)
     unet, other = (load_unet(folder) for folder in (out, out / SELF_TRAINED))
@@ -49,17 +46,17 @@ def guidance_weight(model: Path) -> float | None:
     return float(json.loads(file.read_text())["weight"]) if file.exists() else None
 
 
-def guided(network: Network, other: Network, weight: float) -> Callable[..., Any]:
+def guided(network: Network, other: Network, weight: float) -> Network:
     """Return a network with the output (1 + ω) f_r(x, t) − ω f_s(x, t) (Alemohammad et al. 2024, algorithm 1).
 
     Noise, x0, v, velocity and EDM's output are the score times one factor plus one term, which x and t alone decide. So
     outputs that are combined with factors of sum 1 are those of the combined score.
     """
 
-    def evaluate(x: torch.Tensor, t: torch.Tensor, return_dict: bool = True) -> Any:
+    def evaluate(x: torch.Tensor, t: torch.Tensor, return_dict: bool) -> tuple[torch.Tensor]:
+        assert not return_dict, "a guided network returns tuples"
         # A product is a new tensor: with CUDA graphs the second evaluation may overwrite the output of the first.
         ahead = (1 + weight) * network(x, t, return_dict=False)[0].float()
-        sample = ahead - weight * other(x, t, return_dict=False)[0].float()
-        return SimpleNamespace(sample=sample) if return_dict else (sample,)
+        return (ahead - weight * other(x, t, return_dict=False)[0].float(),)
 
     return evaluate
