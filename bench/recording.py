@@ -81,6 +81,7 @@ def make_row(
         wall_seconds=round(wall_seconds, 3),
         vetting=results["vet"].facts if "vet" in results else {},
         selection=results["select"].facts if "select" in results else {},
+        joined=results["join"].facts if "join" in results else {},
         code=code_versions(config),
         checksums={
             **{name: result.checksum for name, result in results.items()},

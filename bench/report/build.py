@@ -16,6 +16,7 @@ from bench.analysis.study import Study, studies
 from bench.errors import ConfigError
 from bench.report import citing, families, figures, statements, tables
 from bench.report.card import to_markdown
+from bench.report.first_mover_statement import first_mover
 from bench.report.page import page
 from bench.report.vetting_statement import vetting
 
@@ -51,7 +52,7 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Written:
     texts: list[str] = []
     cards: dict[str, str] = {}
     drawn = []
-    stated = {study: [*statements.statements(study, every), *vetting(study)] for study in every}
+    stated = {study: [*statements.statements(study, every), *vetting(study), *first_mover(study)] for study in every}
     side_by_side = members(every)
     of_families = families.statements(side_by_side)
     family_figure = families.figure(side_by_side, out)

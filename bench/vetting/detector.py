@@ -44,15 +44,16 @@ class Config(VettingRuleConfig):
 def keep(
     unvetted: "Unvetted", false_positive_rate: float, num_calibration: int, first_mover_seed: int, refit: bool
 ) -> "Decision":
-    """Return the log odds of being generated and the calibrated threshold. Generation 0 trains on real images only:
-    all is kept. Raises `DataError` where samples of the last generation are needed and all were drawn."""
+    """Return the log odds of being generated and the calibrated threshold. Generation 0 trains on real images only,
+    and all is kept; that of a newcomer does not, and has no past to refit on. Raises `DataError` where samples of the
+    last generation are needed and all were drawn."""
     from bench.vetting import Decision
 
     features = unvetted.features
     if features is None:
         return Decision(np.ones(len(unvetted.items), bool))
     generated = features.of_first_mover
-    if refit:
+    if refit and features.of_last_generation is not None:
         if not len(features.of_last_generation):
             raise DataError(
                 "vetting.refit=true trains on samples of the last generation that were not drawn, and none are left: "
