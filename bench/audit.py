@@ -24,7 +24,7 @@ from bench.errors import BenchError, DataError
 from bench.ledger import Chain, Row
 from bench.mixing import compose, resolve
 from bench.mixing.shared.history import History
-from bench.pool import REAL, Pool, content_id
+from bench.pool import REAL, TAKEN_FOR_REAL, Pool, content_id
 from bench.registry import NONE
 from bench.seeds import derive_seed
 from bench.store import Store
@@ -55,11 +55,12 @@ def audit_row(row: Row, store: Path, synthetic: dict[int, Pool]) -> list[str]:
     real_folder = store / row.artifacts["real"]
     train, heldout = Pool.load(real_folder / "train"), Pool.load(real_folder / "heldout")
     reserve = Pool.load(real_folder / "reserve") if (real_folder / "reserve").exists() else None
+    believed, unlike = audit_join(row, store, train)
+    known = {pool.id: pool for pool in (believed, reserve, *synthetic.values()) if pool}
     trained_on = Composition.load(store / row.artifacts["train"])
-    drawn, problems = audit_vetting(row, store, trained_on, PoolRef.of(train, REAL))
-    problems = audit_identity(row) + audit_contents(row, store) + audit_selection(row, store) + problems
+    drawn, problems = audit_vetting(row, store, trained_on, believed, known)
+    problems = audit_identity(row) + audit_contents(row, store) + audit_selection(row, store) + unlike + problems
     problems += audit_remedy(row, store)
-    known = {pool.id: pool for pool in (train, reserve, *synthetic.values()) if pool}
     births: list[np.ndarray] = []
     forbidden = set(heldout.records.source_id.tolist())
     for part in drawn.parts:
@@ -80,17 +81,47 @@ def audit_row(row: Row, store: Path, synthetic: dict[int, Pool]) -> list[str]:
     generation = np.concatenate(births)
     if (generation >= row.generation).any():
         problems.append("trained on items of its own or of a later generation")
-    counted = drawn.counts(PoolRef.of(train, REAL), PoolRef.of(reserve, REAL) if reserve else None)
-    problems += differences(row.composition, counted | recount(generation, len(train)))
+    counted = drawn.counts(PoolRef.of(believed, REAL), PoolRef.of(reserve, REAL) if reserve else None)
+    problems += differences(row.composition, counted | recount(generation, len(believed)))
     all_are_here = len(synthetic) == row.generation
-    if all_are_here and recompose(row, train, reserve, synthetic).id != drawn.id:
+    if all_are_here and recompose(row, believed, reserve, synthetic).id != drawn.id:
         problems.append(f"policy {row.policy} with seed {row.seed} composes another training set than the stored one")
     return problems
 
 
-def audit_vetting(row: Row, store: Path, trained_on: Composition, real: PoolRef) -> tuple[Composition, list[str]]:
+def audit_join(row: Row, store: Path, train: Pool) -> tuple[Pool, list[str]]:
+    """Return what the chain takes for its real pool, and whatever in it is not what its records and the ledger say: a
+    newcomer's is gathered again from the real pool and the samples of the earlier chain."""
+    if "join" not in row.artifacts:
+        asked = row.config.get("join", {}).get("chain")
+        return train, [f"it joins {asked} and left no result"] if asked else []
+    pool, drawn = Pool.load(store / row.artifacts["join"] / "pool"), Composition.load(store / row.artifacts["join"])
+    samples = [Pool.load(Path(row.joined["store_dir"]) / path) for path in row.joined["samples"]]
+    sources = {one.id: one for one in (train, *samples)}
+    births, asked = drawn.births(sources), row.config["join"]
+    num, last = int((births != REAL).sum()), asked["generation"]
+    meant = np.arange(0 if asked["samples_of"] == "all" else last, last + 1)
+    true = {
+        "what it takes for real is not what was drawn for it": np.array_equal(
+            drawn.items(sources)[np.arange(len(drawn))], pool.items
+        ),
+        "its records do not say which items are samples that it takes for real": np.array_equal(
+            np.where(births == REAL, REAL, TAKEN_FOR_REAL), pool.records.generation
+        ),
+        f"it takes samples of generations {np.unique(births).tolist()} for real": np.isin(births, [REAL, *meant]).all(),
+        f"it takes {num} of {len(pool)} items for real that are samples": len(pool) == len(train)
+        and num == round(row.joined["ratio"] * len(train)),
+    }
+    stated = {"generation": last, "num_samples": num, "ratio": asked["ratio"] or row.joined["ratio"]}
+    return pool, [problem for problem, is_true in true.items() if not is_true] + differences(row.joined, stated)
+
+
+def audit_vetting(
+    row: Row, store: Path, trained_on: Composition, believed: Pool, known: dict[str, Pool]
+) -> tuple[Composition, list[str]]:
     """Return the composition before vetting, and whatever in the stored decision, the training set and the ledger does
-    not agree. Without vetting the training set is the composition."""
+    not agree. Without vetting the training set is the composition. known: pools by id, of which the real one is
+    `believed`."""
     if "vet" not in row.artifacts:
         asked = row.config.get("vetting", {}).get("name", NONE)
         return trained_on, [f"vetting {asked} left no result"] if asked != NONE else []
@@ -105,11 +136,13 @@ def audit_vetting(row: Row, store: Path, trained_on: Composition, real: PoolRef)
         problems.append("the stored vetting did not drop what its scores say")
     left = [*drawn.kept(kept).parts] if kept.any() else []
     if row.config["vetting"].get("refill"):
-        seed = derive_seed(row.config["seed"], row.generation, "refill")
+        seed, real = derive_seed(row.config["seed"], row.generation, "refill"), PoolRef.of(believed, REAL)
         left.append(Part(real, unused_rows(drawn, real, int((~kept).sum()), seed)))
     if Composition(tuple(left)).id != trained_on.id:
         problems.append("the training set is not what the stored vetting kept of the composition")
-    counted = facts(drawn, Decision(kept, scores, threshold), trained_on)
+    if any(part.pool.id not in known for part in (*drawn.parts, *trained_on.parts)):
+        return drawn, problems  # of a pool that nothing is known of, which is a problem of its own
+    counted = facts(drawn, Decision(kept, scores, threshold), trained_on, known)
     return drawn, problems + differences(row.vetting, counted)
 
 
@@ -147,7 +180,9 @@ def audit_contents(row: Row, store: Path) -> list[str]:
     requires. Rows of older versions have no checksums; their results are compared with their manifests alone."""
     problems = []
     for name in (
-        name for name in ("real", "vet", "train", "remedy", "sample", "select", "score") if name in row.artifacts
+        name
+        for name in ("real", "join", "vet", "train", "remedy", "sample", "select", "score")
+        if name in row.artifacts
     ):
         stage, _, digest = Path(row.artifacts[name]).parts
         try:

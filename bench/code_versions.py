@@ -15,6 +15,7 @@ SELECT_VERSION = 1
 REMEDY_VERSION = 1
 VET_VERSION = 2
 SCORE_VERSION = 5
+JOIN_VERSION = 1
 """Raised with any change to a stage that moves its results: old results are then made again, never mixed with new ones.
 (The code of components has versions of its own.)"""
 
@@ -22,8 +23,8 @@ SCORE_VERSION = 5
 def code_versions(config: Config) -> dict[str, dict[str, Any]]:
     """Return stage -> part -> the version of its code: one number, or for a user's module its SHA-256 as well.
 
-    Stages are real, mix, train, sample and score, and vet, remedy, watermark and select where the chain has such a
-    rule.
+    Stages are real, mix, train, sample and score; vet, remedy, watermark and select where the chain has such a rule;
+    and join where it joins an earlier chain.
 
     Raises:
         ConfigError: A component cannot be imported or states no version.
@@ -45,6 +46,7 @@ def code_versions(config: Config) -> dict[str, dict[str, Any]]:
             **({"features": _of("generator", config.generator, "features")} if "own_network" in spaces else {}),
         },
     }
+    found |= {"join": {"stage": JOIN_VERSION}} if config.join.chain else {}
     return {stage: parts for stage, parts in found.items() if registry.NONE not in parts}
 
 

@@ -119,6 +119,10 @@ class Composition:
             "real_retained": (self.num_real - fresh) / real.num_items,
         }
 
+    def births(self, pools: dict[str, Pool]) -> np.ndarray:
+        """Return the generation of birth of each item, int32 (N,), by the records of `pools` (by id)."""
+        return np.concatenate([pools[part.pool.id].records.generation[part.rows] for part in self.parts])
+
     def save(self, directory: Path) -> None:
         """Write composition.json, which names the pools, and composition.npz, which holds `pool` int32 (n,) and `row`
         int64 (n,), one pair per item trained on."""

@@ -226,6 +226,24 @@ class ProtocolConfig:
 
 
 @dataclass
+class JoinConfig:
+    """A chain that begins after another one, in the world that it finds: some of what it takes for real items are that
+    chain's samples. chain: the folder of that chain, or of a sweep, in which it is the one with the same seed and
+    mixing; null: none, what is taken for real is real. generation: the newcomer begins after it. ratio: the share of
+    its real pool that is samples; null: that of the set on which the earlier chain trained its next generation.
+    samples_of: of that generation alone, or in equal parts of all up to it."""
+
+    chain: str | None = option(None, file=True)
+    generation: int = option(0, at_least=0)
+    ratio: float | None = option(None, at_least=0, at_most=1)
+    samples_of: str = option("last", one_of=("last", "all"))
+
+    def validate(self) -> None:
+        if self.chain is None and self != JoinConfig():
+            raise ConfigError("chain", None, "which chain is joined? Give its folder")
+
+
+@dataclass
 class Config:
     """One chain. name: the sweep it belongs to. num_generations counts generation 0. num_samples: drawn from every
     generation's model (null: twice as many as generation 0 trains on, so that copies are told by comparison with those
@@ -251,6 +269,7 @@ class Config:
     vetting: VettingConfig = option(VettingConfig)
     watermark: WatermarkConfig = option(WatermarkConfig)
     remedy: RemedyConfig = option(RemedyConfig)
+    join: JoinConfig = option(JoinConfig)
     metrics: MetricsConfig = option(MetricsConfig)
     tracking: TrackingConfig = option(TrackingConfig)
     runtime: RuntimeConfig = option(RuntimeConfig)

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 SCHEMA = 1
 FILENAME = "ledger.jsonl"
 
-OPTIONAL = frozenset({"vetting", "selection", "remedy", "code", "checksums", "digest"})
+OPTIONAL = frozenset({"vetting", "selection", "remedy", "joined", "code", "checksums", "digest"})
 """What rows of older versions of this schema lack. Without a digest they cannot be checked; a warning says so."""
 
 REBUILD = "delete the file and run the same command again: it is written anew from the store"
@@ -49,7 +49,8 @@ class Row:
         better; `down`: lower is better; `none`: neither).
     train, sample, score: facts of each stage, including `seconds`.
     artifacts: name -> path relative to `store_dir`.
-    vetting, selection, remedy: facts of these stages, empty where the chain has none and in rows of older versions.
+    vetting, selection, remedy, joined: facts of these stages, empty where the chain has none and in rows of older
+        versions.
     code: the versions of the code by stage (`bench.code_versions`); empty in rows of older versions.
     checksums: stage -> SHA-256 of the content of all files of its result; and that of the file `probes`. Empty in rows
         of older versions.
@@ -79,6 +80,7 @@ class Row:
     vetting: dict[str, Any] = field(default_factory=dict)
     selection: dict[str, Any] = field(default_factory=dict)
     remedy: dict[str, Any] = field(default_factory=dict)
+    joined: dict[str, Any] = field(default_factory=dict)
     code: dict[str, Any] = field(default_factory=dict)
     checksums: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA

@@ -11,6 +11,7 @@ import numpy as np
 from bench import (
     datasets,
     generators,
+    join_stage,
     metrics,
     mixing,
     preflight,
@@ -65,6 +66,7 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
     context = StageContext(open_store(Path(config.store_dir), chain), runtime, console)
     real, real_result = fetch(context, config)
     check_items(config, real)
+    real, joined = join_stage.join(context, config, real)
     history = begin(config, real)
     num_samples = config.num_samples or preflight.default_num_samples(config, history.budget)
     selection.resolve(config.selection, num_samples)
@@ -79,7 +81,7 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
         if settings not in own:
             stages.floor(context, settings, real)
 
-    pools = {pool.id: pool for pool in (real.train, real.reserve) if pool}
+    pools = {pool.id: pool for pool in (real.believed, real.reserve) if pool}
     trained: Result | None = None
     models: list[Result] = []
     tracking = config.tracking if distributed.is_first() else TrackingConfig()
@@ -96,17 +98,18 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
                 context = replace(context, first_model=stages.FirstModel(config.generator, model))
                 for settings in own:
                     stages.floor(context, settings, real)
-            sampled = stages.sample(context, config, generation, model, num_candidates, real.train)
-            selected = select_stage.select(context, config, generation, sampled, num_samples, real.train)
+            sampled = stages.sample(context, config, generation, model, num_candidates, real.believed)
+            selected = select_stage.select(context, config, generation, sampled, num_samples, real.believed)
             samples = Pool.load(selected.path / "pool")
             earlier = [(of, pools[ref.id]) for of, ref in zip(models, history.synthetic, strict=True)]
             scored = stages.score(context, config, samples, real, composition, pools, model, earlier)
 
             results = {"real": real_result, "train": trained, "sample": sampled, "score": scored}
+            results |= {"join": joined} if joined else {}
             results |= {"vet": vetted} if vetted else {}
             results |= {"remedy": model} if model is not trained else {}
             results |= {"select": selected} if selected is not sampled else {}
-            counts = drawn.counts(history.real, history.reserve)
+            counts = drawn.counts(history.real, history.reserve) | join_stage.truth(drawn, pools, real)
             row = make_row(config, context, generation, counts, results, time.monotonic() - started)
             probes = np.load(sampled.path / "probes.npy", allow_pickle=False)
             with distributed.agreed():
@@ -189,10 +192,10 @@ def check_items(config: Config, real: RealData) -> None:
 
 
 def begin(config: Config, real: RealData) -> History:
-    """Return the history that generation 0 sees: real items and nothing else."""
+    """Return the history that generation 0 sees: what the chain takes for real items, and nothing else."""
     if len(real.train) < config.metrics.num_images:  # where data.num_train is null, known only now
         raise ConfigError(
             "metrics.num_images", config.metrics.num_images, f"the floor needs as many real items: {len(real.train)}"
         )
     reserve = PoolRef.of(real.reserve, REAL) if real.reserve else None
-    return preflight.start(config, PoolRef.of(real.train, REAL), reserve)
+    return preflight.start(config, PoolRef.of(real.believed, REAL), reserve)

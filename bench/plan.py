@@ -18,7 +18,9 @@ from typing import Any, cast
 import numpy as np
 
 from bench import (
+    earlier,
     generators,
+    join_stage,
     ledger,
     mistakes,
     preflight,
@@ -136,6 +138,8 @@ def follow(config: Config, runtime: Runtime, found: Plan) -> None:
     store = Wanted(Path(config.store_dir))
     context = StageContext(store, runtime, Console(quiet=True))
     real, reserve, item_bytes = real_items(context, config)
+    joined = joined_pool(config)
+    real = joined or real
     history = preflight.start(config, real, reserve)
     num_samples = config.num_samples or preflight.default_num_samples(config, real.num_items)
     drawn = preflight.plan(config, history, num_samples)
@@ -144,7 +148,9 @@ def follow(config: Config, runtime: Runtime, found: Plan) -> None:
     models: list[Result] = []
     remedy = remedies.resolve(config.remedy)
     networks = remedy.num_networks if remedy else 1
-    pools_of_real = RealData(cast(Pool, real), cast(Pool, None), cast(Pool | None, reserve))
+    pools_of_real = RealData(
+        *cast(tuple[Pool, Pool, Pool | None], (real, None, reserve)), joined=cast(Pool | None, joined)
+    )
     keys = found.chains.setdefault(chain_id(config), [])
     budget = found.budgets[chain_id(config)] = Budget(num_real(drawn) + num_calibration(config))
     trained: Result | None = None
@@ -196,6 +202,15 @@ def real_items(context: StageContext, config: Config) -> tuple[PoolRef, PoolRef 
     side = config.data.resolution
     dimension = getattr(config.data, "dimension", None)
     return PoolRef(result.key, config.data.num_train, REAL), reserve, 8 * dimension if dimension else 3 * side * side
+
+
+def joined_pool(config: Config) -> PoolRef | None:
+    """Return what a newcomer takes for its real pool; None for other chains."""
+    found = earlier.find(config)
+    if found is None:
+        return None
+    world = join_stage.World.of(found)
+    return PoolRef.of(world.gather(world.compose(found.ratio, config.seed)), REAL)
 
 
 def num_real(drawn: Sequence[Composition]) -> int:

@@ -20,6 +20,8 @@ from bench.kinds import Kind, kind_of
 
 REAL = -1
 """Generation of birth of a real item."""
+TAKEN_FOR_REAL = -2
+"""Generation of birth of an earlier chain's sample that a newcomer takes for a real item (`bench.join_stage`)."""
 BLOCK = 1024
 """Number of items that are held in memory at a time."""
 
@@ -28,7 +30,8 @@ BLOCK = 1024
 class Records:
     """Provenance, one row per item. All arrays have length N.
 
-    generation: int32, the generation whose model made the item; `REAL` (-1) for one that no model made.
+    generation: int32, the generation whose model made the item; `REAL` (-1) for one that no model made, and
+        `TAKEN_FOR_REAL` (-2) for one that the model of an earlier chain made.
     seed:       int64, the item's own noise seed (see `bench.seeds`); -1 for real items.
     source_id:  unicode, what a real item is called in its data set (file name or index); "" for samples.
     labels:     attribute name -> int64 class index; empty for samples. -1 means "not labelled".

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bench import datasets, generators, metrics, mixing, provenance, registry, remedies, selection, vetting
+from bench import datasets, earlier, generators, metrics, mixing, provenance, registry, remedies, selection, vetting
 from bench.composition import Composition, PoolRef
 from bench.config import Config
 from bench.errors import ConfigError, DataError, ReserveError, raise_all
@@ -28,6 +28,7 @@ def check(config: Config) -> None:
         except ConfigError as error:
             wrong.append(error)
     raise_all(wrong)
+    earlier.find(config)
     num_train, num_reserve = config.data.num_train, getattr(config.data, "num_reserve", None)
     num_samples = config.num_samples or default_num_samples(config, num_train or 0)
     if num_train is None or num_reserve is None:
@@ -83,6 +84,9 @@ def check_rules(config: Config) -> None:
             group = {"vet": "vetting", "select": "selection"}[stage]
             allowed = f"{group}={rule.name} needs features, and none of them has any"
             raise ConfigError("metrics.scores", config.metrics.scores, allowed)
+    if config.join.chain and "features" in vetting.needs(vetted) and config.metrics.feature_space == own_network.NAME:
+        allowed = "a newcomer's generation 0 is vetted before its network is trained: choose another space"
+        raise ConfigError("metrics.feature_space", own_network.NAME, allowed)
 
 
 def check_scores(config: Config) -> None:
@@ -134,7 +138,9 @@ def plan(config: Config, history: History, num_samples: int) -> list[Composition
         drawn = mixing.plan(policy, history, config.num_generations, num_samples)
     except ReserveError as error:
         raise ReserveError(f"{error}: {_provision(config, history, num_samples)}") from error
-    for generation, composition in enumerate(drawn):
+    for generation, composition in (
+        enumerate(drawn) if config.join.chain is None else ()
+    ):  # else, what is real is not known
         vetting.check_enough(config.vetting, generation, composition, history.real)
         vetting.check_undrawn(config.vetting, generation, composition, num_samples)
     return drawn

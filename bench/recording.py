@@ -82,6 +82,7 @@ def make_row(
         vetting=results["vet"].facts if "vet" in results else {},
         selection=results["select"].facts if "select" in results else {},
         remedy=results["remedy"].facts if "remedy" in results else {},
+        joined=results["join"].facts if "join" in results else {},
         code=code_versions(config),
         checksums={
             **{name: result.checksum for name, result in results.items()},

@@ -473,6 +473,8 @@ def matched_twin(config: Config, composition: Composition, real: RealData) -> tu
     """Return the unseen twin of what a generation trained on; or None, and the reason why there is none."""
     if vetting.resolve(config.vetting) is not None:
         return None, "a vetting rule chose what stays, so items that it did not see are of another distribution"
+    if real.believed.records.is_synthetic.any():
+        return None, "a newcomer takes samples for real items, and held-out ones are of another distribution"
     try:
         return unseen_twin(composition, PoolRef.of(real.heldout, REAL)), ""
     except DataError as error:

@@ -40,7 +40,7 @@ def vet(
         generation: Whose composition it is.
         composition: As the mixing policy drew it.
         pools: The pools it was drawn from, by id.
-        real: The real pool that the chain may train on, and the reserve, whose end a rule may calibrate itself on.
+        real: What the chain takes for its real pool, and the reserve, whose end a rule may calibrate itself on.
         models: The trainings of the generations before this one.
 
     Returns:
@@ -59,8 +59,8 @@ def vet(
         with context.console.stage(f"vet {len(composition)} items", unit="items") as progress:
             if "past" in vetting.needs(rule):
                 known["past"] = past(context, config, generation, models, progress)
-            decision = vetting.decide(rule, composition, pools, real.train, seed, **known)
-        vetted = vetting.apply(rule, composition, decision, PoolRef.of(real.train, REAL), refill_seed)
+            decision = vetting.decide(rule, composition, pools, real.believed, seed, **known)
+        vetted = vetting.apply(rule, composition, decision, PoolRef.of(real.believed, REAL), refill_seed)
         for name, part in (("drawn", composition), ("vetted", vetted)):
             (out / name).mkdir()
             part.save(out / name)
@@ -69,7 +69,7 @@ def vet(
             np.save(out / "scores.npy", decision.scores, allow_pickle=False)
         seconds = round(time.monotonic() - started, 3)
         calibration = {"num_calibration": num} if (num := vetting.num_calibration(rule)) else {}
-        counted = vetting.facts(composition, decision, vetted)
+        counted = vetting.facts(composition, decision, vetted, pools)
         return {"rule": rule.name, **counted, **calibration, "seconds": seconds}
 
     spec = {
@@ -77,7 +77,7 @@ def vet(
         "rule": rule.name,
         "parameters": rule.parameters,
         "code": registry.version(rule.module, "vet"),
-        "real": real.train.id,
+        "real": real.believed.id,
         "seed": seed,
         **({"refill_seed": refill_seed} if refill_seed is not None else {}),
         **evidence_spec(context, config, rule, generation, real, models),
@@ -99,7 +99,7 @@ def evidence_spec(
         spec["models"] = [model.key for model in models]
         spec["arithmetic"] = context.runtime.arithmetic
         spec |= provenance.spec(config, generation)
-    if "features" in needs and generation > 0:
+    if "features" in needs and (generation > 0 or real.joined):
         other = first_mover_config(config)
         spec["space"] = stages.space_spec(context, config.metrics)
         spec["first_mover"] = {
@@ -126,14 +126,14 @@ def evidence(
     known: dict[str, Any] = {}
     if num and real.reserve:
         known["calibration"] = real.reserve.items[len(real.reserve) - num :]
-    if "features" in needs and generation > 0:
+    if "features" in needs and (generation > 0 or real.joined):
         describe = partial(stages.extract_features, context, config.metrics)
         assert real.reserve is not None
         known["features"] = vetting.Features(
             of_items=np.concatenate([describe(pools[p.pool.id], "training items")[p.rows] for p in composition.parts]),
             of_calibration=describe(real.reserve, "the reserve")[len(real.reserve) - num :],
             of_first_mover=describe(first_mover(context, config, real, num), "the first mover's samples"),
-            of_last_generation=_undrawn(describe, generation - 1, composition, pools),
+            of_last_generation=_undrawn(describe, generation - 1, composition, pools) if generation else None,
             fit=partial(fit_detector, device=context.runtime.device.type),
         )
     return known
@@ -167,8 +167,8 @@ def first_mover_config(config: Config) -> Config:
 
 
 def first_mover(context: StageContext, config: Config, real: RealData, num_samples: int) -> Pool:
-    """Return samples of the first mover's generation 0, which trained on the whole real pool: the training is that of a
-    chain with that seed, and shared with it."""
+    """Return samples of the first mover's generation 0, which trained on the whole real pool, in a clean world also
+    where this chain is a newcomer: the training is that of a chain with that seed, and shared with it."""
     other = first_mover_config(config)
     quiet = replace(context, on_loss=lambda generation, done, total, loss: None)
     everything = Composition((Part(PoolRef.of(real.train, REAL), np.arange(len(real.train))),))

@@ -142,7 +142,7 @@ def test_features_of_generation_0_s_network_are_no_part_of_what_is_decided_befor
     """Generation 0 is vetted before the network is trained that describes items."""
     own = c.MetricsConfig(feature_space="own_network", num_images=16, scores=["frechet"])
     config = small(tmp_path, vetting=rule(), data=with_reserve(40), metrics=own)
-    real, models = SimpleNamespace(train=[], reserve=None), ()
+    real, models = SimpleNamespace(train=[], reserve=None, joined=None), ()
     found = vetting.resolve(config.vetting)
     assert vet_stage.evidence_spec(SimpleNamespace(first_model=None), config, found, 0, real, models) == {}
 

@@ -146,6 +146,8 @@ NEW_VALUES = {
     "metrics.extra_weights": {"efficientnet_lite0": __file__},
     "mixing.synthetic_ratio": 0.9,
     "mixing.real_part": "fixed",
+    "join.chain": "outputs/first",
+    "join.ratio": 0.5,
     "num_samples": 30,
     "retrain_epochs": 9.0,
     "retrain_steps": 9,

@@ -33,7 +33,7 @@ def decided(tpr: float, fpr: float, num_real: int, num_synthetic: int, seed: int
     rule = vetting.resolve(c.checked(OracleConfig(true_positive_rate=tpr, false_positive_rate=fpr)))
     decision = vetting.decide(rule, drawn, {real.id: real, made.id: made}, real, seed)
     after = vetting.apply(rule, drawn, decision, PoolRef.of(real, REAL), None)
-    return facts(drawn, decision, after)
+    return facts(drawn, decision, after, {real.id: real, made.id: made})
 
 
 @settings(max_examples=30, deadline=None)
@@ -137,7 +137,7 @@ def test_the_scores_of_a_rule_are_stored_in_the_order_of_the_composition():
     rule = vetting.resolve(c.CustomVettingConfig(function="test_vetting_oracle:scored"))
     decision = vetting.decide(rule, drawn, {real.id: real, made.id: made}, real, 5)
     np.testing.assert_array_equal(decision.scores, [0] * 6 + [1] * 4)
-    said = facts(drawn, decision, drawn.kept(decision.kept))
+    said = facts(drawn, decision, drawn.kept(decision.kept), {real.id: real, made.id: made})
     assert (said["true_positive_rate"], said["false_positive_rate"], said["auroc"]) == (1, 0, 1)
     broken = vetting.resolve(c.CustomVettingConfig(function="test_vetting_oracle:not_a_number"))
     with pytest.raises(DataError, match="scores with NaN"):

@@ -26,7 +26,8 @@ class Condition:
     label: how tables and figures name the condition.
     ratio: the synthetic share of the training set from generation 1 on, where it is one number; else None.
     parameters: the parameters of the policy, below `selection`, `vetting`, … those of the rules, and the values of what
-        else the protocol leaves free, as JSON with sorted keys.
+        else the protocol leaves free, as JSON with sorted keys; below `joined` what a newcomer found: after which
+        generation of which condition it began, and the share of its real pool that is samples.
     """
 
     policy: str
@@ -36,8 +37,13 @@ class Condition:
 
     @property
     def is_plain(self) -> bool:
-        """Whether no selection, vetting, watermark or remedy changes the loop."""
-        return not set(RULES) & json.loads(self.parameters).keys()
+        """Whether no selection, vetting, watermark, remedy or earlier chain changes the loop."""
+        return not {*RULES, "joined"} & json.loads(self.parameters).keys()
+
+    @property
+    def joined(self) -> dict[str, Any]:
+        """What a newcomer found (below `parameters`); empty for a chain that began with real items alone."""
+        return dict(json.loads(self.parameters).get("joined", {}))
 
     @property
     def family(self) -> tuple[str, str]:
@@ -66,11 +72,19 @@ def condition_of(row: Row) -> Condition:
         name = f"custom {parameters['function']}" if "function" in parameters else row.policy.replace("_", " ")
         shown = {k: v for k, v in parameters.items() if (row.policy, k, v) != ("real_only", "real_part", "redrawn")}
         label = name + _details(shown)
+    mixing = label
     for group in RULES:
         rule = {k: v for k, v in row.config.get(group, {}).items() if v not in (None, {}, "none") and v is not False}
         if rule:
             parameters[group] = rule
             label += f" + {group} {rule.get('function', rule['name'])}{_details(_chosen(group, row.config[group]))}"
+    if row.joined:
+        found = {key: row.joined[key] for key in ("condition", "generation", "ratio")}
+        found |= {"samples_of": "all"} if row.config["join"]["samples_of"] == "all" else {}
+        parameters["joined"] = found
+        whose = "" if found["condition"] == mixing else f" {found['condition']}"
+        label += f" + joined{whose} after generation {found['generation']}"
+        label += _details({k: found[k] for k in ("ratio", "samples_of") if k in found})
     if row.protocol.get("name"):
         given = flatten(row.config)
         free = {key: given.get(key) for key in free_keys(row)}

@@ -17,7 +17,7 @@ from bench.ledger import Chain, Row
 
 PLACES = ("data.root", "data.path", "data.subset", "data.download")
 """Where the real images are stored on one machine. `data_content` identifies the images themselves."""
-NOT_THE_SETTING = (*PLACES, "seed", "mixing", "selection", "vetting", "watermark", "remedy", "protocol")
+NOT_THE_SETTING = (*PLACES, "seed", "mixing", "selection", "vetting", "watermark", "remedy", "join", "protocol")
 """Keys of a chain's identity in which the chains of one study may differ."""
 TRIFLES = (
     "metrics.scores",

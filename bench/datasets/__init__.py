@@ -41,6 +41,7 @@ class RealData:
         possible: By two attributes, bool (classes, classes): which pairs of labels exist, where the data set says it.
         calibration: Labelled items of all these pairs, existing or not, from which classifiers learn to tell them. No
             chain trains on them, and no score compares with them. None where the data set offers none.
+        joined: What a newcomer takes for its real pool (`bench.join_stage`); None for other chains.
     """
 
     train: Pool
@@ -48,6 +49,12 @@ class RealData:
     reserve: Pool | None
     possible: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
     calibration: Pool | None = None
+    joined: Pool | None = None
+
+    @property
+    def believed(self) -> Pool:
+        """What a chain takes for its real pool, and trains on: the real one, unless it is a newcomer."""
+        return self.joined or self.train
 
 
 def load_real(config: DataConfig) -> RealData:

@@ -16,6 +16,7 @@ from bench.analysis.study import Study, studies
 from bench.errors import ConfigError
 from bench.report import citing, families, figures, statements, tables
 from bench.report.card import to_markdown
+from bench.report.first_mover_statement import first_mover
 from bench.report.oracle_map import state_map
 from bench.report.page import page
 from bench.report.ranking_statement import ranking
@@ -89,7 +90,8 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Written:
 
 def all_statements(study: Study, every: list[Study]) -> list[statements.Statement]:
     """Return every statement about a study. every: all studies at hand, as some statements compare several."""
-    return [*statements.statements(study, every), *state_map(study), *vetting(study), *ranking(study)]
+    own = [*state_map(study), *vetting(study), *ranking(study), *first_mover(study)]
+    return [*statements.statements(study, every), *own]
 
 
 def _make_writable(out: Path) -> None:

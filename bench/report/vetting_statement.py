@@ -41,11 +41,11 @@ def vetting(study: Study) -> Iterator[Statement]:
 
 
 def _vetted(study: Study, condition: Condition) -> dict[int, list[Row]]:
-    """Return generation -> the rows of all seeds; generation 0 trains on real items only and is left out."""
+    """Return generation -> the rows of all seeds; generation 0 is left out where it trains on real items only."""
     found: dict[int, list[Row]] = {}
     for chain in study.chains[condition].values():
         for row in chain.rows:
-            if row.vetting and row.generation > 0:
+            if row.vetting and (row.generation > 0 or row.joined):
                 found.setdefault(row.generation, []).append(row)
     return dict(sorted(found.items()))
 

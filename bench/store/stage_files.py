@@ -15,6 +15,7 @@ def _inside(folder: str, names: Sequence[str]) -> tuple[str, ...]:
 
 REQUIRED: Mapping[str, tuple[str, ...]] = {
     "real": (*_inside("train", _POOL), *_inside("heldout", _POOL)),
+    "join": (*_inside("pool", _POOL), *_COMPOSITION),
     "vet": (*_inside("drawn", _COMPOSITION), *_inside("vetted", _COMPOSITION), "kept.npy"),
     "train": (*_COMPOSITION, "model/"),
     "remedy": (*_inside("own", _POOL), "model/"),

@@ -19,7 +19,7 @@ from bench.errors import ConfigError, DataError
 from bench.kinds import Items
 from bench.pool import REAL, Pool
 from bench.registry import Rule
-from bench.vetting.shared.decision import Decision, births, facts
+from bench.vetting.shared.decision import Decision, facts
 from bench.vetting.shared.features import Features
 from bench.vetting.shared.past import Past
 
@@ -50,7 +50,8 @@ class Unvetted:
 
     For a rule that states it in its `NEEDS`, else None: is_synthetic ("truth"), bool (N,); calibration, real items that
     no chain trains on, `num_calibration` from the end of the reserve; past, what the chain has made so far; features,
-    of items, calibration and samples to learn from (None for generation 0, which trains on real items only).
+    of items, calibration and samples to learn from (None for generation 0, which trains on real items only, unless the
+    chain is a newcomer).
     """
 
     items: Items
@@ -158,7 +159,7 @@ def decide(
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(composition))
-    truth = (births(composition) != REAL)[order] if "truth" in needs(rule) else None
+    truth = (composition.births(pools) != REAL)[order] if "truth" in needs(rule) else None
     if features is not None:
         features = replace(features, of_items=features.of_items[order])
     given = rule(Unvetted(Reordered(composition.items(pools), order), real, rng, truth, calibration, past, features))

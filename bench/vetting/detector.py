@@ -43,15 +43,15 @@ class Config(VettingRuleConfig):
 def keep(
     unvetted: "Unvetted", false_positive_rate: float, num_calibration: int, first_mover_seed: int, refit: bool
 ) -> "Decision":
-    """Return the log odds of being generated and the calibrated threshold. Generation 0 trains on real images only:
-    all is kept."""
+    """Return the log odds of being generated and the calibrated threshold. Generation 0 trains on real images only,
+    and all is kept; that of a newcomer does not, and has no past to refit on."""
     from bench.vetting import Decision
 
     features = unvetted.features
     if features is None:
         return Decision(np.ones(len(unvetted.items), bool))
     generated = features.of_first_mover
-    if refit and len(features.of_last_generation):
+    if refit and features.of_last_generation is not None and len(features.of_last_generation):
         generated = np.concatenate([generated, features.of_last_generation])
     half = num_calibration // 2
     detect = features.fit(features.of_calibration[:half], generated)

@@ -11,7 +11,7 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 
 from bench.composition import Composition
 from bench.ledger import Row
-from bench.pool import Pool
+from bench.pool import REAL, Pool
 from bench.witness import diffusion, independent_scores, stored_results
 from bench.witness.diffusion import derive
 from bench.witness.policies import compose
@@ -117,10 +117,14 @@ class Witness:
         drawn = Composition.load(self.folder["vet"] / "drawn") if "vet" in self.folder else trained_on
         if "vet" in self.folder:
             self.unchecked.append("what vetting rules drop: bench.audit recounts the stored decision")
-        named = {pool.id: name for name, pool in self.pools.items()}
+        pools = dict(self.pools)
+        if "join" in self.folder:
+            pools["train"] = Pool.load(self.folder["join"] / "pool")
+            self.unchecked.append("what newcomers take for real: bench.audit gathers it again")
+        named = {pool.id: name for name, pool in pools.items()}
         parts = {named.get(part.pool.id): part.rows for part in drawn.parts}
         self.expect(None not in parts and "heldout" not in parts, "it trained on held-out images or a foreign pool")
-        sizes = {name: len(pool) for name, pool in self.pools.items()}
+        sizes = {name: len(pool) for name, pool in pools.items()}
         if "reserve" in sizes:  # its end is what a vetting rule calibrates itself on
             sizes["reserve"] -= self.row.vetting.get("num_calibration", 0)
         expected = compose(self.config["mixing"], self.g, self.seed, sizes)
@@ -132,12 +136,13 @@ class Witness:
             )
             self.expect(same, "it trained on other images than policy and seed compose")
         retained, fresh = (len(parts.get(name, ())) for name in ("train", "reserve"))
-        num_synthetic = sum(len(rows) for name, rows in parts.items() if isinstance(name, int))
+        made = [(pools[name].records.generation[rows] != REAL).sum() for name, rows in parts.items()]
+        num_synthetic, num_items = int(sum(made)), sum(map(len, parts.values()))
         counted = {
-            "num_real": retained + fresh,
+            "num_real": num_items - num_synthetic,
             "num_synthetic": num_synthetic,
             "num_fresh": fresh,
-            "synthetic_ratio": num_synthetic / (retained + fresh + num_synthetic),
+            "synthetic_ratio": num_synthetic / num_items,
             "synthetic_per_real": num_synthetic / sizes["train"],
             "real_retained": retained / sizes["train"],
             "num_distinct": sum(len(set(rows.tolist())) for rows in parts.values()),
@@ -146,7 +151,7 @@ class Witness:
             f"{k} is {self.row.composition[k]}, counted {v}" for k, v in counted.items() if self.row.composition[k] != v
         ]
         self.expect(not wrong, "; ".join(wrong))
-        self.parts = [(self.pools[named[part.pool.id]], part.rows) for part in trained_on.parts]
+        self.parts = [(pools[named[part.pool.id]], part.rows) for part in trained_on.parts]
 
     def training(self) -> None:
         """Check the number of steps, and derive the averaged weights by a plain loop over the documented draws."""
@@ -299,7 +304,7 @@ class Witness:
     def twin(self, features: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the features of items trained on, and of as many that were not, of every pool at one share: held-out
         images for real ones, otherwise samples of the same generation. None where a pool has none left."""
-        if "vet" in self.folder:
+        if "vet" in self.folder or any((pool.records.generation < REAL).any() for pool, _ in self.parts):
             return None
         heldout, groups = self.pools["heldout"], []
         used_real, unused_real = [], [(heldout.id, row) for row in range(len(heldout))]

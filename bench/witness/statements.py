@@ -31,6 +31,11 @@ def _differences(card: dict[str, Any], chains: dict[str, Chain]) -> Iterator[str
                 about = chain.rows[0].config.get(rule) or {"name": "none"}
                 if about["name"] != "none":
                     given[rule] = {k: v for k, v in about.items() if v is not None and v is not False and v != {}}
+            joined = chain.rows[0].joined
+            if joined:
+                given["joined"] = {key: joined[key] for key in ("condition", "generation", "ratio")}
+                if chain.rows[0].config["join"]["samples_of"] == "all":
+                    given["joined"]["samples_of"] = "all"
             if (str(chain.rows[0].config["seed"]), mixing["policy"], given) != (
                 seed,
                 condition["policy"],
@@ -99,7 +104,7 @@ def _excess(
         for c in card["conditions"]
         if c["policy"] != "real_only"
         and c["parameters"].get("synthetic_ratio") == 0
-        and not {"selection", "vetting", "watermark", "remedy"} & set(c["parameters"])
+        and not {"selection", "vetting", "watermark", "remedy", "joined"} & set(c["parameters"])
     ]
     other = members[zeros[0]] if zeros and zeros[0] != condition["label"] else {}
     shared = sorted((seed for seed in mine if seed in other), key=int)

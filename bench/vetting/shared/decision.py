@@ -7,7 +7,7 @@ import numpy as np
 
 from bench.composition import Composition
 from bench.detection import auroc
-from bench.pool import REAL
+from bench.pool import REAL, Pool
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,20 +40,15 @@ class Decision:
         return Decision(self.kept[rows], None if self.scores is None else self.scores[rows], self.threshold)
 
 
-def births(composition: Composition) -> np.ndarray:
-    """Return the generation of birth of each item of a composition, `REAL` for real ones, int64 (N,)."""
-    return np.concatenate([np.full(len(part.rows), part.pool.generation, np.int64) for part in composition.parts])
-
-
-def facts(drawn: Composition, decision: Decision, trained_on: Composition) -> dict[str, Any]:
-    """Return what the ledger's `vetting` says of a decision, truth against verdict.
+def facts(drawn: Composition, decision: Decision, trained_on: Composition, pools: dict[str, Pool]) -> dict[str, Any]:
+    """Return what the ledger's `vetting` says of a decision, truth against verdict. pools: those of both, by id.
 
     true_positive_rate is the share of the samples that was dropped, false_positive_rate that of the real items; None
     where there are none. effective_ratio: the synthetic share of what is trained on. per_generation: items by birth
-    (−1 is real), and how many of them were dropped. auroc: of the scores, real items against samples; None without
-    both, or without scores.
+    (−1 is real; −2 is an earlier chain's, taken for real), and how many of them were dropped. auroc: of the scores,
+    real items against samples; None without both, or without scores.
     """
-    birth, dropped = births(drawn), ~decision.kept
+    birth, dropped = drawn.births(pools), ~decision.kept
     synthetic = birth != REAL
     num_kept = int(decision.kept.sum())
     return {
@@ -61,7 +56,7 @@ def facts(drawn: Composition, decision: Decision, trained_on: Composition) -> di
         "num_synthetic_dropped": int((dropped & synthetic).sum()),
         "num_kept": num_kept,
         "num_refilled": len(trained_on) - num_kept,
-        "effective_ratio": trained_on.num_synthetic / len(trained_on),
+        "effective_ratio": float((trained_on.births(pools) != REAL).mean()),
         "true_positive_rate": _share(dropped[synthetic]),
         "false_positive_rate": _share(dropped[~synthetic]),
         "auroc": None if decision.scores is None else auroc(decision.scores[~synthetic], decision.scores[synthetic]),

@@ -18,12 +18,12 @@ class Features:
         of_calibration: Of real items that no chain trains on.
         of_first_mover: Of samples of another chain's generation 0.
         of_last_generation: Of samples of the generation before that the composition did not draw; (0, 0) where it drew
-            none of them.
+            none of them. None for generation 0, of a newcomer: there is no generation before.
         fit: (features of real items, of generated ones) -> a detector.
     """
 
     of_items: np.ndarray
     of_calibration: np.ndarray
     of_first_mover: np.ndarray
-    of_last_generation: np.ndarray
+    of_last_generation: np.ndarray | None
     fit: Callable[[np.ndarray, np.ndarray], Detector]

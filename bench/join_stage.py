@@ -1,0 +1,141 @@
+"""The stage that joins: a newcomer begins after another chain, and takes some of that chain's samples for real items.
+
+Nothing tells the newcomer which. The records of the pool do (`pool.TAKEN_FOR_REAL`), so that ledger, vetting and audit
+know how polluted it is. Scores compare with items that are truly real.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import earlier
+from bench.analysis.conditions import condition_of
+from bench.code_versions import JOIN_VERSION
+from bench.composition import Composition, Part, PoolRef
+from bench.config import Config
+from bench.datasets import RealData
+from bench.earlier import Earlier
+from bench.errors import ConfigError, DataError
+from bench.pool import REAL, TAKEN_FOR_REAL, Pool, Records
+from bench.seeds import derive_seed
+from bench.stages import StageContext
+from bench.store import Result
+
+
+def join(context: StageContext, config: Config, real: RealData) -> tuple[RealData, Result | None]:
+    """Return the real items with what the chain takes for its real pool, and the result that holds it; without an
+    earlier chain the real items as they are, and none.
+
+    The result holds `pool/`, the composition that it was gathered by, and as facts `generation`, `ratio` and
+    `num_samples`; which chain that was is added to them here, because equal samples give one result whatever chain they
+    are of.
+
+    Raises `DataError` where the earlier chain's data are others, and `ConfigError` where it drew too few samples.
+    """
+    found = earlier.find(config)
+    if found is None:
+        return real, None
+    world = World.of(found)
+    if world.real.id != real.train.id:
+        raise DataError(
+            f"join.chain: the real pool of {found.chain.id} has {describe(world.real)}, that of this chain "
+            f"{describe(real.train)}, and not the same ones: give it the same data"
+        )
+    drawn = world.compose(found.ratio, config.seed)
+
+    def produce(out: Path, work: Path) -> dict[str, Any]:
+        drawn.save(out)
+        world.gather(drawn).save(out / "pool")
+        return {"generation": found.generation, "ratio": found.ratio, "num_samples": drawn.num_synthetic}
+
+    spec = {"composition": drawn.id, "generation": found.generation, "ratio": found.ratio, "version": JOIN_VERSION}
+    with context.console.stage("join"):
+        result = context.store.make("join", spec, produce)
+    about = {
+        "chain": found.chain.id,
+        "condition": condition_of(found.chain.rows[0]).label,
+        "store_dir": found.chain.rows[0].store_dir,
+        "samples": [found.row(generation).artifacts["samples"] for generation in found.generations],
+    }
+    return replace(real, joined=Pool.load(result.path / "pool")), replace(result, facts=about | result.facts)
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """What a newcomer may draw from. real: truly real items; samples: generation -> those of the earlier chain."""
+
+    real: Pool
+    samples: dict[int, Pool]
+
+    @staticmethod
+    def of(found: Earlier) -> "World":
+        """Read what an earlier chain left. Raises `DataError` where it is not stored any more."""
+        return World(found.real(), {generation: found.samples(generation) for generation in found.generations})
+
+    def compose(self, ratio: float, seed: int) -> Composition:
+        """Return what a newcomer takes for its real pool: as many items as the real pool has, a share `ratio` of them
+        samples, in equal parts of all generations. A larger ratio keeps some of the real items of a smaller one. seed:
+        of the newcomer.
+
+        Raises `ConfigError` where a generation has too few samples.
+        """
+        num_synthetic = round(ratio * len(self.real))
+        parts = [Part(PoolRef.of(self.real, REAL), _order(seed, REAL, self.real)[num_synthetic:])]
+        shares = np.array_split(np.arange(num_synthetic), len(self.samples))
+        for (generation, pool), share in zip(sorted(self.samples.items()), shares, strict=True):
+            if len(share) > len(pool):
+                raise ConfigError(
+                    "join.ratio", ratio, f"takes {len(share)} samples of generation {generation}, which has {len(pool)}"
+                )
+            parts.append(Part(PoolRef.of(pool, generation), _order(seed, generation, pool)[: len(share)]))
+        return Composition(tuple(parts))
+
+    def gather(self, drawn: Composition) -> Pool:
+        """Return the items of such a composition as one pool, whose records say which of them are samples."""
+        pools = {pool.id: pool for pool in (self.real, *self.samples.values())}
+        records = [_records(pools[part.pool.id], part, self.real.records.labels) for part in drawn.parts]
+        items = drawn.items(pools)
+        return Pool(items[np.arange(len(items))], _joined(records), self.real.label_names)
+
+
+def truth(drawn: Composition, pools: dict[str, Pool], real: RealData) -> dict[str, Any]:
+    """Return the counts of the ledger's `composition` that are others than a newcomer believes: samples that it takes
+    for real ones are counted as synthetic, of the generation `TAKEN_FOR_REAL`. Empty for other chains."""
+    if real.joined is None:
+        return {}
+    births, numbers = np.unique(drawn.births(pools), return_counts=True)
+    num_real = int(numbers[births == REAL].sum())
+    return {
+        "num_real": num_real,
+        "num_synthetic": len(drawn) - num_real,
+        "per_generation": {str(b): int(n) for b, n in zip(births, numbers, strict=True)},
+        "synthetic_ratio": (len(drawn) - num_real) / len(drawn),
+        "synthetic_per_real": (len(drawn) - num_real) / len(real.joined),
+    }
+
+
+def describe(pool: Pool) -> str:
+    """Return what a pool holds, as messages say it."""
+    return f"{len(pool)} {pool.kind.items} of shape {pool.items.shape[1:]}"
+
+
+def _order(seed: int, generation: int, pool: Pool) -> np.ndarray:
+    return np.random.default_rng(derive_seed(seed, 0, f"join/{generation}")).permutation(len(pool))
+
+
+def _records(pool: Pool, part: Part, labels: dict[str, np.ndarray]) -> Records:
+    if not part.pool.is_synthetic:
+        return pool.records.take(part.rows)
+    given = Records.synthetic(TAKEN_FOR_REAL, pool.records.seed[part.rows])
+    return replace(given, labels={name: np.full(len(part.rows), -1, np.int64) for name in labels})
+
+
+def _joined(records: Sequence[Records]) -> Records:
+    """Return records one after the other."""
+    columns = [one.columns() for one in records]
+    whole = {name: np.concatenate([column[name] for column in columns]) for name in columns[0]}
+    labels = {name.removeprefix("label:"): whole[name] for name in whole if name.startswith("label:")}
+    return Records(whole["generation"], whole["seed"], whole["source_id"], labels)
