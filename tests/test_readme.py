@@ -92,7 +92,8 @@ def test_every_command_composes(command, tmp_path, monkeypatch):
 def first_choice(override: str) -> str:
     """`seed=0,1,2` -> `seed=0`; a list in brackets is one value."""
     key, _, value = override.partition("=")
-    return f"{key}={value}" if value.startswith(("[", "{")) else f"{key}={value.split(',')[0]}"
+    first = re.match(r"\[[^\]]*\]|\{[^}]*\}|[^,]*", value)
+    return f"{key}={first[0] if first else ''}"
 
 
 @pytest.mark.parametrize("command", TOOLS)
