@@ -1,4 +1,4 @@
-"""`python -m bench.results list | show NAME | cite NAME | check RUN | compare RUN | pack RUN`: reference results.
+"""`python -m bench.results list | show NAME | cite NAME | check RUN | compare RUN | pack RUN`: the reference results.
 
 Results go to stdout, errors to stderr. Exit status: 0; 1 where `check` has found a problem or `compare` a difference;
 2 for a mistake in the command or files that are not in order.
