@@ -112,7 +112,8 @@ def audit_join(row: Row, store: Path, train: Pool) -> tuple[Pool, list[str]]:
         f"it takes {num} of {len(pool)} items for real that are samples": len(pool) == len(train)
         and num == round(row.joined["ratio"] * len(train)),
     }
-    stated = {"generation": last, "num_samples": num, "ratio": asked["ratio"] or row.joined["ratio"]}
+    ratio = row.joined["ratio"] if asked["ratio"] is None else asked["ratio"]
+    stated = {"generation": last, "num_samples": num, "ratio": ratio}
     return pool, [problem for problem, is_true in true.items() if not is_true] + differences(row.joined, stated)
 
 

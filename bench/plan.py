@@ -31,7 +31,6 @@ from bench import (
     selection,
     stages,
     vet_stage,
-    vetting,
 )
 from bench.composition import Composition, PoolRef
 from bench.config import Config, GeneratorConfig, chain_id
@@ -152,7 +151,7 @@ def follow(config: Config, runtime: Runtime, found: Plan) -> None:
         *cast(tuple[Pool, Pool, Pool | None], (real, None, reserve)), joined=cast(Pool | None, joined)
     )
     keys = found.chains.setdefault(chain_id(config), [])
-    budget = found.budgets[chain_id(config)] = Budget(num_real(drawn) + num_calibration(config))
+    budget = found.budgets[chain_id(config)] = Budget(num_real(drawn) + preflight.num_calibration(config))
     trained: Result | None = None
     for generation, planned in enumerate(drawn):
         composition = _with_pools(planned, renamed)
@@ -217,11 +216,6 @@ def num_real(drawn: Sequence[Composition]) -> int:
     """Return how many different real items are in the training sets of a chain."""
     parts = [part for composition in drawn for part in composition.parts if part.pool.generation == REAL]
     return len({(part.pool.id, row) for part in parts for row in part.rows.tolist()})
-
-
-def num_calibration(config: Config) -> int:
-    """Return how many real items a chain's vetting calibrates itself on."""
-    return vetting.num_calibration(vetting.resolve(config.vetting))
 
 
 def num_steps(generator: GeneratorConfig) -> int:

@@ -77,11 +77,11 @@ def check_rules(config: Config) -> None:
         allowed = "is this chain's own seed, and the first mover is another chain"
         raise ConfigError("vetting.first_mover_seed", config.seed, allowed)
     selected = selection.resolve(config.selection, config.num_samples or config.metrics.num_images)
-    for stage, rule, needs in (("vet", vetted, vetting.needs(vetted)), ("select", selected, selection.needs(selected))):
-        if rule is not None:
-            registry.version(rule.module, stage)
-        if rule is not None and "features" in needs and "features" not in metrics.needs(config.metrics):
-            group = {"vet": "vetting", "select": "selection"}[stage]
+    for group, stage, rule in (("vetting", "vet", vetted), ("selection", "select", selected)):
+        if rule is None:
+            continue
+        registry.version(rule.module, stage)
+        if "features" in registry.needs(rule, group) and "features" not in metrics.needs(config.metrics):
             allowed = f"{group}={rule.name} needs features, and none of them has any"
             raise ConfigError("metrics.scores", config.metrics.scores, allowed)
     if config.join.chain and "features" in vetting.needs(vetted) and config.metrics.feature_space == own_network.NAME:
@@ -97,10 +97,15 @@ def check_scores(config: Config) -> None:
     metrics.in_extra_spaces(config.metrics)
 
 
+def num_calibration(config: Config) -> int:
+    """Return how many real items a chain's vetting calibrates itself on."""
+    return vetting.num_calibration(vetting.resolve(config.vetting))
+
+
 def free_reserve(config: Config, num_reserve: int) -> int:
     """Return how many items of the reserve policies may draw: all but those that the vetting rule calibrates itself on.
     Raises `ConfigError` where there are too few for that."""
-    taken = vetting.num_calibration(vetting.resolve(config.vetting))
+    taken = num_calibration(config)
     if taken > num_reserve:
         more = (
             f"data.num_reserve={taken} draws them"
@@ -138,17 +143,16 @@ def plan(config: Config, history: History, num_samples: int) -> list[Composition
         drawn = mixing.plan(policy, history, config.num_generations, num_samples)
     except ReserveError as error:
         raise ReserveError(f"{error}: {_provision(config, history, num_samples)}") from error
-    for generation, composition in (
-        enumerate(drawn) if config.join.chain is None else ()
-    ):  # else, what is real is not known
-        vetting.check_enough(config.vetting, generation, composition, history.real)
-        vetting.check_undrawn(config.vetting, generation, composition, num_samples)
+    if config.join.chain is None:  # of a newcomer it is not known what is real
+        for generation, composition in enumerate(drawn):
+            vetting.check_enough(config.vetting, generation, composition, history.real)
+            vetting.check_undrawn(config.vetting, generation, composition, num_samples)
     return drawn
 
 
 def _provision(config: Config, history: History, num_samples: int) -> str:
     """Return how many fresh real items a chain takes, and the change of the configuration that provides them."""
-    calibration = vetting.num_calibration(vetting.resolve(config.vetting))
+    calibration = num_calibration(config)
     plenty = PoolRef("plenty", 2 * history.budget * config.num_generations + calibration, REAL)
     endless = start(config, history.real, plenty)
     try:

@@ -140,6 +140,19 @@ def typed(schema: type, values: dict[str, Any], path: str) -> Any:
 
 
 @dataclass(frozen=True)
+class Component:
+    """A component with several verbs: its module, and its configuration, of its own class."""
+
+    module: ModuleType
+    config: Any
+
+    @property
+    def name(self) -> str:
+        """The name of the component."""
+        return str(self.config.name)
+
+
+@dataclass(frozen=True)
 class Rule:
     """A component with one verb: its function, and the parameters that it is called with. name: of the component, or
     `module:function`."""

@@ -99,7 +99,7 @@ def evidence_spec(
         spec["models"] = [model.key for model in models]
         spec["arithmetic"] = context.runtime.arithmetic
         spec |= provenance.spec(config, generation)
-    if "features" in needs and (generation > 0 or real.joined):
+    if _is_detected(rule, generation, real):
         other = first_mover_config(config)
         spec["space"] = stages.space_spec(context, config.metrics)
         spec["first_mover"] = {
@@ -122,11 +122,11 @@ def evidence(
 ) -> dict[str, Any]:
     """Return calibration and features, as far as a rule needs them, as arguments of `vetting.decide`. Args are those of
     `vet`."""
-    needs, num = vetting.needs(rule), vetting.num_calibration(rule)
+    num = vetting.num_calibration(rule)
     known: dict[str, Any] = {}
     if num and real.reserve:
         known["calibration"] = real.reserve.items[len(real.reserve) - num :]
-    if "features" in needs and (generation > 0 or real.joined):
+    if _is_detected(rule, generation, real):
         describe = partial(stages.extract_features, context, config.metrics)
         assert real.reserve is not None
         known["features"] = vetting.Features(
@@ -148,6 +148,11 @@ def _undrawn(
             others = np.setdiff1d(np.arange(part.pool.num_items), part.rows)
             return describe(pools[part.pool.id], "samples")[others]
     return np.empty((0, 0), np.float32)
+
+
+def _is_detected(rule: Rule, generation: int, real: RealData) -> bool:
+    """Return whether a rule judges by features: generation 0 has real items alone, unless the chain is a newcomer."""
+    return "features" in vetting.needs(rule) and (generation > 0 or real.joined is not None)
 
 
 def past(

@@ -300,6 +300,8 @@ def test_the_audit_gathers_it_again(first, newcomer):
     assert problems() == []
     assert problems(num_samples=5) == ["num_samples is 5 in the ledger and 6 by recount"]
     assert "it takes 6 of 20 items for real that are samples" in problems(ratio=0.5)
+    none = {**row.config, "join": {**row.config["join"], "ratio": 0.0}}
+    assert "ratio is 0.3 in the ledger and 0.0 by recount" in audit.audit_row(replace(row, config=none), store, {})
     asked = {**row.config, "join": {**row.config["join"], "generation": 1}}
     found = audit.audit_row(replace(row, config=asked), store, {})
     assert "it takes samples of generations [-1, 2] for real" in found

@@ -155,6 +155,15 @@ def test_lineage_leads_from_real_images_to_scores(tmp_path: Path) -> None:
     assert all("generation-0" in a["aliases"] for a in artifacts)
 
 
+def test_what_a_newcomer_trains_on_is_made_from_what_it_takes_for_real() -> None:
+    stages = {"real": "real/aa/aa11", "join": "join/bb/bb22", "train": "train/cc/cc33"}
+    made = [
+        (artifact.name, artifact.metadata["made_from"])
+        for artifact in logged_values.lineage(make_row(0, artifacts=stages))
+    ]
+    assert made[1:] == [("believed-pool-bb22", "real-pool-aa11"), ("checkpoint-cc33", "believed-pool-bb22")]
+
+
 def test_without_artifacts_scores_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.analysis import collapse
-from bench.analysis.conditions import Condition
+from bench.analysis.conditions import RULES, Condition
 from bench.analysis.measures import Measure
 from bench.analysis.spending import Spending, spending
 from bench.analysis.study import Study
@@ -73,8 +73,7 @@ def _baselines(study: Study) -> list[Condition]:
 
 def _mixing(condition: Condition) -> tuple[str, str]:
     """Return a condition's policy and parameters without its rules."""
-    rules = ("selection", "vetting", "watermark", "remedy")
-    given = {k: v for k, v in json.loads(condition.parameters).items() if k not in rules}
+    given = {k: v for k, v in json.loads(condition.parameters).items() if k not in RULES}
     return condition.policy, json.dumps(given, sort_keys=True)
 
 

@@ -8,25 +8,15 @@ many networks one evaluation of the outcome takes. The next generation trains wi
 goes on from the trained weights.
 """
 
-from dataclasses import asdict, dataclass
-from types import ModuleType
+from dataclasses import asdict
 from typing import Any
 
 from bench import registry
 from bench.config import RemedyConfig
 
 
-@dataclass(frozen=True)
-class Remedy:
-    """The remedy of a chain. config: of its own class."""
-
-    module: ModuleType
-    config: Any
-
-    @property
-    def name(self) -> str:
-        """The name of the component."""
-        return str(self.config.name)
+class Remedy(registry.Component):
+    """The remedy of a chain."""
 
     @property
     def verb(self) -> str:

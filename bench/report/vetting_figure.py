@@ -13,6 +13,7 @@ from bench.analysis.study import Study
 from bench.ledger import Row
 from bench.report.panels import Panels
 from bench.report.style import FLOOR, caption, save, styled
+from bench.report.vetting_statement import vetted
 
 Value = Callable[[Row], float | None]
 LINES: dict[str, tuple[str, str, tuple, Value]] = {
@@ -42,10 +43,8 @@ def contamination(study: Study, out: Path, name: str) -> list[Path]:
 
 
 def _rows(study: Study, condition: Condition) -> list[Row]:
-    """Return the rows of all seeds with a vetting; generation 0 trains on real items only and is left out."""
-    return [
-        row for chain in study.chains[condition].values() for row in chain.rows if row.vetting and row.generation > 0
-    ]
+    """Return the rows of all seeds and generations that the table of vetting has."""
+    return [row for rows in vetted(study, condition).values() for row in rows]
 
 
 def _figure(

@@ -21,7 +21,7 @@ LEGEND = (
 def vetting(study: Study) -> Iterator[Statement]:
     """Yield one statement where chains of the study have a vetting rule, with a row for each condition and
     generation."""
-    found = [(c, g, rows) for c in study.conditions for g, rows in _vetted(study, c).items()]
+    found = [(c, g, rows) for c in study.conditions for g, rows in vetted(study, c).items()]
     if found:
         yield Statement(
             title="Vetting",
@@ -40,7 +40,7 @@ def vetting(study: Study) -> Iterator[Statement]:
         )
 
 
-def _vetted(study: Study, condition: Condition) -> dict[int, list[Row]]:
+def vetted(study: Study, condition: Condition) -> dict[int, list[Row]]:
     """Return generation -> the rows of all seeds; generation 0 is left out where it trains on real items only."""
     found: dict[int, list[Row]] = {}
     for chain in study.chains[condition].values():

@@ -120,15 +120,12 @@ def _scores(row: Row) -> dict[str, float]:
     return {score_key(score): score["value"] for score in row.scores}
 
 
-def main_scores(run: Study, reference: Study, generations: Sequence[int] | None = None) -> Iterator[Compared]:
-    """Yield the main scores of every condition and generation that both have, against held-out items.
-
-    generations: which of them; None: all.
-    """
+def main_scores(run: Study, reference: Study) -> Iterator[Compared]:
+    """Yield the main scores of every condition and generation that both have, against held-out items."""
     for condition in run.conditions:
         for metric in MAIN_METRICS:
             for measure in run.measures(metric):
-                for generation in run.generations if generations is None else generations:
+                for generation in run.generations:
                     ours = run.values(condition, generation, measure)
                     theirs = reference.values(condition, generation, measure)
                     if measure.reference == "heldout" and ours and theirs:

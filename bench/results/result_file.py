@@ -31,8 +31,8 @@ OF_THE_ENVIRONMENT = (
     *("data_content", "data_kind", "data_notes"),
 )
 """What of a row's environment is kept."""
-RULES_OF_A_CHAIN = ("mix", "vet", "select", "watermark", "remedy")
-"""Stages whose code differs between the conditions of one study."""
+RULES_OF_A_CHAIN = ("mix", "vet", "select", "watermark", "remedy", "join")
+"""Stages that not all conditions of one study have, or not with the same code."""
 
 
 def study_of(row: Row) -> dict[str, str]:

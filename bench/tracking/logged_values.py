@@ -9,6 +9,7 @@ from bench.ledger import Row, score_key
 
 LINEAGE = {
     "real-pool": "real",
+    "believed-pool": "join",
     "vetted-set": "vet",
     "checkpoint": "train",
     "remedied-model": "remedy",
@@ -16,8 +17,8 @@ LINEAGE = {
     "selected-samples": "select",
     "scores": "score",
 }
-"""Type of artifact -> the stage in the row's `artifacts`; each is made from the one before. A chain without vetting,
-remedy or selection has none of their artifacts."""
+"""Type of artifact -> the stage in the row's `artifacts`; each is made from the one before. A chain that joins
+no earlier one, or has no vetting, remedy or selection, has none of their artifacts."""
 
 
 def scalars(row: Row) -> dict[str, float]:
@@ -64,8 +65,9 @@ class ArtifactRecord:
 
 
 def lineage(row: Row) -> Iterator[ArtifactRecord]:
-    """Yield real pool → vetted set → checkpoint → remedied model → samples → selected samples → scores. Equal results
-    give equal artifacts, so that chains which share a generation share its artifacts."""
+    """Yield real pool → what a newcomer takes for it → vetted set → checkpoint → remedied model → samples →
+    selected samples → scores. Equal results give equal artifacts, so that chains which share a generation share its
+    artifacts."""
     previous: str | None = None
     for kind, stage in LINEAGE.items():
         if stage not in row.artifacts:

@@ -6,8 +6,7 @@ pixels of finished samples, or `mark_noise(config, key, noise)`, in the initial 
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from types import ModuleType
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,17 +21,8 @@ if TYPE_CHECKING:
     from bench.kinds import Items
 
 
-@dataclass(frozen=True)
-class Watermark:
-    """The watermark of a chain. config: of its own class."""
-
-    module: ModuleType
-    config: Any
-
-    @property
-    def name(self) -> str:
-        """The name of the component."""
-        return str(self.config.name)
+class Watermark(registry.Component):
+    """The watermark of a chain."""
 
     @property
     def in_noise(self) -> bool:

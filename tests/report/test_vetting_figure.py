@@ -100,6 +100,19 @@ def test_the_table_has_the_seconds(study: Study) -> None:
     assert {record["quantity"] for record in statement.records} >= {"seconds"}
 
 
+def test_generation_0_of_a_newcomer_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have trained on samples of an earlier chain, so vetting had something to find."""
+    made = fabricate.row(0.5, 0, 0)
+    config = {**made.config, "vetting": {"name": "watermark", **RULES["watermark"]}, "join": {"samples_of": "last"}}
+    joined = {"condition": "1.00", "generation": 2, "ratio": 0.5}
+    row = dataclasses.replace(made, config=config, joined=joined, vetting={"rule": "watermark", **rates(0, 0)})
+    ledger.append(tmp_path / "run" / row.chain / ledger.FILENAME, row)
+    (study,) = studies(ledger.read_runs([tmp_path / "run"]))
+    figure = drawn(vetting_figure.detector_curves, study, tmp_path, monkeypatch)
+    assert list(figure.axes[0].get_lines()[0].get_xdata()) == [0]
+    assert [statement.rows[0][1] for statement in vetting(study)] == ["0"]
+
+
 def test_both_are_on_the_page(study: Study, tmp_path: Path) -> None:
     write([tmp_path / "run"], tmp_path / "report")
     page = (tmp_path / "report" / "report.html").read_text()

@@ -120,8 +120,8 @@ def test_a_sweep_without_a_protocol_has_the_fingerprint_of_what_its_chains_share
         made(protocol={"name": "collapse_mini_v1", "version": 1, "deviations": {"k": [1, 2]}}),
     ]
     assert len({study["fingerprint"], *(result_file.study_of(row)["fingerprint"] for row in differing)}) == 7
-    mixing = made(code={"mix": {"replace": 1}})
-    assert result_file.study_of(mixing) == study
+    for arm in ({"mix": {"replace": 1}}, {"join": {"stage": 1}}):
+        assert result_file.study_of(made(code=arm)) == study
 
 
 def test_results_are_not_replaced_and_unfinished_chains_not_packed(tmp_path):
