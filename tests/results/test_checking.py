@@ -121,6 +121,8 @@ def test_one_changed_score_is_found_where_the_samples_are_the_same(reference):
 def test_a_seed_that_was_left_out_is_found(reference):
     found = verify([chain for chain in RUN if chain.id != RUN[4].id], reference)
     assert found.problems == ["0.50: seed 1 was left out"]
+    alone = verify([RUN[3], RUN[5]], reference)  # no other condition of the run has that seed either
+    assert alone.problems == found.problems
 
 
 def test_without_a_reference_the_seeds_of_the_other_conditions_count():
