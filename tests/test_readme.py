@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from bench import protocols
 from bench.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -24,8 +26,11 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """Every line with `-m bench` or `-m bench.module` in the shell blocks of README and docs, each once."""
+    """Every line with `-m bench` or `-m bench.module` in the shell blocks of README and docs and at the head of the
+    files of conf/, each once."""
     lines = [line for page in PAGES for block in blocks(page, "bash") for line in block.splitlines()]
+    heads = [line for file in FILES if file.suffix == ".yaml" for line in file.read_text().splitlines()]
+    lines += [line.removeprefix("# ") for line in heads if line.startswith("# python -m bench ")]
     return list(dict.fromkeys(line.split("  #")[0].strip() for line in lines if " -m bench" in line))
 
 
@@ -80,7 +85,11 @@ def test_every_command_composes(command, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     words = shlex.split(command)
-    overrides = [word for word in words[words.index("bench") + 1 :] if not word.startswith("hydra/launcher")]
+    overrides = [word for word in words[words.index("bench") + 1 :] if not word.startswith("hydra")]
+    if "-m" in overrides:
+        given = [word for word in overrides if "=" in word]
+        read = OverridesParser.create().parse_overrides(given)
+        protocols.compose_tree([word for word, one in zip(given, read, strict=True) if not one.is_sweep_override()])
     try:
         composed(*(first_choice(word) for word in overrides if "=" in word))
     except ConfigError as error:
@@ -92,7 +101,7 @@ def test_every_command_composes(command, tmp_path, monkeypatch):
 def first_choice(override: str) -> str:
     """`seed=0,1,2` -> `seed=0`; a list in brackets is one value."""
     key, _, value = override.partition("=")
-    first = re.match(r"\[[^\]]*\]|\{[^}]*\}|[^,]*", value)
+    first = re.match(r"\[[^\]]*\]|\{[^}]*\}|[^,]*", re.sub(r"^choice\((.*)\)$", r"\1", value))
     return f"{key}={first[0] if first else ''}"
 
 

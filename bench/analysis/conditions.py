@@ -110,11 +110,12 @@ def _details(parameters: dict[str, Any]) -> str:
     """Return parameters as a label shows them, in brackets, without what names the rule itself."""
     shown = {**parameters, **parameters.get("parameters", {})}
     names = [name for name in shown if name not in ("name", "function", "parameters")]
-    details = ", ".join(f"{_short(name)} {_text(shown[name])}" for name in names)
+    details = ", ".join(f"{short_name(name)} {_text(shown[name])}" for name in names)
     return f" ({details})" if details else ""
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
+    """Return what labels call an option: `TPR` for `true_positive_rate`."""
     return SHORT_NAMES.get(name, name.replace("_", " "))
 
 

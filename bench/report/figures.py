@@ -14,6 +14,7 @@ from bench.report.oracle_map import draw_map
 from bench.report.overview import final_scores, phase_diagram, trajectories
 from bench.report.perplexity_figure import perplexity_histograms
 from bench.report.profile_figure import collapse_profile
+from bench.report.ranking_figure import draw_rankings
 from bench.report.strip import strip
 from bench.report.survival import survival
 from bench.report.training_sets import training_sets
@@ -32,6 +33,7 @@ class Figures:
     trajectories: list[Path]
     profile: list[Path]
     exchange: list[Path]
+    ranking: list[Path]
     survival: list[Path]
     training_sets: list[Path]
     losses: list[Path]
@@ -47,7 +49,7 @@ class Figures:
     def paths(self) -> list[Path]:
         return [
             *chain.from_iterable(figure.paths for figure in self.curves),
-            *(*self.final, *self.phase, *self.trajectories, *self.profile, *self.exchange),
+            *(*self.final, *self.phase, *self.trajectories, *self.profile, *self.exchange, *self.ranking),
             *(*self.survival, *self.training_sets, *self.losses, *self.perplexity, *self.detection),
             *(*self.oracle_map, *self.detectors, *self.contamination, *self.samples),
         ]
@@ -70,6 +72,7 @@ def draw(study: Study, every: list[Study], out: Path, prefix: str = "") -> Figur
         trajectories=trajectories(study, out, f"{prefix}trajectories"),
         profile=collapse_profile(study, every, out, f"{prefix}profile"),
         exchange=exchange_rate(study, out, f"{prefix}exchange_rate"),
+        ranking=draw_rankings(study, out, prefix),
         survival=survival(study, out, f"{prefix}survival"),
         training_sets=training_sets(study, out, f"{prefix}training_sets"),
         losses=losses(study, out, f"{prefix}losses"),

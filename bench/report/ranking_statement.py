@@ -8,6 +8,7 @@ from bench.analysis.conditions import Condition
 from bench.analysis.ranking import HIGHER_IS_BETTER, RULE, Arm, Ranking, rankings
 from bench.analysis.spending import Spending
 from bench.analysis.study import Study
+from bench.report.ranking_figure import figure_name
 from bench.report.statements import Statement
 
 COSTS = ("real items", "optimiser steps", "network evaluations")
@@ -16,11 +17,11 @@ COSTS = ("real items", "optimiser steps", "network evaluations")
 def ranking(study: Study) -> Iterator[Statement]:
     """Yield a statement for each baseline of a study that some arm changes by a selection, vetting, watermark or
     remedy."""
-    for found in rankings(study):
-        yield _statement(study, found)
+    for number, found in enumerate(rankings(study)):
+        yield _statement(study, found, figure_name(number))
 
 
-def _statement(study: Study, found: Ranking) -> Statement:
+def _statement(study: Study, found: Ranking, figure: str) -> Statement:
     places = {name: digits([arm.differences[name].difference.mean for arm in found.arms]) for name in found.quantities}
     arrows = {name: "↑" if name in HIGHER_IS_BETTER else "↓" for name in found.quantities}
     rows = [
@@ -36,6 +37,7 @@ def _statement(study: Study, found: Ranking) -> Statement:
     base = [found.baseline.label, "baseline", *["0"] * len(found.quantities), *_costs(found.spent)]
     return Statement(
         title=f"Arms against {found.baseline.label}",
+        figure=figure,
         about=f"differences to {found.baseline.label} in the same seeds, and what a chain spends up to generation "
         f"{study.last_common}",
         head=["arm", "rank", *(f"{name} {arrows[name]}" for name in found.quantities), *COSTS, "seeds"],

@@ -224,14 +224,15 @@ def caption(figure: Figure, facts: str, marks: str = "") -> None:
 
 
 @contextmanager
-def written_as(*kinds: str) -> Iterator[None]:
-    """Write figures in these formats alone, such as `svg`."""
+def written_as(*kinds: str, dpi: int = SETTINGS["savefig.dpi"]) -> Iterator[None]:
+    """Write figures in these formats alone, such as `svg`. dpi: pixels per inch of a PNG file."""
     global FORMATS
-    usual, FORMATS = FORMATS, kinds
+    usual, FORMATS = (FORMATS, SETTINGS["savefig.dpi"]), kinds
+    SETTINGS["savefig.dpi"] = dpi
     try:
         yield
     finally:
-        FORMATS = usual
+        FORMATS, SETTINGS["savefig.dpi"] = usual
 
 
 def save(figure: Figure, out: Path, name: str) -> list[Path]:

@@ -113,8 +113,14 @@ def pack(args: argparse.Namespace) -> int:
     from bench import ledger
     from bench.results import shelf
 
-    for path in shelf.pack(ledger.read_runs(args.run), args.out, args.claimed_by):
+    chains = ledger.read_runs(args.run)
+    for path in shelf.pack(chains, args.out, args.claimed_by):
         print(path)
+    if args.samples:
+        from bench.results.samples import draw_samples
+
+        for path in draw_samples(chains, args.samples):
+            print(path)
     return 0
 
 
@@ -165,6 +171,7 @@ def parser() -> argparse.ArgumentParser:
     one = verb("pack", pack, "write the files of a finished run")
     one.add_argument("run", nargs="+", type=Path, help="a chain's folder, or one above several")
     one.add_argument("--out", type=Path, default=Path("data/results"), help="default: data/results")
+    one.add_argument("--samples", type=Path, metavar="DIR", help="draw the samples, too: a small PNG per study")
     one.add_argument("--claimed-by", default="", metavar="NAME", help="whose numbers they are, if not re-measured here")
     return top
 

@@ -7,7 +7,7 @@ W&B's project and user, the release of the kernel, and the hashes of specs other
 import hashlib
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ OF_THE_ENVIRONMENT = (
     *("data_content", "data_kind", "data_notes"),
 )
 """What of a row's environment is kept."""
+OPTIONAL = tuple(f.name for f in fields(Row) if f.default_factory is dict)
+"""Columns that are left out where they are empty, so that a column that rows get later changes no file."""
 RULES_OF_A_CHAIN = ("mix", "vet", "select", "watermark", "remedy", "join")
 """Stages that not all conditions of one study have, or not with the same code."""
 
@@ -64,11 +66,12 @@ def study_of(row: Row) -> dict[str, str]:
 def body_of(chain: Chain) -> dict[str, Any]:
     """Return the content of a chain's file, with its digest."""
     rows = [_publishable(row) for row in chain.rows]
+    folded = columns.fold([{k: v for k, v in row.items() if k not in ("generation", "scores")} for row in rows])
     body = {
         "form": FORM,
         "study": study_of(chain.rows[0]),
         "generations": [row.generation for row in chain.rows],
-        **columns.fold([{k: v for k, v in row.items() if k not in ("generation", "scores")} for row in rows]),
+        **{key: value for key, value in folded.items() if value != {} or key not in OPTIONAL},
         "scores": columns.fold_scores([row["scores"] for row in rows]),
     }
     body = json.loads(json.dumps(body, allow_nan=False), parse_float=lambda text: float(f"{float(text):.{DIGITS}g}"))

@@ -15,8 +15,8 @@ PUBLISHED = ROOT / "docs" / "results"
 
 
 def texts(folder: Path) -> dict[str, str]:
-    """Relative path -> text of every file."""
-    files = (path for path in folder.rglob("*") if path.is_file())
+    """Relative path -> text of every file that is made from results alone; pictures of samples are not."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".png")
     return {path.relative_to(folder).as_posix(): path.read_text() for path in files}
 
 
@@ -30,7 +30,7 @@ def words_of(figure: str) -> list[str]:
 
 
 def test_the_published_pages_are_those_of_the_shipped_files(tmp_path):
-    written = pages.write(shelf.read(shelf.shipped()), tmp_path)
+    written = pages.write(shelf.read(shelf.shipped()), tmp_path, PUBLISHED / "samples")
     made, known = texts(tmp_path), texts(PUBLISHED)
     assert sorted(made) == sorted(known), "run: python docs/generate.py"
     for name, text in made.items():
@@ -38,6 +38,8 @@ def test_the_published_pages_are_those_of_the_shipped_files(tmp_path):
             assert words_of(text) == words_of(known[name])  # another version draws the same with other digits
         else:
             assert text == known[name], f"{name} differs: run python docs/generate.py"
+    shown = {name for text in made.values() for name in re.findall(r"\(samples/([^)]+)\)", text)}
+    assert shown == {path.name for path in (PUBLISHED / "samples").iterdir()}, "a picture that no page shows"
     generate = runpy.run_path(str(ROOT / "docs" / "generate.py"))
     assert generate["navigation"](written) == (ROOT / "mkdocs.yml").read_text()
 

@@ -228,3 +228,11 @@ def test_a_file_with_private_rows_is_published_without_them(tmp_path):
 def test_the_shipped_files_pass_the_gate():
     """The gate of a pull request that adds results."""
     assert gate.problems(shelf.read(shelf.shipped()), KNOWN) == []
+
+
+def test_columns_that_a_later_version_adds_leave_the_file_as_it_is():
+    body = result_file.body_of(CHAIN)
+    assert all(value != {} for key, value in body.items() if key in result_file.OPTIONAL)
+    assert {"vetting", "selection", "remedy", "joined"} <= set(result_file.OPTIONAL) - body.keys()
+    back = result_file.chain_of(body, Path("somewhere.json"))
+    assert back.rows[0].vetting == back.rows[0].joined == {} and result_file.body_of(back) == body
