@@ -1,5 +1,5 @@
-"""Write docs/configuration.md from the configuration classes and the YAML files in conf/, and the leaderboard in
-docs/results/ from the files in data/results, with its place in the navigation.
+"""Write docs/configuration.md from the configuration classes and the YAML files in conf/; and from the files in
+data/results the leaderboard in docs/results/, its place in the navigation, and the tables of results in the README.
 
 python docs/generate.py
 """
@@ -15,7 +15,7 @@ from typing import Any
 from bench import registry
 from bench.config import GROUPS, Config, all_local_keys, register_schemas, schemas
 from bench.options import default_of
-from bench.results import pages, shelf
+from bench.results import pages, readme_tables, shelf
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "configuration.md"
@@ -181,7 +181,22 @@ def navigation(written: list[Path]) -> str:
     return re.sub(r"(?<=# results: made by docs/generate.py\n)[^#]*(?= {10}# end of results\n)", lines, text)
 
 
+def readme(entries: list[shelf.Entry]) -> str:
+    """Return the README with each table of results between its two marks. entries: the files of results."""
+    text = (ROOT / "README.md").read_text()
+    for name, table in readme_tables.TABLES.items():
+        text = re.sub(
+            rf"(<!-- {name}: made by docs/generate.py -->\n).*?(<!-- end of {name} -->)",
+            lambda found, table=table: f"{found[1]}{table(entries)}\n{found[2]}",
+            text,
+            flags=re.DOTALL,
+        )
+    return text
+
+
 if __name__ == "__main__":
     register_schemas()
     OUT.write_text(page())
-    (ROOT / "mkdocs.yml").write_text(navigation(pages.write(shelf.read(ROOT / "data" / "results"), RESULTS)))
+    found = shelf.read(ROOT / "data" / "results")
+    (ROOT / "mkdocs.yml").write_text(navigation(pages.write(found, RESULTS)))
+    (ROOT / "README.md").write_text(readme(found))

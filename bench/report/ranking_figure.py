@@ -48,11 +48,11 @@ def arm_names(found: Ranking) -> list[str]:
         alike = [flatten(others) for others, other in zip(rules, short, strict=True) if other == name]
         options = {key: value for key, value in flatten(own).items() if any(o.get(key) != value for o in alike)}
         shown = ", ".join(f"{short_name(key.rpartition('.')[2])} {value}" for key, value in options.items())
-        names.append(plain(f"{name} ({shown})" if shown else name or _with_unit(arm.condition.label), MOST_OF_A_NAME))
+        names.append(plain(f"{name} ({shown})" if shown else name or with_unit(arm.condition.label), MOST_OF_A_NAME))
     return names
 
 
-def _with_unit(label: str) -> str:
+def with_unit(label: str) -> str:
     """Return `ratio 0.90` for `0.90`."""
     return re.sub(r"^(?=\d)", "ratio ", label)
 
@@ -81,7 +81,7 @@ def _figure(found: Ranking, out: Path, name: str) -> list[Path]:
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
         seeds = sorted({len(d.seeds) for arm in found.arms for d in arm.differences.values()})
-        facts = f"differences to {_with_unit(found.baseline.label)} in pairs of {' or '.join(map(str, seeds))} seeds"
+        facts = f"differences to {with_unit(found.baseline.label)} in pairs of {' or '.join(map(str, seeds))} seeds"
         marks = "bars: 95 % intervals of the mean · best mean rank first; an order within the intervals is noise"
         caption(figure, facts, marks)
         return save(figure, out, name)

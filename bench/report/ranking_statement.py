@@ -28,7 +28,7 @@ def _statement(study: Study, found: Ranking, figure: str) -> Statement:
         [
             arm.condition.label,
             _mean(arm.rank),
-            *(_difference(arm, name, places[name]) for name in found.quantities),
+            *(difference_words(arm, name, places[name]) for name in found.quantities),
             *_costs(arm.spent),
             str(max((len(d.seeds) for d in arm.differences.values()), default=0)),
         ]
@@ -52,7 +52,7 @@ def _mean(rank: float | None) -> str:
     return "–" if rank is None else f"{rank:.1f}"
 
 
-def _difference(arm: Arm, quantity: str, places: int) -> str:
+def difference_words(arm: Arm, quantity: str, places: int) -> str:
     """Return e.g. `+0.12 (+0.08 to +0.16) better`; without a bracket where there is one seed."""
     found = arm.differences[quantity].difference
     interval = "" if found.low is None else f" ({found.low:+.{places}f} to {found.high:+.{places}f})"

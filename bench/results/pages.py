@@ -90,7 +90,7 @@ def index(by_study: dict[tuple[str, str], list[Entry]], found: dict[tuple[str, s
         "critical ratio",
     ]
     rows = [_row(by_study[key], study) for key, of in found.items() for study in of]
-    parts = [ABOUT.format(made=MADE), "## Studies", _table(head, rows)]
+    parts = [ABOUT.format(made=MADE), "## Studies", markdown_table(head, rows)]
     parts.append(
         "Changes are of the second half of the generations, with 95 % intervals; “last arm” is the highest ratio."
     )
@@ -211,7 +211,7 @@ def _verdicts(study: Study) -> str:
         against = judged.numbers.get("against", "–")
         rows.append([condition.label, judged.badge, rise, against, rate, str(len(study.chains[condition]))])
     head = [study.axis, "verdict", "rise of FID (95 % interval)", "against", "a generation", "seeds"]
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def draw(study: Study, every: Sequence[Study], folder: Path, prefix: str) -> dict[str, str]:
@@ -249,7 +249,7 @@ def _claims(claims: Sequence[Entry], measured: Sequence) -> str:
         z = "–" if largest is None else f"{largest:.1f}"
         rows.append([who, str(len(chains)), str(again), found.outcome if measured else "not re-measured", z])
     text = "Numbers that others report. They are in no table above until they were run again."
-    return f"{text}\n\n" + _table(["who", "chains", "re-measured", "beside the reference", "largest z"], rows)
+    return f"{text}\n\n" + markdown_table(["who", "chains", "re-measured", "beside the reference", "largest z"], rows)
 
 
 # -------------------------------------------------------------------------------------------------------------- text
@@ -259,7 +259,8 @@ def _picture(name: str, title: str) -> str:
     return f"![{title}]({FIGURES}/{name})"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of Markdown."""
     lines = [f"| {' | '.join(head)} |", "|:--|" + ":--|" * (len(head) - 1)]
     return "\n".join([*lines, *(f"| {' | '.join(map(in_cell, row))} |" for row in rows)])
 

@@ -1,0 +1,38 @@
+"""The README's tables are those that the shipped files of results give, and say what the leaderboard says."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from bench.results import readme_tables, shelf
+
+ROOT = Path(__file__).parents[2]
+ENTRIES = shelf.read(shelf.shipped())
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_readme_is_what_the_shipped_files_give():
+    generate = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+    assert generate["readme"](ENTRIES) == README, "run: python docs/generate.py"
+
+
+@pytest.mark.parametrize("name", readme_tables.TABLES)
+def test_every_table_stands_between_its_marks_and_links_to_its_page(name):
+    (shown,) = re.findall(rf"<!-- {name}: made by docs/generate.py -->\n(.*?)<!-- end of {name} -->", README, re.DOTALL)
+    (page,) = re.findall(rf"\((docs/results/{name}-\w+\.md)\)", shown)
+    page = (ROOT / page).read_text()
+    numbers = re.findall(r"[-+]\d+\.\d+ \([-+]\d[^)]*\)", shown) if name == "remedies_mini_v1" else []
+    assert len(numbers) == (0 if name == "quick" else 4 * shown.count("\n| r"))
+    assert all(number in page for number in numbers)
+
+
+def test_the_table_of_make_run_has_a_row_for_each_ratio_and_score():
+    shown = readme_tables.quick(ENTRIES)
+    rows = [line.split(" | ") for line in shown.splitlines() if re.match(r"\| \d", line)]
+    assert [row[0] + row[1] for row in rows] == ["| 0.00FID ↓", "| 0.00coverage ↑", "| 1.00FID ↓", "| 1.00coverage ↑"]
+    assert all(len(row) == 2 + 9 for row in rows)
+    page = (ROOT / re.search(r"\((docs/results/[^)]+)\)", shown)[1]).read_text()
+    for row in rows:
+        assert f"| {row[0][2:]} | {' | '.join(cell.strip(' |') for cell in row[2:])} |" in page.replace("*", "")
