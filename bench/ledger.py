@@ -313,7 +313,12 @@ def _find(path: Path) -> list[Path]:
         return [path.resolve()]
     if not path.is_dir():
         raise LedgerError(f"{path}: there is no such file or directory")
-    files = [file for depth in ("", "*/", "*/*/") for file in sorted(path.glob(depth + FILENAME))]
+    files = files_below(path)
     if not files:
         raise LedgerError(f"{path} holds no {FILENAME}: give the directory of a chain or of a sweep")
     return [file.resolve() for file in files]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return the ledgers of a chain's folder, of a sweep's, or of one with several sweeps."""
+    return [file for depth in ("", "*/", "*/*/") for file in sorted(folder.glob(depth + FILENAME))]

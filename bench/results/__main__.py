@@ -92,18 +92,23 @@ def compare(args: argparse.Namespace) -> int:
 
 
 def _runs(paths: Sequence[Path]) -> "dict[str, list[Chain]]":
-    """Return the chains below these paths, ledgers or files of results, by study."""
+    """Return the chains of these paths, ledgers or files of results, by study. Below a folder with ledgers other JSON
+    files, such as those of a report, are none of results."""
     from bench import ledger
-    from bench.results import shelf
-    from bench.results.result_file import study_of
+    from bench.results import result_file, shelf
 
-    chains = []
-    for path in paths:
-        packed = [entry.chain for entry in shelf.read(path)] if path.is_dir() else []
-        chains += packed or ledger.read_runs([path])
+    packed: dict[Path, Chain] = {}
+    ledgers = []
+    for path in (path.resolve() for path in paths):
+        if path.suffix == ".json" and path.is_file():
+            packed[path] = result_file.read(path)
+        elif path.is_dir() and not ledger.files_below(path) and (entries := shelf.read(path)):
+            packed |= {entry.path: entry.chain for entry in entries}
+        else:
+            ledgers.append(path)
     runs: dict[str, list[Chain]] = {}
-    for chain in chains:
-        study = study_of(chain.rows[0])
+    for chain in [*packed.values(), *(ledger.read_runs(ledgers) if ledgers else [])]:
+        study = result_file.study_of(chain.rows[0])
         runs.setdefault(f"{study['name']} {study['version']}", []).append(chain)
     return runs
 

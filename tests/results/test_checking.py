@@ -233,6 +233,24 @@ def test_a_chain_that_is_run_again_has_the_samples_of_its_file_and_passes(real_r
     assert "**FID ↓**" in capsys.readouterr().out
 
 
+def test_a_report_beside_the_ledgers_is_no_result(tmp_path, capsys):
+    shelf.pack(RUN, tmp_path / "reference")
+    run = made_up.written(RUN, tmp_path / "run")
+    (run / "report").mkdir()
+    (run / "report" / "card.json").write_text("{}")  # `make run` writes one
+    for verb in ("check", "compare"):
+        assert main(["--reference", str(tmp_path / "reference"), verb, str(run)]) == 0
+        assert "same bytes" in capsys.readouterr().out
+
+
+def test_single_files_of_results_can_be_checked_and_paths_given_twice_count_once(tmp_path, capsys):
+    files = [str(path) for path in shelf.pack(RUN, tmp_path / "reference")]
+    run = str(made_up.written(RUN, tmp_path / "run"))
+    for paths in (files, files + files, [str(tmp_path / "reference")] * 2, [run, run]):
+        assert main(["--reference", str(tmp_path / "reference"), "check", *paths]) == 0
+        assert "9 chains, 0 problems; beside the reference: same bytes" in capsys.readouterr().out
+
+
 def test_check_audits_the_store(real_run, tmp_path, capsys):
     first, again = real_run
     shelf.pack(ledger.read_runs([first]), tmp_path)
