@@ -39,8 +39,10 @@ def read(folder: Path) -> list[Entry]:
     """Return all files below a folder, sorted by path.
 
     Raises:
-        LedgerError: a file is not in order, or does not lie where its content says.
+        LedgerError: there is no such folder, or a file is not in order or does not lie where its content says.
     """
+    if not folder.is_dir():
+        raise LedgerError(f"{folder}: there is no such folder of results")
     entries = []
     for path in sorted(folder.rglob("*.json")):
         chain = result_file.read(path)
@@ -80,8 +82,10 @@ def of_the_study(entries: Sequence[Entry], chain: Chain) -> list[Entry]:
     study = study_of(chain.rows[0])
     found = [e for e in entries if e.fingerprint == study["fingerprint"] and not e.claimed_by]
     if not found:
-        others = sorted({entry.fingerprint[:16] for entry in entries if entry.name == study["name"]})
+        own = [e for e in entries if e.name == study["name"]]
+        others = sorted({e.fingerprint[:16] for e in own if not e.claimed_by})
         also = f"; there are some of fingerprint {', '.join(others)}" if others else ""
+        also += "; there are claimed ones" if any(e.fingerprint == study["fingerprint"] for e in own) else ""
         raise LedgerError(f"there are no reference results of {study['name']} {study['fingerprint'][:16]}{also}")
     return found
 

@@ -272,6 +272,22 @@ def test_a_run_without_a_reference_can_be_checked_and_not_compared(real_run, tmp
     assert "there are no reference results of small" in capsys.readouterr().err
 
 
+def test_claimed_results_are_no_reference(tmp_path, capsys):
+    shelf.pack(RUN, tmp_path, "jane-doe")
+    run = made_up.written(RUN, tmp_path.with_name("run_beside_claims"))
+    assert main(["--reference", str(tmp_path), "compare", str(run)]) == 2
+    said = capsys.readouterr().err
+    assert (
+        said == "error: there are no reference results of collapse_mini_v1 653b6668d47f0c49; there are claimed ones\n"
+    )
+
+
+def test_a_reference_that_is_not_there_is_an_error(tmp_path, capsys):
+    for arguments in (["list"], ["check", str(made_up.written(RUN, tmp_path / "run"))]):
+        assert main(["--reference", str(tmp_path / "nowhere"), *arguments]) == 2
+        assert "nowhere: there is no such folder of results" in capsys.readouterr().err
+
+
 def test_compare_tells_a_difference_by_its_exit_status(tmp_path, capsys):
     shelf.pack(RUN, tmp_path / "reference")
     run = made_up.written(scaled(RUN, 4.0, generation=6), tmp_path / "run")
