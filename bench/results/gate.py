@@ -79,9 +79,13 @@ def left_out(study: Sequence[Entry]) -> list[str]:
     lacking = {key: [seed for seed in expected if seed not in seeds] for key, seeds in by_condition.items()}
     name = f"{study[0].name} {study[0].version}"
     return [
-        f"{name}, {label}"
-        + (f" at split {split}" if split else "")
-        + f": seed {', '.join(map(str, seeds))} was left out"
+        f"{name}, {label}" + (f" at split {split}" if split else "") + f": {were_left_out(seeds)}"
         for (label, split), seeds in lacking.items()
         if seeds
     ]
+
+
+def were_left_out(seeds: Sequence[int]) -> str:
+    """Return e.g. `seeds 1, 2 were left out`."""
+    listed = ", ".join(map(str, seeds))
+    return f"seeds {listed} were left out" if len(seeds) > 1 else f"seed {listed} was left out"

@@ -17,6 +17,7 @@ from bench.errors import LedgerError
 from bench.flatten import flatten
 from bench.ledger import Chain, Row
 from bench.results import likeness, shelf
+from bench.results.gate import were_left_out
 from bench.results.likeness import DIFFERENT, UNKNOWN, Compared, Likeness
 from bench.results.result_file import study_of
 from bench.results.shelf import Entry
@@ -53,7 +54,8 @@ def verify(run: Sequence[Chain], entries: Sequence[Entry]) -> Verification:
     problems += [line for chain in audited for line in audit_chain(chain)]
     notes = [f"{chain.id} was not audited: its store is not here" for chain in run if chain not in audited]
     notes += [f"{line}; so does the reference" for line in deviating] if reference else []
-    problems += [f"{chain.id} ends at generation {len(chain.rows) - 1} of {n - 1}" for chain, n in _cut_short(run)]
+    cut_short = _cut_short(run)
+    problems += [f"{chain.id} ends at generation {len(chain.rows) - 1} of {n - 1}" for chain, n in cut_short]
     problems += left_out(run, reference)
     if not reference:
         return Verification(problems, [*notes, missing])
@@ -67,9 +69,11 @@ def verify(run: Sequence[Chain], entries: Sequence[Entry]) -> Verification:
     if alike.outcome == UNKNOWN:
         problems.append("other bytes, and one seed on each side has no spread to compare with")
     notes += [f"{name} is not in the reference" for name in alike.alone]
-    if alike.other:
+    if lacking := not_run(run, reference):
+        notes.append(f"the reference also has {', '.join(lacking)}: this run has no chain of that")
+    if other := [name for name in alike.other if name not in {chain.id for chain, _ in cut_short}]:
         notes += [
-            f"{len(alike.other)} chains have other samples than the reference; {how}"
+            f"{len(other)} {'chains have' if len(other) > 1 else 'chain has'} other samples than the reference; {how}"
             for how in machines(run, reference)
         ]
     return Verification(problems, notes, alike)
@@ -155,8 +159,14 @@ def left_out(run: Sequence[Chain], reference: Sequence[Chain]) -> list[str]:
         for condition, by_seed in study.chains.items():
             expected = known.get((study.hash, condition), set(study.seeds))
             if missing := sorted(expected - set(by_seed)):
-                problems.append(f"{condition.label}: seed {', '.join(map(str, missing))} was left out")
+                problems.append(f"{condition.label}: {were_left_out(missing)}")
     return problems
+
+
+def not_run(run: Sequence[Chain], reference: Sequence[Chain]) -> list[str]:
+    """Return the labels of the conditions that the reference has and the run lacks."""
+    ours = {(study.hash, condition) for study in studies(run) for condition in study.conditions}
+    return [c.label for study in studies(reference) for c in study.conditions if (study.hash, c) not in ours]
 
 
 def beyond_at_start(run: Sequence[Chain], reference: Sequence[Chain]) -> list[Compared]:

@@ -99,7 +99,7 @@ def test_one_changed_hash_is_found(reference):
     found = verify(run, reference)
     assert found.likeness.outcome == WITHIN
     assert found.likeness.other == [RUN[4].id] and len(found.likeness.same) == 8
-    assert found.notes[-1].startswith("1 chains have other samples than the reference; nothing that is recorded")
+    assert found.notes[-1].startswith("1 chain has other samples than the reference; nothing that is recorded")
     there = {**RUN[4].rows[0].environment, "num_threads": 8, "versions": {"torch": "2.10.0", "numpy": "2.0.0"}}
     moved = [replace(chain, rows=[replace(row, environment=there) for row in chain.rows]) for chain in run]
     assert (
@@ -123,6 +123,14 @@ def test_a_seed_that_was_left_out_is_found(reference):
     assert found.problems == ["0.50: seed 1 was left out"]
     alone = verify([RUN[3], RUN[5]], reference)  # no other condition of the run has that seed either
     assert alone.problems == found.problems
+    assert verify([RUN[5]], reference).problems == ["0.50: seeds 0, 1 were left out"]
+
+
+def test_conditions_of_the_reference_that_a_run_lacks_are_named(reference):
+    found = verify([chain for chain in RUN if "-r0.50-" in chain.id], reference)
+    assert found.problems == []
+    assert "the reference also has 0.00, 1.00: this run has no chain of that" in found.notes
+    assert not [note for note in verify(RUN, reference).notes if "also has" in note]
 
 
 def test_without_a_reference_the_seeds_of_the_other_conditions_count():
@@ -134,7 +142,9 @@ def test_without_a_reference_the_seeds_of_the_other_conditions_count():
 
 def test_a_chain_that_ends_early_is_found(reference):
     run = [replace(RUN[0], rows=RUN[0].rows[:6]), *RUN[1:]]
-    assert f"{RUN[0].id} ends at generation 5 of 9" in verify(run, reference).problems
+    found = verify(run, reference)
+    assert f"{RUN[0].id} ends at generation 5 of 9" in found.problems
+    assert not [note for note in found.notes if "other samples" in note], "those that it has are the reference's"
 
 
 def test_a_generation_0_outside_the_spread_is_found(reference):
