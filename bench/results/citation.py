@@ -1,14 +1,17 @@
 """How to cite a reference result: one sentence with number, interval, protocol and version, and BibTeX."""
 
+import math
 from collections.abc import Sequence
+from pathlib import PurePath
 
-from bench.analysis.collapse import FEWEST_SEEDS
+from bench.analysis.collapse import FEWEST_SEEDS, Growth
 from bench.analysis.conditions import Condition
-from bench.analysis.provenance import versions
+from bench.analysis.provenance import hardware, versions
 from bench.analysis.setting import protocol_of, resolution_of
 from bench.analysis.study import Study, studies
 from bench.analysis.verdicts import critical, growth, percent, verdict
 from bench.errors import LedgerError
+from bench.ledger import Row
 from bench.report.citing import bibtex
 from bench.report.tables import escape
 from bench.results.shelf import Entry
@@ -38,26 +41,40 @@ def sentence(entries: Sequence[Entry], label: str | None = None) -> str:
     found, fid = growth(study, condition), study.primary("fid")
     if found is None or fid is None:
         raise LedgerError(f"{titled(entries[0])}: of {condition.label} there is no verdict to cite")
-    row, size = study.rows[0], resolution_of(study.rows[0])
-    data = row.dataset + (f" at {size} px" if size else "")
-    what = f"synthetic ratio {condition.label}" if condition.label == f"{condition.ratio:.2f}" else condition.label
+    plain_ratio = condition.ratio is not None and condition.label == f"{condition.ratio:.2f}"
+    what = f"synthetic ratio {condition.label}" if plain_ratio else f"“{condition.label}”"
     last = found.num_generations - 1
     where = f"generation {last}" if found.first == last else f"generations {found.first} to {last}"
     against = "the same seeds at ratio 0" if found.paired else "its own generation 0"
-    interval = "95 % interval " + (
-        "over seeds" if found.num_seeds >= FEWEST_SEEDS else "from the scatter within chains"
-    )
     passes = critical(study)
     also = ""
     if passes is not None and passes.ratio is not None:
         also = f"; the rise passes 10 % from a ratio of {passes.ratio:.2f} on ({passes.low:.2f} to {passes.high:.2f})"
+    seeds = f"{found.num_seeds} seed{'s' if found.num_seeds > 1 else ''}"
+    row, judged = study.rows[0], verdict(study, condition)
     code = "/".join(versions(study.rows).get(PACKAGE, ["of unknown version"]))
     return (
-        f"In {titled(entries[0])} ({row.generator} on {data}, {found.num_seeds} seeds, {last + 1} generations), {what} "
-        f"is {verdict(study, condition).badge}: its FID ({fid.feature_space}, {fid.sizes}) is "
-        f"{percent(found.rise).replace('(', f'({interval}: ')} against {against} in {where}{also} "
+        f"In {titled(entries[0])} ({row.generator} on {data_of(row)}, {seeds}, {last + 1} generations, run on "
+        f"{'; '.join(hardware(study.rows))}), the verdict on {what} is “{judged.badge}”: its FID ({fid.feature_space}, "
+        f"{fid.sizes}) in {where} differs from that of {against} by {_with_interval(found, seeds)}{also} "
         f"({PACKAGE} {code}, fingerprint {entries[0].fingerprint[:16]})."
     )
+
+
+def _with_interval(found: Growth, seeds: str) -> str:
+    """Return e.g. `+46 % (95 % interval over seeds: +40 to +52)`."""
+    if not math.isfinite(found.rise.high):
+        return f"{percent(found.rise)} (no interval: {seeds} of {found.num_generations} generations)"
+    over = "over seeds" if found.num_seeds >= FEWEST_SEEDS else "from the scatter within chains"
+    return percent(found.rise).replace("(", f"(95 % interval {over}: ")
+
+
+def data_of(row: Row) -> str:
+    """Return what a chain's real items are: `drawn flowers at 16 px`, `flowers64.npz at 16 px`, `points`."""
+    size = resolution_of(row)
+    drawn = "drawn " if size and row.environment.get("data_content") == "drawn" else ""
+    path = PurePath(row.config.get("data", {}).get("path") or "").name
+    return f"{drawn}{path or row.dataset}" + (f" at {size} px" if size else "")
 
 
 def _chosen(study: Study, label: str | None) -> Condition:

@@ -1,13 +1,17 @@
 """A sentence that can be cited has number, interval, protocol, version and seeds; BibTeX is whole."""
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import made_up
 import pytest
+from made_up import fabricate
 
 from bench.analysis.study import studies
 from bench.analysis.verdicts import growth, percent
-from bench.results import shelf
+from bench.ledger import Chain
+from bench.results import citation, shelf
 from bench.results.__main__ import main
 
 RUN = made_up.chains((0.0, 0.25, 0.5, 1.0))
@@ -24,10 +28,11 @@ def test_the_sentence_has_the_number_of_the_verdict_with_its_interval(tmp_path, 
     (study,) = studies(RUN)
     number, interval = percent(growth(study, study.conditions[-1]).rise).split(" (")
     assert re.fullmatch(r"\+\d+ to \+\d+\)", interval)
-    assert f"is {number} (95 % interval over seeds: {interval} against the same seeds at ratio 0" in out
-    assert out.startswith("In collapse_mini_v1 version 1 (ddpm on made-up at 16 px, 3 seeds, 10 generations), ")
-    assert "synthetic ratio 1.00 is diverging: its FID (efficientnet_lite0, N = 1024)" in out
-    assert "in generations 5 to 9; the rise passes 10 % from a ratio of 0." in out
+    assert f"the same seeds at ratio 0 by {number} (95 % interval over seeds: {interval}; the rise passes 10 %" in out
+    assert out.startswith("In collapse_mini_v1 version 1 (ddpm on made-up at 16 px, 3 seeds, 10 generations, run on ")
+    assert "the verdict on synthetic ratio 1.00 is “diverging”: its FID (efficientnet_lite0, N = 1024)" in out
+    assert "in generations 5 to 9 differs from that of the same seeds" in out
+    assert "; the rise passes 10 % from a ratio of 0." in out
     assert out.endswith("fingerprint 653b6668d47f0c49).") and "\n" not in out
 
 
@@ -40,9 +45,34 @@ def test_bibtex_names_results_and_benchmark(tmp_path, capsys):
 
 
 def test_another_condition_can_be_cited(tmp_path, capsys):
-    assert "synthetic ratio 0.50 is" in cited(tmp_path, capsys, "--condition", "0.50")
+    assert "the verdict on synthetic ratio 0.50 is" in cited(tmp_path, capsys, "--condition", "0.50")
     assert main(["--reference", str(tmp_path), "cite", "collapse_mini_v1", "--condition", "7"]) == 2
     assert "there is no condition '7'; there are: 0.00, 0.25, 0.50, 1.00" in capsys.readouterr().err
+
+
+def test_a_condition_without_a_ratio_and_one_without_an_interval_can_be_cited():
+    rows = [fabricate.row(0.5, g, 0, policy="accumulate") for g in range(4)]
+    rows = [replace(row, config={**row.config, "mixing": {"policy": "accumulate"}}) for row in rows]
+    entry = shelf.Entry(Path(), "made-up", "1", "f" * 64, "", Chain(rows[0].chain, Path(), rows))
+    out = citation.sentence([entry])
+    assert "made-up at 16 px, 1 seed, 4 generations, " in out
+    assert "the verdict on “accumulate” is “inconclusive”: its FID (" in out
+    assert re.search(r"in generations 2 to 3 differs from that of its own generation 0 by \+\d+ % \(no interval: ", out)
+    assert "(no interval: 1 seed of 4 generations)" in out
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"name": "procedural"}, "drawn made-up at 16 px"),
+        ({"name": "npz", "path": "…/flowers64.npz"}, "flowers64.npz at 16 px"),
+    ],
+)
+def test_the_data_are_named_so_that_drawings_are_no_photographs(data, words):
+    row = fabricate.row(0.5, 0, 0)
+    content = "drawn" if data["name"] == "procedural" else "7a2a9ce6"
+    row = replace(row, config={**row.config, "data": {"resolution": 16, **data}}, environment={"data_content": content})
+    assert citation.data_of(row) == words
 
 
 @pytest.mark.parametrize(("version", "status"), [("1", 0), ("2", 2)])
