@@ -39,7 +39,8 @@ class Arm:
     rank: float | None = None
 
     def is_better(self, quantity: str) -> bool | None:
-        """Return whether the difference is established to be for the better; None where its interval holds 0."""
+        """Return whether the difference is established to be for the better; None where its interval holds 0, or where
+        there is one seed and no interval."""
         ends = self.differences[quantity].difference
         if ends.low is None or ends.high is None or ends.low <= 0 <= ends.high:
             return None

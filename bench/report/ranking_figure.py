@@ -16,7 +16,7 @@ from bench.analysis.study import Study
 from bench.flatten import flatten
 from bench.report.style import FLOOR, MOST_OF_A_NAME, PAGE, caption, save, styled, wrapped
 
-LOOKS = {True: ("#1b6ca8", "o", "better"), False: ("#c8501e", "X", "worse"), None: (FLOOR, "d", "interval holds 0")}
+LOOKS = {True: ("#1b6ca8", "o", "better"), False: ("#c8501e", "X", "worse"), None: (FLOOR, "d", "not established")}
 """Colour, marker and word by whether a difference is for the better."""
 LABEL = 2.0
 """Width of the arms' names, inches."""

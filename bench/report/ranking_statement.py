@@ -8,7 +8,7 @@ from bench.analysis.conditions import Condition
 from bench.analysis.ranking import HIGHER_IS_BETTER, RULE, Arm, Ranking, rankings
 from bench.analysis.spending import Spending
 from bench.analysis.study import Study
-from bench.report.ranking_figure import figure_name
+from bench.report.ranking_figure import figure_name, with_unit
 from bench.report.statements import Statement
 
 COSTS = ("real items", "optimiser steps", "network evaluations")
@@ -36,10 +36,10 @@ def _statement(study: Study, found: Ranking, figure: str) -> Statement:
     ]
     base = [found.baseline.label, "baseline", *["0"] * len(found.quantities), *_costs(found.spent)]
     return Statement(
-        title=f"Arms against {found.baseline.label}",
+        title=f"Arms against {with_unit(found.baseline.label)}",
         figure=figure,
-        about=f"differences to {found.baseline.label} in the same seeds, and what a chain spends up to generation "
-        f"{study.last_common}",
+        about=f"differences to {with_unit(found.baseline.label)} in the same seeds, and what a chain spends up to "
+        f"generation {study.last_common}",
         head=["arm", "rank", *(f"{name} {arrows[name]}" for name in found.quantities), *COSTS, "seeds"],
         rows=[*rows, [*base, str(len(study.chains[found.baseline]))]],
         legend=[RULE],

@@ -137,7 +137,7 @@ def test_a_chain_is_charged_with_all_that_it_uses() -> None:
 def test_the_table_and_its_numbers_are_in_every_format() -> None:
     study = study_of()
     found = list(ranking(study))
-    assert [one.title for one in found] == ["Arms against 0.75", "Arms against replace"]
+    assert [one.title for one in found] == ["Arms against ratio 0.75", "Arms against replace"]
     (shown,) = (one for one in found if one.title.endswith("replace"))
     assert shown.head == [
         "arm", "rank", "coverage ↑", "KID ↓", "excess risk ↓", "rate of FID ↓", "real items", "optimiser steps",

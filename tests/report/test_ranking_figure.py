@@ -57,6 +57,8 @@ def test_arms_of_one_rule_are_told_apart_by_their_options(monkeypatch: pytest.Mo
 def test_one_seed_has_points_without_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figure = drawn(study_of("replace", "neon", seeds=1), tmp_path, monkeypatch)["a_ranking"]
     assert [len(axis.get_lines()) for axis in figure.axes] == [2] * len(figure.axes)
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["better", "worse", "not established"], "a point without a bar has no interval that could hold 0"
 
 
 def test_each_table_has_its_figure_and_a_study_without_rules_has_none(
