@@ -141,6 +141,11 @@ def test_every_page_is_in_the_navigation_and_in_the_readme():
     assert not [name for name in shown if f"(docs/{name})" not in README.read_text()]
 
 
+def test_wide_tables_stay_on_the_page():
+    (sheet,) = re.findall(r"^extra_css: \[(.+)\]$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert "table { display: block; overflow-x: auto; }" in (ROOT / "docs" / sheet).read_text()
+
+
 def test_the_pages_of_a_folder_are_in_its_index():
     for index in (ROOT / "docs").glob("*/index.md"):
         pages = [page.name for page in index.parent.glob("*.md") if page != index]
