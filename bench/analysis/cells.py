@@ -62,6 +62,11 @@ def digits(values: Collection[float]) -> int:
     return 2 if largest < 10 else 1 if largest < 100 else 0
 
 
+def two_figures(value: float) -> str:
+    """Return a number of two significant figures without an exponent, such as `0.21`, `3.8` or `260`."""
+    return f"{float(f'{value:.2g}'):.12g}"
+
+
 def are(number: int) -> str:
     """Return `is 1` or `are 3`, for the reason of a refusal."""
     return f"is {number}" if number == 1 else f"are {number}"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.analysis import collapse
-from bench.analysis.cells import are
+from bench.analysis.cells import are, two_figures
 from bench.analysis.collapse import MARGIN, Growth, Interval
 from bench.analysis.conditions import Condition
 from bench.analysis.measures import Measure, metric_name
@@ -86,14 +86,20 @@ class Finding:
         if not self.span:
             return f"{self.quantity}: {self.change}; too few seeds for an interval"
         number, _, unit = self.change.partition(" ")
-        seen = f"{self.detectable if self.unit == EXPONENT else 100 * self.detectable:.2g}"
+        seen = two_figures(self.detectable if self.unit == EXPONENT else 100 * self.detectable)
         return f"{self.quantity}: {number} ({self.span}) {unit}, detectable {seen}"
 
     def _number(self, value: float) -> str:
-        """Return a number with as many decimals as its interval is narrow."""
+        """Return a number with as many decimals as its interval is narrow, and up to three where an end of the interval
+        would be a 0 without its sign."""
         scale = 1 if self.unit == EXPONENT else 100
-        half = scale * (self.interval.high - self.interval.value) if self.interval else math.inf
+        half, ends = math.inf, []
+        if self.interval and math.isfinite(self.interval.high):
+            half = scale * (self.interval.high - self.interval.value)
+            ends = [scale * self.interval.low, scale * self.interval.high]
         places = 2 if self.unit == EXPONENT or half < 0.1 else 1 if half < 1 else 0
+        while places < 3 and any(end and not round(end, places) for end in ends):
+            places += 1
         return f"{round(scale * value, places) + 0.0:+.{places}f}"  # adding 0 takes the sign off a rounded -0
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from bench.analysis.cells import Cell, best, cell, digits
+from bench.analysis.cells import Cell, best, cell, digits, two_figures
 from bench.analysis.conditions import Condition
 from bench.analysis.measures import MAIN_METRICS, Measure, metric_name
 from bench.analysis.off_manifold import is_greyed, reason
@@ -74,7 +74,7 @@ class Table:
         """Return what the numbers depend on: feature space, reference, N and parameters, of FID N/d, protocol,
         setting."""
         m, dimension = self.measure, self.study.dimension(self.measure)
-        per_feature = [f"N/d = {m.num_subject / dimension:.2g}"] if dimension else []
+        per_feature = [f"N/d = {two_figures(m.num_subject / dimension)}"] if dimension else []
         if m.metric == "fid" and dimension and not self.study.measures("fid_infinity"):
             per_feature += [f"no {metric_name('fid_infinity')}: it needs N/d of at least {LEAST_PER_FEATURE}"]
         about = [m.feature_space, f"against {m.reference}", m.sizes, *per_feature]

@@ -10,7 +10,6 @@ from pathlib import Path
 from bench.analysis.families import members
 from bench.analysis.provenance import hardware, stage_code, versions
 from bench.analysis.score_tables import main_tables
-from bench.analysis.setting import resolution_of
 from bench.analysis.study import Study, studies
 from bench.analysis.verdicts import RULE, critical, critical_words, growth, percent, verdict
 from bench.report import families
@@ -24,7 +23,7 @@ from bench.report.statements import to_markdown
 from bench.report.style import written_as
 from bench.report.tables import in_cell, table_markdown
 from bench.results import likeness
-from bench.results.citation import titled
+from bench.results.citation import data_of, titled
 from bench.results.commands import commands
 from bench.results.samples import picture_name
 from bench.results.shelf import Entry
@@ -104,7 +103,6 @@ def index(by_study: dict[tuple[str, str], list[Entry]], found: dict[tuple[str, s
 
 def _row(entries: Sequence[Entry], study: Study) -> list[str]:
     row, first = study.rows[0], entries[0]
-    size = resolution_of(row)
     condition = max(study.conditions, key=lambda c: -1.0 if c.ratio is None else c.ratio)
     passes, rise = critical(study), growth(study, condition)
     ratio = "–"
@@ -112,7 +110,7 @@ def _row(entries: Sequence[Entry], study: Study) -> list[str]:
         ratio = f"{passes.ratio:.2f} ({passes.low:.2f} to {passes.high:.2f})"
     return [
         f"[{titled(first)}]({page_name(first)})",
-        f"{row.generator} on {row.dataset}" + (f" at {size} px" if size else ""),
+        f"{row.generator} on {data_of(row)}",
         str(len(study.conditions)),
         str(len(study.seeds)),
         str(len(study.generations)),

@@ -133,6 +133,14 @@ def test_noise_leaves_a_question_open_with_what_could_have_been_seen(tmp_path: P
         assert "detectable" in found[1.0][meaning].words
 
 
+def test_an_end_near_zero_keeps_its_sign_and_a_large_number_has_no_exponent() -> None:
+    interval = collapse.Interval(0.0009, -0.0004, 0.0022, 0.0003, 2)
+    found = Finding(profiles.ANY, NO, "risk", profiles.PERCENT, interval, 2.6)
+    assert found.words == "risk: +0.09 (-0.04 to +0.22) %, detectable 260"
+    constant = Finding(profiles.ANY, NO, "risk", profiles.PERCENT, collapse.Interval(0.0, 0.0, 0.0, 0.0, 2), 0.0)
+    assert constant.words == "risk: +0.00 (+0.00 to +0.00) %, detectable 0"
+
+
 def test_why_a_meaning_is_not_known_is_said(tmp_path: Path) -> None:
     found = profiled(
         sweep(

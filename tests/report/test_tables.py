@@ -206,8 +206,8 @@ def test_the_legend_explains_the_signs_that_are_there_and_no_others() -> None:
 
 
 def test_tables_of_fid_print_n_per_feature(tmp_path):
-    def with_dimension(row):
-        scores = [{**s, "dimension": 1280} if s["metric"] == "fid" else s for s in row.scores]
+    def with_dimension(row, dimension=1280):
+        scores = [{**s, "dimension": dimension} if s["metric"] == "fid" else s for s in row.scores]
         return dataclasses.replace(row, scores=scores)
 
     (plain,) = studies([ledger.Chain("a", Path(), [fabricate.row(0.5, 0, 0)])])
@@ -215,6 +215,8 @@ def test_tables_of_fid_print_n_per_feature(tmp_path):
     assert "N/d" not in tables.markdown(plain)
     (of_fid,) = [line for line in tables.markdown(study).splitlines() if "N/d" in line]
     assert of_fid.startswith("**FID") and "N = 1024 · N/d = 0.8 · " in of_fid
+    (of_points,) = studies([ledger.Chain("a", Path(), [with_dimension(fabricate.row(0.5, 0, 0), 2)])])
+    assert "N/d = 510 · " in tables.markdown(of_points)
 
 
 def test_a_booktabs_table_has_its_rules_around_the_groups_that_have_rows():
