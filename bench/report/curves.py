@@ -28,8 +28,11 @@ from bench.report.style import (
 
 MOST_MARKERS = 20
 """A longer line has a marker at every second, third, … generation, so that it stays a line."""
+MOST_BANDS = 8
+"""Of more conditions the bands would hide one another."""
 MARKS = {
     "band": "bands: 95 % interval of the mean over seeds (Student's t), ± of the tables",
+    "no band": f"no bands: of more than {MOST_BANDS} conditions they would hide one another; the tables have their ±",
     "cut": "bands that are wider than the scores of all seeds end at the edge of the panel",
     "floor band": "grey band: 95 % of other splits of the same real items",
     "grey": "grey dots: recall says nothing, precision is too low",
@@ -128,7 +131,10 @@ def _panel(axis: Axes, study: Study, measure: Measure, panel: int) -> set[str]:
             marks.add("grey")
             gid = condition_id(study, condition, f"grey-{panel}")
             axis.plot(*zip(*greyed, strict=True), "o", color=FLOOR, markersize=4, zorder=4, gid=gid, clip_on=False)
-        if any(len(values) > 1 for _, values in points):
+        several = any(len(values) > 1 for _, values in points)
+        if several and len(study.conditions) > MOST_BANDS:
+            marks.add("no band")
+        elif several:
             marks.add("band")
             cells = [c for _, values in points if (c := cell(values)) is not None]
             # No band where a generation has one seed, rather than one of no width.

@@ -35,7 +35,7 @@ ON_PALE, ON_DARK = "#1a1a1a", "#fefefe"
 RATIOS = LinearSegmentedColormap.from_list("ratios", ["#239ad3", "#7f86e0", "#b05fc4", "#d0427e", "#cf3a30"])
 """Blue to red by the ratio. All its colours have a contrast of 3 or more on white and on the page's dark ground."""
 OTHERS = ("#3a9d4a", "#a8861b", "#c0703a", "#1f9a94", "#7d8f2a", "#9a7b5f")
-"""Conditions that have no ratio."""
+"""Conditions that have no ratio, or share it."""
 LONG_NAME, MOST_OF_A_NAME = 44, 64
 """Characters of a condition's name in figures: longer ones leave out what all share, and end at the second number."""
 PER_INCH = 15
@@ -89,12 +89,14 @@ def colours(study: Study) -> dict[Condition, tuple]:
     """Return one colour per condition.
 
     A ratio has the same colour in every study, alone or beside other policies. Small ratios, where collapse sets in,
-    are further apart, as the ramp goes by the square root. Markers and dashes tell conditions of one ratio apart.
+    are further apart, as the ramp goes by the square root. Conditions without a ratio have colours of their own, and so
+    have those that add a rule to the ratio of another. Markers and dashes tell apart what is left.
     """
-    others = [c for c in study.conditions if c.ratio is None]
+    ratios = [c.ratio for c in study.conditions]
+    others = [c for c in study.conditions if c.ratio is None or (ratios.count(c.ratio) > 1 and not c.is_plain)]
     return {
         c: to_rgba(OTHERS[others.index(c) % len(OTHERS)])
-        if c.ratio is None
+        if c.ratio is None or c in others
         else RATIOS(min(1.0, max(0.0, c.ratio)) ** 0.5)
         for c in study.conditions
     }

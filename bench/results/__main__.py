@@ -124,7 +124,10 @@ def pack(args: argparse.Namespace) -> int:
     if args.samples:
         from bench.results.samples import draw_samples
 
-        for path in draw_samples(chains, args.samples):
+        drawn, missing = draw_samples(chains, args.samples)
+        for line in missing:
+            print(f"NOTE {line}", file=sys.stderr)
+        for path in drawn:
             print(path)
     return 0
 

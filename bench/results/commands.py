@@ -41,7 +41,7 @@ def commands(chains: Sequence[Chain]) -> list[str]:
     lines = []
     for grid in grids:
         many = any(len(values) > 1 for values in grid.values())
-        words = [f"{key}={','.join(_sorted(values))}" for key, values in grid.items()]
+        words = [f"{key}={_listed(key, grid)}" for key in grid]
         lines.append(shlex.join(["python", "-m", "bench", *(["-m"] if many else []), *words]))
     return list(dict.fromkeys(lines))
 
@@ -49,6 +49,13 @@ def commands(chains: Sequence[Chain]) -> list[str]:
 def _split(word: str) -> tuple[str, str]:
     key, _, value = word.partition("=")
     return key, value
+
+
+def _listed(key: str, grid: dict[str, tuple[str, ...]]) -> str:
+    """Return the values of a key as Hydra reads them: an option of several swept components has to be swept, too."""
+    is_swept = len(grid.get(key.partition(".")[0], ())) > 1
+    text = ",".join(_sorted(grid[key]))
+    return f"choice({text})" if is_swept and "." in key and len(grid[key]) == 1 else text
 
 
 def _sorted(values: Sequence[str]) -> list[str]:

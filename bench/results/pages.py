@@ -19,7 +19,7 @@ from bench.report.exchange_figure import exchange_rate
 from bench.report.overview import phase_diagram
 from bench.report.profile_figure import collapse_profile
 from bench.report.ranking_figure import draw_rankings
-from bench.report.statements import to_markdown
+from bench.report.statements import Statement, to_markdown
 from bench.report.style import written_as
 from bench.report.tables import in_cell, table_markdown
 from bench.results import likeness
@@ -167,18 +167,24 @@ def _sections(study: Study, every: Sequence[Study], pictures: dict[str, str], na
     """
     mark = f"*{name} · [run it again](#run-it-again)*"
     parts = [f"## Verdicts{heading}", mark, _verdicts(study), critical_words(critical(study)), f"*{RULE}*"]
+    stated = all_statements(study, list(every))
+    ranked = [one for one in stated if one.figure.startswith("ranking")]
+    parts += [part for one in ranked for part in _stated(one, pictures, mark, heading)]
     parts += [f"## Scores{heading}", mark, pictures.pop("scores", "")]
     parts += [table_markdown(table).replace("tables.csv has all", "the files have all") for table in main_tables(study)]
     parts += ["\n".join(f"> {note}\n" for note in study.notes)]
     if SAMPLES in pictures:
         parts += [f"## Samples{heading}", mark, pictures.pop(SAMPLES)]
-    stated = all_statements(study, list(every))
-    for statement in (one for one in stated if one.rows):
-        figure = pictures.pop(statement.figure, "")
-        parts += [f"## {statement.title}{heading}", mark, figure, to_markdown(statement)]
+    others = [one for one in stated if one.rows and one not in ranked]
+    parts += [part for one in others for part in _stated(one, pictures, mark, heading)]
     refused = [f"- {one.title}: {line}" for one in stated if not one.rows for line in one.legend]
     parts += [f"## Not known{heading}", "\n".join(refused)] if refused else []
     return [*parts, *([f"## Other figures{heading}", *pictures.values()] if pictures else [])]
+
+
+def _stated(statement: Statement, pictures: dict[str, str], mark: str, heading: str) -> list[str]:
+    """Return the section of a statement, and take its figure from those that are left."""
+    return [f"## {statement.title}{heading}", mark, pictures.pop(statement.figure, ""), to_markdown(statement)]
 
 
 def _facts(first: Entry, found: Sequence[Study]) -> str:

@@ -2,19 +2,15 @@
 
 from collections.abc import Callable, Sequence
 
-from bench.analysis.cells import digits
-from bench.analysis.ranking import HIGHER_IS_BETTER, rankings
 from bench.analysis.score_tables import Table, main_tables
 from bench.analysis.study import Study, studies
 from bench.analysis.verdicts import verdict
-from bench.report.ranking_figure import arm_names, with_unit
-from bench.report.ranking_statement import difference_words
 from bench.report.tables import text
 from bench.results import shelf
 from bench.results.pages import markdown_table, page_name
 from bench.results.shelf import Entry
 
-QUICK, REMEDIES = "quick", "remedies_mini_v1"
+QUICK = "quick"
 SCORES = ("fid", "coverage")
 """What the table of `make run` shows."""
 
@@ -35,21 +31,7 @@ def quick(entries: Sequence[Entry]) -> str:
     return "\n\n".join([about, markdown_table(head, rows), "\n".join(judged)])
 
 
-def remedies(entries: Sequence[Entry]) -> str:
-    """Return the rankings of the protocol of remedies, without what the arms spend. entries: of all studies."""
-    study, page = _study(entries, REMEDIES)
-    rows: list[list[str]] = []
-    for found in rankings(study):
-        head = ["against", "arm", *(f"{q} {'↑' if q in HIGHER_IS_BETTER else '↓'}" for q in found.quantities)]
-        places = {q: digits([arm.differences[q].difference.mean for arm in found.arms]) for q in found.quantities}
-        for arm, name in zip(found.arms, arm_names(found), strict=True):
-            words = [difference_words(arm, q, places[q]) for q in found.quantities]
-            rows.append([with_unit(found.baseline.label), name, *words])
-    about = f"{_seeds(study)}, {len(study.generations)} generations, differences with 95 % intervals; {page}:"
-    return f"{about}\n\n{markdown_table(head, rows)}"
-
-
-TABLES: dict[str, Callable[[Sequence[Entry]], str]] = {QUICK: quick, REMEDIES: remedies}
+TABLES: dict[str, Callable[[Sequence[Entry]], str]] = {QUICK: quick}
 """Name of a study, between whose marks in the README the table stands."""
 
 

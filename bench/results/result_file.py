@@ -51,8 +51,9 @@ def study_of(row: Row) -> dict[str, str]:
             "version": str(protocol["version"]),
             "fingerprint": protocol.get("fingerprint", ""),
         }
+    setting = {key: value for key, value in json.loads(setting_of(row)).items() if key != "runtime.precision"}
     shared = {
-        "setting": json.loads(setting_of(row)),
+        "setting": setting,  # the precision that was asked for, or `auto`, ended in the one below
         "deviations": protocol.get("deviations", {}),
         "num_generations": row.config.get("num_generations"),
         "precision": row.environment.get("precision"),

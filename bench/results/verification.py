@@ -67,7 +67,7 @@ def verify(run: Sequence[Chain], entries: Sequence[Entry]) -> Verification:
     if alike.outcome == DIFFERENT:
         problems += [f"differs from the reference: {describe(one)}" for one in likeness.different(alike.compared)[:5]]
     if alike.outcome == UNKNOWN:
-        problems.append("other bytes, and one seed on each side has no spread to compare with")
+        notes.append("other bytes, and one seed on each side has no spread to compare with: likeness is not known")
     notes += [f"{name} is not in the reference" for name in alike.alone]
     if lacking := not_run(run, reference):
         notes.append(f"the reference also has {', '.join(lacking)}: this run has no chain of that")

@@ -19,7 +19,7 @@ from bench import ledger, report
 from bench.analysis.conditions import Condition
 from bench.analysis.study import Study, studies
 from bench.report import figures, overview, style
-from bench.report.curves import curves
+from bench.report.curves import MOST_BANDS, curves
 from bench.report.losses import losses
 from bench.report.markup import THEMED, inline_svg
 from bench.report.profile_figure import collapse_profile
@@ -115,6 +115,17 @@ def test_bands_are_named_where_there_are_any_and_only_there(tmp_path: Path, of_t
         assert bool(made["scores"].axes[0].collections) == shown
         assert ("bars: 95 % interval" in caption(made["final"])) == shown
     assert "end at the edge of the panel" in caption(of_two_seeds["scores"])  # two seeds: Student's t is 12.7
+
+
+def test_many_conditions_have_no_bands_and_the_caption_says_so(tmp_path: Path) -> None:
+    ratios = tuple(i / 10 for i in range(MOST_BANDS + 1))
+    for shown in (ratios[:-1], ratios):
+        directory = tmp_path / str(len(shown))
+        (study,) = studies(ledger.read_runs([fabricate.sweep(directory, shown, (0, 1), 3, pictures=False)]))
+        figure = drawn(study, directory, "scores")["scores"]
+        has_bands = len(shown) <= MOST_BANDS
+        assert bool(figure.axes[0].collections) == has_bands
+        assert ("no bands: of more than 8 conditions" in caption(figure)) != has_bands
 
 
 def test_a_generation_of_one_seed_has_no_band_of_no_width(tmp_path: Path) -> None:

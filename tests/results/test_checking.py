@@ -165,7 +165,7 @@ def test_one_seed_on_each_side_has_no_spread(tmp_path):
     shelf.pack(made_up.chains(seeds=(0,)), tmp_path)
     found = verify(made_up.chains(seeds=(0,), noise=1), shelf.read(tmp_path))
     assert found.likeness.outcome == UNKNOWN
-    assert found.problems == ["other bytes, and one seed on each side has no spread to compare with"]
+    assert found.problems == [] and any("one seed on each side has no spread" in note for note in found.notes)
 
 
 def test_a_tampered_protocol_is_refused(reference):

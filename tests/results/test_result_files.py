@@ -219,6 +219,26 @@ def test_one_command_runs_all_chains_again():
     assert commands.commands([Chain("x", Path(), unknown)]) == []
 
 
+def test_an_option_of_several_components_is_written_as_a_sweep():
+    told = "python -m bench protocol=remedies_mini_v1 mixing=replace remedy={} remedy.num_samples=384 seed=0"
+    rows = [replace(CHAIN.rows[0], environment={"command": told.format(name)}) for name in ("neon", "sims")]
+    (both,) = commands.commands([Chain(row.chain, Path(), [row]) for row in rows])
+    assert both.endswith("mixing=replace remedy=neon,sims 'remedy.num_samples=choice(384)' seed=0")
+    (one,) = commands.commands([Chain(rows[0].chain, Path(), rows[:1])])
+    assert one.endswith("remedy=neon remedy.num_samples=384 seed=0")
+
+
+def test_a_precision_that_was_asked_for_and_one_that_was_found_are_of_one_study():
+    rows = [
+        replace(CHAIN.rows[0], protocol={}, config={**CHAIN.rows[0].config, "runtime": {"precision": asked}})
+        for asked in ("auto", "bf16")
+    ]
+    found = [{**row.environment, "precision": "bf16"} for row in rows]
+    first, second = (result_file.study_of(replace(row, environment=at)) for row, at in zip(rows, found, strict=True))
+    other = result_file.study_of(replace(rows[0], environment={**found[0], "precision": "fp32"}))
+    assert first == second != other
+
+
 def test_a_file_with_private_rows_is_published_without_them(tmp_path):
     rows = [replace(row, config={**row.config, "tracking": {"entity": "jane"}}) for row in CHAIN.rows]
     (path,) = shelf.pack([Chain(CHAIN.id, CHAIN.directory, rows)], tmp_path)

@@ -37,7 +37,8 @@ def test_pack_draws_one_small_picture_of_a_study(run, tmp_path, capsys):
 
 
 def test_a_study_whose_samples_are_gone_has_no_picture(tmp_path):
-    assert draw_samples(made_up.family("vae"), tmp_path) == []
+    drawn, missing = draw_samples(made_up.family("vae"), tmp_path)
+    assert drawn == [] and len(missing) == 12, "four generations of the longest chain of each ratio"
 
 
 def test_a_page_shows_the_picture_of_its_own_study_alone(tmp_path):
