@@ -71,9 +71,13 @@ def check(args: argparse.Namespace) -> int:
         for line in found.notes:
             print(f"NOTE {line}")
         outcome = found.likeness.outcome if found.likeness else "there is none"
-        print(f"{name}: {len(run)} chains, {len(found.problems)} problems; beside the reference: {outcome}")
+        print(f"{name}: {_many(run, 'chain')}, {_many(found.problems, 'problem')}; beside the reference: {outcome}")
         status = 1 if found.problems else status
     return status
+
+
+def _many(found: Sequence, word: str) -> str:
+    return f"{len(found)} {word}{'' if len(found) == 1 else 's'}"
 
 
 def compare(args: argparse.Namespace) -> int:
