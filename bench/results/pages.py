@@ -146,7 +146,7 @@ def page(entries: Sequence[Entry], found: Sequence[Study], every: Sequence[Study
     for number, study in enumerate(found):
         prefix = page_name(entries[0]).removesuffix(".md") + (f"-{number}" if number else "")
         drawn = draw(study, every, out / FIGURES, prefix)
-        samples = f"{picture_name(entries[0].name, entries[0].version, number)}.png"
+        samples = f"{picture_name(study.rows[0])}.png"
         if (pictures / samples).exists():
             drawn[SAMPLES] = f"![{SAMPLES}]({SAMPLES}/{samples})"
         parts += _sections(study, every, drawn, titled(entries[0]), "" if len(found) == 1 else f", {study.title}")

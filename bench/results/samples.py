@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from bench.analysis.study import studies
-from bench.ledger import Chain
+from bench.ledger import Chain, Row
 from bench.report.strip import strip
 from bench.report.style import written_as
 from bench.results.result_file import study_of
@@ -14,9 +14,10 @@ from bench.results.result_file import study_of
 DPI = 150
 
 
-def picture_name(name: str, version: str, number: int = 0) -> str:
-    """Return the name of the picture of a study, without suffix. number: which of its splits of the data, from 0."""
-    return f"{name}-{version}" + (f"-{number}" if number else "")
+def picture_name(row: Row) -> str:
+    """Return the name of the picture of a row's study and split of the data, without suffix."""
+    study, split = study_of(row), row.config.get("data", {}).get("split_seed", 0)
+    return f"{study['name']}-{study['version']}" + (f"-split{split}" if split else "")
 
 
 def draw_samples(chains: Sequence[Chain], folder: Path) -> tuple[list[Path], list[str]]:
@@ -29,19 +30,18 @@ def draw_samples(chains: Sequence[Chain], folder: Path) -> tuple[list[Path], lis
     Returns:
         The files, and which samples are missing; a study whose samples are in no store has no file.
     """
-    by_study: dict[tuple[str, str], list[Chain]] = {}
+    by_picture: dict[str, list[Chain]] = {}
     for chain in chains:
-        facts = study_of(chain.rows[0])
-        by_study.setdefault((facts["name"], facts["version"]), []).append(chain)
+        by_picture.setdefault(picture_name(chain.rows[0]), []).append(chain)
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     missing: list[str] = []
-    for (name, version), own in by_study.items():
-        for number, study in enumerate(studies(own)):
-            with written_as("png", dpi=DPI):
-                drawn, lacking = strip(study, folder, picture_name(name, version, number))
-            paths += drawn
-            missing += lacking
+    for name, own in by_picture.items():
+        study, *others = studies(own)
+        with written_as("png", dpi=DPI):
+            drawn, lacking = strip(study, folder, name)
+        paths += drawn
+        missing += [*lacking, *(f"the picture {name} leaves out setting {other.hash}" for other in others)]
     for path in paths:
         with Image.open(path) as image:
             small = image.convert("RGB").quantize(256)

@@ -1,5 +1,6 @@
 """Pictures of samples for the leaderboard: `pack --samples` draws them from the store, and a page shows its own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import made_up
@@ -12,7 +13,7 @@ from bench import ledger
 from bench.results import pages, shelf
 from bench.results.__main__ import main
 from bench.results.result_file import study_of
-from bench.results.samples import draw_samples
+from bench.results.samples import draw_samples, picture_name
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,12 @@ def test_pack_draws_one_small_picture_of_a_study(run, tmp_path, capsys):
         assert picture.stat().st_size < 150_000
         shown = np.asarray(image.convert("RGB")).astype(int)
     assert np.ptp(shown, axis=2).max() > 100, "the blossoms have colours"
+
+
+def test_each_split_of_the_data_has_a_picture_of_its_own():
+    row = fabricate.row(0.5, 0, 0)
+    other = replace(row, config={**row.config, "data": {**row.config["data"], "split_seed": 1}})
+    assert picture_name(other).endswith("-split1") and "split" not in picture_name(row)
 
 
 def test_a_study_whose_samples_are_gone_has_no_picture(tmp_path):
