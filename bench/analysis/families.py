@@ -71,7 +71,10 @@ class Member:
 
 
 def members(every: Sequence[Study]) -> list[Member]:
-    """Return all conditions of all families, ordered by condition and then by family; [] for a single family."""
+    """Return the conditions of all families, ordered by condition and then by family; [] for a single family.
+
+    An arm with a selection, vetting, watermark or remedy that one study alone has is left out: nothing is beside it.
+    """
     families = {study: study.rows[0].generator for study in every}
     if len(set(families.values())) < 2:
         return []
@@ -80,6 +83,7 @@ def members(every: Sequence[Study]) -> list[Member]:
         study: plain(name if alike[name] == 1 else f"{name} ({study.title.partition(':')[0]}, {study.hash})")
         for study, name in families.items()
     }
+    having = Counter(_arm(c) for study in every for c in study.conditions)
     found = []
     for study in every:
         measure = study.total(EXCESS) or population_risk(study)
@@ -87,6 +91,7 @@ def members(every: Sequence[Study]) -> list[Member]:
         found += [
             Member(study, c, named[study], _data(study), _arm(c), verdict(study, c), measure, findings[c])
             for c in study.conditions
+            if c.is_plain or having[_arm(c)] > 1
         ]
     return sorted(found, key=lambda m: (_order(m.condition), m.family))
 

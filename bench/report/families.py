@@ -25,6 +25,8 @@ def statements(found: Sequence[Member]) -> list[Statement]:
     if not found:
         return []
     yes, no = comparable(found)
+    shown = {(member.study, member.condition) for member in found}
+    left_out = [c for study, _ in shown for c in study.conditions if (study, c) not in shown]
     has_excess = any(member.change() is not None for member in found)
     head = ["condition", "family", "data", "verdict", "risk", "generation 0 → last", "any rise of risk"]
     return [
@@ -38,6 +40,8 @@ def statements(found: Sequence[Member]) -> list[Statement]:
                 "the truth, and FID where neither was computed. “Any rise of risk” is that of the collapse "
                 "profile, in per cent"
                 + ("; change of the excess: the same difference in nats, not divided." if has_excess else "."),
+                *["Arms with a rule that one study alone has are left out; they are with their study."]
+                * bool(left_out),
                 *(f"Comparable. {line}" for line in yes),
                 *(f"Not comparable. {line}" for line in no),
             ],

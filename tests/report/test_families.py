@@ -13,13 +13,14 @@ from html_tree import parse
 from bench import ledger
 from bench.analysis import collapse
 from bench.analysis.collapse_profile import ANY, profile
+from bench.analysis.conditions import Condition
 from bench.analysis.families import comparable, members
 from bench.analysis.setting import check_unmixed
 from bench.analysis.study import Study, studies
 from bench.analysis.verdicts import verdict
 from bench.errors import LedgerError
 from bench.report import build as report
-from bench.report import style
+from bench.report import families, style
 
 POINTS = {"name": "points", "shape": "two_gaussians", "dimension": 2}
 
@@ -52,6 +53,20 @@ def test_members_are_those_of_their_studies_condition_by_condition(tmp_path: Pat
         assert member.findings == profile(member.study, every)[member.condition]
         assert member.rise().meaning == ANY and member.quantity == "risk" and member.change() is None
     assert found[-1].levels() == "900 → 5400" and found[-2].levels().startswith("0.1")
+
+
+def test_an_arm_with_a_rule_stands_there_only_beside_the_same_arm(tmp_path: Path) -> None:
+    vae, ddpm = made(tmp_path, vae={}, ddpm={})
+    rule = Condition("replace", "replace + remedy neon", 1.0, '{"remedy": {"name": "neon"}}')
+
+    def with_rule(study: Study) -> Study:
+        return dataclasses.replace(study, chains={**study.chains, rule: study.chains[study.conditions[-1]]})
+
+    sentence = "Arms with a rule that one study alone has are left out"
+    for studies_, expected in (([with_rule(vae), ddpm], 0), ([with_rule(vae), with_rule(ddpm)], 2)):
+        found = members(studies_)
+        assert sum(m.arm == "replace + remedy neon" for m in found) == expected and len(found) == 6 + expected
+        assert any(sentence in line for line in families.statements(found)[0].legend) == (expected == 0)
 
 
 def test_the_excess_risk_is_shown_as_a_difference(tmp_path: Path) -> None:
