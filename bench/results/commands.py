@@ -17,6 +17,7 @@ def command_of(row: Row) -> list[str]:
         return []
     left_out = [key for key in all_local_keys() if key not in KEPT]
     kept = [word for word in words[3:] if word.partition("=")[0].lstrip("+") not in left_out]
+    kept = [word.replace("=…/", "=", 1) for word in kept]  # of a place that was left out the name stays
     threads = row.environment.get("num_threads")
     at_the_end = [word for word in kept if word.startswith("runtime.")]
     if threads and not any(word.startswith("runtime.num_threads=") for word in kept):

@@ -219,6 +219,11 @@ def test_one_command_runs_all_chains_again():
     assert commands.commands([Chain("x", Path(), unknown)]) == []
 
 
+def test_a_file_whose_folder_was_left_out_is_written_as_its_name():
+    row = replace(CHAIN.rows[0], environment={"command": "python -m bench data=npz data.path=…/flowers64.npz"})
+    assert commands.command_of(row) == ["data=npz", "data.path=flowers64.npz"]
+
+
 def test_an_option_of_several_components_is_written_as_a_sweep():
     told = "python -m bench protocol=remedies_mini_v1 mixing=replace remedy={} remedy.num_samples=384 seed=0"
     rows = [replace(CHAIN.rows[0], environment={"command": told.format(name)}) for name in ("neon", "sims")]
