@@ -1,5 +1,5 @@
 """Write docs/configuration.md from the configuration classes and the YAML files in conf/; and from the files in
-data/results the leaderboard in docs/results/, its place in the navigation, and the tables of results in the README.
+data/results the leaderboard in docs/results/, its place in the navigation, and the table in the README.
 
 python docs/generate.py
 """
@@ -15,7 +15,7 @@ from typing import Any
 from bench import registry
 from bench.config import GROUPS, Config, all_local_keys, register_schemas, schemas
 from bench.options import default_of
-from bench.results import pages, readme_tables, shelf
+from bench.results import pages, readme_table, shelf
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "configuration.md"
@@ -182,16 +182,10 @@ def navigation(written: list[Path]) -> str:
 
 
 def readme(entries: list[shelf.Entry]) -> str:
-    """Return the README with each table of results between its two marks. entries: the files of results."""
-    text = (ROOT / "README.md").read_text()
-    for name, table in readme_tables.TABLES.items():
-        text = re.sub(
-            rf"(<!-- {name}: made by docs/generate.py -->\n).*?(<!-- end of {name} -->)",
-            lambda found, table=table: f"{found[1]}{table(entries)}\n{found[2]}",
-            text,
-            flags=re.DOTALL,
-        )
-    return text
+    """Return the README with the table of `make run` between its two marks. entries: the files of results."""
+    before, mark, rest = (ROOT / "README.md").read_text().partition("<!-- quick: made by docs/generate.py -->\n")
+    _, end, after = rest.partition("<!-- end of quick -->")
+    return f"{before}{mark}{readme_table.readme_table(entries)}\n{end}{after}"
 
 
 if __name__ == "__main__":

@@ -123,6 +123,14 @@ def resolution_of(row: Row) -> int | None:
     return row.config.get("data", {}).get("resolution") if kind_in(row) is IMAGES else None
 
 
+def data_of(row: Row) -> str:
+    """Return what a chain's real items are called: `drawn flowers at 16 px`, `flowers64.npz at 16 px`, `points`."""
+    size = resolution_of(row)
+    drawn = "drawn " if size and row.environment.get("data_content") == "drawn" else ""
+    path = Path(row.config.get("data", {}).get("path") or "").name
+    return plain(f"{drawn}{path or row.dataset}") + (f" at {size} px" if size else "")
+
+
 def kind_in(row: Row) -> Kind:
     """Return the kind of the items of a chain: as its row has it, in older ones that of the project's data set."""
     name, package = str(row.config.get("data", {}).get("name")), registry.ROOMS["data"].package

@@ -14,7 +14,7 @@ from bench.analysis.exchange_rate import Exchange, exchanges
 from bench.analysis.measures import metric_name
 from bench.analysis.study import Study
 from bench.analysis.variance_components import KEY, NOT_IDENTIFIABLE, RULE, Component, Variances, variances
-from bench.report.tables import NARROW, booktabs, escape, in_cell, inert
+from bench.report.tables import NARROW, booktabs, escape, inert, markdown_table
 
 
 @dataclass(frozen=True)
@@ -179,9 +179,7 @@ def to_markdown(statement: Statement) -> str:
     """Return a statement as Markdown."""
     lines = [f"**{statement.title}** · {statement.about}", ""]
     if statement.rows:
-        lines += [f"| {' | '.join(statement.head)} |", "|:--|" + ":--|" * (len(statement.head) - 1)]
-        lines += [f"| {' | '.join(map(in_cell, row))} |" for row in statement.rows]
-        lines.append("")
+        lines += [markdown_table(statement.head, statement.rows), ""]
     return "\n".join([*lines, *(f"*{line}*\n" for line in statement.legend)])
 
 

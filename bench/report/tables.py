@@ -34,6 +34,14 @@ def in_cell(text: str) -> str:
     return text.replace("|", r"\|")
 
 
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], num_words: int | None = None) -> str:
+    """Return a table of Markdown. num_words: how many columns from the left hold words, and the others numbers, which
+    stand at the right; None: all."""
+    left = len(head) if num_words is None else num_words
+    lines = [f"| {' | '.join(head)} |", f"|{':--|' * left}{'--:|' * (len(head) - left)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(in_cell, row))} |" for row in rows)])
+
+
 def markdown(study: Study) -> str:
     """Return the main scores of a study as Markdown, with everything that is needed to read them."""
     parts = [f"## {study.title}", *(table_markdown(table) for table in main_tables(study))]

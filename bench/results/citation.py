@@ -2,16 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import PurePath
 
 from bench.analysis.collapse import FEWEST_SEEDS, Growth
 from bench.analysis.conditions import Condition
 from bench.analysis.provenance import hardware, versions
-from bench.analysis.setting import protocol_of, resolution_of
+from bench.analysis.setting import data_of, protocol_of
 from bench.analysis.study import Study, studies
 from bench.analysis.verdicts import critical, growth, percent, verdict
 from bench.errors import LedgerError
-from bench.ledger import Row
 from bench.report.citing import bibtex
 from bench.report.tables import escape
 from bench.results.shelf import Entry
@@ -67,14 +65,6 @@ def _with_interval(found: Growth, seeds: str) -> str:
         return f"{percent(found.rise)} (no interval: {seeds} of {found.num_generations} generations)"
     over = "over seeds" if found.num_seeds >= FEWEST_SEEDS else "from the scatter within chains"
     return percent(found.rise).replace("(", f"(95 % interval {over}: ")
-
-
-def data_of(row: Row) -> str:
-    """Return what a chain's real items are: `drawn flowers at 16 px`, `flowers64.npz at 16 px`, `points`."""
-    size = resolution_of(row)
-    drawn = "drawn " if size and row.environment.get("data_content") == "drawn" else ""
-    path = PurePath(row.config.get("data", {}).get("path") or "").name
-    return f"{drawn}{path or row.dataset}" + (f" at {size} px" if size else "")
 
 
 def _chosen(study: Study, label: str | None) -> Condition:

@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.analysis.families import members
 from bench.analysis.provenance import hardware, stage_code, versions
 from bench.analysis.score_tables import main_tables
+from bench.analysis.setting import data_of
 from bench.analysis.study import Study, studies
 from bench.analysis.verdicts import RULE, critical, critical_words, growth, percent, verdict
 from bench.report import families
@@ -21,9 +22,9 @@ from bench.report.profile_figure import collapse_profile
 from bench.report.ranking_figure import draw_rankings
 from bench.report.statements import Statement, to_markdown
 from bench.report.style import written_as
-from bench.report.tables import in_cell, table_markdown
+from bench.report.tables import markdown_table, table_markdown
 from bench.results import likeness
-from bench.results.citation import data_of, titled
+from bench.results.citation import titled
 from bench.results.commands import commands
 from bench.results.samples import picture_name
 from bench.results.shelf import Entry
@@ -261,12 +262,6 @@ def _claims(claims: Sequence[Entry], measured: Sequence) -> str:
 
 def _picture(name: str, title: str) -> str:
     return f"![{title}]({FIGURES}/{name})"
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of Markdown."""
-    lines = [f"| {' | '.join(head)} |", "|:--|" + ":--|" * (len(head) - 1)]
-    return "\n".join([*lines, *(f"| {' | '.join(map(in_cell, row))} |" for row in rows)])
 
 
 def _joined(parts: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """A run beside its reference as text: a table of z per condition and score, one column for each generation."""
 
 from bench.analysis.measures import metric_name
+from bench.report.tables import markdown_table
 from bench.results import likeness
 from bench.results.likeness import Compared, Likeness
 from bench.results.verification import describe
@@ -16,19 +17,14 @@ def z_table(found: Likeness) -> str:
         key = (one.condition.label, metric_name(one.measure.metric), one.measure.feature_space)
         lines.setdefault(key, {})[one.generation] = one
     generations = sorted({one.generation for one in found.compared})
-    table = [
-        "| condition | score | space | " + " | ".join(f"gen {g}" for g in generations) + " |",
-        "|:--|:--|:--|" + "--:|" * len(generations),
-    ]
-    for key, by_generation in lines.items():
-        cells = [_cell(by_generation.get(generation)) for generation in generations]
-        table.append(f"| {' | '.join(key)} | {' | '.join(cells)} |")
+    head = ["condition", "score", "space", *(f"gen {generation}" for generation in generations)]
+    rows = [[*key, *(_cell(found.get(generation)) for generation in generations)] for key, found in lines.items()]
     beyond = likeness.different(found.compared)
     num_judged = sum(one.p is not None for one in found.compared)
     rest = [f"and {len(beyond) - MOST} more"] if len(beyond) > MOST else []
     return "\n".join(
         [
-            *(table if lines else ["no score is in both"]),
+            markdown_table(head, rows, num_words=3) if lines else "no score is in both",
             "",
             "z: (run − reference) in standard errors over seeds; =: equal in the digits of a file; –: no spread.",
             f"{len(found.same)} chains have the samples of the reference, {len(found.other)} others, "

@@ -4,7 +4,7 @@ import re
 import runpy
 from pathlib import Path
 
-from bench.results import readme_tables, shelf
+from bench.results import readme_table, shelf
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = shelf.read(shelf.shipped())
@@ -24,7 +24,7 @@ def test_every_interval_of_the_findings_is_on_the_page_of_the_remedies():
 
 
 def test_the_table_of_make_run_has_a_row_for_each_ratio_and_score():
-    shown = readme_tables.quick(ENTRIES)
+    shown = readme_table.readme_table(ENTRIES)
     rows = [line.split(" | ") for line in shown.splitlines() if re.match(r"\| \d", line)]
     assert [row[0] + row[1] for row in rows] == ["| 0.00FID ↓", "| 0.00coverage ↑", "| 1.00FID ↓", "| 1.00coverage ↑"]
     assert all(len(row) == 2 + 9 for row in rows)
