@@ -11,6 +11,7 @@ from bench.analysis.study import Study
 from bench.report import figures, ranking_figure
 from bench.report.ranking_figure import LOOKS, arm_names, draw_rankings
 from bench.report.ranking_statement import ranking
+from bench.report.style import colours
 
 
 def drawn(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
@@ -52,6 +53,14 @@ def test_arms_of_one_rule_are_told_apart_by_their_options(monkeypatch: pytest.Mo
     monkeypatch.setitem(ARMS, "half", (*ARMS["oracle"][:2], {"vetting": worse}))
     (found,) = (r for r in rankings(study_of("ratio 0", "blend", "oracle", "half", "fresh")))
     assert sorted(arm_names(found)) == ["fresh (r 0.75)", "vetting oracle (TPR 0.5)", "vetting oracle (TPR 0.9)"]
+
+
+def test_arms_that_share_the_ratio_of_their_baseline_have_colours_of_their_own() -> None:
+    study = study_of("ratio 0", "replace", "neon", "random", "blend", "oracle")
+    found = {condition.label.split(" (")[0]: colour for condition, colour in colours(study).items()}
+    assert len(set(found.values())) == len(found) == 6
+    plain = colours(study_of("ratio 0", "replace", "blend"))
+    assert {c.label: colour for c, colour in plain.items()}.items() <= found.items(), "a ratio keeps its colour"
 
 
 def test_one_seed_has_points_without_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
