@@ -21,7 +21,9 @@ def installed(tmp_path) -> dict[str, str]:
     """Write the script that pip writes for the entry point; return the environment in which it is found."""
     module, _, function = TARGET.partition(":")
     script = tmp_path / COMMAND
-    script.write_text(f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n")
+    # By way of sh, as pip writes it for a folder with a space: a first line that names Python directly cannot hold one.
+    start = f"#!/bin/sh\n'''exec' '{sys.executable}' \"$0\" \"$@\"\n' '''\n"
+    script.write_text(f"{start}import sys\nfrom {module} import {function}\nsys.exit({function}())\n")
     script.chmod(0o755)
     return {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
