@@ -15,6 +15,7 @@ from bench import completion, launcher, mistakes, protocols, sweep, usage
 from bench.config import from_hydra, register_schemas
 from bench.errors import StoreError
 from bench.machine import interrupt, torchrun
+from bench.machine.pipes import exit_with, reader_may_leave
 
 register_schemas()
 
@@ -63,16 +64,15 @@ def main() -> None:
         return
     if usage.requested(sys.argv[1:]):
         try:
-            print(usage.page(sys.argv[1:]), flush=True)
-        except BrokenPipeError:  # `--help | head`: Python would report it once more when it flushes stdout at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with reader_may_leave():
+                print(usage.page(sys.argv[1:]))
         except mistakes.Mistakes as error:
             end(mistakes.sentences(error, overrides), sweep.WRONG_CONFIG)
         return
     if sys.argv[1:2] == ["plan"]:
         from bench import plan
 
-        sys.exit(plan.main(sys.argv[2:]))
+        exit_with(lambda: plan.main(sys.argv[2:]))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises what it would print
     if completion.requested(sys.argv[1:]):
         try:

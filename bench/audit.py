@@ -22,6 +22,7 @@ from bench.composition import Composition, Part, PoolRef
 from bench.config import config_hash
 from bench.errors import BenchError, DataError
 from bench.ledger import Chain, Row
+from bench.machine.pipes import exit_with
 from bench.mixing import compose, resolve
 from bench.mixing.shared.history import History
 from bench.pool import REAL, TAKEN_FOR_REAL, Pool, content_id
@@ -314,4 +315,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from bench import registry
 from bench.errors import BenchError
+from bench.machine.pipes import exit_with
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,4 +85,4 @@ def fetch_run(overrides: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -20,6 +20,7 @@ from typing import Any
 
 from bench import registry
 from bench.errors import BenchError, ConfigError, ConfigErrors
+from bench.machine.pipes import exit_with
 from bench.score_sets import Scores, families, score
 
 __wrapped__ = score  # whose signature `inspect`, and so a notebook, shows
@@ -100,4 +101,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

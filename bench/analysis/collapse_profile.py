@@ -97,7 +97,8 @@ class Finding:
         if self.interval and math.isfinite(self.interval.high):
             half = scale * (self.interval.high - self.interval.value)
             ends = [scale * self.interval.low, scale * self.interval.high]
-        places = 2 if self.unit == EXPONENT or half < 0.1 else 1 if half < 1 else 0
+        # A width of exactly 0 is that of seeds that all agree, and has no decimals to show.
+        places = 2 if self.unit == EXPONENT or 0 < half < 0.1 else 1 if 0 < half < 1 else 0
         while places < 3 and any(end and not round(end, places) for end in ends):
             places += 1
         return f"{round(scale * value, places) + 0.0:+.{places}f}"  # adding 0 takes the sign off a rounded -0

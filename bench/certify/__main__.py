@@ -8,7 +8,6 @@ Exit status: 0 all agree; 1 some |z| is above the limit, or the chain through th
 import argparse
 import multiprocessing
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from bench.machine.pipes import exit_with
 
 if TYPE_CHECKING:
     from bench.certify.chains import Loop, Observed
@@ -207,4 +208,4 @@ def compare_with_the_store(loop: "Loop") -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

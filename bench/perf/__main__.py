@@ -14,6 +14,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
+from bench.machine.pipes import exit_with
 from bench.perf.pairs import Comparison, table
 
 SHORT_SECTIONS = ["training", "sampling", "scores", "sweep"]
@@ -74,4 +75,4 @@ def save(out: Path, report: dict[str, Any], comparisons: list[Comparison]) -> No
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -21,6 +21,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from bench.machine.pipes import exit_with
+
 DRAWN = "data=procedural data.num_train=1024 data.num_heldout=512 metrics=efficientnet_lite0 metrics.num_images=512"
 HEADLINE = f"experiment=flowers64 {DRAWN} data.resolution=64 metrics.extra_spaces=[] tracking=none"
 TINY = (
@@ -216,4 +218,4 @@ def apart(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

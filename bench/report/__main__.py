@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.machine.pipes import exit_with
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,4 +47,4 @@ def default_out(run: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.analysis.results_card import load
 from bench.errors import BenchError
+from bench.machine.pipes import exit_with
 from bench.report.card import comparison
 
 
@@ -34,4 +35,4 @@ def short_names(paths: list[Path]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

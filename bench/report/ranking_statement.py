@@ -22,13 +22,12 @@ def ranking(study: Study) -> Iterator[Statement]:
 
 
 def _statement(study: Study, found: Ranking, figure: str) -> Statement:
-    places = {name: digits([arm.differences[name].difference.mean for arm in found.arms]) for name in found.quantities}
     arrows = {name: "↑" if name in HIGHER_IS_BETTER else "↓" for name in found.quantities}
     rows = [
         [
             arm.condition.label,
             _mean(arm.rank),
-            *(difference_words(arm, name, places[name]) for name in found.quantities),
+            *differences_told(found, arm).values(),
             *_costs(arm.spent),
             str(max((len(d.seeds) for d in arm.differences.values()), default=0)),
         ]
@@ -46,6 +45,12 @@ def _statement(study: Study, found: Ranking, figure: str) -> Statement:
         records=[record for arm in found.arms for record in _records(arm, found.baseline)]
         + _cost_records(found.baseline, found.spent),
     )
+
+
+def differences_told(found: Ranking, arm: Arm) -> dict[str, str]:
+    """Return quantity -> the difference of an arm to its baseline, in the decimals that all arms share."""
+    places = {name: digits([a.differences[name].difference.mean for a in found.arms]) for name in found.quantities}
+    return {name: difference_words(arm, name, places[name]) for name in found.quantities}
 
 
 def _mean(rank: float | None) -> str:

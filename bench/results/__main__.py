@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.config import register_schemas
 from bench.errors import BenchError
+from bench.machine.pipes import exit_with
 
 if TYPE_CHECKING:
     from bench.ledger import Chain
@@ -189,4 +190,4 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

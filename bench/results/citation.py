@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from bench.analysis.collapse import FEWEST_SEEDS, Growth
 from bench.analysis.conditions import Condition
 from bench.analysis.provenance import hardware, versions
+from bench.analysis.ranking import rankings
 from bench.analysis.setting import data_of, protocol_of
 from bench.analysis.study import Study, studies
 from bench.analysis.verdicts import critical, growth, percent, verdict
 from bench.errors import LedgerError
 from bench.report.citing import bibtex
+from bench.report.ranking_figure import with_unit
+from bench.report.ranking_statement import differences_told
 from bench.report.tables import escape
 from bench.results.shelf import Entry
 
@@ -54,9 +57,21 @@ def sentence(entries: Sequence[Entry], label: str | None = None) -> str:
     return (
         f"In {titled(entries[0])} ({row.generator} on {data_of(row)}, {seeds}, {last + 1} generations, run on "
         f"{'; '.join(hardware(study.rows))}), the verdict on {what} is “{judged.badge}”: its FID ({fid.feature_space}, "
-        f"{fid.sizes}) in {where} differs from that of {against} by {_with_interval(found, seeds)}{also} "
-        f"({PACKAGE} {code}, fingerprint {entries[0].fingerprint[:16]})."
+        f"{fid.sizes}) in {where} differs from that of {against} by {_with_interval(found, seeds)}{also}"
+        f"{_beside_baseline(study, condition)} ({PACKAGE} {code}, fingerprint {entries[0].fingerprint[:16]})."
     )
+
+
+def _beside_baseline(study: Study, condition: Condition) -> str:
+    """Return the differences of an arm to its baseline, as the ranking states them; "" where it is in no ranking."""
+    for found in rankings(study):
+        for arm in found.arms:
+            if arm.condition == condition and arm.differences:
+                last = min(study.last_of(condition), study.last_of(found.baseline))
+                told = ", ".join(f"{name} {words}" for name, words in differences_told(found, arm).items())
+                baseline = with_unit(found.baseline.label)
+                return f"; minus its baseline ({baseline}, same seeds, generation {last}, 95 % intervals): {told}"
+    return ""
 
 
 def _with_interval(found: Growth, seeds: str) -> str:

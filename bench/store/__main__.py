@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from bench.errors import BenchError, StoreError
+from bench.machine.pipes import exit_with
 from bench.store import inventory, result_files
 from bench.store.stage_files import REQUIRED
 from bench.store.store import Store
@@ -180,4 +181,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -20,6 +20,7 @@ from bench.analysis.measures import ARROWS, MAIN_METRICS, metric_name
 from bench.config import MetricsConfig, TrackingConfig
 from bench.errors import BenchError
 from bench.ledger import Row
+from bench.machine.pipes import exit_with
 from bench.tracking import wandb_mode
 
 log = logging.getLogger(__name__)
@@ -269,4 +270,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

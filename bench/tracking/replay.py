@@ -15,6 +15,7 @@ from bench.analysis.artifacts import load_probes
 from bench.config import TrackingConfig
 from bench.errors import BenchError
 from bench.ledger import Chain
+from bench.machine.pipes import exit_with
 from bench.tracking import trackers
 
 
@@ -51,4 +52,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -8,9 +8,11 @@ import made_up
 import pytest
 from made_up import fabricate
 
+from bench.analysis.ranking import COVERAGE, KID, RATE, RISK
 from bench.analysis.study import studies
 from bench.analysis.verdicts import growth, percent
 from bench.ledger import Chain
+from bench.report.ranking_statement import ranking
 from bench.results import citation, shelf
 from bench.results.__main__ import main
 
@@ -79,3 +81,14 @@ def test_the_data_are_named_so_that_drawings_are_no_photographs(data, words):
 def test_a_version_that_is_not_there_is_an_error(tmp_path, capsys, version, status):
     shelf.pack(RUN, tmp_path)
     assert main(["--reference", str(tmp_path), "cite", "collapse_mini_v1", version]) == status
+
+
+def test_an_arm_is_cited_beside_its_baseline_and_a_ratio_of_its_own_study_alone():
+    entries = shelf.measured(shelf.read(shelf.shipped()), "remedies_mini_v1")
+    out = citation.sentence(entries, "accumulate")
+    assert "; minus its baseline (replace, same seeds, generation 5, 95 % intervals): coverage +0.16 (" in out
+    (study,) = studies(entry.chain for entry in entries)
+    stated = next(one for one in ranking(study) if one.title == "Arms against replace")
+    cells = next(row for row in stated.rows if row[0] == "accumulate")[2:6]
+    assert all(f"{name} {cell}" in out for name, cell in zip((COVERAGE, KID, RISK, RATE), cells, strict=True))
+    assert "minus its baseline" not in citation.sentence(entries, "0.75")
