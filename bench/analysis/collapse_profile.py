@@ -26,6 +26,8 @@ VARIANCE, ENTANGLEMENT, TAILS, HALLUCINATION = (
 )
 MEANINGS = (CATASTROPHIC, ANY, DIVERGING, SCALING, VARIANCE, ENTANGLEMENT, TAILS, HALLUCINATION)
 YES, NO, OPEN, UNKNOWN = "yes", "no", "open", "not known"
+ROUNDING = 1e-6
+"""Half of an interval, in the shown unit, that is nothing but what floating point rounds."""
 CATASTROPHE = 1.0
 """A rise by 100 %: the risk has doubled."""
 FEWEST_SIZES = 3
@@ -97,8 +99,9 @@ class Finding:
         if self.interval and math.isfinite(self.interval.high):
             half = scale * (self.interval.high - self.interval.value)
             ends = [scale * self.interval.low, scale * self.interval.high]
-        # A width of exactly 0 is that of seeds that all agree, and has no decimals to show.
-        places = 2 if self.unit == EXPONENT or 0 < half < 0.1 else 1 if 0 < half < 1 else 0
+        if half < ROUNDING:  # seeds that all agree: their interval has no width to show
+            half = math.inf
+        places = 2 if self.unit == EXPONENT or half < 0.1 else 1 if half < 1 else 0
         while places < 3 and any(end and not round(end, places) for end in ends):
             places += 1
         return f"{round(scale * value, places) + 0.0:+.{places}f}"  # adding 0 takes the sign off a rounded -0

@@ -17,7 +17,7 @@ from bench.analysis.collapse_profile import ANY, MEANINGS, UNKNOWN, Finding, pop
 from bench.analysis.conditions import Condition
 from bench.analysis.measures import Measure, metric_name
 from bench.analysis.plain_text import plain
-from bench.analysis.setting import data_content, must_be_equal, resolution_of
+from bench.analysis.setting import data_content, data_of, must_be_equal
 from bench.analysis.study import Study
 from bench.analysis.verdicts import Verdict, paired_curves, verdict
 
@@ -110,9 +110,12 @@ def _order(condition: Condition) -> tuple[float, str]:
 
 
 def _data(study: Study) -> str:
-    row = study.rows[0]
-    resolution = resolution_of(row)
-    return plain(row.dataset) + (f" at {resolution} px" if resolution else "")
+    return data_of(study.rows[0])
+
+
+def _content(study: Study) -> str:
+    """Return which real items a study has: an archive may have one name here and another one there."""
+    return data_content(study.rows[0])
 
 
 def comparable(found: Sequence[Member]) -> tuple[list[str], list[str]]:
@@ -134,7 +137,7 @@ def comparable(found: Sequence[Member]) -> tuple[list[str], list[str]]:
     for what, families in _groups(studies, name, _same_scores):
         yes.append(f"FID and the other scores of {families}: the same {what}, feature space, reference and N.")
     exact = [study for study in studies if (m := measure[study]) is not None and m.metric == EXCESS]
-    for what, families in _groups(exact, name, lambda study: (_data(study), data_content(study.rows[0]))):
+    for what, families in _groups(exact, name, _content):
         yes.append(f"The excess risk of {families}, in nats above the same truth ({what}).")
     if exact:
         others = [name[study] for study in studies if study not in exact and measure[study] is not None]
@@ -146,12 +149,12 @@ def comparable(found: Sequence[Member]) -> tuple[list[str], list[str]]:
     own = sorted({name[s] for s in studies if (m := measure[s]) is not None and m.metric == "risk"})
     if len(own) > 1:
         no.append(f"The risk of {_list(own)} as a number: each is the family's own loss, in its own unit.")
-    data = {study: (_data(study), data_content(study.rows[0])) for study in studies}
-    if len(set(data.values())) > 1:
-        contents = Counter(label for label, _ in set(data.values()))
+    labels = {_content(study): _data(study) for study in studies}
+    if len(labels) > 1:
+        named_alike = Counter(labels.values())
         told = "; ".join(
-            f"{name[study]} on {label}" + (f" ({content[:8]})" if contents[label] > 1 else "")
-            for study, (label, content) in data.items()
+            f"{name[study]} on {_data(study)}" + (f" ({_content(study)[:8]})" if named_alike[_data(study)] > 1 else "")
+            for study in studies
         )
         no.append(f"Scores of other data: {told}. How hard a set is to learn is no property of a family.")
     spaces = {name[s]: m.feature_space for s in studies if (m := s.primary("fid")) is not None}
@@ -169,23 +172,20 @@ def comparable(found: Sequence[Member]) -> tuple[list[str], list[str]]:
     return yes, no
 
 
-def _same_scores(study: Study) -> tuple[str, Any]:
-    """Return the data, and what two studies must have in common for their scores to be compared."""
+def _same_scores(study: Study) -> Any:
+    """Return what two studies must have in common for their scores to be compared."""
     fid = study.primary("fid")
-    if fid is None:
-        return _data(study), study
-    return _data(study), (fid, json.dumps(must_be_equal(study.rows[0]), sort_keys=True, default=str))
+    return study if fid is None else (fid, json.dumps(must_be_equal(study.rows[0]), sort_keys=True, default=str))
 
 
 def _groups(studies: Iterable[Study], name: dict[Study, str], key: Any) -> Iterable[tuple[str, str]]:
-    """Yield (data, names of the families) for each group of two families or more of an equal key, whose first entry is
-    the data."""
-    groups: dict[Any, list[str]] = {}
+    """Yield (data, names of the families) for each group of two families or more of an equal key."""
+    groups: dict[Any, list[Study]] = {}
     for study in studies:
-        groups.setdefault(key(study), []).append(name[study])
-    for group, families in groups.items():
-        if len(families) > 1:
-            yield group[0], _list(families)
+        groups.setdefault(key(study), []).append(study)
+    for group in groups.values():
+        if len(group) > 1:
+            yield _data(group[0]), _list(name[study] for study in group)
 
 
 def _list(words: Iterable[str]) -> str:

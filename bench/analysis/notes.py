@@ -100,7 +100,7 @@ def _missing_floors(rows: list[Row]) -> list[str]:
                 sizes[score["subject"]].add(score["num_subject"])
     largest = max(sizes["real_train"], default=0)
     return [
-        f"no floor at N = {n}: there are too few training items for it, so real ones were scored at N = {largest}"
+        f"the floor at N = {n} is missing: there are too few training items, so real ones were scored at N = {largest}"
         for n in sorted(sizes["samples"] - sizes["real_train"])
         if 0 < largest < n
     ]
@@ -116,6 +116,6 @@ def _refusals(rows: list[Row]) -> list[str]:
                     attribute = score["parameters"].get("attribute", "")
                     scores.setdefault((attribute, reason), {})[metric_name(metric)] = None
     return [
-        f"no {', '.join(names)}{f' by {attribute}' if attribute else ''}: {reason}"
+        f"{', '.join(names)}{f' by {attribute}' if attribute else ''}: not computed, because {reason}"
         for (attribute, reason), names in scores.items()
     ]

@@ -110,6 +110,18 @@ def test_what_may_not_be_compared_on_other_data(tmp_path: Path) -> None:
     assert "gaussian 4 generations of 1024 items" in told
 
 
+def test_one_archive_under_two_names_is_the_same_data_and_is_called_by_its_file(tmp_path: Path) -> None:
+    here, there = ({"name": "npz", "path": f"/{name}.npz", "resolution": 16} for name in ("flowers64", "copy"))
+    yes, no = comparable(members(made(tmp_path, ddpm={"data": here}, vae={"data": there})))
+    assert any(
+        line.startswith("FID and the other scores of ddpm and vae: the same flowers64.npz at 16") for line in yes
+    )
+    assert not any(line.startswith("Scores of other data") for line in no)
+    other = {"data": there, "real": "b" * 64}
+    _, no = comparable(members(made(tmp_path / "others", ddpm={"data": here}, vae=other)))
+    assert any("ddpm on flowers64.npz at 16 px; vae on copy.npz at 16 px" in line for line in no)
+
+
 def test_the_same_truth_makes_the_excess_comparable(tmp_path: Path) -> None:
     given = {"data": POINTS, "risk": ("excess_risk", 0.1)}
     yes, _ = comparable(members(made(tmp_path, gaussian=given, gaussian_mixture=given)))
@@ -128,7 +140,8 @@ def test_other_numbers_of_items_are_other_scores(tmp_path: Path) -> None:
 
 def test_report_tables_and_page_show_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(style, "FORMATS", ("svg",))
-    made(tmp_path, vae={"risk": ("risk", 900.0)}, gaussian={"risk": ("excess_risk", 0.02), "data": POINTS})
+    points = {"risk": ("excess_risk", 0.02), "data": POINTS, "real": "b" * 64}
+    made(tmp_path, vae={"risk": ("risk", 900.0)}, gaussian=points)
     written = report.write([tmp_path], tmp_path / "out")
     assert tmp_path / "out" / "families.svg" in written.paths
     found = members(studies(ledger.read_runs([tmp_path])))

@@ -107,5 +107,5 @@ def test_a_refused_score_is_explained_once(tmp_path: Path) -> None:
         ledger.append(tmp_path / "chain" / "ledger.jsonl", row)
     (study,) = studies(ledger.read_runs([tmp_path / "chain"]))
     said = [note for note in study.notes if "rose" in note]
-    assert said == ["no class survival, tail survival by species: too few samples: rose"]
+    assert said == ["class survival, tail survival by species: not computed, because too few samples: rose"]
     assert f"> {said[0]}" in tables.markdown(study)
