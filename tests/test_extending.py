@@ -99,6 +99,7 @@ def test_a_generator_of_ones_own(tmp_path):
     assert spread[0] > spread[1] > spread[2]  # spread 0.9: variance is lost in every generation
 
 
+@pytest.mark.slow
 def test_the_risk_of_a_generator_of_ones_own_is_a_score(tmp_path):
     (tmp_path / "risky.py").write_text(
         "from bench.metrics.shared.inputs import Value\n"
@@ -113,6 +114,7 @@ def test_the_risk_of_a_generator_of_ones_own_is_a_score(tmp_path):
     assert not (tmp_path / "outputs" / "store" / "features").exists()
 
 
+@pytest.mark.slow
 def test_the_risk_family_asks_a_generator_of_ones_own(tmp_path):
     chain = run_example("generator", tmp_path, "metrics.scores=[risk]")
     for row in chain.rows:

@@ -68,6 +68,7 @@ def test_sigterm_to_a_sweep_reaches_its_chains_and_it_waits_for_them(tiny: list[
     assert len(list(store.glob("work/train/*.json"))) == 2, "the third chain was started"
 
 
+@pytest.mark.slow
 def test_a_chain_whose_process_is_killed_is_named_and_the_others_go_on(tiny: list[str], tmp_path: Path) -> None:
     store = tmp_path / "outputs" / "store"
     sweep = start(tiny, *ENDLESS[:1], *SIDE_BY_SIDE, "generator.training.num_steps=1000000,4", ENDLESS[2])
@@ -175,6 +176,7 @@ class Pause(Callback):
 """
 
 
+@pytest.mark.slow
 def test_sigterm_between_two_chains_has_the_status_of_one_that_resumes(
     tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,8 @@ FILES = sorted(f.stem for f in (Path(__file__).parent.parent / "conf/protocol").
 HAS_LANGUAGE = find_spec("transformers") is not None and find_spec("datasets") is not None
 NEEDS_LANGUAGE = pytest.mark.skipif(not HAS_LANGUAGE, reason="needs the extra `language`")
 ALL = [*FILES, pytest.param("shumailov_opt", marks=NEEDS_LANGUAGE)]
+RUN_EVERY_TIME = ("bertrand", "collapse_mini_v1", "gerstgrasser_accumulate", "khelifa_fresh", "mad_augmentation")
+"""One of each kind of loop; the others are slow tests."""
 GOLDEN = json.loads((Path(__file__).parent / "golden_protocols.json").read_text())
 
 
@@ -266,9 +268,9 @@ def test_composing_leaves_a_running_app_as_it_was():
 
 
 @pytest.mark.parametrize(
-    "file",  # the birds' are the flowers' but for the data
+    "file",
     [
-        pytest.param(file, marks=pytest.mark.slow) if file.endswith("birds") else file
+        pytest.param(file, marks=[] if file in RUN_EVERY_TIME else pytest.mark.slow)
         for file in FILES
         if file != "shumailov_vae"
     ],
@@ -299,6 +301,7 @@ def test_every_protocol_runs_shrunk_and_says_that_it_deviates(file, tiny):
 
 
 @NEEDS_LANGUAGE
+@pytest.mark.slow
 def test_the_protocol_of_a_language_model_has_its_two_arms_and_runs_shrunk(tmp_path):
     for ratio, epochs in ((1, 5), (0.9, 10)):
         arm = composed(

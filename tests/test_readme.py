@@ -86,12 +86,13 @@ def test_every_command_composes(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = shlex.split(command)
     overrides = [word for word in words[words.index("bench") + 1 :] if not word.startswith("hydra")]
-    if "-m" in overrides:
-        given = [word for word in overrides if "=" in word]
-        read = OverridesParser.create().parse_overrides(given)
+    given = [word for word in overrides if "=" in word]
+    read = OverridesParser.create().parse_overrides(given)
+    swept = [one.key_or_group for one in read if one.is_sweep_override()]
+    if any((ROOT / "conf" / key).is_dir() for key in swept):  # each component must have the options that are given
         protocols.compose_tree([word for word, one in zip(given, read, strict=True) if not one.is_sweep_override()])
     try:
-        composed(*(first_choice(word) for word in overrides if "=" in word))
+        composed(*map(first_choice, given))
     except ConfigError as error:
         if all("needs the package" in one.allowed for one in getattr(error, "errors", (error,))):
             pytest.skip(str(error))

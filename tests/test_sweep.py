@@ -225,7 +225,8 @@ def test_a_failure_that_cannot_be_noted_is_an_error_that_names_the_chain_and_why
         sweep.note_failure(tmp_path / "failed" / "one", 0, "seed=3", "DataError: no pictures\nmore")
 
 
-@pytest.mark.parametrize("launcher", ["basic", pytest.param("processes", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["basic", "processes"])
 def test_a_sweep_that_cannot_list_its_failures_says_so_after_all_chains(tmp_path: Path, launcher: str):
     folder = tmp_path / "outputs" / "quick" / ".hydra"
     folder.mkdir(parents=True)
@@ -284,6 +285,7 @@ def test_a_finished_sweep_reports_every_generation_again_and_produces_nothing(fi
     assert snapshot(finished) == before
 
 
+@pytest.mark.slow
 def test_a_longer_sweep_produces_only_missing_results(finished: Path):
     before = snapshot(finished)
     ended = again(finished, "num_generations=3")

@@ -515,6 +515,7 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parent), **extra}
 
 
+@pytest.mark.slow
 def test_an_unreachable_server_is_logged_once_and_the_run_is_written_offline(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(tmp_path)],

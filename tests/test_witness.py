@@ -3,12 +3,13 @@
 import dataclasses
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from _pytest.mark import ParameterSet
 from shrunk import TINY, composed
 
 from bench import audit, generators, ledger, loop, seeds, stages
@@ -59,6 +60,15 @@ CHAINS = {
     ],
 }
 
+RUN_EVERY_TIME = {
+    *("a vetting", "neon", "blend by schedule, ancestral sampling", "augment, warm, by epochs"),
+    *("accumulate, warm, by steps", "fresh by schedule, min-SNR"),
+    *("score_training_images_as_held_out", "give_every_generation_the_noise_of_the_first"),
+    *("start_from_the_first_model", "take_the_oldest_generations", "draw_the_same_rows_in_every_generation"),
+    *("swap_the_sides_of_copying", "train_with_another_seed_than_recorded", "hold_out_images_that_are_trained_on"),
+}
+"""One of each seam, of chains and of lies; the others are slow tests."""
+
 UNCHECKED = {
     "a selection": (["selection=random", "selection.num_candidates=30"], "which samples a selection keeps"),
     "a vetting": (
@@ -73,6 +83,14 @@ UNCHECKED = {
 }
 
 
+def each(names: Iterable[str], *values: tuple[Any, ...]) -> list[ParameterSet]:
+    """Return parameters of tests under their names; those that are not run every time are slow."""
+    marks = {name: () if name in RUN_EVERY_TIME else pytest.mark.slow for name in names}
+    return [
+        pytest.param(*value, id=name, marks=mark) for (name, mark), value in zip(marks.items(), values, strict=True)
+    ]
+
+
 def run(out: Path, *overrides: str) -> Path:
     return loop.run_chain(composed(*SMALL, f"output_dir={out}", *overrides), Console(quiet=True))
 
@@ -82,14 +100,14 @@ def deep(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     return audit.main(["--deep", str(folder)]), capsys.readouterr().out
 
 
-@pytest.mark.parametrize("kind", UNCHECKED)
+@pytest.mark.parametrize("kind", each(UNCHECKED, *zip(UNCHECKED)))
 def test_witness_agrees_with_a_chain_in_all_but_the_rules_of_others(kind: str, tmp_path, capsys):
     overrides, named = UNCHECKED[kind]
     status, said = deep(run(tmp_path, "mixing=blend", *overrides), capsys)
     assert status == 0 and f"NOT CHECKED {named}" in said and said.count("NOT CHECKED") == 1, said
 
 
-@pytest.mark.parametrize("kind", CHAINS)
+@pytest.mark.parametrize("kind", each(CHAINS, *zip(CHAINS)))
 def test_witness_agrees_with_every_kind_of_chain(kind: str, tmp_path_factory, capsys):
     out = tmp_path_factory.getbasetemp() / "witnessed"  # one store: generation 0 is shared where it may be
     directory = run(out, *CHAINS[kind])
@@ -99,6 +117,7 @@ def test_witness_agrees_with_every_kind_of_chain(kind: str, tmp_path_factory, ca
     assert "1 chains, 4 generations audited and derived again: 0 mismatches" in said
 
 
+@pytest.mark.slow
 def test_witness_agrees_with_a_chain_that_was_interrupted_in_training(tmp_path, capsys, monkeypatch):
     looks = iter([False, False, True])
     monkeypatch.setattr(interrupt, "requested", lambda: next(looks, False))
@@ -232,37 +251,36 @@ def draw_without_guidance(patch: pytest.MonkeyPatch) -> None:
 BRIEF = ["remedy.num_samples=20", "remedy.num_steps=9", "remedy.learning_rate_factor=5", "remedy.weight=2"]
 
 
-@pytest.mark.parametrize(
-    ("lie", "overrides", "named"),
-    [
-        (score_training_images_as_held_out, [], r"not made from features of pool|against heldout is"),
-        (
-            score_real_images_in_the_extra_space,
-            ["metrics.extra_spaces=[efficientnet_lite0]"],
-            "not made from features of pool .* in efficientnet_lite0|heldout in efficientnet_lite0 is",
-        ),
-        (give_every_generation_the_noise_of_the_first, [], "generation 1: its samples have other seeds"),
-        (store_probes_before_samples, [], "sample 0 is off what its seed gives"),
-        (start_from_the_first_model, ["warm_start=true"], "generation 2: its training began from"),
-        (forget_to_start_from_a_model, ["warm_start=true"], "generation 1: its weights are off replayed ones"),
-        (
-            take_the_oldest_generations,
-            ["mixing=window", "mixing.num_generations=1"],
-            "generation 2: it trained on other images",
-        ),
-        (truncate_ratios, ["mixing.synthetic_ratio=0.4"], "generation 1: it trained on other images"),
-        (draw_the_same_rows_in_every_generation, [], "generation 1: it trained on other images"),
-        (invert_the_decay_of_the_average, [], "generation 0: its weights are off replayed ones"),
-        (train_with_another_seed_than_recorded, [], "generation 0: its weights are off replayed ones"),
-        (use_the_initial_noise_again, ["generator.sampling.sampler=ddpm"], "sample 0 is off what its seed gives"),
-        (swap_the_sides_of_copying, [], "closer_to_training of samples against heldout"),
-        (record_facts_of_the_training_as_those_of_sampling, [], "facts of sample are not those of its result"),
-        (extrapolate_the_wrong_way, ["remedy=neon", *BRIEF], "generation 1: the weights of its remedy are off"),
-        (draw_without_guidance, ["remedy=sims", *BRIEF], "sample 0 is off what its seed gives"),
-        (hold_out_images_that_are_trained_on, [], "real images are not split by data.split_seed"),
-    ],
-    ids=lambda value: value.__name__ if callable(value) else "",
-)
+LIES: list[tuple[Lie, list[str], str]] = [
+    (score_training_images_as_held_out, [], r"not made from features of pool|against heldout is"),
+    (
+        score_real_images_in_the_extra_space,
+        ["metrics.extra_spaces=[efficientnet_lite0]"],
+        "not made from features of pool .* in efficientnet_lite0|heldout in efficientnet_lite0 is",
+    ),
+    (give_every_generation_the_noise_of_the_first, [], "generation 1: its samples have other seeds"),
+    (store_probes_before_samples, [], "sample 0 is off what its seed gives"),
+    (start_from_the_first_model, ["warm_start=true"], "generation 2: its training began from"),
+    (forget_to_start_from_a_model, ["warm_start=true"], "generation 1: its weights are off replayed ones"),
+    (
+        take_the_oldest_generations,
+        ["mixing=window", "mixing.num_generations=1"],
+        "generation 2: it trained on other images",
+    ),
+    (truncate_ratios, ["mixing.synthetic_ratio=0.4"], "generation 1: it trained on other images"),
+    (draw_the_same_rows_in_every_generation, [], "generation 1: it trained on other images"),
+    (invert_the_decay_of_the_average, [], "generation 0: its weights are off replayed ones"),
+    (train_with_another_seed_than_recorded, [], "generation 0: its weights are off replayed ones"),
+    (use_the_initial_noise_again, ["generator.sampling.sampler=ddpm"], "sample 0 is off what its seed gives"),
+    (swap_the_sides_of_copying, [], "closer_to_training of samples against heldout"),
+    (record_facts_of_the_training_as_those_of_sampling, [], "facts of sample are not those of its result"),
+    (extrapolate_the_wrong_way, ["remedy=neon", *BRIEF], "generation 1: the weights of its remedy are off"),
+    (draw_without_guidance, ["remedy=sims", *BRIEF], "sample 0 is off what its seed gives"),
+    (hold_out_images_that_are_trained_on, [], "real images are not split by data.split_seed"),
+]
+
+
+@pytest.mark.parametrize(("lie", "overrides", "named"), each([lie.__name__ for lie, *_ in LIES], *LIES))
 def test_witness_names_a_planted_lie(lie, overrides, named, tmp_path, capsys, monkeypatch):
     lie(monkeypatch)
     directory = run(tmp_path, "num_generations=3", "metrics.references=[heldout]", *overrides)
