@@ -16,6 +16,8 @@ from bench.report.style import PAGE, caption, save, styled, wrapped
 TITLE = "Families side by side"
 MOST_PERCENT = 9.0
 """Rises from this share on are shown as factors."""
+MOST_IN_A_CELL = 12
+"""Characters that a cell of the figure has room for in a line."""
 OF_VERDICTS = {"worse": "yes", "level": "open", "better": "no", "open": "open"}
 """Kind of a verdict -> the answer whose colour its cell has."""
 
@@ -112,7 +114,10 @@ def figure(found: Sequence[Member], out: Path) -> list[Path]:
         grid(axis, columns, ["\n".join(wrapped(part, 1.2) for part in (m.family, m.arm)) for m in found])
         for i, member in enumerate(found):
             answer_cell(axis, i, 0, OF_VERDICTS[member.verdict.kind], member.verdict.badge)
-            risk = f"{wrapped(member.quantity, 0.7)}\n{member.levels()}" if member.quantity else SIGNS[UNKNOWN]
+            levels = member.levels()
+            if len(levels) > MOST_IN_A_CELL:
+                levels = levels.replace(" → ", "\n→ ")
+            risk = f"{wrapped(member.quantity, 1.0)}\n{levels}" if member.quantity else SIGNS[UNKNOWN]
             answer_cell(axis, i, 1, UNKNOWN, risk)
             for j, finding in enumerate(member.findings):
                 words = f"{SIGNS[finding.answer]} {finding.answer}\n{_short(finding)}"
