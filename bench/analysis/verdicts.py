@@ -16,12 +16,12 @@ from bench.analysis.study import Study
 
 MARGIN = f"{100 * collapse.MARGIN:.0f} %"
 RULE = (
-    "Rule: each seed's FID is divided by that of the same seed at ratio 0 (where there is none: by its own generation "
-    f"0), and 95 % intervals over seeds decide. “stable”: a rise of {MARGIN} or more in the second half of the "
-    "generations is ruled out. Otherwise a rise must be established, and is “diverging” where from the first half to "
-    "the second it surely goes on at more than half the pace of a straight line, “bounded” where it surely does not, "
-    "and “rising” where that is open. “inconclusive”: no rise is established, and none of that size is ruled out; more "
-    "seeds or generations may decide."
+    "Rule: each seed's FID (of text: the perplexity of held-out text) is divided by that of the same seed at ratio 0 "
+    "(where there is none: by its own generation 0), and 95 % intervals over seeds decide. “stable”: a rise of "
+    f"{MARGIN} or more in the second half of the generations is ruled out. Otherwise a rise must be established, and "
+    "is “diverging” where from the first half to the second it surely goes on at more than half the pace of a straight "
+    "line, “bounded” where it surely does not, and “rising” where that is open. “inconclusive”: no rise is "
+    "established, and none of that size is ruled out; more seeds or generations may decide."
 )
 KINDS = {
     collapse.DIVERGING: "worse",
@@ -57,16 +57,22 @@ class Judged:
     reference: list[list[float]] | None
 
 
+def judged_score(study: Study) -> Measure | None:
+    """Return the score that verdicts are about: the perplexity of held-out text where it is known, as the literature on
+    language models has it (2305.17493), else FID; None where neither was computed."""
+    return study.total("perplexity") or study.primary("fid")
+
+
 def _judged(study: Study, condition: Condition, num_generations: int | None = None) -> Judged | None:
-    """Return the curves of FID that a verdict is made of; None where these are too few, too short or not positive.
+    """Return the curves that a verdict is made of; None where these are too few, too short or not positive.
 
     Args:
         study: the chains.
         condition: which of them.
         num_generations: how many generations are read; None: as many as all of the seeds have.
     """
-    fid = study.primary("fid")
-    found = None if fid is None else paired_curves(study, condition, fid, num_generations)
+    score = judged_score(study)
+    found = None if score is None else paired_curves(study, condition, score, num_generations)
     return found if found is not None and is_positive(found) else None
 
 
@@ -132,7 +138,7 @@ def _values(study: Study, condition: Condition, seeds: list[int], measure: Measu
 
 
 def growth(study: Study, condition: Condition) -> Growth | None:
-    """Return how FID leaves its reference over the generations that all seeds have; None where these are too few."""
+    """Return how the judged score leaves its reference, up to the last generation of all seeds; None: too few."""
     judged = _judged(study, condition)
     return None if judged is None else collapse.growth(judged.curves, judged.reference)
 
@@ -140,11 +146,13 @@ def growth(study: Study, condition: Condition) -> Growth | None:
 def verdict(study: Study, condition: Condition) -> Verdict:
     """Judge a condition by `RULE`, in the main feature space and reference of the study."""
     last = study.last_of(condition)
-    changes = [_change(study, condition, metric, last) for metric in MAIN_METRICS]
+    score = judged_score(study)
+    others = [metric for metric in MAIN_METRICS if score is None or metric != score.metric]
+    changes = [_change(study, condition, metric, last) for metric in ([score.metric] if score else []) + others]
     words = [change for change in changes if change]
     judged = _judged(study, condition)
     if judged is None:
-        missing = [] if study.primary("fid") else ["no FID"]
+        missing = [] if score else ["no FID"]
         return Verdict("open", "not judged" if missing else "too short", "; ".join(missing + words))
     found = collapse.growth(judged.curves, judged.reference)
     word = collapse.classify(found)
@@ -152,6 +160,7 @@ def verdict(study: Study, condition: Condition) -> Verdict:
     if found.num_seeds == 1:
         words.append("one seed")
     numbers = {
+        "score": score.metric if score else "",
         "against": "ratio 0" if found.paired else "generation 0",
         "seeds": judged.seeds,
         "num_generations": found.num_generations,

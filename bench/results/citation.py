@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 from bench.analysis.collapse import FEWEST_SEEDS, Growth
 from bench.analysis.conditions import Condition
+from bench.analysis.measures import metric_name
 from bench.analysis.provenance import hardware, versions
 from bench.analysis.ranking import rankings
 from bench.analysis.setting import data_of, protocol_of
 from bench.analysis.study import Study, studies
-from bench.analysis.verdicts import critical, growth, percent, verdict
+from bench.analysis.verdicts import critical, growth, judged_score, percent, verdict
 from bench.errors import LedgerError
 from bench.report.citing import bibtex
 from bench.report.ranking_figure import with_unit
@@ -39,8 +40,8 @@ def sentence(entries: Sequence[Entry], label: str | None = None) -> str:
     """
     study = studies(entry.chain for entry in entries)[0]
     condition = _chosen(study, label)
-    found, fid = growth(study, condition), study.primary("fid")
-    if found is None or fid is None:
+    found, score = growth(study, condition), judged_score(study)
+    if found is None or score is None:
         raise LedgerError(f"{titled(entries[0])}: of {condition.label} there is no verdict to cite")
     plain_ratio = condition.ratio is not None and condition.label == f"{condition.ratio:.2f}"
     what = f"synthetic ratio {condition.label}" if plain_ratio else f"“{condition.label}”"
@@ -51,13 +52,14 @@ def sentence(entries: Sequence[Entry], label: str | None = None) -> str:
     also = ""
     if passes is not None and passes.ratio is not None:
         also = f"; the rise passes 10 % from a ratio of {passes.ratio:.2f} on ({passes.low:.2f} to {passes.high:.2f})"
+    what_rises = f"{metric_name(score.metric)} ({score.feature_space}, {score.sizes})"
     seeds = f"{found.num_seeds} seed{'s' if found.num_seeds > 1 else ''}"
     row, judged = study.rows[0], verdict(study, condition)
     code = "/".join(versions(study.rows).get(PACKAGE, ["of unknown version"]))
     return (
         f"In {titled(entries[0])} ({row.generator} on {data_of(row)}, {seeds}, {last + 1} generations, run on "
-        f"{'; '.join(hardware(study.rows))}), the verdict on {what} is “{judged.badge}”: its FID ({fid.feature_space}, "
-        f"{fid.sizes}) in {where} differs from that of {against} by {_with_interval(found, seeds)}{also}"
+        f"{'; '.join(hardware(study.rows))}), the verdict on {what} is “{judged.badge}”: its {what_rises} "
+        f"in {where} differs from that of {against} by {_with_interval(found, seeds)}{also}"
         f"{_beside_baseline(study, condition)} ({PACKAGE} {code}, fingerprint {entries[0].fingerprint[:16]})."
     )
 

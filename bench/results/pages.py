@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.analysis.families import members
+from bench.analysis.measures import metric_name
 from bench.analysis.provenance import hardware, stage_code, versions
 from bench.analysis.score_tables import main_tables
 from bench.analysis.setting import data_of
 from bench.analysis.study import Study, studies
-from bench.analysis.verdicts import RULE, critical, critical_words, growth, percent, verdict
+from bench.analysis.verdicts import RULE, critical, critical_words, growth, judged_score, percent, verdict
 from bench.report import families
 from bench.report.build import all_statements
 from bench.report.curves import curves
@@ -85,14 +86,15 @@ def index(by_study: dict[tuple[str, str], list[Entry]], found: dict[tuple[str, s
         "arms",
         "seeds",
         "generations",
-        "FID against ratio 0, last arm",
+        "change against ratio 0, last arm",
         "verdict",
         "critical ratio",
     ]
     rows = [_row(by_study[key], study) for key, of in found.items() for study in of]
     parts = [ABOUT.format(made=MADE), "## Studies", markdown_table(head, rows)]
     parts.append(
-        "Changes are of the second half of the generations, with 95 % intervals; “last arm” is the highest ratio."
+        "Changes are those of verdicts, of FID or, of text, of perplexity, in the second half of the generations, with "
+        "95 % intervals; “last arm” is the highest ratio."
     )
     newest = [study for of in found.values() for study in of[:1]]
     side_by_side = members(newest)
@@ -215,7 +217,9 @@ def _verdicts(study: Study) -> str:
         rise, rate = ("–", "–") if found is None else (percent(found.rise), percent(found.rate))
         against = judged.numbers.get("against", "–")
         rows.append([condition.label, judged.badge, rise, against, rate, str(len(study.chains[condition]))])
-    head = [study.axis, "verdict", "rise of FID (95 % interval)", "against", "a generation", "seeds"]
+    score = judged_score(study)
+    risen = f"rise of {metric_name(score.metric)} (95 % interval)" if score else "rise"
+    head = [study.axis, "verdict", risen, "against", "a generation", "seeds"]
     return markdown_table(head, rows)
 
 

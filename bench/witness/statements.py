@@ -72,11 +72,13 @@ def _differences(card: dict[str, Any], chains: dict[str, Chain]) -> Iterator[str
 
 def _judgement(card: dict[str, Any], condition: dict[str, Any], members: dict[str, dict[str, Chain]]) -> Iterator[str]:
     """Check the word of a verdict and the numbers behind it."""
-    score = next((s for s in card["scores"] if s["metric"] == "fid" and s["reference"] == "heldout"), None)
+    against = {s["metric"]: s for s in reversed(card["scores"]) if s["reference"] == "heldout"}
+    score = against.get("perplexity") or against.get("fid")
     by_seed = members[condition["label"]]
     if score is None or len(by_seed) < len(condition["chains"]):
         return
     word, numbers = _judge(_excess(card, condition, members, score))
+    numbers = {"score": score["metric"]} | numbers if numbers else numbers
     said = condition["verdict"]
     same = word == said["badge"] and numbers.keys() == said["numbers"].keys()
     if not same or not all(_equal(numbers[name], said["numbers"][name]) for name in numbers):
@@ -84,7 +86,7 @@ def _judgement(card: dict[str, Any], condition: dict[str, Any], members: dict[st
 
 
 Excess = tuple[str, list[int], list[list[float]]]
-"""What the curves are compared with, the seeds, and per seed the excess of FID as a share, generation 0 first."""
+"""What the curves are compared with, the seeds, and per seed the score's excess as a share, generation 0 first."""
 
 
 def _excess(

@@ -31,6 +31,7 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
         {"ratios": (0.0,), "seeds": (1, 2), "num_generations": 5},
         {"ratios": (1.0,), "seeds": (1, 2, 3, 4), "num_generations": 6},
     ],
+    "text, by its perplexity": [{"num_generations": 6, "risk": ("perplexity", 20.0)}],
     "another policy": [{"ratios": (0.0,)}, {"ratios": (1.0,), "policy": "accumulate"}],
 }
 

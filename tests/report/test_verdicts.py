@@ -54,6 +54,24 @@ def test_the_word_is_that_of_the_rule_and_the_numbers_are_the_ledgers(tmp_path: 
     assert result["0.00"].numbers["against"] == "generation 0"
 
 
+def test_text_is_judged_by_its_perplexity_and_all_else_by_fid(tmp_path: Path) -> None:
+    study = study_of(tmp_path / "text", num_generations=6, risk=("perplexity", 20.0))
+    first, *_, last = study.conditions
+    perplexity = study.total("perplexity")
+    assert perplexity is not None and verdicts.judged_score(study) == perplexity
+    curves, reference = (
+        [[study.values(c, g, perplexity)[s] for g in range(6)] for s in study.seeds] for c in (last, first)
+    )
+    assert verdicts.growth(study, last) == collapse.growth(curves, reference)
+    judged = verdicts.verdict(study, last)
+    change, rise, *others = judged.words.split("; ")
+    assert change.startswith("perplexity 20") and any(re.match(r"FID \d+ → \d+$", other) for other in others)
+    assert rise.startswith(f"{verdicts.percent(collapse.growth(curves, reference).rise)} against ratio 0")
+    assert judged.numbers["score"] == "perplexity"
+    pictures = study_of(tmp_path / "pictures", num_generations=6, risk=("risk", 20.0))
+    assert verdicts.verdict(pictures, pictures.conditions[-1]).numbers["score"] == "fid"
+
+
 def test_chains_of_different_length_are_judged_as_far_as_all_seeds_go(tmp_path: Path) -> None:
     fabricate.sweep(tmp_path, ratios=(1.0,), seeds=(0,), num_generations=5, pictures=False)
     study = study_of(tmp_path, ratios=(1.0,), seeds=(1,), num_generations=3)
