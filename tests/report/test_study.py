@@ -215,7 +215,7 @@ def test_a_floor_of_fewer_images_is_noted_and_never_shown_as_one_of_more() -> No
     fid = study.primary("fid")
     assert fid is not None and study.floor(fid) is None
     (note,) = [note for note in study.notes if "floor" in note]
-    assert note.startswith("no floor at N = 1024") and note.endswith("real ones were scored at N = 512")
+    assert note.startswith("the floor at N = 1024 is missing") and note.endswith("real ones were scored at N = 512")
 
 
 def test_artifacts_are_located_where_the_store_was_and_where_it_was_moved(tmp_path: Path) -> None:
