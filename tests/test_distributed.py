@@ -220,6 +220,7 @@ def wait_for_lease(folder: Path) -> None:
         distributed.barrier()
 
 
+@pytest.mark.slow
 def test_the_others_outlive_a_long_wait_of_the_first_for_another_job(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with store.hold(f"floor/{spec_hash('floor', {'n': 1})}"):

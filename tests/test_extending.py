@@ -130,12 +130,14 @@ def test_the_features_of_a_generator_of_ones_own_are_a_space(tmp_path):
         assert all(np.isfinite(s["value"]) for s in row.scores)
 
 
+@pytest.mark.slow
 def test_a_policy_of_ones_own(tmp_path):
     chain = run_example("mixing", tmp_path, "num_generations=4")
     assert chain.rows[3].composition["per_generation"].keys() == {"0", "1", "2"}
     assert chain.rows[3].composition["num_real"] == 0
 
 
+@pytest.mark.slow
 def test_a_selection_of_ones_own(tmp_path):
     chain = run_example("selection", tmp_path, "selection.num_candidates=40")
     for row in chain.rows:
@@ -163,6 +165,7 @@ def test_a_vetting_rule_of_ones_own(tmp_path):
     assert all(row.vetting["effective_ratio"] > 0 for row in later)
 
 
+@pytest.mark.slow
 def test_a_feature_space_of_ones_own(tmp_path):
     chain = run_example("features", tmp_path)
     assert {score["feature_space"] for score in chain.rows[0].scores} == {"my_space:make_extractor"}

@@ -46,7 +46,8 @@ def is_there(pid: int) -> bool:
     return Path(f"/proc/{pid}/status").exists() and "zombie" not in Path(f"/proc/{pid}/status").read_text()
 
 
-@pytest.mark.parametrize("to", ["sweep", *(pytest.param(to, marks=pytest.mark.slow) for to in ("all", "kill"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["sweep", "all", "kill"])
 def test_sigterm_to_a_sweep_reaches_its_chains_and_it_waits_for_them(tiny: list[str], tmp_path: Path, to: str) -> None:
     store = tmp_path / "outputs" / "store"
     sweep = start(tiny, *ENDLESS, *SIDE_BY_SIDE, "seed=0,1,2")
@@ -141,6 +142,7 @@ def test_a_task_of_ray_saves_its_last_step_at_sigterm_and_ray_goes_on(tiny: list
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_chains_take_the_cuda_devices_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-7")  # there is no driver, so that the chains run on the CPU
     points = ["experiment=gaussian_mixture", "num_generations=1", "data.num_train=40", "data.num_heldout=40"]

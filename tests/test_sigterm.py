@@ -87,6 +87,7 @@ def train_endlessly(folder: Path) -> None:
     main()
 
 
+@pytest.mark.slow
 def test_processes_that_share_a_batch_stop_in_the_step_in_which_one_hears_of_it(tmp_path: Path) -> None:
     processes = ranks.start(train_endlessly, 2, tmp_path)
     while not list(tmp_path.glob("store/work/train/*/step-*.safetensors")) and processes[1].is_alive():

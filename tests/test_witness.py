@@ -289,6 +289,7 @@ def test_witness_names_a_planted_lie(lie, overrides, named, tmp_path, capsys, mo
     assert re.search(rf"MISMATCH .*({named})", said), said
 
 
+@pytest.mark.slow
 def test_witness_names_an_interval_that_is_not_student_s(tmp_path, capsys, monkeypatch):
     short = ["num_generations=3", "metrics.references=[heldout]", "metrics.scores=[frechet,manifold]"]
     for seed in (0, 1):
