@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+CUT_OFF = 128 + 13
+"""What a shell reports for a command that SIGPIPE has ended."""
+
 
 @contextmanager
 def reader_may_leave() -> Iterator[None]:
@@ -18,8 +21,9 @@ def reader_may_leave() -> Iterator[None]:
 
 
 def exit_with(main: Callable[[], int]) -> NoReturn:
-    """Run a command and exit with its status, which is 0 where the reader of its output left before its end."""
-    status = 0
+    """Run a command and exit with its status; with that of SIGPIPE where a pipe broke before there was one, because a
+    check that was cut off has not passed."""
+    status = CUT_OFF
     with reader_may_leave():
         status = main()
     sys.exit(status)
