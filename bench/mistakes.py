@@ -47,6 +47,8 @@ def sentence(error: Exception, overrides: Sequence[str] = ()) -> str:
     """Return what is wrong: key, value and what is allowed, where that can be told; else the first line of Hydra and,
     where it has more to say, of OmegaConf. error: one of `Mistakes`. overrides: the command line."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file is None:
+        return "the package has no configuration (bench.conf): a checkout must be installed, with pip install -e ."
     if isinstance(error, MissingConfigException):
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         known = [option for option in error.options or () if not option.endswith("_schema")]

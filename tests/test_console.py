@@ -106,7 +106,7 @@ def test_log_lines_of_a_chain_stand_whole_above_the_one_view_which_says_where_it
     shown = [line.strip() for line in lines]
     assert "chain 3 of 6 · blend-r0.50-seed0-3fa2b1c9 · generation 1 of 3" in shown
     assert any(re.fullmatch(r"chain 3 min left · sweep 1[56] min left", line) for line in shown), shown
-    assert any("train on 24 items: compiling" in line for line in lines)
+    assert any("train on 24 items: the first step compiles what is not" in line for line in lines)
     assert any(re.search(r"train on 24 items [━╸].* 1/40", line) for line in lines)
     assert any("risk" in line for line in lines), "a stage within a stage has a bar of its own"
     assert text.rindex("\x1b[2K") > text.rindex("chain 3 of 6")  # nothing is left of the view
@@ -137,12 +137,15 @@ def test_times_are_written_as_people_say_them(seconds: float, words: str) -> Non
     assert console.duration(seconds) == words
 
 
-def test_a_resumed_stage_is_not_counted_as_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 10.0, 10.0, 20.0])
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
-    pace = console._Pace()  # at 0 s
-    assert pace(500) == 0  # at 10 s: resumed at step 500
-    assert pace(600) == 10  # at 20 s
+@pytest.mark.parametrize("first", [1, 500], ids=["compiled before the first step", "resumed"])
+def test_the_speed_is_that_since_the_first_report(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
+    pace = console._Pace()
+    clock[0] = 30.0
+    assert pace(first) == 0
+    clock[0] = 40.0
+    assert pace(first + 100) == 10
 
 
 def test_plain_lines_are_printed_at_intervals_with_the_time_left(
@@ -153,12 +156,12 @@ def test_plain_lines_are_printed_at_intervals_with_the_time_left(
     view = console.Console()
     view.where = "chain"
     with view.stage("train", unit="steps") as report:
-        for at, done in ((1, 1), (14.9, 40), (20, 100), (34, 130), (40, 160)):
+        for at, done in ((1, 1), (14.9, 40), (21, 101), (34, 130), (41, 161)):
             clock[0] = at
             report(done, 400)
     assert capsys.readouterr().err.splitlines() == [
-        "chain · train: 100/400 steps, 5 steps/s, 60 s left",
-        "chain · train: 160/400 steps, 4 steps/s, 60 s left",
+        "chain · train: 101/400 steps, 5 steps/s, 60 s left",
+        "chain · train: 161/400 steps, 4 steps/s, 60 s left",
     ]
 
 

@@ -4,6 +4,7 @@ import pickle
 import sys
 
 import pytest
+from hydra import compose, initialize_config_module
 from shrunk import TINY, composed
 
 from bench import mistakes, preflight, sweep
@@ -150,3 +151,10 @@ def test_fresh_items_of_a_finite_set_come_from_a_smaller_training_set() -> None:
 def test_a_component_that_is_a_number_is_told_in_our_words() -> None:
     said = mistakes.numbered_groups(["data=1", "generator=ddpm", "seed=3", "mixing=True", "-m"])
     assert [line.split(":")[0] for line in said] == ["data='1'", "mixing='True'"]
+
+
+def test_a_checkout_that_is_not_installed_is_said_to_be_one() -> None:
+    """Check what Hydra raises where the package `bench.conf` is missing: an installation puts conf/ there."""
+    with initialize_config_module("bench.conf_absent", version_base="1.3"), pytest.raises(mistakes.Mistakes) as error:
+        compose("config", ["seed=1"])
+    assert "must be installed" in mistakes.sentence(error.value, ["seed=1"])

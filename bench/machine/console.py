@@ -26,7 +26,7 @@ from bench.machine.device import silent
 
 PLAIN_EVERY = 15.0
 """Seconds between two plain lines of one stage."""
-COMPILING = "compiling, then the first step"
+COMPILING = "the first step compiles what is not compiled yet"
 
 
 class Console:
@@ -92,7 +92,7 @@ class Console:
     @contextmanager
     def stage(self, name: str, unit: str = "", compiles: bool = False) -> Iterator[ReportProgress]:
         """Show a running stage for the body of the `with`; yields the callback for its progress. compiles: whether it
-        compiles a network before it first reports."""
+        may compile a network before it first reports."""
         if self._rich.quiet:
             yield silent
         elif self._is_live():
@@ -161,18 +161,17 @@ def duration(seconds: float) -> str:
 
 
 class _Pace:
-    """Computes units per second since the first report, which leaves out what an earlier, interrupted run had done."""
+    """Computes units per second since the first report, which leaves out the time to compile a network and what an
+    earlier, interrupted run had done; 0 at that report."""
 
     def __init__(self) -> None:
-        self._started = time.monotonic()
-        self._first: int | None = None
+        self._first: tuple[int, float] | None = None
 
     def __call__(self, done: int) -> float:
         if self._first is None:
-            self._first = done if done > 1 else 0
-            if self._first:
-                self._started = time.monotonic()
-        return (done - self._first) / max(time.monotonic() - self._started, 1e-9)
+            self._first = done, time.monotonic()
+        first, started = self._first
+        return (done - first) / max(time.monotonic() - started, 1e-9)
 
 
 class _PlainLines:
