@@ -167,10 +167,15 @@ def shift(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]
     Raises:
         MetricError: the curves are too short, of unequal length or not finite.
     """
+    return mean_over_seeds(np.array(shifts(curves, reference)))
+
+
+def shifts(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]] | None = None) -> list[float]:
+    """Return the shift of each seed, whose mean is `shift(curves, reference).value`."""
     y = _curves(curves)
     base = y[:, :1] if reference is None else _curves(reference)
     _, late = _halves(y.shape[1] - 1)
-    return mean_over_seeds(np.broadcast_to(y - base, y.shape)[:, 1:] @ late)
+    return [float(v) for v in np.broadcast_to(y - base, y.shape)[:, 1:] @ late]
 
 
 def mean_over_seeds(values: np.ndarray) -> Interval:

@@ -20,6 +20,7 @@ from bench.report.first_mover_statement import first_mover
 from bench.report.oracle_map import state_map
 from bench.report.page import page
 from bench.report.ranking_statement import ranking
+from bench.report.sizes_statement import size_statements
 from bench.report.vetting_statement import vetting
 
 
@@ -90,7 +91,7 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Written:
 
 def all_statements(study: Study, every: list[Study]) -> list[statements.Statement]:
     """Return every statement about a study. every: all studies at hand, as some statements compare several."""
-    own = [*state_map(study), *vetting(study), *ranking(study), *first_mover(study)]
+    own = [*state_map(study), *vetting(study), *ranking(study), *size_statements(study, every), *first_mover(study)]
     return [*statements.statements(study, every), *own]
 
 

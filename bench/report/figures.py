@@ -15,6 +15,7 @@ from bench.report.overview import final_scores, phase_diagram, trajectories
 from bench.report.perplexity_figure import perplexity_histograms
 from bench.report.profile_figure import collapse_profile
 from bench.report.ranking_figure import draw_rankings
+from bench.report.sizes_figure import draw_sizes
 from bench.report.strip import strip
 from bench.report.survival import survival
 from bench.report.training_sets import training_sets
@@ -34,6 +35,7 @@ class Figures:
     profile: list[Path]
     exchange: list[Path]
     ranking: list[Path]
+    sizes: list[Path]
     survival: list[Path]
     training_sets: list[Path]
     losses: list[Path]
@@ -49,7 +51,7 @@ class Figures:
     def paths(self) -> list[Path]:
         return [
             *chain.from_iterable(figure.paths for figure in self.curves),
-            *(*self.final, *self.phase, *self.trajectories, *self.profile, *self.exchange, *self.ranking),
+            *(*self.final, *self.phase, *self.trajectories, *self.profile, *self.exchange, *self.ranking, *self.sizes),
             *(*self.survival, *self.training_sets, *self.losses, *self.perplexity, *self.detection),
             *(*self.oracle_map, *self.detectors, *self.contamination, *self.samples),
         ]
@@ -73,6 +75,7 @@ def draw(study: Study, every: list[Study], out: Path, prefix: str = "") -> Figur
         profile=collapse_profile(study, every, out, f"{prefix}profile"),
         exchange=exchange_rate(study, out, f"{prefix}exchange_rate"),
         ranking=draw_rankings(study, out, prefix),
+        sizes=draw_sizes(study, every, out, prefix),
         survival=survival(study, out, f"{prefix}survival"),
         training_sets=training_sets(study, out, f"{prefix}training_sets"),
         losses=losses(study, out, f"{prefix}losses"),

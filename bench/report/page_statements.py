@@ -19,7 +19,7 @@ def statements(number: int, stated: list[Statement], figures: Figures) -> Html:
         stated: the statements.
         figures: the figures of the study.
     """
-    drawings = [*figures.profile, *figures.exchange, *figures.ranking, *figures.oracle_map]
+    drawings = [*figures.profile, *figures.exchange, *figures.ranking, *figures.sizes, *figures.oracle_map]
     parts = []
     for i, statement in enumerate(stated):
         shown = [path for path in drawings if statement.figure and path.stem.endswith(statement.figure)]

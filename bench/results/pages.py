@@ -21,6 +21,7 @@ from bench.report.exchange_figure import exchange_rate
 from bench.report.overview import phase_diagram
 from bench.report.profile_figure import collapse_profile
 from bench.report.ranking_figure import draw_rankings
+from bench.report.sizes_figure import draw_sizes
 from bench.report.statements import Statement, to_markdown
 from bench.report.style import written_as
 from bench.report.tables import markdown_table, table_markdown
@@ -90,7 +91,7 @@ def index(by_study: dict[tuple[str, str], list[Entry]], found: dict[tuple[str, s
         "verdict",
         "critical ratio",
     ]
-    rows = [_row(by_study[key], study) for key, of in found.items() for study in of]
+    rows = [_row(by_study[key], study, len(of) > 1) for key, of in found.items() for study in of]
     parts = [ABOUT.format(made=MADE), "## Studies", markdown_table(head, rows)]
     parts.append(
         "Changes are those of verdicts, of FID or, of text, of perplexity, in the second half of the generations, with "
@@ -104,15 +105,17 @@ def index(by_study: dict[tuple[str, str], list[Entry]], found: dict[tuple[str, s
     return _joined(parts)
 
 
-def _row(entries: Sequence[Entry], study: Study) -> list[str]:
+def _row(entries: Sequence[Entry], study: Study, is_one_of_several: bool) -> list[str]:
+    """Return the row of a study; one of several on its page is named with what sets it apart."""
     row, first = study.rows[0], entries[0]
     condition = max(study.conditions, key=lambda c: -1.0 if c.ratio is None else c.ratio)
     passes, rise = critical(study), growth(study, condition)
+    apart = f" ({study.title.partition('(')[2]}" if is_one_of_several else ""
     ratio = "–"
     if passes is not None and passes.ratio is not None:
         ratio = f"{passes.ratio:.2f} ({passes.low:.2f} to {passes.high:.2f})"
     return [
-        f"[{titled(first)}]({page_name(first)})",
+        f"[{titled(first)}]({page_name(first)}){apart}",
         f"{row.generator} on {data_of(row)}",
         str(len(study.conditions)),
         str(len(study.seeds)),
@@ -171,14 +174,14 @@ def _sections(study: Study, every: Sequence[Study], pictures: dict[str, str], na
     mark = f"*{name} · [run it again](#run-it-again)*"
     parts = [f"## Verdicts{heading}", mark, _verdicts(study), critical_words(critical(study)), f"*{RULE}*"]
     stated = all_statements(study, list(every))
-    ranked = [one for one in stated if one.figure.startswith("ranking")]
-    parts += [part for one in ranked for part in _stated(one, pictures, mark, heading)]
+    compared = [one for one in stated if one.figure.startswith(("ranking", "sizes"))]
+    parts += [part for one in compared for part in _stated(one, pictures, mark, heading)]
     parts += [f"## Scores{heading}", mark, pictures.pop("scores", "")]
     parts += [table_markdown(table).replace("tables.csv has all", "the files have all") for table in main_tables(study)]
     parts += ["\n".join(f"> {note}\n" for note in study.notes)]
     if SAMPLES in pictures:
         parts += [f"## Samples{heading}", mark, pictures.pop(SAMPLES)]
-    others = [one for one in stated if one.rows and one not in ranked]
+    others = [one for one in stated if one.rows and one not in compared]
     parts += [part for one in others for part in _stated(one, pictures, mark, heading)]
     refused = [f"- {one.title}: {line}" for one in stated if not one.rows for line in one.legend]
     parts += [f"## Not known{heading}", "\n".join(refused)] if refused else []
@@ -240,6 +243,7 @@ def draw(study: Study, every: Sequence[Study], folder: Path, prefix: str) -> dic
             *exchange_rate(study, Path(aside), "exchange_rate"),
             *phase_diagram(study, Path(aside), "phase"),
             *draw_rankings(study, Path(aside)),
+            *draw_sizes(study, every, Path(aside)),
         ]:
             name = f"{prefix}-{path.name}"
             (folder / name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")

@@ -99,3 +99,14 @@ def test_equal_files_give_equal_pages(made, tmp_path_factory):
     before = {path: path.read_bytes() for path in first}
     assert pages.write(shelf.read(folder), out) == first
     assert {path: path.read_bytes() for path in first} == before
+
+
+def test_studies_of_one_protocol_are_told_apart(tmp_path):
+    folder, out = tmp_path / "files", tmp_path / "pages"
+    shelf.pack(made_up.chains((0.0, 1.0), (0, 1)), folder)
+    shelf.pack(made_up.chains((0.0, 1.0), (0, 1), "data.split_seed=1"), folder)
+    pages.write(shelf.read(folder), out)
+    index, page = ((out / name).read_text() for name in ("index.md", "collapse_mini_v1-1.md"))
+    for split in (0, 1):
+        assert f"[collapse_mini_v1 version 1](collapse_mini_v1-1.md) (data.split_seed={split}) |" in index
+        assert re.search(rf"## Verdicts, .*\(data\.split_seed={split}\)", page)

@@ -1,0 +1,88 @@
+"""Sizes of network and data: a table for each comparison, and whether larger ones resist."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from bench.analysis.cells import cell, digits
+from bench.analysis.collapse import Interval
+from bench.analysis.measures import metric_name
+from bench.analysis.sizes import ITEMS, RULE, Size, Sizes, sizes, trend_words
+from bench.analysis.study import Study
+from bench.analysis.verdicts import judged_score, percent, verdict
+from bench.report.sizes_figure import figure_name
+from bench.report.statements import Statement
+
+
+def size_statements(study: Study, every: Iterable[Study]) -> Iterator[Statement]:
+    """Yield a statement for each comparison of sizes that a study is the first member of. every: all studies."""
+    for number, found in enumerate(sizes(study, every)):
+        yield _statement(found, figure_name(number))
+
+
+def _statement(found: Sizes, figure: str) -> Statement:
+    first = next(iter(found.of.values()))
+    score = judged_score(first.study)
+    head = [
+        "parameters",
+        "real items",
+        "steps",
+        *([f"{metric_name(score.metric)}, generation 0 → last"] if score else []),
+    ]
+    return Statement(
+        title=f"Sizes of {found.what}",
+        figure=figure,
+        about=f"ratio {found.arm} against ratio 0",
+        head=[*head, *found.quantities, "verdict", "seeds"],
+        rows=[_row(size, found.quantities) for size in found.of.values()],
+        legend=[RULE, *(f"{trend_words(found, quantity)}." for quantity in found.trends)],
+        records=[record for x, size in found.of.items() for record in _records(found, x, size)] + _trend_records(found),
+    )
+
+
+def _row(size: Size, quantities: list[str]) -> list[str]:
+    return [
+        f"{size.parameters:,}".replace(",", " "),
+        str(size.items),
+        " + ".join(map(str, size.steps)),
+        *([_levels(size)] if judged_score(size.study) else []),
+        *(_shown(quantity, size.change(quantity)) for quantity in quantities),
+        verdict(size.study, size.condition).badge,
+        str(len(size.study.chains[size.condition])),
+    ]
+
+
+def _levels(size: Size) -> str:
+    """Return the judged score of generation 0 and of the last that all seeds have."""
+    score = judged_score(size.study)
+    last = size.study.last_of(size.condition)
+    cells = [cell(size.study.values(size.condition, g, score).values()) for g in (0, last)] if score else []
+    means = [c.mean for c in cells if c is not None]
+    return " → ".join(f"{mean:.{digits(means)}f}" for mean in means)
+
+
+def _shown(quantity: str, change: Interval | None) -> str:
+    """Return a change in per cent, and a loss of coverage in points."""
+    if change is None:
+        return "–"
+    return percent(change) if quantity.startswith("rise") else percent(change).replace(" %", " points")
+
+
+def _records(found: Sizes, x: int, size: Size) -> Iterator[dict[str, Any]]:
+    what = "real items" if found.what == ITEMS else "parameters"
+    for quantity in found.quantities:
+        change = size.change(quantity)
+        if change is not None:
+            yield {
+                **_about(found, change),
+                "quantity": f"{quantity}, {x} {what}",
+                "num_seeds": len(size.changes[quantity]),
+            }
+
+
+def _trend_records(found: Sizes) -> list[dict[str, Any]]:
+    return [{**_about(found, t), "quantity": f"{quantity}, for each doubling"} for quantity, t in found.trends.items()]
+
+
+def _about(found: Sizes, interval: Interval) -> dict[str, Any]:
+    ends = {"value": interval.value, "low_95": interval.low, "high_95": interval.high}
+    return {"statement": f"sizes of {found.what}", "condition": found.arm, **ends}
