@@ -14,7 +14,7 @@ from bench.analysis import collapse
 from bench.analysis.cells import cell, digits
 from bench.analysis.collapse import Interval
 from bench.analysis.collapse_profile import ANY, MEANINGS, UNKNOWN, Finding, population_risk, profile
-from bench.analysis.conditions import Condition
+from bench.analysis.conditions import Condition, free_keys
 from bench.analysis.measures import Measure, metric_name
 from bench.analysis.plain_text import plain
 from bench.analysis.setting import data_content, data_of, must_be_equal
@@ -73,7 +73,8 @@ class Member:
 def members(every: Sequence[Study]) -> list[Member]:
     """Return the conditions of all families, ordered by condition and then by family; [] for a single family.
 
-    An arm with a selection, vetting, watermark or remedy that one study alone has is left out: nothing is beside it.
+    An arm with a selection, vetting, watermark or remedy, or with a value that its protocol leaves free, is left out
+    where one study alone has it: nothing is beside it.
     """
     families = {study: study.rows[0].generator for study in every}
     if len(set(families.values())) < 2:
@@ -91,9 +92,10 @@ def members(every: Sequence[Study]) -> list[Member]:
         found += [
             Member(study, c, named[study], _data(study), _arm(c), verdict(study, c), measure, findings[c])
             for c in study.conditions
-            if c.is_plain or having[_arm(c)] > 1
+            if (c.is_plain and not free_keys(study.rows[0])) or having[_arm(c)] > 1
         ]
-    return sorted(found, key=lambda m: (_order(m.condition), m.family))
+    several = len({member.study.rows[0].generator for member in found}) > 1
+    return sorted(found, key=lambda m: (_order(m.condition), m.family)) if several else []
 
 
 def _arm(condition: Condition) -> str:

@@ -81,21 +81,13 @@ def page_name(entry: Entry) -> str:
 
 def index(by_study: dict[tuple[str, str], list[Entry]], found: dict[tuple[str, str], list[Study]], out: Path) -> str:
     """Return the first page: one row for each study, and the families side by side."""
-    head = [
-        "study",
-        "system",
-        "arms",
-        "seeds",
-        "generations",
-        "change against ratio 0, last arm",
-        "verdict",
-        "critical ratio",
-    ]
+    head = ["study", "system", "arms · seeds · generations", "last arm", "its change", "verdict", "critical ratio"]
     rows = [_row(by_study[key], study, len(of) > 1) for key, of in found.items() for study in of]
     parts = [ABOUT.format(made=MADE), "## Studies", markdown_table(head, rows)]
     parts.append(
-        "Changes are those of verdicts, of FID or, of text, of perplexity, in the second half of the generations, with "
-        "95 % intervals; “last arm” is the highest ratio."
+        "Changes are those of verdicts against ratio 0, of FID or, of text, of perplexity, in the second half of the "
+        "generations, with 95 % intervals; the last arm is the one with the highest ratio. A study whose version has "
+        "eight digits has no protocol; they are those of its fingerprint."
     )
     newest = [study for of in found.values() for study in of[:1]]
     side_by_side = members(newest)
@@ -115,12 +107,11 @@ def _row(entries: Sequence[Entry], study: Study, is_one_of_several: bool) -> lis
     if passes is not None and passes.ratio is not None:
         ratio = f"{passes.ratio:.2f} ({passes.low:.2f} to {passes.high:.2f})"
     return [
-        f"[{titled(first)}]({page_name(first)}){apart}",
+        f"[{first.name} {first.version}]({page_name(first)}){apart}",
         f"{row.generator} on {data_of(row)}",
-        str(len(study.conditions)),
-        str(len(study.seeds)),
-        str(len(study.generations)),
-        "–" if rise is None else f"{condition.label}: {percent(rise.rise)}",
+        " · ".join(str(len(of)) for of in (study.conditions, study.seeds, study.generations)),
+        condition.label,
+        "–" if rise is None else percent(rise.rise),
         verdict(study, condition).badge,
         ratio,
     ]

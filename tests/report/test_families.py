@@ -62,11 +62,19 @@ def test_an_arm_with_a_rule_stands_there_only_beside_the_same_arm(tmp_path: Path
     def with_rule(study: Study) -> Study:
         return dataclasses.replace(study, chains={**study.chains, rule: study.chains[study.conditions[-1]]})
 
-    sentence = "Arms with a rule that one study alone has are left out"
+    sentence = "Arms with a rule or a size that one study alone has are left out"
     for studies_, expected in (([with_rule(vae), ddpm], 0), ([with_rule(vae), with_rule(ddpm)], 2)):
         found = members(studies_)
         assert sum(m.arm == "replace + remedy neon" for m in found) == expected and len(found) == 6 + expected
         assert any(sentence in line for line in families.statements(found)[0].legend) == (expected == 0)
+
+
+def test_arms_of_a_protocol_that_leaves_a_size_free_are_left_out(tmp_path: Path) -> None:
+    protocol = {"name": "sizes", "version": 1, "fingerprint": "f", "free": {"generator.unet.channels": []}}
+    sized = {"protocol": protocol, "risk": ("risk", 0.1)}
+    every = made(tmp_path, ddpm=sized, flow={"risk": ("risk", 0.1)}, vae={"risk": ("risk", 900.0)})
+    assert {member.family for member in members(every)} == {"flow", "vae"}
+    assert members(made(tmp_path / "two", ddpm=sized, vae={"risk": ("risk", 900.0)})) == [], "one family is left"
 
 
 def test_the_excess_risk_is_shown_as_a_difference(tmp_path: Path) -> None:

@@ -85,9 +85,10 @@ def test_claimed_numbers_are_apart(made):
 def test_the_index_has_a_row_for_each_study_and_families_side_by_side(made):
     index = (made / "index.md").read_text()
     assert re.search(
-        r"\| \[collapse_mini_v1 version 1\]\(collapse_mini_v1-1\.md\) \| ddpm on made-up at 16 px \| 4 \| 3 \|", index
+        r"\| \[collapse_mini_v1 1\]\(collapse_mini_v1-1\.md\) \| ddpm on made-up at 16 px \| 4 · 3 · 10 \| 1.00 \|",
+        index,
     )
-    assert re.search(r"\| \[vae16 version [0-9a-f]{8}, no protocol\]\(vae16-", index)
+    assert re.search(r"\| \[vae16 [0-9a-f]{8}\]\(vae16-", index)
     assert "## Families side by side" in index and "figures/families.svg" in index
     assert not (made / "old.md").exists()
 
@@ -108,5 +109,5 @@ def test_studies_of_one_protocol_are_told_apart(tmp_path):
     pages.write(shelf.read(folder), out)
     index, page = ((out / name).read_text() for name in ("index.md", "collapse_mini_v1-1.md"))
     for split in (0, 1):
-        assert f"[collapse_mini_v1 version 1](collapse_mini_v1-1.md) (data.split_seed={split}) |" in index
+        assert f"[collapse_mini_v1 1](collapse_mini_v1-1.md) (data.split_seed={split}) |" in index
         assert re.search(rf"## Verdicts, .*\(data\.split_seed={split}\)", page)
