@@ -182,10 +182,14 @@ def navigation(written: list[Path]) -> str:
 
 
 def readme(entries: list[shelf.Entry]) -> str:
-    """Return the README with the table of `make run` between its two marks. entries: the files of results."""
-    before, mark, rest = (ROOT / "README.md").read_text().partition("<!-- quick: made by docs/generate.py -->\n")
-    _, end, after = rest.partition("<!-- end of quick -->")
-    return f"{before}{mark}{readme_table.readme_table(entries)}\n{end}{after}"
+    """Return the README with the tables of `make run` and of the protocol, each between its two marks. entries: the
+    files of results."""
+    text = (ROOT / "README.md").read_text()
+    for name, made in (("quick", readme_table.readme_table), ("how much", readme_table.how_much)):
+        before, mark, rest = text.partition(f"<!-- {name}: made by docs/generate.py -->\n")
+        _, end, after = rest.partition(f"<!-- end of {name} -->")
+        text = f"{before}{mark}{made(entries)}\n{end}{after}"
+    return text
 
 
 if __name__ == "__main__":

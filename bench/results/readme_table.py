@@ -1,17 +1,17 @@
-"""The README's table of `make run`, made from files of results like the leaderboard; `python docs/generate.py` writes
-it."""
+"""The README's tables, made from files of results like the leaderboard; `python docs/generate.py` writes them."""
 
 from collections.abc import Sequence
 
+from bench.analysis.collapse_profile import ANY, HALLUCINATION, VARIANCE, Finding, profile
 from bench.analysis.score_tables import Table, main_tables
 from bench.analysis.study import studies
-from bench.analysis.verdicts import verdict
+from bench.analysis.verdicts import critical, critical_words, growth, percent, verdict
 from bench.report.tables import markdown_table, text
 from bench.results import shelf
 from bench.results.pages import page_name
 from bench.results.shelf import Entry
 
-QUICK = "quick"
+QUICK, PROTOCOL = "quick", "collapse_mini_v1"
 SCORES = ("fid", "coverage")
 
 
@@ -39,6 +39,36 @@ def readme_table(entries: Sequence[Entry]) -> str:
         for found in [verdict(study, condition)]
     ]
     return "\n\n".join([about, markdown_table(head, rows, num_words=2), "\n".join(judged)])
+
+
+def how_much(entries: Sequence[Entry]) -> str:
+    """Return what the reference results of the protocol say of each arm: verdict, changes, and the critical ratio.
+
+    Args:
+        entries: of all studies.
+
+    Raises:
+        LedgerError: the protocol has no results.
+    """
+    own = shelf.measured(entries, PROTOCOL)
+    study = studies(entry.chain for entry in own)[0]  # of several splits of the data the first
+    about = f"`{own[0].name}` version {own[0].version}, {study.title.partition(': ')[2]}, {len(study.seeds)} seeds, "
+    about += f"{len(study.generations)} generations; [all of it](docs/results/{page_name(own[0])}):"
+    meanings = {ANY: "rise of risk", VARIANCE: "loss of diversity", HALLUCINATION: "impossible pairs"}
+    found = profile(study, [study])
+    rows = []
+    for condition in study.conditions:
+        rise = growth(study, condition)
+        known = {finding.meaning: finding for finding in found[condition]}
+        cells = [condition.label, verdict(study, condition).badge, "–" if rise is None else percent(rise.rise)]
+        rows.append([*cells, *(_change(known[meaning]) for meaning in meanings)])
+    table = markdown_table([study.axis, "verdict", "rise of FID", *meanings.values()], rows)
+    return "\n\n".join(part for part in (about, table, critical_words(critical(study))) if part)
+
+
+def _change(finding: Finding) -> str:
+    """Return e.g. `+38 % (+30 to +46)`, or – where it is not known."""
+    return f"{finding.change} ({finding.span})" if finding.span else finding.change or "–"
 
 
 def _cells(table: Table, number: int) -> list[str]:

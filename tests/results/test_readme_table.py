@@ -31,3 +31,20 @@ def test_the_table_of_make_run_has_a_row_for_each_ratio_and_score():
     page = (ROOT / re.search(r"\((docs/results/[^)]+)\)", shown)[1]).read_text()
     for row in rows:
         assert f"| {row[0][2:]} | {' | '.join(cell.strip(' |') for cell in row[2:])} |" in page.replace("*", "")
+
+
+def test_the_table_of_the_protocol_says_what_its_page_says():
+    shown = readme_table.how_much(ENTRIES)
+    page = (ROOT / "docs" / "results" / "collapse_mini_v1-1.md").read_text()
+    lines = [line for line in shown.splitlines() if line.startswith("| ")][1:]
+    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
+    assert {"0.00", "0.50", "1.00"} <= {row[0] for row in rows}
+    for label, badge, rise, *changes in rows:
+        assert f"| {label} | {badge} | {rise} |" in page
+        for meaning, change in zip(
+            ("any rise of risk", "collapsing variance", "hallucinated data"), changes, strict=True
+        ):
+            number, span, unit = re.fullmatch(r"([-+.\d]+) (.+) \((.*)\)", change).group(1, 3, 2)
+            assert re.search(rf"\| {label} \| {meaning} \| \w+ \| .*: {re.escape(f'{number} ({span}) {unit}')}, ", page)
+    last = shown.splitlines()[-1]
+    assert last.startswith(("The rise passes 10 %", "No critical ratio")) and last in page
