@@ -1,5 +1,5 @@
 """Write docs/configuration.md from the configuration classes and the YAML files in conf/; and from the files in
-data/results the leaderboard in docs/results/, its place in the navigation, and the table in the README.
+data/results the leaderboard in docs/results/, its place in the navigation, and the tables in README and docs/index.md.
 
 python docs/generate.py
 """
@@ -15,10 +15,10 @@ from typing import Any
 from bench import registry
 from bench.config import GROUPS, Config, all_local_keys, register_schemas, schemas
 from bench.options import default_of
-from bench.results import pages, readme_table, shelf
+from bench.results import pages, shelf, summaries
 
 ROOT = Path(__file__).resolve().parent.parent
-OUT = ROOT / "docs" / "configuration.md"
+OUT, START = ROOT / "docs" / "configuration.md", ROOT / "docs" / "index.md"
 RESULTS = ROOT / "docs" / "results"
 OTHER_GROUPS = {"experiment": "a whole experiment", "protocol": "a frozen set of values", "hydra/launcher": "a sweep"}
 NOT_ABOUT = ("@package", "python -m", "make run", "pip ", "For a machine without network")
@@ -182,14 +182,20 @@ def navigation(written: list[Path]) -> str:
 
 
 def readme(entries: list[shelf.Entry]) -> str:
-    """Return the README with the tables of `make run` and of the protocol, each between its two marks. entries: the
-    files of results."""
-    text = (ROOT / "README.md").read_text()
-    for name, made in (("quick", readme_table.readme_table), ("how much", readme_table.how_much)):
-        before, mark, rest = text.partition(f"<!-- {name}: made by docs/generate.py -->\n")
-        _, end, after = rest.partition(f"<!-- end of {name} -->")
-        text = f"{before}{mark}{made(entries)}\n{end}{after}"
-    return text
+    """Return the README with what the protocol's results say. entries: the files of results."""
+    return between(ROOT / "README.md", "how much", summaries.how_much(entries))
+
+
+def start(entries: list[shelf.Entry]) -> str:
+    """Return the page for a start with what `make run` shows. entries: the files of results."""
+    return between(START, "quick", summaries.quick(entries))
+
+
+def between(path: Path, name: str, made: str) -> str:
+    """Return the text of a file with something made between two marks."""
+    before, mark, rest = path.read_text().partition(f"<!-- {name}: made by docs/generate.py -->\n")
+    _, end, after = rest.partition(f"<!-- end of {name} -->")
+    return f"{before}{mark}{made}\n{end}{after}"
 
 
 if __name__ == "__main__":
@@ -198,3 +204,4 @@ if __name__ == "__main__":
     found = shelf.read(ROOT / "data" / "results")
     (ROOT / "mkdocs.yml").write_text(navigation(pages.write(found, RESULTS)))
     (ROOT / "README.md").write_text(readme(found))
+    START.write_text(start(found))

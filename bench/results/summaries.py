@@ -1,4 +1,5 @@
-"""The README's tables, made from files of results like the leaderboard; `python docs/generate.py` writes them."""
+"""What the README and the page for a start show of the results, made from their files like the leaderboard;
+`python docs/generate.py` writes it."""
 
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ QUICK, PROTOCOL = "quick", "collapse_mini_v1"
 SCORES = ("fid", "coverage")
 
 
-def readme_table(entries: Sequence[Entry]) -> str:
+def quick(entries: Sequence[Entry]) -> str:
     """Return what `make run` shows: scores of both ratios by generation, and the verdicts.
 
     Args:
@@ -29,7 +30,7 @@ def readme_table(entries: Sequence[Entry]) -> str:
     fid, coverage = (next(table for table in main_tables(study) if table.measure.metric == metric) for metric in SCORES)
     floor = next(fid.baseline(label) for label in fid.baselines if label.startswith("floor"))
     seeds = "one seed" if len(study.seeds) == 1 else f"{len(study.seeds)} seeds"
-    page = f"[all of it](docs/results/{page_name(own[0])})"
+    page = f"[all of it](results/{page_name(own[0])})"
     about = f"{seeds}, FID in `{fid.measure.feature_space}`, floor {floor}, {coverage.measure.sizes}; {page}:"
     head = ["synthetic ratio", "score", *(f"gen {generation}" for generation in fid.generations)]
     rows = [_cells(table, number) for number in range(len(study.conditions)) for table in (fid, coverage)]
@@ -42,7 +43,7 @@ def readme_table(entries: Sequence[Entry]) -> str:
 
 
 def how_much(entries: Sequence[Entry]) -> str:
-    """Return what the reference results of the protocol say of each arm: verdict, changes, and the critical ratio.
+    """Return what the protocol's results say of each ratio of blend: verdict, changes, and the critical ratio.
 
     Args:
         entries: of all studies.
@@ -57,12 +58,12 @@ def how_much(entries: Sequence[Entry]) -> str:
     meanings = {ANY: "rise of risk", VARIANCE: "loss of diversity", HALLUCINATION: "impossible pairs"}
     found = profile(study, [study])
     rows = []
-    for condition in study.conditions:
+    for condition in (c for c in study.conditions if c.policy == "blend"):
         rise = growth(study, condition)
         known = {finding.meaning: finding for finding in found[condition]}
         cells = [condition.label, verdict(study, condition).badge, "–" if rise is None else percent(rise.rise)]
         rows.append([*cells, *(_change(known[meaning]) for meaning in meanings)])
-    table = markdown_table([study.axis, "verdict", "rise of FID", *meanings.values()], rows)
+    table = markdown_table(["synthetic ratio", "verdict", "rise of FID", *meanings.values()], rows)
     return "\n\n".join(part for part in (about, table, critical_words(critical(study))) if part)
 
 

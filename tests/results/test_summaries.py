@@ -1,19 +1,20 @@
-"""The README's tables are those that the shipped files of results give, and say what the leaderboard says."""
+"""README and start page have the tables that the shipped files of results give, and say what the leaderboard says."""
 
 import re
 import runpy
 from pathlib import Path
 
-from bench.results import readme_table, shelf
+from bench.results import shelf, summaries
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = shelf.read(shelf.shipped())
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_readme_is_what_the_shipped_files_give():
+def test_readme_and_start_page_are_what_the_shipped_files_give():
     generate = runpy.run_path(str(ROOT / "docs" / "generate.py"))
     assert generate["readme"](ENTRIES) == README, "run: python docs/generate.py"
+    assert generate["start"](ENTRIES) == (ROOT / "docs" / "index.md").read_text(), "run: python docs/generate.py"
 
 
 def test_every_interval_of_the_findings_is_on_the_page_of_the_remedies():
@@ -24,17 +25,17 @@ def test_every_interval_of_the_findings_is_on_the_page_of_the_remedies():
 
 
 def test_the_table_of_make_run_has_a_row_for_each_ratio_and_score():
-    shown = readme_table.readme_table(ENTRIES)
+    shown = summaries.quick(ENTRIES)
     rows = [line.split(" | ") for line in shown.splitlines() if re.match(r"\| \d", line)]
     assert [row[0] + row[1] for row in rows] == ["| 0.00FID ↓", "| 0.00coverage ↑", "| 1.00FID ↓", "| 1.00coverage ↑"]
     assert all(len(row) == 2 + 9 for row in rows)
-    page = (ROOT / re.search(r"\((docs/results/[^)]+)\)", shown)[1]).read_text()
+    page = (ROOT / "docs" / re.search(r"\((results/[^)]+)\)", shown)[1]).read_text()
     for row in rows:
         assert f"| {row[0][2:]} | {' | '.join(cell.strip(' |') for cell in row[2:])} |" in page.replace("*", "")
 
 
 def test_the_table_of_the_protocol_says_what_its_page_says():
-    shown = readme_table.how_much(ENTRIES)
+    shown = summaries.how_much(ENTRIES)
     page = (ROOT / "docs" / "results" / "collapse_mini_v1-1.md").read_text()
     lines = [line for line in shown.splitlines() if line.startswith("| ")][1:]
     rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
