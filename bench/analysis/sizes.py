@@ -30,9 +30,9 @@ EQUAL_STEPS, EQUAL_COMPUTE, ITEMS = "network, at equal steps", "network, at equa
 RISK, COVERAGE = "risk", "coverage"
 RULE = (
     "Each size against itself at ratio 0, in the same seeds, mean of the second half of the generations, with 95 % "
-    "intervals over seeds. A larger network begins with better scores, and the same damage is then a larger share of "
-    "them; the loss of coverage is a difference. Trend: least-squares slope against log2 of the size in each "
-    "seed, and the mean of the slopes."
+    "intervals over seeds. A larger network begins with better scores: the same damage is then a larger share of them, "
+    "and a size that is bad from the start has little coverage to lose. Trend: least-squares slope against log2 of the "
+    "size in each seed, and the mean of the slopes."
 )
 
 

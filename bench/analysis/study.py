@@ -6,11 +6,12 @@ between two.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.analysis.conditions import Condition, condition_of
+from bench.analysis.conditions import Condition, condition_of, free_keys
 from bench.analysis.measures import Measure, measure_of
 from bench.analysis.notes import notes_on
 from bench.analysis.setting import differing_keys, kind_in, protocol_of, setting_of, shown_setting, title_of
@@ -120,7 +121,7 @@ class Study:
     @property
     def axis(self) -> str:
         """The word that all labels of the conditions belong to."""
-        return "synthetic ratio" if self.by_ratio else "mixing policy"
+        return "synthetic ratio" if self.by_ratio else "condition" if free_keys(self.rows[0]) else "mixing policy"
 
     def last_of(self, condition: Condition) -> int:
         """Return the last generation that every seed of a condition has."""
@@ -210,8 +211,13 @@ def _by_condition(chains: list[Chain]) -> Chains:
         seed = chain.rows[0].seed
         by_seed = by_condition.setdefault(condition_of(chain.rows[0]), {})
         by_seed[seed] = _one_of(by_seed[seed], chain) if seed in by_seed else chain
-    ordered = sorted(by_condition, key=lambda c: (c.policy, 2.0 if c.ratio is None else c.ratio, c.label))
+    ordered = sorted(by_condition, key=lambda c: (c.policy, 2.0 if c.ratio is None else c.ratio, _in_order(c.label)))
     return {condition: dict(sorted(by_condition[condition].items())) for condition in ordered}
+
+
+def _in_order(label: str) -> list[tuple[float, str]]:
+    """Return a key that sorts labels by the numbers in them: `channels [8, 16]` before `channels [16, 32]`."""
+    return [(float(part), "") if i % 2 else (-1.0, part) for i, part in enumerate(re.split(r"(\d+(?:\.\d+)?)", label))]
 
 
 def _one_of(first: Chain, second: Chain) -> Chain:

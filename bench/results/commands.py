@@ -34,7 +34,7 @@ def commands(chains: Sequence[Chain]) -> list[str]:
     for key in dict.fromkeys(key for grid in grids for key in grid):
         merged: dict[tuple, dict[str, tuple[str, ...]]] = {}
         for grid in grids:
-            rest = (key in grid, tuple(sorted((k, v) for k, v in grid.items() if k != key)))
+            rest = (key in grid, frozenset((k, frozenset(values)) for k, values in grid.items() if k != key))
             if rest in merged and key in grid:
                 grid = {**grid, key: tuple(dict.fromkeys((*merged[rest][key], *grid[key])))}
             merged[rest] = grid

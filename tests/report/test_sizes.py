@@ -180,3 +180,15 @@ def test_the_figure_shows_the_changes_with_their_intervals(
             assert list(line.get_ydata()) == pytest.approx(means)
             assert axis.get_ylabel() == f"{quantity}, {'points' if 'coverage' in quantity else '%'}"
         plt.close(figure)
+
+
+def test_the_sizes_of_a_protocol_are_conditions_in_the_order_of_their_numbers() -> None:
+    (study,) = studies(chains([*WIDTHS[::-1], *COMPUTE], protocol=True))
+    assert study.axis == "condition"
+    assert [c.label for c in study.conditions][:5] == [
+        "0.00, num steps 2000, channels [8, 16], retrain steps 200",
+        "0.00, num steps 2000, channels [16, 32], retrain steps 200",
+        "0.00, num steps 2000, channels [32, 64], retrain steps 200",
+        "0.00, num steps 8100, channels [16, 32], retrain steps 810",
+        "0.00, num steps 32000, channels [8, 16], retrain steps 3200",
+    ]

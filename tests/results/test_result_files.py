@@ -213,6 +213,8 @@ def test_one_command_runs_all_chains_again():
     assert commands.commands(blend) == [
         "python -m bench -m protocol=collapse_mini_v1 mixing.synthetic_ratio=0,0.5 seed=0,1,2 runtime.num_threads=2"
     ]
+    in_another_order = [*made_up.chains((0.0, 0.5), (0,)), *made_up.chains((0.5, 0.0), (1,))]
+    assert len(commands.commands(in_another_order)) == 1
     more = made_up.chains((1.0,), (0,))
     assert len(commands.commands([*blend, *more])) == 2
     unknown = [replace(row, environment={}) for row in more[0].rows]
