@@ -81,6 +81,11 @@ class Finding:
         return f"{self._number(self.interval.low)} to {self._number(self.interval.high)}"
 
     @property
+    def change_with_span(self) -> str:
+        """The change with its interval, e.g. `+46 % (+40 to +52)`; – where it is not known."""
+        return f"{self.change} ({self.span})" if self.span else self.change or "–"
+
+    @property
     def words(self) -> str:
         """The change with its interval and what could have been seen, or why it is not known."""
         if self.interval is None:

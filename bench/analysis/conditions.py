@@ -71,20 +71,20 @@ def condition_of(row: Row) -> Condition:
     else:
         name = f"custom {parameters['function']}" if "function" in parameters else row.policy.replace("_", " ")
         shown = {k: v for k, v in parameters.items() if (row.policy, k, v) != ("real_only", "real_part", "redrawn")}
-        label = name + _details(shown)
+        label = name + details(shown)
     mixing = label
     for group in RULES:
         rule = {k: v for k, v in row.config.get(group, {}).items() if v not in (None, {}, "none") and v is not False}
         if rule:
             parameters[group] = rule
-            label += f" + {group} {rule.get('function', rule['name'])}{_details(_chosen(group, row.config[group]))}"
+            label += f" + {group} {rule.get('function', rule['name'])}{details(_chosen(group, row.config[group]))}"
     if row.joined:
         found = {key: row.joined[key] for key in ("condition", "generation", "ratio")}
         found |= {"samples_of": "all"} if row.config["join"]["samples_of"] == "all" else {}
         parameters["joined"] = found
         whose = "" if found["condition"] == mixing else f" {found['condition']}"
         label += f" + joined{whose} after generation {found['generation']}"
-        label += _details({k: found[k] for k in ("ratio", "samples_of") if k in found})
+        label += details({k: found[k] for k in ("ratio", "samples_of") if k in found})
     if row.protocol.get("name"):
         given = flatten(row.config)
         free = {key: given.get(key) for key in free_keys(row)}
@@ -106,7 +106,7 @@ def _chosen(group: str, rule: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in rule.items() if name not in defaults or value != defaults[name]}
 
 
-def _details(parameters: dict[str, Any]) -> str:
+def details(parameters: dict[str, Any]) -> str:
     """Return parameters as a label shows them, in brackets, without what names the rule itself."""
     shown = {**parameters, **parameters.get("parameters", {})}
     names = [name for name in shown if name not in ("name", "function", "parameters")]

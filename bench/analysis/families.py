@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.analysis import collapse
-from bench.analysis.cells import cell, digits
 from bench.analysis.collapse import Interval
 from bench.analysis.collapse_profile import ANY, MEANINGS, UNKNOWN, Finding, population_risk, profile
 from bench.analysis.conditions import Condition, free_keys
@@ -19,7 +18,7 @@ from bench.analysis.measures import Measure, metric_name
 from bench.analysis.plain_text import plain
 from bench.analysis.setting import data_content, data_of, must_be_equal
 from bench.analysis.study import Study
-from bench.analysis.verdicts import Verdict, paired_curves, verdict
+from bench.analysis.verdicts import Verdict, levels, paired_curves, verdict
 
 EXCESS = "excess_risk"
 
@@ -50,12 +49,7 @@ class Member:
 
     def levels(self) -> str:
         """Return the risk of generation 0 and of the last that all seeds have, `0.05 → 0.27`; "" where not known."""
-        if self.measure is None:
-            return ""
-        last = self.study.last_of(self.condition)
-        found = [cell(self.study.values(self.condition, g, self.measure).values()) for g in (0, last)]
-        means = [one.mean for one in found if one is not None]
-        return " → ".join(f"{mean:.{digits([mean])}f}" for mean in means) if len(means) == 2 else ""
+        return "" if self.measure is None else levels(self.study, self.condition, self.measure)
 
     def change(self) -> Interval | None:
         """Return by how much the excess risk exceeds that of ratio 0 (without it: of generation 0), in nats; None where

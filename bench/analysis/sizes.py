@@ -10,8 +10,9 @@ import numpy as np
 
 from bench.analysis import collapse
 from bench.analysis.collapse import Interval
-from bench.analysis.conditions import Condition
-from bench.analysis.measures import Measure, metric_name
+from bench.analysis.collapse_profile import PERCENT, POINTS
+from bench.analysis.conditions import Condition, details
+from bench.analysis.measures import metric_name
 from bench.analysis.setting import shown_setting
 from bench.analysis.study import Study
 from bench.analysis.verdicts import Judged, is_positive, judged_score, paired_curves, reference_of
@@ -27,7 +28,7 @@ SAME_COMPUTE = 0.05
 architecture the FLOPs of a step follow the parameters: to 2 % from 41 thousand to 2.5 million of `sizes_mini_v1`."""
 FEWEST_SIZES = 3
 EQUAL_STEPS, EQUAL_COMPUTE, ITEMS = "network, at equal steps", "network, at equal compute", "data, at equal steps"
-RISK, COVERAGE = "risk", "coverage"
+COVERAGE, RISE = "coverage", "rise of "
 RULE = (
     "Each size against itself at ratio 0, in the same seeds, mean of the second half of the generations, with 95 % "
     "intervals over seeds. A larger network begins with better scores: the same damage is then a larger share of them, "
@@ -86,7 +87,8 @@ def sizes(study: Study, every: Iterable[Study]) -> list[Sizes]:
         study: the chains.
         every: all studies at hand; those that differ from it in sizes alone are looked at.
     """
-    relatives = [one for one in every if _rest(one) == _rest(study)]
+    rest = _rest(study)
+    relatives = [one for one in every if _rest(one) == rest]
     members = [found for one in relatives for c in one.conditions if (found := _size(one, c)) is not None]
     return [
         Sizes(what, arm, of, _trends(of))
@@ -98,7 +100,12 @@ def sizes(study: Study, every: Iterable[Study]) -> list[Sizes]:
 def _rest(study: Study) -> dict[str, Any]:
     """Return the setting of a study without what makes network or data larger."""
     setting = shown_setting(study.rows[0], with_defaults=True)
-    return {k: v for k, v in setting.items() if k not in SIZE_KEYS and not k.startswith(NETWORK)}
+    return {key: value for key, value in setting.items() if not _is_size(key)}
+
+
+def _is_size(key: str) -> bool:
+    """Return whether sizes may differ in a key of the configuration."""
+    return key in SIZE_KEYS or key.startswith(NETWORK)
 
 
 def _size(study: Study, condition: Condition) -> Size | None:
@@ -106,13 +113,11 @@ def _size(study: Study, condition: Condition) -> Size | None:
     chain = study.longest(condition)
     if not condition.is_plain or reference_of(study, condition) is None or len(chain.rows) < 2:
         return None
-    first, second = chain.rows[:2]
-    facts = [row.train.get(name) for name in ("num_parameters", "num_steps") for row in (first, second)]
-    if not all(isinstance(fact, int) for fact in facts):
-        return None
-    steps = int(first.train["num_steps"]), int(second.train["num_steps"])
-    items = int(first.composition["num_real"])
-    return Size(study, condition, int(first.train["num_parameters"]), steps, items, _changes(study, condition))
+    first, second = (row.train for row in chain.rows[:2])
+    if not all(facts.get(name) for facts in (first, second) for name in ("num_parameters", "num_steps")):
+        return None  # a generator that takes no steps, or has no network
+    steps, items = (first["num_steps"], second["num_steps"]), chain.rows[0].composition["num_real"]
+    return Size(study, condition, first["num_parameters"], steps, items, _changes(study, condition))
 
 
 def _changes(study: Study, condition: Condition) -> dict[str, dict[int, float]]:
@@ -121,18 +126,15 @@ def _changes(study: Study, condition: Condition) -> dict[str, dict[int, float]]:
     for measure in (judged_score(study), study.total("risk")):
         judged = None if measure is None else paired_curves(study, condition, measure)
         if measure is not None and judged is not None and judged.reference is not None and is_positive(judged):
-            changes[quantity_of(measure)] = _by_seed(judged, collapse.rises(judged.curves, judged.reference))
+            changes[f"{RISE}{metric_name(measure.metric)}"] = _by_seed(
+                judged, collapse.rises(judged.curves, judged.reference)
+            )
     measure = study.primary(COVERAGE)
     judged = None if measure is None else paired_curves(study, condition, measure)
     if judged is not None and judged.reference is not None:
         lost = [-value for value in collapse.shifts(judged.curves, judged.reference)]
         changes[f"loss of {COVERAGE}"] = _by_seed(judged, lost)
     return changes
-
-
-def quantity_of(measure: Measure) -> str:
-    """Return what the relative change of a score is called."""
-    return f"rise of {metric_name(measure.metric)}"
 
 
 def _by_seed(judged: Judged, values: list[float]) -> dict[int, float]:
@@ -170,13 +172,11 @@ def _clusters(members: list[Size]) -> dict[tuple[int, int], int]:
 
 
 def _arm(condition: Condition) -> str:
-    """Return what an arm is called whatever its size: the values of a protocol's free keys are left out."""
-    if condition.ratio is not None:
-        return f"{condition.ratio:.2f}"
-    own = {
-        key: value for key, value in json.loads(condition.parameters).items() if "." not in key and key not in SIZE_KEYS
-    }
-    return f"{condition.policy.replace('_', ' ')} {json.dumps(own) if own else ''}".strip()
+    """Return what an arm is called whatever its size."""
+    own = {k: v for k, v in json.loads(condition.parameters).items() if not _is_size(k)}
+    if condition.policy == "blend" and condition.ratio is not None and own.get("real_part", "redrawn") == "redrawn":
+        return f"{condition.ratio:.2f}" + details({k: own[k] for k in own if k not in ("synthetic_ratio", "real_part")})
+    return condition.policy.replace("_", " ") + details(own)
 
 
 def _trends(of: Mapping[int, Size]) -> dict[str, Interval]:
@@ -190,6 +190,11 @@ def _trends(of: Mapping[int, Size]) -> dict[str, Interval]:
             y = np.array([[table[seed] for table in tables] for seed in seeds])
             found[quantity] = collapse.mean_over_seeds(y @ x / (x @ x))
     return found
+
+
+def unit_of(quantity: str) -> str:
+    """Return the unit that a change is shown in: % for a share of ratio 0, points for a difference of shares."""
+    return PERCENT if quantity.startswith(RISE) else POINTS
 
 
 def trend_words(found: Sizes, quantity: str) -> str:

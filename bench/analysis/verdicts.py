@@ -224,6 +224,13 @@ def _change(study: Study, condition: Condition, metric: str, last: int) -> str:
     return f"{metric_name(metric)} {' → '.join(shown if last else shown[:1])}"
 
 
+def levels(study: Study, condition: Condition, measure: Measure) -> str:
+    """Return a score of generation 0 and of the last that all seeds have, `0.05 → 0.27`; "" where one is not known."""
+    found = [cell(study.values(condition, g, measure).values()) for g in (0, study.last_of(condition))]
+    means = [one.mean for one in found if one is not None]
+    return " → ".join(f"{mean:.{digits([mean])}f}" for mean in means) if len(means) == 2 else ""
+
+
 def critical(study: Study) -> CriticalRatio | None:
     """Return the ratio from which on conditions rise by the margin of the verdicts or more.
 

@@ -71,7 +71,7 @@ def _row(member: Member, has_excess: bool) -> list[str]:
     change = member.change()
     cells = [member.arm, member.family, member.data, member.verdict.badge, member.quantity or "–"]
     other = f" of {rise.quantity}" if rise.quantity not in ("", member.quantity) else ""
-    cells += [member.levels() or "–", (f"{rise.change} ({rise.span})" if rise.span else rise.change or "–") + other]
+    cells += [member.levels() or "–", rise.change_with_span + other]
     return [*cells, "–" if change is None else _nats(change)] if has_excess else cells
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from bench.analysis.sizes import ITEMS, Sizes, sizes
+from bench.analysis.sizes import ITEMS, Sizes, sizes, unit_of
 from bench.analysis.study import Study
+from bench.report.ranking_figure import with_unit
 from bench.report.style import FLOOR, PAGE, caption, save, styled
 
 COLOUR = "#1b6ca8"
@@ -37,7 +38,7 @@ def _figure(found: Sizes, out: Path, name: str) -> list[Path]:
             _panel(axis, found, quantity)
         figure.tight_layout(w_pad=1.5)
         seeds = sorted({len(size.study.chains[size.condition]) for size in found.of.values()})
-        pairs = f"ratio {found.arm} against ratio 0 in pairs of {' or '.join(map(str, seeds))} seeds"
+        pairs = f"{with_unit(found.arm)} against ratio 0 in pairs of {' or '.join(map(str, seeds))} seeds"
         caption(
             figure,
             f"sizes of {found.what} · {pairs}",
@@ -60,7 +61,7 @@ def _panel(axis: Axes, found: Sizes, quantity: str) -> None:
     axis.minorticks_off()
     axis.margins(x=0.1, y=0.12)
     axis.set_xlabel("real items" if found.what == ITEMS else "parameters")
-    axis.set_ylabel(f"{quantity}, {'%' if quantity.startswith('rise') else 'points'}")
+    axis.set_ylabel(f"{quantity}, {unit_of(quantity)}")
 
 
 def _short(x: int) -> str:

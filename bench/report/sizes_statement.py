@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from bench.analysis.cells import cell, digits
 from bench.analysis.collapse import Interval
+from bench.analysis.collapse_profile import PERCENT
 from bench.analysis.measures import metric_name
-from bench.analysis.sizes import ITEMS, RULE, Size, Sizes, sizes, trend_words
+from bench.analysis.sizes import ITEMS, RULE, Size, Sizes, sizes, trend_words, unit_of
 from bench.analysis.study import Study
-from bench.analysis.verdicts import judged_score, percent, verdict
+from bench.analysis.verdicts import judged_score, levels, percent, verdict
+from bench.report.ranking_figure import with_unit
 from bench.report.sizes_figure import figure_name
 from bench.report.statements import Statement
 
@@ -31,7 +32,7 @@ def _statement(found: Sizes, figure: str) -> Statement:
     return Statement(
         title=f"Sizes of {found.what}",
         figure=figure,
-        about=f"ratio {found.arm} against ratio 0",
+        about=f"{with_unit(found.arm)} against ratio 0",
         head=[*head, *found.quantities, "verdict", "seeds"],
         rows=[_row(size, found.quantities) for size in found.of.values()],
         legend=[RULE, *(f"{trend_words(found, quantity)}." for quantity in found.trends)],
@@ -40,31 +41,21 @@ def _statement(found: Sizes, figure: str) -> Statement:
 
 
 def _row(size: Size, quantities: list[str]) -> list[str]:
+    score = judged_score(size.study)
     return [
         f"{size.parameters:,}".replace(",", " "),
         str(size.items),
         " + ".join(map(str, size.steps)),
-        *([_levels(size)] if judged_score(size.study) else []),
+        *([levels(size.study, size.condition, score)] if score else []),
         *(_shown(quantity, size.change(quantity)) for quantity in quantities),
         verdict(size.study, size.condition).badge,
         str(len(size.study.chains[size.condition])),
     ]
 
 
-def _levels(size: Size) -> str:
-    """Return the judged score of generation 0 and of the last that all seeds have."""
-    score = judged_score(size.study)
-    last = size.study.last_of(size.condition)
-    cells = [cell(size.study.values(size.condition, g, score).values()) for g in (0, last)] if score else []
-    means = [c.mean for c in cells if c is not None]
-    return " → ".join(f"{mean:.{digits(means)}f}" for mean in means)
-
-
 def _shown(quantity: str, change: Interval | None) -> str:
-    """Return a change in per cent, and a loss of coverage in points."""
-    if change is None:
-        return "–"
-    return percent(change) if quantity.startswith("rise") else percent(change).replace(" %", " points")
+    """Return a change with its interval in the unit of its quantity."""
+    return "–" if change is None else percent(change).replace(PERCENT, unit_of(quantity))
 
 
 def _records(found: Sizes, x: int, size: Size) -> Iterator[dict[str, Any]]:

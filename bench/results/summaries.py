@@ -3,8 +3,9 @@
 
 from collections.abc import Sequence
 
-from bench.analysis.collapse_profile import ANY, HALLUCINATION, VARIANCE, Finding, profile
+from bench.analysis.collapse_profile import ANY, HALLUCINATION, VARIANCE, profile
 from bench.analysis.score_tables import Table, main_tables
+from bench.analysis.setting import data_of
 from bench.analysis.study import studies
 from bench.analysis.verdicts import critical, critical_words, growth, percent, verdict
 from bench.report.tables import markdown_table, text
@@ -53,7 +54,8 @@ def how_much(entries: Sequence[Entry]) -> str:
     """
     own = shelf.measured(entries, PROTOCOL)
     study = studies(entry.chain for entry in own)[0]  # of several splits of the data the first
-    about = f"`{own[0].name}` version {own[0].version}, {study.title.partition(': ')[2]}, {len(study.seeds)} seeds, "
+    system = f"{study.rows[0].generator} on {data_of(study.rows[0])}"
+    about = f"`{own[0].name}` version {own[0].version}, {system}, {len(study.seeds)} seeds, "
     about += f"{len(study.generations)} generations; [all of it](docs/results/{page_name(own[0])}):"
     meanings = {ANY: "rise of risk", VARIANCE: "loss of diversity", HALLUCINATION: "impossible pairs"}
     found = profile(study, [study])
@@ -62,14 +64,9 @@ def how_much(entries: Sequence[Entry]) -> str:
         rise = growth(study, condition)
         known = {finding.meaning: finding for finding in found[condition]}
         cells = [condition.label, verdict(study, condition).badge, "–" if rise is None else percent(rise.rise)]
-        rows.append([*cells, *(_change(known[meaning]) for meaning in meanings)])
+        rows.append([*cells, *(known[meaning].change_with_span for meaning in meanings)])
     table = markdown_table(["synthetic ratio", "verdict", "rise of FID", *meanings.values()], rows)
     return "\n\n".join(part for part in (about, table, critical_words(critical(study))) if part)
-
-
-def _change(finding: Finding) -> str:
-    """Return e.g. `+38 % (+30 to +46)`, or – where it is not known."""
-    return f"{finding.change} ({finding.span})" if finding.span else finding.change or "–"
 
 
 def _cells(table: Table, number: int) -> list[str]:

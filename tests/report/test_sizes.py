@@ -13,9 +13,11 @@ from matplotlib.figure import Figure
 from bench.analysis.sizes import EQUAL_COMPUTE, EQUAL_STEPS, ITEMS, sizes, trend_words
 from bench.analysis.study import Study, studies
 from bench.ledger import Chain, Row
-from bench.report import sizes_figure, statements
+from bench.report import figures, page_statements, sizes_figure, statements
+from bench.report.build import all_statements
 from bench.report.sizes_figure import draw_sizes
 from bench.report.sizes_statement import size_statements
+from bench.results import pages
 
 NUM = 5
 PARAMETERS = {8: 40_000, 16: 160_000, 32: 640_000}
@@ -95,14 +97,13 @@ def test_what_differs_in_one_size_is_compared_once(every: list[Study]) -> None:
 def test_changes_are_those_that_were_planted_in_the_same_seeds(every: list[Study]) -> None:
     for one in (one for study in every for one in sizes(study, every)):
         for size in one.of.values():
-            plan = (size.condition, size.parameters, size.items)
             channels = {count: width for width, count in PARAMETERS.items()}[size.parameters]
             for seed in (0, 1, 2):
                 speed = pace((channels, 0, size.items), seed)
                 risk = ((1 + 3 * speed) ** 2 + (1 + 4 * speed) ** 2) / 2 - 1
-                assert size.changes["rise of FID"][seed] == pytest.approx(speed * LATE), plan
-                assert size.changes["rise of risk"][seed] == pytest.approx(risk), plan
-                assert size.changes["loss of coverage"][seed] == pytest.approx(0.1 * speed * LATE), plan
+                assert size.changes["rise of FID"][seed] == pytest.approx(speed * LATE)
+                assert size.changes["rise of risk"][seed] == pytest.approx(risk)
+                assert size.changes["loss of coverage"][seed] == pytest.approx(0.1 * speed * LATE)
 
 
 def test_the_trend_is_the_mean_slope_for_each_doubling(every: list[Study]) -> None:
@@ -143,6 +144,44 @@ def test_studies_that_differ_in_more_than_size_are_not_compared() -> None:
     assert [sizes(study, every) for study in every] == [[], []]
     alone = studies(c for c in plans[0] if c.rows[0].config["mixing"]["synthetic_ratio"] == 1)
     assert sizes(alone[0], alone) == [], "without ratio 0"
+
+
+def test_arms_of_one_ratio_are_compared_apart() -> None:
+    made = chains(WIDTHS, protocol=True)
+    full = [chain for chain in made if chain.rows[0].config["mixing"]["synthetic_ratio"] == 1]
+    replaced = [
+        replace(c, id=f"replace-{c.id}", rows=[
+            replace(r, chain=f"replace-{c.id}", policy="replace", config={**r.config, "mixing": {"policy": "replace"}})
+            for r in c.rows
+        ])
+        for c in full
+    ]  # fmt: skip
+    (study,) = studies([*made, *replaced])
+    assert {one.arm: list(one.of) for one in sizes(study, [study])} == {
+        "1.00": list(PARAMETERS.values()),
+        "replace": list(PARAMETERS.values()),
+    }
+    assert [one.about for one in size_statements(study, [study])] == [
+        "ratio 1.00 against ratio 0",
+        "replace against ratio 0",
+    ]
+
+
+def test_reports_and_the_leaderboard_compare_sizes_across_studies(tmp_path: Path) -> None:
+    every = studies(chains(DATA, protocol=True))
+    stated = [one.title for study in every for one in all_statements(study, every)]
+    assert stated.count(f"Sizes of {ITEMS}") == 1
+    folders = [tmp_path / str(number) for number in range(2)]
+    for folder in folders:
+        folder.mkdir()
+    shown = [pages.draw(study, every, folder, "a") for study, folder in zip(every, folders, strict=True)]
+    assert ["sizes" in of for of in shown] == [True, False], "once, with the first study"
+    (made,) = folders[0].glob("a-sizes.svg")
+    assert "real items" in made.read_text()
+    drawn = [figures.draw(study, every, folder, "b_") for study, folder in zip(every, folders, strict=True)]
+    assert [{path.stem for path in of.sizes} for of in drawn] == [{"b_sizes"}, set()]
+    stated_first = [one for one in all_statements(every[0], every) if one.title == f"Sizes of {ITEMS}"]
+    assert str(page_statements.statements(0, stated_first, drawn[0])).count("<svg") == 1
 
 
 def test_the_statement_has_every_size_and_what_the_trend_says(every: list[Study]) -> None:
