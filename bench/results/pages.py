@@ -102,7 +102,7 @@ def _row(entries: Sequence[Entry], study: Study, is_one_of_several: bool) -> lis
     row, first = study.rows[0], entries[0]
     condition = max(study.conditions, key=lambda c: -1.0 if c.ratio is None else c.ratio)
     passes, rise = critical(study), growth(study, condition)
-    apart = f" ({study.title.partition('(')[2]}" if is_one_of_several else ""
+    apart = f" ({_apart(study)})" if is_one_of_several else ""
     ratio = "–"
     if passes is not None and passes.ratio is not None:
         ratio = f"{passes.ratio:.2f} ({passes.low:.2f} to {passes.high:.2f})"
@@ -115,6 +115,11 @@ def _row(entries: Sequence[Entry], study: Study, is_one_of_several: bool) -> lis
         verdict(study, condition).badge,
         ratio,
     ]
+
+
+def _apart(study: Study) -> str:
+    """Return what sets one of several studies apart, as its title has it in brackets: `data.num_train=256`."""
+    return study.title.partition("(")[2].removesuffix(")")
 
 
 def _families_figure(newest: Sequence[Study], out: Path) -> str:
@@ -146,7 +151,7 @@ def page(entries: Sequence[Entry], found: Sequence[Study], every: Sequence[Study
         samples = f"{picture_name(study.rows[0])}.png"
         if (pictures / samples).exists():
             drawn[SAMPLES] = f"![{SAMPLES}]({SAMPLES}/{samples})"
-        parts += _sections(study, every, drawn, titled(entries[0]), "" if len(found) == 1 else f", {study.title}")
+        parts += _sections(study, every, drawn, titled(entries[0]), "" if len(found) == 1 else f", {_apart(study)}")
     claims = [entry for entry in entries if entry.claimed_by]
     parts += ["## Claimed results", _claims(claims, chains)] if claims else []
     return _joined(parts)

@@ -15,9 +15,12 @@ DPI = 150
 
 
 def picture_name(row: Row) -> str:
-    """Return the name of the picture of a row's study and split of the data, without suffix."""
-    study, split = study_of(row), row.config.get("data", {}).get("split_seed", 0)
-    return f"{study['name']}-{study['version']}" + (f"-split{split}" if split else "")
+    """Return the name of a study's picture, without suffix: name, version, and the values of what the protocol leaves
+    free of its data, such as `-num_train256`, which set studies of one protocol apart. A value of 0 is not named."""
+    study, free = study_of(row), row.config.get("protocol", {}).get("free", {})
+    values = {key: row.config["data"].get(key) for group, _, key in (k.partition(".") for k in free) if group == "data"}
+    apart = (f"-{key}{value}" for key, value in sorted(values.items()) if value)
+    return "-".join((study["name"], study["version"])) + "".join(apart)
 
 
 def draw_samples(chains: Sequence[Chain], folder: Path) -> tuple[list[Path], list[str]]:
@@ -25,7 +28,7 @@ def draw_samples(chains: Sequence[Chain], folder: Path) -> tuple[list[Path], lis
 
     Args:
         chains: of one study or several.
-        folder: where the PNG files go: one for each study and split, in 256 colours.
+        folder: where the PNG files go: one for each study, in 256 colours.
 
     Returns:
         The files, and which samples are missing; a study whose samples are in no store has no file.

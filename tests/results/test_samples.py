@@ -1,5 +1,6 @@
 """Pictures of samples for the leaderboard: `pack --samples` draws them from the store, and a page shows its own."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,10 +38,14 @@ def test_pack_draws_one_small_picture_of_a_study(run, tmp_path, capsys):
     assert np.ptp(shown, axis=2).max() > 100, "the blossoms have colours"
 
 
-def test_each_split_of_the_data_has_a_picture_of_its_own():
-    row = fabricate.row(0.5, 0, 0)
-    other = replace(row, config={**row.config, "data": {**row.config["data"], "split_seed": 1}})
-    assert picture_name(other).endswith("-split1") and "split" not in picture_name(row)
+def test_each_value_of_what_a_protocol_leaves_free_of_its_data_has_a_picture_of_its_own():
+    row = made_up.row(0.5, 0, 0)
+    assert picture_name(row) == "collapse_mini_v1-1", "a split of 0 is not named"
+    assert picture_name(made_up.row(0.5, 0, 0, "data.split_seed=1")) == "collapse_mini_v1-1-split_seed1"
+    sized = {**row.config, "data": {**row.config["data"], "num_train": 256}}
+    assert picture_name(replace(row, config=sized)) == "collapse_mini_v1-1", "which this protocol does not leave free"
+    sized["protocol"] = {**row.config["protocol"], "free": {"seed": [0], "data.num_train": [256, 512]}}
+    assert picture_name(replace(row, config=sized)) == "collapse_mini_v1-1-num_train256"
 
 
 def test_a_study_whose_samples_are_gone_has_no_picture(tmp_path):
@@ -59,3 +64,16 @@ def test_a_page_shows_the_picture_of_its_own_study_alone(tmp_path):
     page = (tmp_path / "pages" / f"{own}.md").read_text()
     assert f"## Samples\n\n*vae16 version {entries[0].version}, no protocol · [run it again](#run-it-again)*\n" in page
     assert f"![samples](samples/{own}.png)" in page and "another" not in page
+
+
+def test_each_study_of_a_page_shows_its_own_picture(tmp_path):
+    shelf.pack([*made_up.chains(), *made_up.chains((0.0, 1.0), (0, 1), "data.split_seed=1")], tmp_path / "files")
+    (tmp_path / "pages" / "samples").mkdir(parents=True)
+    for name in ("collapse_mini_v1-1", "collapse_mini_v1-1-split_seed1"):
+        (tmp_path / "pages" / "samples" / f"{name}.png").touch()
+    pages.write(shelf.read(tmp_path / "files"), tmp_path / "pages")
+    page = (tmp_path / "pages" / "collapse_mini_v1-1.md").read_text()
+    shown = re.findall(
+        r"^## Samples, .*data\.split_seed=(\d).*\n\n.*\n\n!\[samples\]\(samples/(.*)\)", page, re.MULTILINE
+    )
+    assert shown == [("0", "collapse_mini_v1-1.png"), ("1", "collapse_mini_v1-1-split_seed1.png")]
