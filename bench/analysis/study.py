@@ -202,7 +202,7 @@ def studies(chains: Iterable[Chain]) -> list[Study]:
         title = title_of(members, shown_setting(members[0].rows[0], with_defaults=True), differing)
         digest = hashlib.sha256(setting.encode()).hexdigest()[:8]
         result.append(Study(title, protocol_of(members[0].rows[0]), digest, by_condition, notes_on(by_condition)))
-    return sorted(result, key=lambda study: study.title)
+    return sorted(result, key=lambda study: _in_order(study.title))
 
 
 def _by_condition(chains: list[Chain]) -> Chains:
@@ -216,7 +216,7 @@ def _by_condition(chains: list[Chain]) -> Chains:
 
 
 def _in_order(label: str) -> list[tuple[float, str]]:
-    """Return a key that sorts labels by the numbers in them: `channels [8, 16]` before `channels [16, 32]`."""
+    """Return a key that sorts labels and titles by the numbers in them: `num_train=256` before `num_train=1024`."""
     return [(float(part), "") if i % 2 else (-1.0, part) for i, part in enumerate(re.split(r"(\d+(?:\.\d+)?)", label))]
 
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.analysis.conditions import condition_of
 from bench.analysis.families import members
 from bench.analysis.measures import metric_name
 from bench.analysis.provenance import hardware, stage_code, versions
@@ -14,6 +15,7 @@ from bench.analysis.score_tables import main_tables
 from bench.analysis.setting import data_of
 from bench.analysis.study import Study, studies
 from bench.analysis.verdicts import RULE, critical, critical_words, growth, judged_score, percent, verdict
+from bench.ledger import Row
 from bench.report import families
 from bench.report.build import all_statements
 from bench.report.curves import curves
@@ -195,12 +197,28 @@ def _facts(first: Entry, found: Sequence[Study]) -> str:
     lines = [
         f"fingerprint `{first.fingerprint}`",
         f"seeds {', '.join(map(str, sorted({row.seed for row in rows})))}; {len({row.chain for row in rows})} chains",
-        f"run on {'; '.join(hardware(rows))}",
-        f"revision {', '.join(sorted({str(row.environment.get('code_revision'))[:12] for row in rows}))}",
+        _where(rows),
+        f"revision {', '.join(sorted({_short(str(row.environment.get('code_revision'))) for row in rows}))}",
         "versions: " + ", ".join(f"{name} {'/'.join(packages[name])}" for name in packages),
         "code: " + ", ".join(f"{part} {'/'.join(numbers)}" for part, numbers in stage_code(rows).items()),
     ]
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _where(rows: Sequence[Row]) -> str:
+    """Return what the rows were computed on: the device of most, and of each other one also which conditions."""
+    by_device: dict[str, list[Row]] = {}
+    for row in rows:
+        by_device.setdefault(hardware([row])[0], []).append(row)
+    most, *others = sorted(by_device, key=lambda name: (-len(by_device[name]), name))
+    labels = {name: sorted({condition_of(row).label for row in by_device[name]}) for name in others}
+    return f"run on {most}" + "".join(f"; on {name}: {' · '.join(labels[name])}" for name in others)
+
+
+def _short(revision: str) -> str:
+    """Return the first digits of a revision, and whether files differed from it."""
+    commit, plus, dirty = revision.partition("+")
+    return commit[:12] + plus + dirty
 
 
 def _commands(first: Entry, lines: Sequence[str]) -> str:

@@ -168,7 +168,8 @@ def test_arms_of_one_ratio_are_compared_apart() -> None:
 
 
 def test_reports_and_the_leaderboard_compare_sizes_across_studies(tmp_path: Path) -> None:
-    every = studies(chains(DATA, protocol=True))
+    every = studies(chains(DATA[::-1], protocol=True))
+    assert [study.rows[0].config["data"]["num_train"] for study in every] == [256, 1024], "in the order of the numbers"
     stated = [one.title for study in every for one in all_statements(study, every)]
     assert stated.count(f"Sizes of {ITEMS}") == 1
     folders = [tmp_path / str(number) for number in range(2)]

@@ -2,6 +2,7 @@
 
 import re
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import made_up
@@ -100,6 +101,19 @@ def test_equal_files_give_equal_pages(made, tmp_path_factory):
     before = {path: path.read_bytes() for path in first}
     assert pages.write(shelf.read(folder), out) == first
     assert {path: path.read_bytes() for path in first} == before
+
+
+def test_a_page_says_which_conditions_another_device_has_run(tmp_path):
+    elsewhere = [
+        replace(chain, rows=[replace(row, environment={**row.environment, **changed}) for row in chain.rows])
+        for chain in made_up.chains((0.5,))
+        for changed in [{"device": "made-up GPU", "code_revision": f"{'1' * 40}+dirty"}]
+    ]
+    shelf.pack([*made_up.chains((0.0, 1.0)), *elsewhere], tmp_path / "files")
+    pages.write(shelf.read(tmp_path / "files"), tmp_path / "pages")
+    page = (tmp_path / "pages" / "collapse_mini_v1-1.md").read_text()
+    assert "\n- run on cpu, made-up, fp32; on made-up GPU, made-up, fp32: 0.50\n" in page
+    assert f"\n- revision {'0' * 12}, {'1' * 12}+dirty\n" in page
 
 
 def test_studies_of_one_protocol_are_told_apart(tmp_path):
