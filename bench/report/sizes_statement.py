@@ -32,6 +32,7 @@ def _statement(found: Sizes, figure: str) -> Statement:
     return Statement(
         title=f"Sizes of {found.what}",
         figure=figure,
+        of_several=any(size.study is not first.study for size in found.of.values()),
         about=f"{with_unit(found.arm)} against ratio 0",
         head=[*head, *found.quantities, "verdict", "seeds"],
         rows=[_row(size, found.quantities) for size in found.of.values()],

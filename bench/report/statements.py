@@ -23,7 +23,7 @@ class Statement:
 
     title: what is stated. about: what the numbers depend on. head, rows: the table; no rows where it is refused.
     legend: how to read it, or why there is nothing to read. records: the numbers for `COLUMNS`, unrounded.
-    figure: name of the figure that shows it, "" where there is none.
+    figure: name of the figure that shows it, "" where there is none. of_several: whether it compares several studies.
     """
 
     title: str
@@ -33,6 +33,7 @@ class Statement:
     legend: list[str]
     records: list[dict[str, Any]] = field(default_factory=list)
     figure: str = ""
+    of_several: bool = False
 
 
 def statements(study: Study, every: Iterable[Study]) -> list[Statement]:
@@ -138,6 +139,7 @@ def _variances(study: Study, found: Variances) -> Statement:
         f"{found.measure.feature_space} · against {found.measure.reference} · {found.measure.sizes}",
         head=["condition", *names, "seeds"],
         rows=rows if is_first else [],
+        of_several=True,
         legend=[*(read if rows else []), *_refused(found.refused)],
         records=[
             {

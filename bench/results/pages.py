@@ -188,6 +188,7 @@ def _sections(study: Study, every: Sequence[Study], pictures: dict[str, str], na
 
 def _stated(statement: Statement, pictures: dict[str, str], mark: str, heading: str) -> list[str]:
     """Return the section of a statement, and take its figure from those that are left."""
+    heading = "" if statement.of_several else heading
     return [f"## {statement.title}{heading}", mark, pictures.pop(statement.figure, ""), to_markdown(statement)]
 
 

@@ -125,3 +125,4 @@ def test_studies_of_one_protocol_are_told_apart(tmp_path):
     for split in (0, 1):
         assert f"[collapse_mini_v1 1](collapse_mini_v1-1.md) (data.split_seed={split}) |" in index
         assert f"\n## Verdicts, data.split_seed={split}\n" in page
+    assert page.count("## Variance components of FID\n") == 1, "of both, so it has the name of neither"
