@@ -189,7 +189,7 @@ def _variance(study: Study, condition: Condition) -> Finding:
 
 
 def _share(study: Study, condition: Condition, meaning: str, metric: str, falls: bool) -> Finding:
-    """Judge a meaning by a score between 0 and 1.
+    """Judge a meaning by a score between 0 and 1, of several labelled attributes by that of the one with most classes.
 
     Args:
         study: the chains.
@@ -198,7 +198,7 @@ def _share(study: Study, condition: Condition, meaning: str, metric: str, falls:
         metric: the score.
         falls: whether falling is worse.
     """
-    measure = study.primary(metric)
+    measure = _of_most_classes(study, metric)
     if measure is None:
         return Finding(meaning, UNKNOWN, reason=f"{metric_name(metric)} was not computed")
     judged = paired_curves(study, condition, measure)
@@ -208,6 +208,15 @@ def _share(study: Study, condition: Condition, meaning: str, metric: str, falls:
     found = _turned(found) if falls else found
     quantity = f"loss of {_named(measure)}" if falls else _named(measure)
     return Finding(meaning, _answer(found), quantity, POINTS, found, found.detectable)
+
+
+def _of_most_classes(study: Study, metric: str) -> Measure | None:
+    """Return the measure of the attribute with most classes, of equals the first in the ledger: that choice does not
+    depend on the outcome, and where classes are few even the rare ones are too common to be lost."""
+    labelled = [s for row in study.rows for s in row.scores if "counts" in s and "attribute" in s["parameters"]]
+    num_classes = {score["parameters"]["attribute"]: len(score["counts"]) for score in labelled}
+    measures = [m for m in study.measures(metric) if m.reference == "heldout"]
+    return max(measures, key=lambda m: num_classes.get(m.attribute, 0), default=study.primary(metric))
 
 
 def _scaling(study: Study, every: list[Study], condition: Condition) -> Finding:

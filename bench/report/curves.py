@@ -58,7 +58,18 @@ def curves(study: Study, out: Path, name: str) -> list[Curves]:
     Returns:
         The figures, main scores against held-out images first where the ledger has them first.
     """
-    written = []
+    return [Curves(measures, _figure(study, measures, out, file)) for measures, file in _figures(study, name)]
+
+
+def main_curves(study: Study, out: Path, name: str) -> Curves:
+    """Draw the first of these figures alone."""
+    measures, file = _figures(study, name)[0]
+    return Curves(measures, _figure(study, measures, out, file))
+
+
+def _figures(study: Study, name: str) -> list[tuple[list[Measure], str]]:
+    """Return the measures of each figure, and what its files are called."""
+    figures: list[tuple[list[Measure], str]] = []
     groups: dict[tuple, list[Measure]] = {}
     for m in study.measures():
         groups.setdefault((m.feature_space, m.reference, m.num_subject, m.num_reference), []).append(m)
@@ -66,14 +77,12 @@ def curves(study: Study, out: Path, name: str) -> list[Curves]:
         suffix = "" if i == 0 else "_" + "_".join(map(str, key))
         main = sorted((m for m in measures if m.metric in MAIN_METRICS), key=lambda m: MAIN_METRICS.index(m.metric))
         others = [m for m in measures if m.metric not in MAIN_METRICS and m.attribute is None]
-        if main:
-            written.append(Curves(main, _figure(study, main, out, name + suffix)))
-        if others:
-            written.append(Curves(others, _figure(study, others, out, f"{name}_more{suffix}")))
+        figures += [(main, name + suffix)] if main else []
+        figures += [(others, f"{name}_more{suffix}")] if others else []
         for attribute in dict.fromkeys(m.attribute for m in measures if m.attribute is not None):
             chosen = [m for m in measures if m.attribute == attribute]
-            written.append(Curves(chosen, _figure(study, chosen, out, f"{name}_{attribute}{suffix}")))
-    return written
+            figures.append((chosen, f"{name}_{attribute}{suffix}"))
+    return figures
 
 
 def _figure(study: Study, measures: list[Measure], out: Path, name: str) -> list[Path]:

@@ -18,7 +18,7 @@ from bench.analysis.verdicts import RULE, critical, critical_words, growth, judg
 from bench.ledger import Row
 from bench.report import families
 from bench.report.build import all_statements
-from bench.report.curves import curves
+from bench.report.curves import main_curves
 from bench.report.exchange_figure import exchange_rate
 from bench.report.overview import phase_diagram
 from bench.report.profile_figure import collapse_profile
@@ -253,7 +253,7 @@ def draw(study: Study, every: Sequence[Study], folder: Path, prefix: str) -> dic
     with tempfile.TemporaryDirectory() as aside, written_as("svg"):
         shown: dict[str, str] = {}
         for path in [
-            *curves(study, Path(aside), "scores")[0].paths,
+            *main_curves(study, Path(aside), "scores").paths,
             *collapse_profile(study, list(every), Path(aside), "profile"),
             *exchange_rate(study, Path(aside), "exchange_rate"),
             *phase_diagram(study, Path(aside), "phase"),

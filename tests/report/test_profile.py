@@ -94,6 +94,38 @@ def test_each_meaning_is_answered_from_its_own_score(tmp_path: Path) -> None:
     assert law.answer == UNKNOWN and "needs 3 numbers of training items (data.num_train), and there is 1" in law.reason
 
 
+def test_of_several_attributes_the_one_with_most_classes_is_judged(tmp_path: Path) -> None:
+    chains = ledger.read_runs([sweep(tmp_path, everything)])
+    classes = {"pose": 3, "species": 8, "petals": 2}
+
+    def labelled(row: ledger.Row) -> ledger.Row:
+        fallen = next(s["value"] for s in row.scores if s["metric"] == "tail_survival")
+        tails = [
+            {
+                **fabricate.score("tail_survival", fallen if name == "species" else 1.0),
+                "parameters": {"attribute": name},
+            }
+            for name in classes
+        ]
+        counts = [
+            {
+                **fabricate.score("class_divergence", 0.1),
+                "parameters": {"attribute": name},
+                "counts": {f"{name} {i}": [1, 2] for i in range(num)},
+            }
+            for name, num in classes.items()
+        ]
+        return dataclasses.replace(
+            row, scores=[*(s for s in row.scores if s["metric"] != "tail_survival"), *tails, *counts]
+        )
+
+    every = studies(dataclasses.replace(chain, rows=[labelled(row) for row in chain.rows]) for chain in chains)
+    found = next(f for c, f in profile(every[0], every).items() if c.ratio == 1.0)
+    tails = next(finding for finding in found if finding.meaning == profiles.TAILS)
+    assert (tails.answer, tails.quantity) == (YES, "loss of tail survival by species")
+    assert tails.interval is not None and tails.interval.value == pytest.approx(0.15 * 4, abs=0.05)
+
+
 def test_of_texts_the_rare_words_are_the_tails_and_the_spread_is_the_variance(tmp_path: Path) -> None:
     found = profiled(sweep(tmp_path, lambda r, g: {"spread": 6 - 0.6 * r * g, "rare_survival": 0.9 - 0.15 * r * g}))
     for meaning, change, quantity in (
