@@ -15,7 +15,7 @@ from bench.analysis.conditions import Condition, details
 from bench.analysis.measures import metric_name
 from bench.analysis.setting import shown_setting
 from bench.analysis.study import Study
-from bench.analysis.verdicts import Judged, is_positive, judged_score, paired_curves, reference_of
+from bench.analysis.verdicts import is_positive, judged_score, paired_curves, reference_of
 
 SIZE_KEYS = (
     *("data.content", "data.num_train", "num_samples", "generator.training.num_steps"),
@@ -28,19 +28,21 @@ SAME_COMPUTE = 0.05
 architecture the FLOPs of a step follow the parameters: to 2 % from 41 thousand to 2.5 million of `sizes_mini_v1`."""
 FEWEST_SIZES = 3
 EQUAL_STEPS, EQUAL_COMPUTE, ITEMS = "network, at equal steps", "network, at equal compute", "data, at equal steps"
-COVERAGE, RISE = "coverage", "rise of "
+COVERAGE = "coverage"
 RULE = (
     "Each size against itself at ratio 0, in the same seeds, mean of the second half of the generations, with 95 % "
     "intervals over seeds. A larger network begins with better scores: the same damage is then a larger share of them, "
     "and a size that is bad from the start has little coverage to lose. Trend: least-squares slope against log2 of the "
-    "size in each seed, and the mean of the slopes."
+    "size in each seed, and the mean of the slopes; as shares of ratio 0 and in the score's own unit, because only "
+    "what both say does not depend on the scale."
 )
 
 
 @dataclass(frozen=True)
 class Size:
     """One size: a condition of a study. parameters: of the network. steps: optimiser steps of generation 0, and of the
-    next one. items: real items. changes: quantity -> seed -> change for the worse against ratio 0, as a share."""
+    next one. items: real items. changes: quantity -> seed -> change for the worse against ratio 0 on the scale that is
+    shown: a share of ratio 0, of coverage the difference. rescaled: the same on the other of these two scales."""
 
     study: Study
     condition: Condition
@@ -48,6 +50,7 @@ class Size:
     steps: tuple[int, int]
     items: int
     changes: dict[str, dict[int, float]]
+    rescaled: dict[str, dict[int, float]]
 
     @property
     def compute(self) -> tuple[int, int]:
@@ -65,13 +68,15 @@ class Sizes:
     """Sizes that differ in one thing.
 
     what: in which, and what is equal. arm: their mixing. of: the varying size, ascending -> which. trends: quantity ->
-    by how much its change changes with each doubling; only of three sizes and three seeds or more.
+    by how much its change changes with each doubling; only of three sizes and three seeds or more. rescaled: the same
+    on the other scale.
     """
 
     what: str
     arm: str
     of: dict[int, Size]
     trends: dict[str, Interval]
+    rescaled: dict[str, Interval]
 
     @property
     def quantities(self) -> list[str]:
@@ -91,7 +96,11 @@ def sizes(study: Study, every: Iterable[Study]) -> list[Sizes]:
     relatives = [one for one in every if _rest(one) == rest]
     members = [found for one in relatives for c in one.conditions if (found := _size(one, c)) is not None]
     return [
-        Sizes(what, arm, of, _trends(of))
+        Sizes(
+            *(what, arm, of),
+            trends=_trends({x: size.changes for x, size in of.items()}),
+            rescaled=_trends({x: size.rescaled for x, size in of.items()}),
+        )
         for what, arm, of in _groups(members)
         if next(one for one in relatives if any(size.study is one for size in of.values())) is study
     ]
@@ -117,28 +126,31 @@ def _size(study: Study, condition: Condition) -> Size | None:
     if not all(facts.get(name) for facts in (first, second) for name in ("num_parameters", "num_steps")):
         return None  # a generator that takes no steps, or has no network
     steps, items = (first["num_steps"], second["num_steps"]), chain.rows[0].composition["num_real"]
-    return Size(study, condition, first["num_parameters"], steps, items, _changes(study, condition))
+    return Size(study, condition, first["num_parameters"], steps, items, *_changes(study, condition))
 
 
-def _changes(study: Study, condition: Condition) -> dict[str, dict[int, float]]:
-    """Return quantity -> seed -> change for the worse: rises as shares of ratio 0, and the coverage that is lost."""
-    changes = {}
-    for measure in (judged_score(study), study.total("risk")):
-        judged = None if measure is None else paired_curves(study, condition, measure)
-        if measure is not None and judged is not None and judged.reference is not None and is_positive(judged):
-            changes[f"{RISE}{metric_name(measure.metric)}"] = _by_seed(
-                judged, collapse.rises(judged.curves, judged.reference)
-            )
-    measure = study.primary(COVERAGE)
-    judged = None if measure is None else paired_curves(study, condition, measure)
-    if judged is not None and judged.reference is not None:
-        lost = [-value for value in collapse.shifts(judged.curves, judged.reference)]
-        changes[f"loss of {COVERAGE}"] = _by_seed(judged, lost)
-    return changes
-
-
-def _by_seed(judged: Judged, values: list[float]) -> dict[int, float]:
-    return dict(zip(judged.seeds, values, strict=True))
+def _changes(study: Study, condition: Condition) -> tuple[dict[str, dict[int, float]], dict[str, dict[int, float]]]:
+    """Return quantity -> seed -> change for the worse, on the scale that is shown and on the other."""
+    changes, rescaled = {}, {}
+    measures = [judged_score(study), study.total("risk"), study.primary("vendi"), study.primary(COVERAGE)]
+    for measure in [m for m in measures if m is not None]:
+        judged = paired_curves(study, condition, measure)
+        if judged is None or judged.reference is None:
+            continue
+        sign, word = (1, "rise of") if measure.direction == "down" else (-1, "loss of")
+        quantity = f"{word} {metric_name(measure.metric)}"
+        difference = sign * np.array(collapse.shifts(judged.curves, judged.reference))
+        if measure.metric == COVERAGE:  # it may be 0, where a share is only defined of the mean over generations
+            zeros = [[0.0] * len(curve) for curve in judged.reference]
+            share = difference / np.array(collapse.shifts(judged.reference, zeros))
+            shown, other = difference, share
+        elif is_positive(judged):
+            shown, other = sign * np.array(collapse.rises(judged.curves, judged.reference)), difference
+        else:
+            continue
+        changes[quantity] = dict(zip(judged.seeds, shown.tolist(), strict=True))
+        rescaled[quantity] = dict(zip(judged.seeds, other.tolist(), strict=True))
+    return changes, rescaled
 
 
 def _groups(members: list[Size]) -> Iterable[tuple[str, str, dict[int, Size]]]:
@@ -161,14 +173,19 @@ def _groups(members: list[Size]) -> Iterable[tuple[str, str, dict[int, Size]]]:
 
 
 def _clusters(members: list[Size]) -> dict[tuple[int, int], int]:
-    """Return compute -> the number of a cluster of equal compute."""
+    """Return compute -> the number of a cluster of equal compute, which is that of its first member."""
     found: dict[tuple[int, int], int] = {}
-    number, last = 0, (0, 0)
+    firsts: list[tuple[int, int]] = []
     for compute in sorted({size.compute for size in members}):
-        if any(now > (1 + SAME_COMPUTE) * before for now, before in zip(compute, last, strict=True)):
-            number += 1
-        found[compute], last = number, compute
+        alike = [i for i, first in enumerate(firsts) if _is_same(compute, first)]
+        if not alike:
+            firsts.append(compute)
+        found[compute] = alike[0] if alike else len(firsts) - 1
     return found
+
+
+def _is_same(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return all(max(a, b) <= (1 + SAME_COMPUTE) * min(a, b) for a, b in zip(one, other, strict=True))
 
 
 def _arm(condition: Condition) -> str:
@@ -179,12 +196,12 @@ def _arm(condition: Condition) -> str:
     return condition.policy.replace("_", " ") + details(own)
 
 
-def _trends(of: Mapping[int, Size]) -> dict[str, Interval]:
+def _trends(of: Mapping[int, dict[str, dict[int, float]]]) -> dict[str, Interval]:
     """Return quantity -> the slope of its change against log2 of the size, as a mean over the seeds of all sizes."""
     found = {}
     x = np.log2(list(of)) - np.log2(list(of)).mean()
-    for quantity in dict.fromkeys(q for size in of.values() for q in size.changes):
-        tables = [size.changes.get(quantity, {}) for size in of.values()]
+    for quantity in dict.fromkeys(q for changes in of.values() for q in changes):
+        tables = [changes.get(quantity, {}) for changes in of.values()]
         seeds = sorted(set.intersection(*map(set, tables)))
         if len(of) >= FEWEST_SIZES and len(seeds) >= collapse.FEWEST_SEEDS:
             y = np.array([[table[seed] for table in tables] for seed in seeds])
@@ -193,15 +210,29 @@ def _trends(of: Mapping[int, Size]) -> dict[str, Interval]:
 
 
 def unit_of(quantity: str) -> str:
-    """Return the unit that a change is shown in: % for a share of ratio 0, points for a difference of shares."""
-    return PERCENT if quantity.startswith(RISE) else POINTS
+    """Return the unit that a change is shown in: % for a share of ratio 0, points for a difference of coverages."""
+    return POINTS if COVERAGE in quantity else PERCENT
 
 
 def trend_words(found: Sizes, quantity: str) -> str:
-    """Return e.g. `Each doubling changes the rise of FID by -12 points (-20 to -4): with more items less is lost`."""
-    trend, larger = found.trends[quantity], "more items" if found.what == ITEMS else "larger networks"
-    value, low, high = (100 * v for v in (trend.value, trend.low, trend.high))
+    """Return e.g. `Each doubling changes the rise of FID by -12 points (-20 to -4), in FID itself by -9 (-15 to -3):
+    with more items less is lost`, which is said where both scales agree."""
+    trend, other = found.trends[quantity], found.rescaled[quantity]
+    also = f"in {quantity.partition(' of ')[2]} itself by {_span(other, 1)}"
+    if unit_of(quantity) == POINTS:
+        also = f"as a share of ratio 0's by {_span(other, 100, ' points')}"
+    larger = "more items" if found.what == ITEMS else "larger networks"
+    signs = {0 if one.low <= 0 <= one.high else 1 if one.low > 0 else -1 for one in (trend, other)}
+    said = "which way depends on the scale" if signs == {-1, 1} else "open"
+    if signs in ({-1}, {1}):
+        said = f"with {larger} {'more' if signs == {1} else 'less'} is lost"
+    return f"Each doubling changes the {quantity} by {_span(trend, 100, ' points')}, {also}: {said}"
+
+
+def _span(trend: Interval, scale: int, unit: str = "") -> str:
+    """Return a trend with its interval, with as many decimals as half of its width needs, or an end near 0."""
+    numbers = value, low, high = [scale * v for v in (trend.value, trend.low, trend.high)]
     places = 0 if high - value >= 1 or high == value else min(4, -math.floor(math.log10(high - value)))
-    said = f"with {larger} less is lost" if high < 0 else f"with {larger} more is lost" if low > 0 else "open"
-    span = f"{value:+.{places}f} points ({low:+.{places}f} to {high:+.{places}f})"
-    return f"Each doubling changes the {quantity} by {span}: {said}"
+    while places < 4 and any(number and not round(number, places) for number in numbers):
+        places += 1
+    return f"{value:+.{places}f}{unit} ({low:+.{places}f} to {high:+.{places}f})"

@@ -104,6 +104,10 @@ def test_changes_are_those_that_were_planted_in_the_same_seeds(every: list[Study
                 assert size.changes["rise of FID"][seed] == pytest.approx(speed * LATE)
                 assert size.changes["rise of risk"][seed] == pytest.approx(risk)
                 assert size.changes["loss of coverage"][seed] == pytest.approx(0.1 * speed * LATE)
+                assert size.rescaled["rise of FID"][seed] == pytest.approx((100 + seed) * speed * LATE)
+                assert size.rescaled["rise of risk"][seed] == pytest.approx((0.1 + 0.01 * seed) * risk)
+                kept = 0.9 - 0.01 * seed
+                assert size.rescaled["loss of coverage"][seed] == pytest.approx(0.1 * speed * LATE / kept)
 
 
 def test_the_trend_is_the_mean_slope_for_each_doubling(every: list[Study]) -> None:
@@ -116,7 +120,8 @@ def test_the_trend_is_the_mean_slope_for_each_doubling(every: list[Study]) -> No
     trend = by_what[ITEMS].trends["rise of FID"]
     assert trend.value == pytest.approx(-0.04 * LATE)
     assert trend_words(by_what[ITEMS], "rise of FID") == (
-        "Each doubling changes the rise of FID by -14 points (-14 to -14): with more items less is lost"
+        "Each doubling changes the rise of FID by -14 points (-14 to -14), in FID itself by -14.1 (-14.5 to -13.8): "
+        "with more items less is lost"
     )
 
 
@@ -124,17 +129,34 @@ def test_a_trend_that_is_not_established_is_open_and_two_sizes_have_none() -> No
     (study,) = studies(chains(WIDTHS, protocol=True))
     (found,) = sizes(study, [study])
     flat = replace(found.trends["rise of FID"], value=0.01, low=-0.02, high=0.04)
-    assert trend_words(replace(found, trends={"rise of FID": flat}), "rise of FID").endswith(
-        "+1 points (-2 to +4): open"
-    )
+    assert trend_words(replace(found, trends={"rise of FID": flat}), "rise of FID").endswith("): open")
     worse = replace(flat, low=0.005, high=0.015)
-    assert trend_words(replace(found, trends={"rise of FID": worse}), "rise of FID").endswith(
-        "with larger networks more is lost"
-    )
+    told = trend_words(replace(found, trends={"rise of FID": worse}), "rise of FID")
+    assert told.startswith("Each doubling changes the rise of FID by +1.0 points (+0.5 to +1.5), in FID itself by -")
+    assert told.endswith("): which way depends on the scale")
+    both = replace(found, trends={"rise of FID": worse}, rescaled={"rise of FID": worse})
+    assert trend_words(both, "rise of FID").endswith("with larger networks more is lost")
     (pair,) = studies(chains(WIDTHS[:2], protocol=True))
     assert sizes(pair, [pair])[0].trends == {}
     (two_seeds,) = studies(chains(WIDTHS, protocol=True, seeds=(0, 1)))
     assert sizes(two_seeds, [two_seeds])[0].trends == {}
+
+
+def test_compute_is_equal_only_where_that_of_retraining_is_too() -> None:
+    (study,) = studies(chains([(32, 2000, 512), (16, 8100, 512)], protocol=True))
+    (equal,) = sizes(study, [study])
+    assert equal.what == EQUAL_COMPUTE and len(equal.of) == 2
+    slower = [
+        replace(
+            chain,
+            rows=[replace(row, train={**row.train, "num_steps": 202}) if row.generation else row for row in chain.rows],
+        )
+        if chain.rows[0].train["num_steps"] == 8100
+        else chain
+        for chain in chains([(32, 2000, 512), (16, 8100, 512)], protocol=True)
+    ]
+    (study,) = studies(slower)
+    assert sizes(study, [study]) == [], "a quarter of the compute from generation 1 on"
 
 
 def test_studies_that_differ_in_more_than_size_are_not_compared() -> None:
