@@ -7,10 +7,12 @@ from bench.analysis.setting import TRIFLES
 from bench.flatten import flatten
 from bench.ledger import Chain, Row
 
+MIXED_DEVICES = "conditions were run on different devices"
+
 
 def notes_on(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
-    """Return notes on damage, differences that change no score, unequal lengths or numbers of seeds, mixed precision or
-    versions of the code, missing floors and refused scores.
+    """Return notes on damage, differences that change no score, unequal lengths or numbers of seeds, mixed devices,
+    precision or versions of the code, missing floors and refused scores.
 
     Args:
         chains: condition -> seed -> chain.
@@ -21,6 +23,7 @@ def notes_on(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     notes += _lengths(every)
     notes += _seeds(chains)
     notes += [note for condition, by_seed in chains.items() if (note := _precisions(condition, by_seed))]
+    notes += _devices(chains)
     rows = [row for chain in every for row in chain.rows]
     return notes + _left_out(rows) + _code(rows) + _missing_floors(rows) + _refusals(rows)
 
@@ -69,6 +72,18 @@ def _precisions(condition: Condition, by_seed: dict[int, Chain]) -> str:
         f"{condition.label}: seeds were run in different precision ({'; '.join(parts)}): "
         "this may be why their scores differ"
     )
+
+
+def _devices(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
+    """Return a note where conditions were run on different devices, so that they share no bytes of samples."""
+    labels: dict[str, dict[str, None]] = {}
+    for condition, by_seed in chains.items():
+        for row in (row for chain in by_seed.values() for row in chain.rows):
+            labels.setdefault(str(row.environment.get("device") or "unknown"), {})[condition.label] = None
+    if len(labels) < 2:
+        return []
+    parts = "; ".join(f"{device}: {', '.join(found)}" for device, found in sorted(labels.items()))
+    return [f"{MIXED_DEVICES} ({parts}): of one seed they share the data, and no generation 0"]
 
 
 def _left_out(rows: list[Row]) -> list[str]:

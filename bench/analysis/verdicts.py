@@ -63,15 +63,18 @@ def judged_score(study: Study) -> Measure | None:
     return study.total("perplexity") or study.primary("fid")
 
 
-def _judged(study: Study, condition: Condition, num_generations: int | None = None) -> Judged | None:
+def _judged(
+    study: Study, condition: Condition, num_generations: int | None = None, measure: Measure | None = None
+) -> Judged | None:
     """Return the curves that a verdict is made of; None where these are too few, too short or not positive.
 
     Args:
         study: the chains.
         condition: which of them.
         num_generations: how many generations are read; None: as many as all of the seeds have.
+        measure: another score than that of verdicts.
     """
-    score = judged_score(study)
+    score = measure or judged_score(study)
     found = None if score is None else paired_curves(study, condition, score, num_generations)
     return found if found is not None and is_positive(found) else None
 
@@ -231,8 +234,8 @@ def levels(study: Study, condition: Condition, measure: Measure) -> str:
     return " → ".join(f"{mean:.{digits([mean])}f}" for mean in means) if len(means) == 2 else ""
 
 
-def critical(study: Study) -> CriticalRatio | None:
-    """Return the ratio from which on conditions rise by the margin of the verdicts or more.
+def critical(study: Study, measure: Measure | None = None) -> CriticalRatio | None:
+    """Return the ratio from which on conditions rise by the margin of the verdicts or more, in their score or another.
 
     All ratios are compared over the generations that all of their chains have. Where a study has other arms, too, the
     ratios are those of the policy that has a ratio of 0. None unless at least two of them have such a rise.
@@ -242,7 +245,7 @@ def critical(study: Study) -> CriticalRatio | None:
     last = min((study.last_of(c) for c in family), default=0)
     rises: dict[float, dict[int, float]] = {}
     for condition in family:
-        judged = _judged(study, condition, last + 1)
+        judged = _judged(study, condition, last + 1, measure)
         if judged is not None and condition.ratio is not None:
             alone = any(reference_of(study, other) == condition for other in study.conditions)
             reference = judged.curves if alone else judged.reference
@@ -250,20 +253,40 @@ def critical(study: Study) -> CriticalRatio | None:
     return collapse.critical_ratio(rises) if len(rises) > 1 else None
 
 
-def critical_words(critical_ratio: CriticalRatio | None) -> str:
-    """Return the critical ratio as a sentence; "" where there is none to report."""
-    if critical_ratio is None:
+def critical_words(study: Study) -> str:
+    """Return the critical ratio as a sentence, and that of other scores beside it, because it depends on the score; ""
+    where there is none to report."""
+    score, found = judged_score(study), critical(study)
+    if score is None or found is None:
         return ""
-    if critical_ratio.refused:
-        return f"No critical ratio: {critical_ratio.refused}."
-    if critical_ratio.ratio is not None:
-        low, high = critical_ratio.low, critical_ratio.high
+    said = _critical_words(found, f"The rise of {metric_name(score.metric)}")
+    others = {name: critical(study, measure) for name, measure in _other_scores(study, score).items()}
+    known = [
+        f"{name} from {other.ratio:.2f} ({other.low:.2f} to {other.high:.2f})"
+        for name, other in others.items()
+        if other is not None and other.ratio is not None
+    ]
+    return said + (f" Of other scores: {', '.join(known)}." if known and not found.refused else "")
+
+
+def _other_scores(study: Study, score: Measure) -> dict[str, Measure]:
+    """Return KID, risk, and FID in other feature spaces, by the names that a sentence gives them."""
+    fids = [m for m in study.measures("fid") if m.reference == "heldout" and m.feature_space != score.feature_space]
+    found = {"KID": study.primary("kid"), "risk": study.total("risk")}
+    found |= {f"FID in {measure.feature_space}": measure for measure in fids}
+    return {name: measure for name, measure in found.items() if measure is not None}
+
+
+def _critical_words(found: CriticalRatio, rise: str) -> str:
+    if found.refused:
+        return f"No critical ratio: {found.refused}."
+    if found.ratio is not None:
         return (
-            f"The rise passes {MARGIN} from a synthetic ratio of {critical_ratio.ratio:.2f} on "
-            f"(95 % interval {low:.2f} to {high:.2f})."
+            f"{rise} passes {MARGIN} from a synthetic ratio of {found.ratio:.2f} on "
+            f"(95 % interval {found.low:.2f} to {found.high:.2f})."
         )
-    where = "is above {} at every ratio" if critical_ratio.always else "does not pass {} at the highest ratio"
-    return f"The rise {where.format(MARGIN)} that was run."
+    where = "is above {} at every ratio" if found.always else "does not pass {} at the highest ratio"
+    return f"{rise} {where.format(MARGIN)} that was run."
 
 
 def summary(study: Study) -> str:
@@ -282,7 +305,7 @@ def summary(study: Study) -> str:
         labels = [label for label, badge in verdicts.items() if badge == word]
         if labels:
             text += f" {word.capitalize()}: {_listed(labels) if len(verdicts) <= MOST_LISTED else len(labels)}."
-    return f"{text} {critical_words(critical(study))}".strip()
+    return f"{text} {critical_words(study)}".strip()
 
 
 def _listed(words: list[str]) -> str:

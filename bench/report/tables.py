@@ -9,7 +9,7 @@ from typing import Any
 from bench.analysis.cells import Cell
 from bench.analysis.score_tables import Line, Table, main_tables, tables
 from bench.analysis.study import Study
-from bench.analysis.verdicts import critical, critical_words, verdict
+from bench.analysis.verdicts import critical_words, verdict
 
 
 def text(value: Cell | None, places: int, sign: str = "±") -> str:
@@ -53,7 +53,7 @@ def markdown(study: Study) -> str:
 def verdict_lines(study: Study) -> str:
     """Return the verdicts as a Markdown list, followed by the critical ratio."""
     lines = [f"- **{in_cell(c.label)}** {v.badge}: {v.words}" for c in study.conditions for v in (verdict(study, c),)]
-    words = critical_words(critical(study))
+    words = critical_words(study)
     return "\n".join(["", *lines, *(["", words] if words else []), ""])
 
 

@@ -10,8 +10,9 @@ from bench.analysis.provenance import hardware, versions
 from bench.analysis.ranking import rankings
 from bench.analysis.setting import data_of, protocol_of
 from bench.analysis.study import Study, studies
-from bench.analysis.verdicts import critical, growth, judged_score, percent, verdict
+from bench.analysis.verdicts import critical, growth, judged_score, percent, reference_of, verdict
 from bench.errors import LedgerError
+from bench.ledger import Row
 from bench.report.citing import bibtex
 from bench.report.ranking_figure import with_unit
 from bench.report.ranking_statement import differences_told
@@ -33,13 +34,15 @@ def sentence(entries: Sequence[Entry], label: str | None = None) -> str:
 
     Args:
         entries: all measured entries of the study.
-        label: of the condition; None: that of the highest synthetic ratio.
+        label: of the condition, before it in brackets what sets its study apart where several have such a condition;
+            None: that of the highest synthetic ratio.
 
     Raises:
-        LedgerError: there is no such condition, or too little for a verdict on it.
+        LedgerError: there is no such condition, there are several, or too little for a verdict on it.
     """
-    study = studies(entry.chain for entry in entries)[0]
-    condition = _chosen(study, label)
+    every = studies(entry.chain for entry in entries)
+    study, condition = _chosen(every, label)
+    own = [row for one in (condition, reference_of(study, condition)) if one for row in rows_of(study, one)]
     found, score = growth(study, condition), judged_score(study)
     if found is None or score is None:
         raise LedgerError(f"{titled(entries[0])}: of {condition.label} there is no verdict to cite")
@@ -55,10 +58,11 @@ def sentence(entries: Sequence[Entry], label: str | None = None) -> str:
     what_rises = f"{metric_name(score.metric)} ({score.feature_space}, {score.sizes})"
     seeds = f"{found.num_seeds} seed{'s' if found.num_seeds > 1 else ''}"
     row, judged = study.rows[0], verdict(study, condition)
-    code = "/".join(versions(study.rows).get(PACKAGE, ["of unknown version"]))
+    code = "/".join(versions(own).get(PACKAGE, ["of unknown version"]))
+    data = data_of(row) + (f", {apart(study)}" if len(every) > 1 else "")
     return (
-        f"In {titled(entries[0])} ({row.generator} on {data_of(row)}, {seeds}, {last + 1} generations, run on "
-        f"{'; '.join(hardware(study.rows))}), the verdict on {what} is “{judged.badge}”: its {what_rises} "
+        f"In {titled(entries[0])} ({row.generator} on {data}, {seeds}, {last + 1} generations, run on "
+        f"{'; '.join(hardware(own))}), the verdict on {what} is “{judged.badge}”: its {what_rises} "
         f"in {where} differs from that of {against} by {_with_interval(found, seeds)}{also}"
         f"{_beside_baseline(study, condition)} ({PACKAGE} {code}, fingerprint {entries[0].fingerprint[:16]})."
     )
@@ -84,15 +88,28 @@ def _with_interval(found: Growth, seeds: str) -> str:
     return percent(found.rise).replace("(", f"(95 % interval {over}: ")
 
 
-def _chosen(study: Study, label: str | None) -> Condition:
-    if label is not None:
-        found = [condition for condition in study.conditions if condition.label == label]
-        if not found:
-            known = ", ".join(condition.label for condition in study.conditions)
-            raise LedgerError(f"there is no condition {label!r}; there are: {known}")
+def apart(study: Study) -> str:
+    """Return what sets one of several studies apart, as its title has it in brackets: `data.num_train=256`."""
+    return study.title.partition("(")[2].removesuffix(")")
+
+
+def rows_of(study: Study, condition: Condition) -> list[Row]:
+    return [row for chain in study.chains[condition].values() for row in chain.rows]
+
+
+def _chosen(every: Sequence[Study], label: str | None) -> tuple[Study, Condition]:
+    """Return the condition with this label, and its study. Raises `LedgerError` where there is none, or several."""
+    if label is None:
+        study = every[0]
+        with_ratio = [condition for condition in study.conditions if condition.ratio is not None and condition.is_plain]
+        return study, max(with_ratio or study.conditions, key=lambda condition: condition.ratio or 0.0)
+    pairs = [(study, condition) for study in every for condition in study.conditions]
+    named = {(study, c): f"({apart(study)}) {c.label}" if len(every) > 1 else c.label for study, c in pairs}
+    found = [pair for pair, name in named.items() if label in (name, pair[1].label)]
+    if len(found) == 1:
         return found[0]
-    with_ratio = [condition for condition in study.conditions if condition.ratio is not None and condition.is_plain]
-    return max(with_ratio or study.conditions, key=lambda condition: condition.ratio or 0.0)
+    known = ", ".join(name for pair, name in named.items() if pair in found or not found)
+    raise LedgerError(f"there {'are several conditions' if found else 'is no condition'} {label!r}; there are: {known}")
 
 
 def references(entries: Sequence[Entry]) -> str:

@@ -28,7 +28,7 @@ from bench.report.statements import Statement, to_markdown
 from bench.report.style import written_as
 from bench.report.tables import markdown_table, table_markdown
 from bench.results import likeness
-from bench.results.citation import titled
+from bench.results.citation import apart, titled
 from bench.results.commands import commands
 from bench.results.samples import picture_name
 from bench.results.shelf import Entry
@@ -102,26 +102,27 @@ def index(by_study: dict[tuple[str, str], list[Entry]], found: dict[tuple[str, s
 def _row(entries: Sequence[Entry], study: Study, is_one_of_several: bool) -> list[str]:
     """Return the row of a study; one of several on its page is named with what sets it apart."""
     row, first = study.rows[0], entries[0]
-    condition = max(study.conditions, key=lambda c: -1.0 if c.ratio is None else c.ratio)
-    passes, rise = critical(study), growth(study, condition)
-    apart = f" ({_apart(study)})" if is_one_of_several else ""
-    ratio = "–"
+    ratio = max((c.ratio for c in study.conditions if c.ratio is not None), default=None)
+    last = [c for c in study.conditions if ratio in (None, c.ratio)]
+    last = [c for c in last if c.is_plain] or last
+    rises = [found.rise for c in last if (found := growth(study, c)) is not None]
+    change = percent(rises[0]) if rises else "–"
+    if len(rises) > 1:  # arms of one ratio, such as the widths of a network
+        change = f"{100 * min(r.value for r in rises):+.0f} to {100 * max(r.value for r in rises):+.0f} %"
+    passes = critical(study)
+    which = f" ({apart(study)})" if is_one_of_several else ""
+    from_ratio = "–"
     if passes is not None and passes.ratio is not None:
-        ratio = f"{passes.ratio:.2f} ({passes.low:.2f} to {passes.high:.2f})"
+        from_ratio = f"{passes.ratio:.2f} ({passes.low:.2f} to {passes.high:.2f})"
     return [
-        f"[{first.name} {first.version}]({page_name(first)}){apart}",
+        f"[{first.name} {first.version}]({page_name(first)}){which}",
         f"{row.generator} on {data_of(row)}",
         " · ".join(str(len(of)) for of in (study.conditions, study.seeds, study.generations)),
-        condition.label,
-        "–" if rise is None else percent(rise.rise),
-        verdict(study, condition).badge,
-        ratio,
+        last[0].label if len(last) == 1 else f"{len(last)} arms of ratio {ratio:.2f}",
+        change,
+        ", ".join(dict.fromkeys(verdict(study, c).badge for c in last)),
+        from_ratio,
     ]
-
-
-def _apart(study: Study) -> str:
-    """Return what sets one of several studies apart, as its title has it in brackets: `data.num_train=256`."""
-    return study.title.partition("(")[2].removesuffix(")")
 
 
 def _families_figure(newest: Sequence[Study], out: Path) -> str:
@@ -153,7 +154,7 @@ def page(entries: Sequence[Entry], found: Sequence[Study], every: Sequence[Study
         samples = f"{picture_name(study.rows[0])}.png"
         if (pictures / samples).exists():
             drawn[SAMPLES] = f"![{SAMPLES}]({SAMPLES}/{samples})"
-        parts += _sections(study, every, drawn, titled(entries[0]), "" if len(found) == 1 else f", {_apart(study)}")
+        parts += _sections(study, every, drawn, titled(entries[0]), "" if len(found) == 1 else f", {apart(study)}")
     claims = [entry for entry in entries if entry.claimed_by]
     parts += ["## Claimed results", _claims(claims, chains)] if claims else []
     return _joined(parts)
@@ -170,7 +171,7 @@ def _sections(study: Study, every: Sequence[Study], pictures: dict[str, str], na
         heading: what follows every heading.
     """
     mark = f"*{name} · [run it again](#run-it-again)*"
-    parts = [f"## Verdicts{heading}", mark, _verdicts(study), critical_words(critical(study)), f"*{RULE}*"]
+    parts = [f"## Verdicts{heading}", mark, _verdicts(study), critical_words(study), f"*{RULE}*"]
     stated = all_statements(study, list(every))
     compared = [one for one in stated if one.figure.startswith(("ranking", "sizes"))]
     parts += [part for one in compared for part in _stated(one, pictures, mark, heading)]

@@ -4,10 +4,11 @@
 from collections.abc import Sequence
 
 from bench.analysis.collapse_profile import ANY, HALLUCINATION, VARIANCE, profile
+from bench.analysis.notes import MIXED_DEVICES
 from bench.analysis.score_tables import Table, main_tables
 from bench.analysis.setting import data_of
 from bench.analysis.study import studies
-from bench.analysis.verdicts import critical, critical_words, growth, percent, verdict
+from bench.analysis.verdicts import critical_words, growth, percent, verdict
 from bench.report.tables import markdown_table, text
 from bench.results import shelf
 from bench.results.pages import page_name
@@ -15,6 +16,7 @@ from bench.results.shelf import Entry
 
 QUICK, PROTOCOL = "quick", "collapse_mini_v1"
 SCORES = ("fid", "coverage")
+RISING_MEANS = "“Rising”: whether it goes on or levels off is open with so few seeds."
 
 
 def quick(entries: Sequence[Entry]) -> str:
@@ -55,8 +57,11 @@ def how_much(entries: Sequence[Entry]) -> str:
     own = shelf.measured(entries, PROTOCOL)
     study = studies(entry.chain for entry in own)[0]  # of several splits of the data the first
     system = f"{study.rows[0].generator} on {data_of(study.rows[0])}"
+    fid = next(table for table in main_tables(study) if table.measure.metric == "fid")
+    floor = next(fid.baseline(label) for label in fid.baselines if label.startswith("floor"))
     about = f"`{own[0].name}` version {own[0].version}, {system}, {len(study.seeds)} seeds, "
-    about += f"{len(study.generations)} generations; [all of it](docs/results/{page_name(own[0])}):"
+    about += f"{len(study.generations)} generations, FID in `{fid.measure.feature_space}` (floor {floor}); "
+    about += f"[all of it](docs/results/{page_name(own[0])}):"
     meanings = {ANY: "rise of risk", VARIANCE: "loss of diversity", HALLUCINATION: "impossible pairs"}
     found = profile(study, [study])
     rows = []
@@ -66,7 +71,8 @@ def how_much(entries: Sequence[Entry]) -> str:
         cells = [condition.label, verdict(study, condition).badge, "–" if rise is None else percent(rise.rise)]
         rows.append([*cells, *(known[meaning].change_with_span for meaning in meanings)])
     table = markdown_table(["synthetic ratio", "verdict", "rise of FID", *meanings.values()], rows)
-    return "\n\n".join(part for part in (about, table, critical_words(critical(study))) if part)
+    devices = [f"{note[0].upper()}{note[1:]}." for note in study.notes if note.startswith(MIXED_DEVICES)]
+    return "\n\n".join([about, table, " ".join(filter(None, [critical_words(study), RISING_MEANS, *devices]))])
 
 
 def _cells(table: Table, number: int) -> list[str]:

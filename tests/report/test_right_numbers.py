@@ -396,7 +396,8 @@ def test_verdicts_are_of_their_condition_over_the_generations_that_all_its_seeds
     assert "Diverging: 0.50 and 1.00. Stable: 0.00." in text
     threshold = verdicts.critical(study)
     assert threshold is not None and threshold.refused
-    assert verdicts.critical_words(threshold) in text and verdicts.critical_words(threshold) in summaries
+    assert f"No critical ratio: {threshold.refused}." == verdicts.critical_words(study)
+    assert verdicts.critical_words(study) in text and verdicts.critical_words(study) in summaries
 
 
 # ----------------------------------------------------------------------------------------------------------- card

@@ -17,7 +17,7 @@ from bench.report import figures, page_statements, sizes_figure, statements
 from bench.report.build import all_statements
 from bench.report.sizes_figure import draw_sizes
 from bench.report.sizes_statement import size_statements
-from bench.results import pages
+from bench.results import pages, shelf
 
 NUM = 5
 PARAMETERS = {8: 40_000, 16: 160_000, 32: 640_000}
@@ -199,6 +199,11 @@ def test_reports_and_the_leaderboard_compare_sizes_across_studies(tmp_path: Path
         folder.mkdir()
     shown = [pages.draw(study, every, folder, "a") for study, folder in zip(every, folders, strict=True)]
     assert ["sizes" in of for of in shown] == [True, False], "once, with the first study"
+    wide = chains(WIDTHS, protocol=True)
+    entries = [shelf.Entry(tmp_path, "sizes", "1", "f", "", chain) for chain in wide]
+    index = pages.index({("sizes", "1"): entries}, {("sizes", "1"): studies(wide)}, tmp_path)
+    most, least = [round(100 * pace(plan, 1) * LATE) for plan in (WIDTHS[0], WIDTHS[2])]
+    assert f"| 3 arms of ratio 1.00 | +{least} to +{most} % | diverging |" in index
     (made,) = folders[0].glob("a-sizes.svg")
     assert "real items" in made.read_text()
     drawn = [figures.draw(study, every, folder, "b_") for study, folder in zip(every, folders, strict=True)]

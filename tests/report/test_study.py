@@ -14,7 +14,7 @@ from bench.analysis import study as study_module
 from bench.analysis.artifacts import artifact_path
 from bench.analysis.conditions import condition_of
 from bench.analysis.setting import check_unmixed
-from bench.analysis.study import studies
+from bench.analysis.study import Study, studies
 from bench.errors import LedgerError
 
 
@@ -202,6 +202,17 @@ def test_seeds_of_one_condition_in_different_precision_are_noted() -> None:
     (study,) = studies(chains)
     (note,) = [note for note in study.notes if "precision" in note]
     assert note.startswith("0.50: seeds were run in different precision (bf16: 0; fp32: 1)")
+
+
+def test_conditions_that_were_run_on_different_devices_are_noted() -> None:
+    def study_on(devices: dict[float, str]) -> Study:
+        rows = [(fabricate.row(ratio, 0, 0), device) for ratio, device in devices.items()]
+        made = [dataclasses.replace(row, environment={**row.environment, "device": name}) for row, name in rows]
+        return studies([ledger.Chain(row.chain, Path(), [row]) for row in made])[0]
+
+    (note,) = [note for note in study_on({0.0: "cpu", 0.5: "GPU", 1.0: "cpu"}).notes if "device" in note]
+    assert note.startswith("conditions were run on different devices (GPU: 0.50; cpu: 0.00, 1.00): of one seed")
+    assert not any("device" in note for note in study_on({0.0: "cpu", 0.5: "cpu"}).notes)
 
 
 def test_a_floor_of_fewer_images_is_noted_and_never_shown_as_one_of_more() -> None:

@@ -113,7 +113,7 @@ def test_too_few_generations_allow_no_verdict(tmp_path: Path) -> None:
     study = study_of(tmp_path, num_generations=2)
     assert {verdicts.verdict(study, c).badge for c in study.conditions} == {"too short"}
     assert verdicts.critical(study) is None
-    assert verdicts.critical_words(None) == ""
+    assert verdicts.critical_words(study) == ""
 
 
 def test_a_single_generation_is_printed_once(tmp_path: Path) -> None:
@@ -132,10 +132,46 @@ def test_the_critical_ratio_is_where_conditions_cease_to_be_stable(tmp_path: Pat
     assert rises[0.0] == [0.0] * 3
     assert result == collapse.critical_ratio({r: dict(zip(seeds, v, strict=True)) for r, v in rises.items()})
     assert 0.0 < result.ratio < 0.5
-    assert f"passes 10 % from a synthetic ratio of {result.ratio:.2f} on" in verdicts.summary(study)
-    above = verdicts.critical(study_of(tmp_path / "x", ratios=(0.7, 0.8, 0.9, 1.0), num_generations=5))
-    assert above is not None and above.always and "every ratio" in verdicts.critical_words(above)
-    assert "highest ratio" in verdicts.critical_words(collapse.CriticalRatio(None, None, None, always=False))
+    assert f"The rise of FID passes 10 % from a synthetic ratio of {result.ratio:.2f} on" in verdicts.summary(study)
+    steep = study_of(tmp_path / "x", ratios=(0.7, 0.8, 0.9, 1.0), num_generations=5)
+    above = verdicts.critical(steep)
+    assert above is not None and above.always and "every ratio" in verdicts.critical_words(steep)
+
+
+def test_the_critical_ratio_of_other_scores_stands_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: KID rises at twice the pace of FID, risk at a tenth, FID in pixels at half; KID to training images."""
+    fabricate.sweep(tmp_path, ratios=(0.0, 0.1, 0.3, 1.0), seeds=(0, 1, 2), num_generations=5, pictures=False)
+    speeds = {("fid", "s", "heldout"): 1.0, ("kid", "s", "real_train"): 50.0, ("kid", "s", "heldout"): 2.0}
+    speeds |= {("risk", "model", "heldout"): 0.1, ("fid", "pixels", "heldout"): 0.5}
+
+    def scores(row: ledger.Row) -> list[dict[str, Any]]:
+        g, ratio = row.generation, row.config["mixing"]["synthetic_ratio"] if row.generation else 0
+        return [
+            {
+                **fabricate.score(m, 10 * (1 + v * ratio * g) + 0.001 * row.seed, space=space),
+                "parameters": {},
+                "reference": of,
+                "direction": "down",
+            }
+            for (m, space, of), v in speeds.items()
+        ]
+
+    chains = [
+        dataclasses.replace(chain, rows=[dataclasses.replace(row, scores=scores(row)) for row in chain.rows])
+        for chain in ledger.read_runs([tmp_path])
+    ]
+    (study,) = studies(chains)
+    words = verdicts.critical_words(study)
+    # the mean of generations 3 and 4 is 3.5: FID passes 10 % at a ratio of .1 / 3.5, between 0 and the first
+    at = {
+        name: float(re.search(rf"{name} (?:passes 10 % )?from (?:a synthetic ratio of )?([\d.]+)", words)[1])
+        for name in ("The rise of FID", "KID", "risk", "FID in pixels")
+    }  # type: ignore[index]
+    assert at == pytest.approx(
+        {"The rise of FID": 0.1 / 3.5, "KID": 0.05 / 3.5, "risk": 1 / 3.5, "FID in pixels": 0.2 / 3.5}, abs=0.006
+    )
+    monkeypatch.setattr(verdicts, "critical", lambda *_: collapse.CriticalRatio(None, None, None, always=False))
+    assert verdicts.critical_words(study) == "The rise of FID does not pass 10 % at the highest ratio that was run."
 
 
 def test_three_ratios_or_two_seeds_have_no_critical_ratio(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from made_up import fabricate
 from bench.analysis.ranking import COVERAGE, KID, RATE, RISK
 from bench.analysis.study import studies
 from bench.analysis.verdicts import growth, percent
+from bench.errors import LedgerError
 from bench.ledger import Chain
 from bench.report.ranking_statement import ranking
 from bench.results import citation, shelf
@@ -50,6 +51,26 @@ def test_another_condition_can_be_cited(tmp_path, capsys):
     assert "the verdict on synthetic ratio 0.50 is" in cited(tmp_path, capsys, "--condition", "0.50")
     assert main(["--reference", str(tmp_path), "cite", "collapse_mini_v1", "--condition", "7"]) == 2
     assert "there is no condition '7'; there are: 0.00, 0.25, 0.50, 1.00" in capsys.readouterr().err
+
+
+def test_of_several_studies_the_one_that_was_asked_for_is_cited_with_what_sets_it_apart(tmp_path):
+    """Planted: only the second split has ratio .25, on another device, and its numbers are others."""
+    split = made_up.chains((0.0, 0.25, 1.0), made_up.SEEDS, "data.split_seed=1", noise=1)
+    moved = [replace(row, environment={**row.environment, "device": "GPU"}) for chain in split for row in chain.rows]
+    split = [replace(chain, rows=[row for row in moved if row.chain == chain.id]) for chain in split]
+    shelf.pack([*made_up.chains((0.0, 1.0)), *split], tmp_path)
+    entries = shelf.read(tmp_path)
+    quarter = citation.sentence(entries, "0.25")
+    assert (
+        "(ddpm on made-up at 16 px, data.split_seed=1, 3 seeds, 10 generations, run on GPU, made-up, fp32)" in quarter
+    )
+    for number, device in enumerate(("cpu", "GPU")):
+        study = studies(entry.chain for entry in entries)[number]
+        out = citation.sentence(entries, f"(data.split_seed={number}) 1.00")
+        assert f", data.split_seed={number}, 3 seeds, 10 generations, run on {device}, made-up, fp32)" in out
+        assert percent(growth(study, study.conditions[-1]).rise).split(" (")[0] in out
+    with pytest.raises(LedgerError, match=r"several conditions '1.00'; there are: \(data.split_seed=0\) 1.00, \(data"):
+        citation.sentence(entries, "1.00")
 
 
 def test_a_condition_without_a_ratio_and_one_without_an_interval_can_be_cited():

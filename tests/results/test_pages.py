@@ -64,7 +64,7 @@ def test_a_page_has_verdicts_tables_statements_and_the_command(made):
     arms = "mixing.synthetic_ratio=0,0.25,0.5,1 seed=0,1,2"
     assert f"python -m bench -m protocol=collapse_mini_v1 {arms} runtime.num_threads=2\n" in page
     assert re.search(r"\| 1\.00 \| diverging \| \+\d+ % \(\+\d+ to \+\d+\) \| ratio 0 \|", page)
-    assert re.search(r"The rise passes 10 % from a synthetic ratio of 0\.\d\d on \(95 % interval", page)
+    assert re.search(r"The rise of FID passes 10 % from a synthetic ratio of 0\.\d\d on \(95 % interval", page)
     assert "**FID ↓** · efficientnet_lite0 · against heldout · N = 1024" in page
     assert re.search(r"\| 0\.50 \| \d+ ± \d+ \|", page)
     assert "**Collapse profile**" in page and "Exchange rate in FID" in page

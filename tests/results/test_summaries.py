@@ -47,5 +47,7 @@ def test_the_table_of_the_protocol_says_what_its_page_says():
         ):
             number, span, unit = re.fullmatch(r"([-+.\d]+) (.+) \((.*)\)", change).group(1, 3, 2)
             assert re.search(rf"\| {label} \| {meaning} \| \w+ \| .*: {re.escape(f'{number} ({span}) {unit}')}, ", page)
-    last = shown.splitlines()[-1]
-    assert last.startswith(("The rise passes 10 %", "No critical ratio")) and last in page
+    last, devices = shown.splitlines()[-1].split(f" {summaries.RISING_MEANS}")
+    assert last.startswith(("The rise of FID passes 10 %", "No critical ratio")) and last in page
+    assert "floor 51 (41 to 57)" in shown and "| floor: real images | 51 (41 to 57) |" in page
+    assert devices.startswith(" Conditions were run on different devices (NVIDIA H200: ")
