@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench import registry
@@ -23,7 +24,7 @@ class Condition:
     """One mixing policy with its parameters, and the selection and vetting rule where there is one.
 
     policy: name of the mixing policy.
-    label: how tables and figures name the condition.
+    label: how tables and figures name the condition; it is shorter in a study whose conditions have much in common.
     ratio: the synthetic share of the training set from generation 1 on, where it is one number; else None.
     parameters: the parameters of the policy, below `selection`, `vetting`, … those of the rules, and the values of what
         else the protocol leaves free, as JSON with sorted keys; below `joined` what a newcomer found: after which
@@ -31,7 +32,7 @@ class Condition:
     """
 
     policy: str
-    label: str
+    label: str = field(compare=False)
     ratio: float | None
     parameters: str
 
@@ -89,8 +90,28 @@ def condition_of(row: Row) -> Condition:
         given = flatten(row.config)
         free = {key: given.get(key) for key in free_keys(row)}
         parameters |= free
-        label += "".join(f", {key.rpartition('.')[2].replace('_', ' ')} {_text(value)}" for key, value in free.items())
+        label += "".join(_free_part(key, value) for key, value in free.items())
     return Condition(row.policy, plain(_without_folders(label)), ratio, json.dumps(parameters, sort_keys=True))
+
+
+def shortened(conditions: Collection[Condition], free: Iterable[str]) -> list[Condition]:
+    """Return the conditions of a study with labels that leave out which free values all of them have.
+
+    Args:
+        conditions: all of the study.
+        free: the keys that its protocol leaves free (`free_keys`).
+    """
+    result = list(conditions)
+    for key in free:
+        values = [json.loads(condition.parameters).get(key) for condition in result]
+        if all(value == values[0] for value in values):
+            part = _free_part(key, values[0])
+            result = [replace(condition, label=condition.label.replace(part, "")) for condition in result]
+    return result
+
+
+def _free_part(key: str, value: Any) -> str:
+    return f", {key.rpartition('.')[2].replace('_', ' ')} {_text(value)}"
 
 
 def _without_folders(label: str) -> str:

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.analysis.conditions import condition_of
 from bench.analysis.families import members
 from bench.analysis.measures import metric_name
 from bench.analysis.provenance import hardware, stage_code, versions
@@ -15,7 +14,6 @@ from bench.analysis.score_tables import main_tables
 from bench.analysis.setting import data_of
 from bench.analysis.study import Study, studies
 from bench.analysis.verdicts import RULE, critical, critical_words, growth, judged_score, percent, verdict
-from bench.ledger import Row
 from bench.report import families
 from bench.report.build import all_statements
 from bench.report.curves import main_curves
@@ -28,7 +26,7 @@ from bench.report.statements import Statement, to_markdown
 from bench.report.style import written_as
 from bench.report.tables import markdown_table, table_markdown
 from bench.results import likeness
-from bench.results.citation import apart, titled
+from bench.results.citation import apart, rows_of, titled
 from bench.results.commands import commands
 from bench.results.samples import picture_name
 from bench.results.shelf import Entry
@@ -199,7 +197,7 @@ def _facts(first: Entry, found: Sequence[Study]) -> str:
     lines = [
         f"fingerprint `{first.fingerprint}`",
         f"seeds {', '.join(map(str, sorted({row.seed for row in rows})))}; {len({row.chain for row in rows})} chains",
-        _where(rows),
+        _where(found),
         f"revision {', '.join(sorted({_short(str(row.environment.get('code_revision'))) for row in rows}))}",
         "versions: " + ", ".join(f"{name} {'/'.join(packages[name])}" for name in packages),
         "code: " + ", ".join(f"{part} {'/'.join(numbers)}" for part, numbers in stage_code(rows).items()),
@@ -207,14 +205,18 @@ def _facts(first: Entry, found: Sequence[Study]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _where(rows: Sequence[Row]) -> str:
-    """Return what the rows were computed on: the device of most, and of each other one also which conditions."""
-    by_device: dict[str, list[Row]] = {}
-    for row in rows:
-        by_device.setdefault(hardware([row])[0], []).append(row)
-    most, *others = sorted(by_device, key=lambda name: (-len(by_device[name]), name))
-    labels = {name: sorted({condition_of(row).label for row in by_device[name]}) for name in others}
-    return f"run on {most}" + "".join(f"; on {name}: {' · '.join(labels[name])}" for name in others)
+def _where(found: Sequence[Study]) -> str:
+    """Return what was computed on which device: that of most rows, and of each other one also which conditions."""
+    num_rows: dict[str, int] = {}
+    labels: dict[str, dict[str, None]] = {}
+    for study in found:
+        for condition in study.conditions:
+            for row in rows_of(study, condition):
+                device = hardware([row])[0]
+                num_rows[device] = num_rows.get(device, 0) + 1
+                labels.setdefault(device, {})[condition.label] = None
+    most, *others = sorted(num_rows, key=lambda device: (-num_rows[device], device))
+    return f"run on {most}" + "".join(f"; on {device}: {' · '.join(labels[device])}" for device in others)
 
 
 def _short(revision: str) -> str:

@@ -142,6 +142,15 @@ def test_a_trend_that_is_not_established_is_open_and_two_sizes_have_none() -> No
     assert sizes(two_seeds, [two_seeds])[0].trends == {}
 
 
+def test_labels_leave_out_the_free_values_that_all_conditions_of_a_study_have() -> None:
+    few, many = studies(chains([DATA[0]], protocol=True) + chains(WIDTHS, protocol=True))
+    assert [c.label for c in few.conditions] == ["0.00", "1.00"]
+    assert [c.label for c in many.conditions[:2]] == ["0.00, channels [8, 16]", "0.00, channels [16, 32]"]
+    same = next(c for c in many.conditions if "[32, 64]" in c.label and c.ratio == 1.0)
+    assert few.conditions[1] == same and len({few.conditions[1], same}) == 1, "one condition, whatever it is called"
+    assert few.values(same, 1, few.measures("fid")[0]), "and its scores are found by either name"
+
+
 def test_compute_is_equal_only_where_that_of_retraining_is_too() -> None:
     (study,) = studies(chains([(32, 2000, 512), (16, 8100, 512)], protocol=True))
     (equal,) = sizes(study, [study])
