@@ -51,8 +51,13 @@ class Estimate:
         return Estimate(value, low, high, f(self.least), f(self.most), self.side)
 
     def text(self, places: int) -> str:
-        """Return e.g. `0.31 (0.22 to 0.40)`; `< 0.10` and `> 1.00` stand for what lies beyond the range."""
+        """Return e.g. `0.31 (0.22 to 0.40)`; `< 0.10` and `> 1.00` stand for what lies beyond the range, and stand
+        alone where the whole interval does."""
         below, above = (f"{sign} {end:.{places}f}" for sign, end in (("<", self.least), (">", self.most)))
+        if self.side == "below" and self.high == self.least:
+            return below
+        if self.side == "above" and self.low == self.most:
+            return above
         outside = below if self.side == "below" else above
         value = outside if self.value is None else f"{self.value:.{places}f}"
         low = below if self.low is None else f"{self.low:.{places}f}"

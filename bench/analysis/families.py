@@ -67,10 +67,11 @@ class Member:
 def members(every: Sequence[Study]) -> list[Member]:
     """Return the conditions of all families, ordered by condition and then by family; [] for a single family.
 
-    An arm with a selection, vetting, watermark or remedy, or with a value that its protocol leaves free, is left out
-    where one study alone has it: nothing is beside it.
+    A study whose protocol leaves sizes or other values free is left out, and so is an arm with a selection, vetting,
+    watermark or remedy that one study alone has: nothing is beside it.
     """
-    families = {study: study.rows[0].generator for study in every}
+    fixed = [study for study in every if not free_keys(study.rows[0])]
+    families = {study: study.rows[0].generator for study in fixed}
     if len(set(families.values())) < 2:
         return []
     alike = Counter(families.values())
@@ -78,15 +79,15 @@ def members(every: Sequence[Study]) -> list[Member]:
         study: plain(name if alike[name] == 1 else f"{name} ({study.title.partition(':')[0]}, {study.hash})")
         for study, name in families.items()
     }
-    having = Counter(_arm(c) for study in every for c in study.conditions)
+    having = Counter(_arm(c) for study in fixed for c in study.conditions)
     found = []
-    for study in every:
+    for study in fixed:
         measure = study.total(EXCESS) or population_risk(study)
         findings = profile(study, every)
         found += [
             Member(study, c, named[study], _data(study), _arm(c), verdict(study, c), measure, findings[c])
             for c in study.conditions
-            if (c.is_plain and not free_keys(study.rows[0])) or having[_arm(c)] > 1
+            if c.is_plain or having[_arm(c)] > 1
         ]
     several = len({member.study.rows[0].generator for member in found}) > 1
     return sorted(found, key=lambda m: (_order(m.condition), m.family)) if several else []
