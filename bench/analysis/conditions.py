@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Container
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench import registry
@@ -60,8 +60,13 @@ def free_keys(row: Row) -> list[str]:
     return sorted(key for key in free if not f"{key}.".startswith(NOT_FREE))
 
 
-def condition_of(row: Row) -> Condition:
-    """Return the condition that the row's chain follows."""
+def condition_of(row: Row, shown_free: Container[str] | None = None) -> Condition:
+    """Return the condition that the row's chain follows.
+
+    Args:
+        row: any row of the chain.
+        shown_free: of the keys that the protocol leaves free, those that the label names; None: all.
+    """
     given = row.config.get("mixing", {})
     parameters = {name: value for name, value in given.items() if name != "policy" and value is not None}
     ratio = 1.0 if row.policy == "replace" else parameters.get("synthetic_ratio")
@@ -90,28 +95,9 @@ def condition_of(row: Row) -> Condition:
         given = flatten(row.config)
         free = {key: given.get(key) for key in free_keys(row)}
         parameters |= free
-        label += "".join(_free_part(key, value) for key, value in free.items())
+        named = {key: value for key, value in free.items() if shown_free is None or key in shown_free}
+        label += "".join(f", {key.rpartition('.')[2].replace('_', ' ')} {_text(value)}" for key, value in named.items())
     return Condition(row.policy, plain(_without_folders(label)), ratio, json.dumps(parameters, sort_keys=True))
-
-
-def shortened(conditions: Collection[Condition], free: Iterable[str]) -> list[Condition]:
-    """Return the conditions of a study with labels that leave out which free values all of them have.
-
-    Args:
-        conditions: all of the study.
-        free: the keys that its protocol leaves free (`free_keys`).
-    """
-    result = list(conditions)
-    for key in free:
-        values = [json.loads(condition.parameters).get(key) for condition in result]
-        if all(value == values[0] for value in values):
-            part = _free_part(key, values[0])
-            result = [replace(condition, label=condition.label.replace(part, "")) for condition in result]
-    return result
-
-
-def _free_part(key: str, value: Any) -> str:
-    return f", {key.rpartition('.')[2].replace('_', ' ')} {_text(value)}"
 
 
 def _without_folders(label: str) -> str:

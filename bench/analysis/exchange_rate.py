@@ -221,7 +221,7 @@ def _real_only(study: Study, measure: Measure) -> dict[int, dict[int, float]]:
     """Return number of real images, ascending -> seed -> score with these alone, of every such training.
 
     These are `real_only`, ratio 0, and generation 0. No samples enter, so all generations of one size are repetitions
-    and are averaged. Generation 0, which the chains of a seed share, counts once.
+    and are averaged. Generation 0, which the chains of a seed share on one device, counts once.
     """
     found: dict[int, dict[int, dict[float, None]]] = {}
     for condition in study.conditions:

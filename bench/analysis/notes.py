@@ -7,8 +7,6 @@ from bench.analysis.setting import TRIFLES
 from bench.flatten import flatten
 from bench.ledger import Chain, Row
 
-MIXED_DEVICES = "conditions were run on different devices"
-
 
 def notes_on(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     """Return notes on damage, differences that change no score, unequal lengths or numbers of seeds, mixed devices,
@@ -23,7 +21,7 @@ def notes_on(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     notes += _lengths(every)
     notes += _seeds(chains)
     notes += [note for condition, by_seed in chains.items() if (note := _precisions(condition, by_seed))]
-    notes += _devices(chains)
+    notes += mixed_devices(chains)
     rows = [row for chain in every for row in chain.rows]
     return notes + _left_out(rows) + _code(rows) + _missing_floors(rows) + _refusals(rows)
 
@@ -74,7 +72,7 @@ def _precisions(condition: Condition, by_seed: dict[int, Chain]) -> str:
     )
 
 
-def _devices(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
+def mixed_devices(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     """Return a note where conditions were run on different devices, so that they share no bytes of samples."""
     labels: dict[str, dict[str, None]] = {}
     for condition, by_seed in chains.items():
@@ -83,7 +81,7 @@ def _devices(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     if len(labels) < 2:
         return []
     parts = "; ".join(f"{device}: {', '.join(found)}" for device, found in sorted(labels.items()))
-    return [f"{MIXED_DEVICES} ({parts}): of one seed they share the data, and no generation 0"]
+    return [f"conditions were run on different devices ({parts}): of one seed they share the data, and no generation 0"]
 
 
 def _left_out(rows: list[Row]) -> list[str]:

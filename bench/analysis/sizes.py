@@ -42,7 +42,8 @@ RULE = (
 class Size:
     """One size: a condition of a study. parameters: of the network. steps: optimiser steps of generation 0, and of the
     next one. items: real items. changes: quantity -> seed -> change for the worse against ratio 0 on the scale that is
-    shown: a share of ratio 0, of coverage the difference. rescaled: the same on the other of these two scales."""
+    shown: a share of ratio 0, of coverage the difference. rescaled: the same on the other of these two scales, without
+    a coverage of which ratio 0 has none."""
 
     study: Study
     condition: Condition
@@ -140,16 +141,17 @@ def _changes(study: Study, condition: Condition) -> tuple[dict[str, dict[int, fl
         sign, word = (1, "rise of") if measure.direction == "down" else (-1, "loss of")
         quantity = f"{word} {metric_name(measure.metric)}"
         difference = sign * np.array(collapse.shifts(judged.curves, judged.reference))
-        if measure.metric == COVERAGE:  # it may be 0, where a share is only defined of the mean over generations
+        if measure.metric == COVERAGE:  # it may be 0 at times, so that only the mean over generations has a share
             zeros = [[0.0] * len(curve) for curve in judged.reference]
-            share = difference / np.array(collapse.shifts(judged.reference, zeros))
-            shown, other = difference, share
+            kept = np.array(collapse.shifts(judged.reference, zeros))
+            shown, other = difference, difference / kept if (kept > 0).all() else None
         elif is_positive(judged):
             shown, other = sign * np.array(collapse.rises(judged.curves, judged.reference)), difference
         else:
             continue
         changes[quantity] = dict(zip(judged.seeds, shown.tolist(), strict=True))
-        rescaled[quantity] = dict(zip(judged.seeds, other.tolist(), strict=True))
+        if other is not None:
+            rescaled[quantity] = dict(zip(judged.seeds, other.tolist(), strict=True))
     return changes, rescaled
 
 
@@ -217,7 +219,11 @@ def unit_of(quantity: str) -> str:
 def trend_words(found: Sizes, quantity: str) -> str:
     """Return e.g. `Each doubling changes the rise of FID by -12 points (-20 to -4), in FID itself by -9 (-15 to -3):
     with more items less is lost`, which is said where both scales agree."""
-    trend, other = found.trends[quantity], found.rescaled[quantity]
+    trend, other = found.trends[quantity], found.rescaled.get(quantity)
+    if other is None:
+        return (
+            f"Each doubling changes the {quantity} by {_span(trend, 100, ' points')}: open, as ratio 0 of some has none"
+        )
     also = f"in {quantity.partition(' of ')[2]} itself by {_span(other, 1)}"
     if unit_of(quantity) == POINTS:
         also = f"as a share of ratio 0's by {_span(other, 100, ' points')}"

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.analysis.conditions import Condition, condition_of, free_keys, shortened
+from bench.analysis.conditions import Condition, condition_of, free_keys
 from bench.analysis.measures import Measure, measure_of
 from bench.analysis.notes import notes_on
 from bench.analysis.setting import differing_keys, kind_in, protocol_of, setting_of, shown_setting, title_of
@@ -207,12 +207,13 @@ def studies(chains: Iterable[Chain]) -> list[Study]:
 
 def _by_condition(chains: list[Chain]) -> Chains:
     by_condition: Chains = {}
+    configs = [flatten(chain.rows[0].config) for chain in chains]
+    varying = [k for k in free_keys(chains[0].rows[0]) if len({json.dumps(config.get(k)) for config in configs}) > 1]
     for chain in chains:
         seed = chain.rows[0].seed
-        by_seed = by_condition.setdefault(condition_of(chain.rows[0]), {})
+        by_seed = by_condition.setdefault(condition_of(chain.rows[0], varying), {})
         by_seed[seed] = _one_of(by_seed[seed], chain) if seed in by_seed else chain
-    own = shortened(by_condition, free_keys(chains[0].rows[0]))
-    ordered = sorted(own, key=lambda c: (c.policy, 2.0 if c.ratio is None else c.ratio, _in_order(c.label)))
+    ordered = sorted(by_condition, key=lambda c: (c.policy, 2.0 if c.ratio is None else c.ratio, _in_order(c.label)))
     return {condition: dict(sorted(by_condition[condition].items())) for condition in ordered}
 
 

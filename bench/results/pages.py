@@ -116,7 +116,7 @@ def _row(entries: Sequence[Entry], study: Study, is_one_of_several: bool) -> lis
         f"[{first.name} {first.version}]({page_name(first)}){which}",
         f"{row.generator} on {data_of(row)}",
         " · ".join(str(len(of)) for of in (study.conditions, study.seeds, study.generations)),
-        last[0].label if len(last) == 1 else f"{len(last)} arms of ratio {ratio:.2f}",
+        last[0].label if len(last) == 1 else f"{len(last)} arms" + ("" if ratio is None else f" of ratio {ratio:.2f}"),
         change,
         ", ".join(dict.fromkeys(verdict(study, c).badge for c in last)),
         from_ratio,

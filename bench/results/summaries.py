@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 
 from bench.analysis.collapse_profile import ANY, HALLUCINATION, VARIANCE, profile
-from bench.analysis.notes import MIXED_DEVICES
+from bench.analysis.notes import mixed_devices
 from bench.analysis.score_tables import Table, main_tables
 from bench.analysis.setting import data_of
 from bench.analysis.study import studies
@@ -71,7 +71,7 @@ def how_much(entries: Sequence[Entry]) -> str:
         cells = [condition.label, verdict(study, condition).badge, "–" if rise is None else percent(rise.rise)]
         rows.append([*cells, *(known[meaning].change_with_span for meaning in meanings)])
     table = markdown_table(["synthetic ratio", "verdict", "rise of FID", *meanings.values()], rows)
-    devices = [f"{note[0].upper()}{note[1:]}." for note in study.notes if note.startswith(MIXED_DEVICES)]
+    devices = [f"{note[0].upper()}{note[1:]}." for note in mixed_devices(study.chains)]
     return "\n\n".join([about, table, " ".join(filter(None, [critical_words(study), RISING_MEANS, *devices]))])
 
 

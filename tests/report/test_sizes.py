@@ -151,6 +151,34 @@ def test_labels_leave_out_the_free_values_that_all_conditions_of_a_study_have() 
     assert few.values(same, 1, few.measures("fid")[0]), "and its scores are found by either name"
 
 
+def test_where_ratio_0_has_no_coverage_no_share_of_it_is_lost() -> None:
+    def without(row: Row) -> Row:
+        empty = row.config["generator"]["unet"]["channels"][0] == 8
+        return replace(
+            row, scores=[{**s, "value": 0.0} if empty and s["metric"] == "coverage" else s for s in row.scores]
+        )
+
+    made = [replace(c, rows=[without(row) for row in c.rows]) for c in chains(WIDTHS, protocol=True)]
+    (study,) = studies(made)
+    (found,) = sizes(study, [study])
+    assert "loss of coverage" in found.quantities and "loss of coverage" not in found.rescaled
+    assert trend_words(found, "loss of coverage").endswith("): open, as ratio 0 of some has none")
+
+
+def test_two_free_values_of_one_name_are_not_mixed_up_in_labels() -> None:
+    """Planted: 5 sampling steps in all, 50 or 500 training steps; the text of the first begins that of the second."""
+    free = {"generator.sampling.num_steps": [], "generator.training.num_steps": []}
+    made = []
+    for steps in (50, 500):
+        for base in chains([(8, steps, 512)], protocol=True, seeds=(0,)):
+            generator = {**base.rows[0].config["generator"], "sampling": {"num_steps": 5}}
+            config = {**base.rows[0].config, "generator": generator}
+            config["protocol"] = {**config["protocol"], "free": free}
+            made.append(replace(base, rows=[replace(row, config={**config, "retrain_steps": 5}) for row in base.rows]))
+    (study,) = studies(made)
+    assert [c.label for c in study.conditions] == [f"{r}.00, num steps {s}" for r in (0, 1) for s in (50, 500)]
+
+
 def test_compute_is_equal_only_where_that_of_retraining_is_too() -> None:
     (study,) = studies(chains([(32, 2000, 512), (16, 8100, 512)], protocol=True))
     (equal,) = sizes(study, [study])

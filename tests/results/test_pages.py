@@ -9,6 +9,7 @@ import made_up
 import matplotlib
 import pytest
 
+from bench.analysis.study import studies
 from bench.results import pages, shelf
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +115,22 @@ def test_a_page_says_which_conditions_another_device_has_run(tmp_path):
     page = (tmp_path / "pages" / "collapse_mini_v1-1.md").read_text()
     assert "\n- run on cpu, made-up, fp32; on made-up GPU, made-up, fp32: 0.50\n" in page
     assert f"\n- revision {'0' * 12}, {'1' * 12}+dirty\n" in page
+
+
+def test_a_study_of_arms_without_a_ratio_has_a_row_of_the_index(tmp_path):
+    chains = [
+        replace(
+            chain,
+            rows=[
+                replace(row, policy=policy, config={**row.config, "mixing": {"policy": policy}}) for row in chain.rows
+            ],
+        )
+        for policy, ratio in (("accumulate", 0.0), ("augment", 0.5))
+        for chain in made_up.chains((ratio,))
+    ]
+    entries = [shelf.Entry(tmp_path, "arms", "1", "f", "", chain) for chain in chains]
+    index = pages.index({("arms", "1"): entries}, {("arms", "1"): studies(chains)}, tmp_path)
+    assert re.search(r"\| 2 · 3 · 10 \| 2 arms \| \+?-?\d+ to \+\d+ % \|", index)
 
 
 def test_studies_of_one_protocol_are_told_apart(tmp_path):
