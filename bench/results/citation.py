@@ -35,7 +35,7 @@ def sentence(entries: Sequence[Entry], label: str | None = None) -> str:
     Args:
         entries: all measured entries of the study.
         label: of the condition, before it in brackets what sets its study apart where several have such a condition;
-            None: that of the highest synthetic ratio.
+            None: that of the highest synthetic ratio, in the study with most conditions.
 
     Raises:
         LedgerError: there is no such condition, there are several, or too little for a verdict on it.
@@ -100,16 +100,26 @@ def rows_of(study: Study, condition: Condition) -> list[Row]:
 def _chosen(every: Sequence[Study], label: str | None) -> tuple[Study, Condition]:
     """Return the condition with this label, and its study. Raises `LedgerError` where there is none, or several."""
     if label is None:
-        study = every[0]
+        study = max(every, key=lambda one: len(one.conditions))
         with_ratio = [condition for condition in study.conditions if condition.ratio is not None and condition.is_plain]
         return study, max(with_ratio or study.conditions, key=lambda condition: condition.ratio or 0.0)
-    pairs = [(study, condition) for study in every for condition in study.conditions]
-    named = {(study, c): f"({apart(study)}) {c.label}" if len(every) > 1 else c.label for study, c in pairs}
+    named = {pair: name for name, pair in _named(every).items()}
     found = [pair for pair, name in named.items() if label in (name, pair[1].label)]
     if len(found) == 1:
         return found[0]
     known = ", ".join(name for pair, name in named.items() if pair in found or not found)
     raise LedgerError(f"there {'are several conditions' if found else 'is no condition'} {label!r}; there are: {known}")
+
+
+def _named(every: Sequence[Study]) -> dict[str, tuple[Study, Condition]]:
+    """Return each condition and its study by its label, which begins with what sets one of several studies apart."""
+    pairs = [(study, condition) for study in every for condition in study.conditions]
+    return {f"({apart(study)}) {c.label}" if len(every) > 1 else c.label: (study, c) for study, c in pairs}
+
+
+def labels(entries: Sequence[Entry]) -> list[str]:
+    """Return the labels that `sentence` takes. entries: all measured entries of the study."""
+    return list(_named(studies(entry.chain for entry in entries)))
 
 
 def references(entries: Sequence[Entry]) -> str:

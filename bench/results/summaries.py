@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 
+from bench.analysis.collapse import RISING
 from bench.analysis.collapse_profile import ANY, HALLUCINATION, VARIANCE, profile
 from bench.analysis.notes import mixed_devices
 from bench.analysis.score_tables import Table, main_tables
@@ -71,8 +72,9 @@ def how_much(entries: Sequence[Entry]) -> str:
         cells = [condition.label, verdict(study, condition).badge, "–" if rise is None else percent(rise.rise)]
         rows.append([*cells, *(known[meaning].change_with_span for meaning in meanings)])
     table = markdown_table(["synthetic ratio", "verdict", "rise of FID", *meanings.values()], rows)
+    rising = [RISING_MEANS] if any(badge == RISING for _, badge, *_ in rows) else []
     devices = [f"{note[0].upper()}{note[1:]}." for note in mixed_devices(study.chains)]
-    return "\n\n".join([about, table, " ".join(filter(None, [critical_words(study), RISING_MEANS, *devices]))])
+    return "\n\n".join([about, table, " ".join(filter(None, [critical_words(study), *rising, *devices]))])
 
 
 def _cells(table: Table, number: int) -> list[str]:

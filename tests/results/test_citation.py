@@ -49,6 +49,8 @@ def test_bibtex_names_results_and_benchmark(tmp_path, capsys):
 
 def test_another_condition_can_be_cited(tmp_path, capsys):
     assert "the verdict on synthetic ratio 0.50 is" in cited(tmp_path, capsys, "--condition", "0.50")
+    assert main(["--reference", str(tmp_path), "cite", "collapse_mini_v1"]) == 0
+    assert capsys.readouterr().err == "Other conditions, for --condition:\n  0.00\n  0.25\n  0.50\n  1.00\n"
     assert main(["--reference", str(tmp_path), "cite", "collapse_mini_v1", "--condition", "7"]) == 2
     assert "there is no condition '7'; there are: 0.00, 0.25, 0.50, 1.00" in capsys.readouterr().err
 
@@ -69,6 +71,7 @@ def test_of_several_studies_the_one_that_was_asked_for_is_cited_with_what_sets_i
         out = citation.sentence(entries, f"(data.split_seed={number}) 1.00")
         assert f", data.split_seed={number}, 3 seeds, 10 generations, run on {device}, made-up, fp32)" in out
         assert percent(growth(study, study.conditions[-1]).rise).split(" (")[0] in out
+    assert ", data.split_seed=1, 3 seeds" in citation.sentence(entries), "the study with most conditions"
     with pytest.raises(LedgerError, match=r"several conditions '1.00'; there are: \(data.split_seed=0\) 1.00, \(data"):
         citation.sentence(entries, "1.00")
 

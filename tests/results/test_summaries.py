@@ -4,6 +4,8 @@ import re
 import runpy
 from pathlib import Path
 
+import made_up
+
 from bench.results import shelf, summaries
 
 ROOT = Path(__file__).parents[2]
@@ -51,3 +53,10 @@ def test_the_table_of_the_protocol_says_what_its_page_says():
     assert last.startswith(("The rise of FID passes 10 %", "No critical ratio")) and last in page
     assert "floor 51 (41 to 57)" in shown and "| floor: real images | 51 (41 to 57) |" in page
     assert devices.startswith(" Conditions were run on different devices (NVIDIA H200: ")
+
+
+def test_rising_is_explained_only_where_a_ratio_rises(tmp_path):
+    shelf.pack(made_up.chains((0.0, 1.0)), tmp_path)
+    shown = summaries.how_much(shelf.read(tmp_path))
+    assert "| 1.00 | diverging | " in shown and summaries.RISING_MEANS not in shown
+    assert "| rising | " in (own := summaries.how_much(ENTRIES)) and summaries.RISING_MEANS in own
