@@ -4,7 +4,7 @@ import hashlib
 import math
 import unicodedata
 
-MOST = 80
+MOST = 96
 """Characters of a label."""
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Unicode's categories of what is not shown: control characters (NUL, line breaks), marks that turn the direction of

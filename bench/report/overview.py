@@ -36,6 +36,10 @@ from bench.report.style import (
 
 MOST_NUMBERS = 12
 """Generations up to which the cells of the phase diagram have numbers."""
+LARGEST_NUMBER = 6.5
+"""Points of these numbers; they are smaller where cells are narrow, so that none reaches into the next cell."""
+DIGIT_WIDTH = 0.64
+"""Width of a digit as a share of the size of the text, in DejaVu Sans."""
 NEAR = 0.5
 """Real images are in the panel of paths where these still fill so much of its sides."""
 
@@ -160,16 +164,21 @@ def phase_diagram(study: Study, out: Path, name: str) -> list[Path]:
         axis.set_xlabel("generation")
         if study.by_ratio:
             axis.set_ylabel(study.axis)
+        numbers = []
         for (i, j), value in np.ndenumerate(means):
             if np.isfinite(value) and not many:
                 dark = (value - np.nanmin(means)) > 0.55 * np.ptp(means[np.isfinite(means)])
                 ink = ON_DARK if dark else ON_PALE
-                axis.text(j, i, f"{value:.{places}f}", ha="center", va="center", size=6.5, color=ink)
+                numbers.append(axis.text(j, i, f"{value:.{places}f}", ha="center", va="center", color=ink))
         bar = figure.colorbar(image, ax=axis, pad=0.02, aspect=12)
         bar.outline.set_visible(False)
         bar.ax.tick_params(length=0)
         bar.set_label(measure.name)
         figure.tight_layout()
+        cell_width = axis.get_window_extent().width * 72 / figure.dpi / means.shape[1]  # in points, like sizes of text
+        longest = max((len(number.get_text()) for number in numbers), default=1)
+        for number in numbers:
+            number.set_size(min(LARGEST_NUMBER, cell_width / (longest + 1) / DIGIT_WIDTH))
         several = any(len(by_seed) > 1 for by_seed in study.chains.values())
         note(figure, [measure], "mean over seeds" if several else "one seed")
         return save(figure, out, name)

@@ -25,6 +25,7 @@ from bench.report.markup import THEMED, inline_svg
 from bench.report.profile_figure import collapse_profile
 from bench.report.survival import survival
 from bench.report.training_sets import training_sets
+from bench.results import shelf
 
 LONG = "my_long_module.with_a_very_long_path:my_custom_policy_with_a_long_name_that_goes_on"
 
@@ -170,6 +171,15 @@ def texts(figure: Figure) -> Iterator[Text]:
     for axis in figure.axes:
         if axis.get_visible():
             yield from (axis.title, *(text for text in axis.get_yticklabels() if text.get_text()[:1].isalpha()))
+
+
+def test_numbers_of_the_phase_diagram_stay_in_narrow_cells() -> None:
+    """Sixteen conditions with long names, FID up to 1352: the cells are narrower than such a number in its usual size."""
+    (study,) = studies(entry.chain for entry in shelf.measured(shelf.read(shelf.shipped()), "remedies_mini_v1"))
+    (axis, _) = drawn(study, Path(), "phase")["phase"].axes
+    boxes = [number.get_window_extent() for number in axis.texts]
+    assert "1352" in [number.get_text() for number in axis.texts]
+    assert max(box.width for box in boxes) < axis.get_window_extent().width / len(study.generations)
 
 
 def test_a_long_name_neither_widens_a_figure_nor_runs_into_another(tmp_path: Path) -> None:
