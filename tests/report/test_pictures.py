@@ -174,7 +174,7 @@ def texts(figure: Figure) -> Iterator[Text]:
 
 
 def test_numbers_of_the_phase_diagram_stay_in_narrow_cells() -> None:
-    """Sixteen conditions with long names, FID up to 1352: the cells are narrower than such a number in its usual size."""
+    """Sixteen conditions with long names: the cells are narrower than a FID of four digits in its usual size."""
     (study,) = studies(entry.chain for entry in shelf.measured(shelf.read(shelf.shipped()), "remedies_mini_v1"))
     (axis, _) = drawn(study, Path(), "phase")["phase"].axes
     boxes = [number.get_window_extent() for number in axis.texts]
