@@ -17,7 +17,7 @@ from bench.results.shelf import Entry
 
 QUICK, PROTOCOL = "quick", "collapse_mini_v1"
 SCORES = ("fid", "coverage")
-RISING_MEANS = "“Rising”: whether it goes on or levels off is open with so few seeds."
+RISING_MEANS = "“Rising”: with so few seeds it is open whether FID goes on rising or levels off."
 
 
 def quick(entries: Sequence[Entry]) -> str:
