@@ -81,7 +81,8 @@ def mixed_devices(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     if len(labels) < 2:
         return []
     parts = "; ".join(f"{device}: {', '.join(found)}" for device, found in sorted(labels.items()))
-    return [f"conditions were run on different devices ({parts}): chains of one seed share the data, but not generation 0"]
+    shared = "chains of one seed share the data, but not generation 0"
+    return [f"conditions were run on different devices ({parts}): {shared}"]
 
 
 def _left_out(rows: list[Row]) -> list[str]:

@@ -17,6 +17,9 @@ from bench.protocols import compose_config
 
 H100 = 989e3  # GFLOP/s, dense bf16, from the data sheet of the SXM form
 
+NUM_SEEDS, NUM_ARMS = 5, (13, 3)
+"""Of `collapse_v1`: seeds, and arms of the first and of the second split."""
+
 
 def gflop(unet: Any, shape: tuple[int, int, int, int], training: bool) -> float:
     """Count the GFLOP of a forward pass on a batch (N, 3, H, H); if `training`, add the backward pass. A multiply-add
@@ -37,7 +40,8 @@ def report(device: str, rate: float) -> Iterator[str]:
     config = compose_config(["experiment=flowers64"])
     generator: Any = config.generator
     num_parameters = build_unet(generator.unet, config.data.resolution, seed=0).num_parameters()
-    trainings = 3 * (1 + 6 * (config.num_generations - 1))  # three seeds, six ratios; a seed's generation 0 is shared
+    later = compose_config(["protocol=collapse_v1_flowers"]).num_generations - 1
+    trainings = sum(NUM_SEEDS * (1 + arms * later) for arms in NUM_ARMS)  # a seed's generation 0 is shared
     image = (3, config.data.resolution, config.data.resolution)
     step = gflop(generator.unet, (generator.training.batch_size, *image), training=True)
     sample = gflop(generator.unet, (1, *image), training=False) * generator.sampling.num_steps

