@@ -12,7 +12,7 @@ COMMANDS = (
     ["-m", "bench", "--help"],
     ["-m", "bench", "plan", "experiment=tiny"],
     ["-m", "bench.results", "list"],
-    ["-m", "bench.results", "cite", "quick"],
+    ["-m", "bench.results", "cite", "quick", "--condition", "1.00"],
 )
 CHECK = """from bench.machine.pipes import exit_with
 exit_with(lambda: print("x" * {size}) or {status})"""
