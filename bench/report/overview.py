@@ -178,7 +178,7 @@ def phase_diagram(study: Study, out: Path, name: str) -> list[Path]:
         cell_width = axis.get_window_extent().width * 72 / figure.dpi / means.shape[1]  # in points, like sizes of text
         longest = max((len(number.get_text()) for number in numbers), default=1)
         for number in numbers:
-            number.set_size(min(LARGEST_NUMBER, cell_width / (longest + 1) / DIGIT_WIDTH))
+            number.set_fontsize(min(LARGEST_NUMBER, cell_width / (longest + 1) / DIGIT_WIDTH))
         several = any(len(by_seed) > 1 for by_seed in study.chains.values())
         note(figure, [measure], "mean over seeds" if several else "one seed")
         return save(figure, out, name)
