@@ -56,7 +56,7 @@ def cite(args: argparse.Namespace) -> int:
     entries = shelf.measured(shelf.read(args.reference), args.name, args.version)
     print(citation.sentence(entries, args.condition), citation.references(entries), sep="\n\n", end="")
     if args.condition is None and len(labels := citation.labels(entries)) > 1:
-        print("Other conditions, for --condition:", *labels, sep="\n  ", file=sys.stderr)
+        print("Conditions that --condition takes:", *labels, sep="\n  ", file=sys.stderr)
     return 0
 
 

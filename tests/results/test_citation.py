@@ -50,7 +50,7 @@ def test_bibtex_names_results_and_benchmark(tmp_path, capsys):
 def test_another_condition_can_be_cited(tmp_path, capsys):
     assert "the verdict on synthetic ratio 0.50 is" in cited(tmp_path, capsys, "--condition", "0.50")
     assert main(["--reference", str(tmp_path), "cite", "collapse_mini_v1"]) == 0
-    assert capsys.readouterr().err == "Other conditions, for --condition:\n  0.00\n  0.25\n  0.50\n  1.00\n"
+    assert capsys.readouterr().err == "Conditions that --condition takes:\n  0.00\n  0.25\n  0.50\n  1.00\n"
     assert main(["--reference", str(tmp_path), "cite", "collapse_mini_v1", "--condition", "7"]) == 2
     assert "there is no condition '7'; there are: 0.00, 0.25, 0.50, 1.00" in capsys.readouterr().err
 
