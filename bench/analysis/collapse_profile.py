@@ -28,6 +28,7 @@ MEANINGS = (CATASTROPHIC, ANY, DIVERGING, SCALING, VARIANCE, ENTANGLEMENT, TAILS
 YES, NO, OPEN, UNKNOWN = "yes", "no", "open", "not known"
 ROUNDING = 1e-6
 """Half of an interval, in the shown unit, that is nothing but what floating point rounds."""
+NO_SPREAD = "no spread"
 CATASTROPHE = 1.0
 """A rise by 100 %: the risk has doubled."""
 FEWEST_SIZES = 3
@@ -75,9 +76,12 @@ class Finding:
 
     @property
     def span(self) -> str:
-        """The interval of the change, e.g. `+40 to +52`; "" where it is not known or infinite."""
+        """The interval of the change, e.g. `+40 to +52`; `no spread` where all seeds agree exactly, as scores that move
+        in steps do; "" where it is not known or infinite."""
         if self.interval is None or not math.isfinite(self.interval.high):
             return ""
+        if self._half_width < ROUNDING:
+            return NO_SPREAD
         return f"{self._number(self.interval.low)} to {self._number(self.interval.high)}"
 
     @property
@@ -92,19 +96,28 @@ class Finding:
             return self.reason
         if not self.span:
             return f"{self.quantity}: {self.change}; too few seeds for an interval"
+        if self.span == NO_SPREAD:
+            return f"{self.quantity}: {self.change}, {NO_SPREAD} that would make an interval"
         number, _, unit = self.change.partition(" ")
-        seen = two_figures(self.detectable if self.unit == EXPONENT else 100 * self.detectable)
+        seen = two_figures(self._scale * self.detectable)
         return f"{self.quantity}: {number} ({self.span}) {unit}, detectable {seen}"
+
+    @property
+    def _scale(self) -> int:
+        return 1 if self.unit == EXPONENT else 100
+
+    @property
+    def _half_width(self) -> float:
+        """Half of the interval in the shown unit; infinite where it is not known."""
+        return math.inf if self.interval is None else self._scale * (self.interval.high - self.interval.value)
 
     def _number(self, value: float) -> str:
         """Return a number with as many decimals as its interval is narrow, and up to three where an end of the interval
         would be a 0 without its sign."""
-        scale = 1 if self.unit == EXPONENT else 100
-        half, ends = math.inf, []
-        if self.interval and math.isfinite(self.interval.high):
-            half = scale * (self.interval.high - self.interval.value)
+        scale, half, ends = self._scale, self._half_width, list[float]()
+        if self.interval and math.isfinite(half):
             ends = [scale * self.interval.low, scale * self.interval.high]
-        if half < ROUNDING:  # seeds that all agree: their interval has no width to show
+        if half < ROUNDING:
             half = math.inf
         places = 2 if self.unit == EXPONENT or half < 0.1 else 1 if half < 1 else 0
         while places < 3 and any(end and not round(end, places) for end in ends):

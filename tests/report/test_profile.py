@@ -170,7 +170,8 @@ def test_an_end_near_zero_keeps_its_sign_and_a_large_number_has_no_exponent() ->
     found = Finding(profiles.ANY, NO, "risk", profiles.PERCENT, interval, 2.6)
     assert found.words == "risk: +0.09 (-0.04 to +0.22) %, detectable 260"
     constant = Finding(profiles.ANY, NO, "risk", profiles.PERCENT, collapse.Interval(0.0, 0.0, 0.0, 0.0, 2), 0.0)
-    assert constant.words == "risk: +0 (+0 to +0) %, detectable 0"
+    assert constant.words == "risk: +0 %, no spread that would make an interval"
+    assert constant.change_with_span == "+0 % (no spread)"
 
 
 def test_why_a_meaning_is_not_known_is_said(tmp_path: Path) -> None:
