@@ -16,6 +16,7 @@ import pytest
 from shrunk import TINY
 
 from bench import audit, ledger
+from bench.__main__ import main
 from bench.pool import Pool
 
 ROOT = Path(__file__).parent.parent
@@ -76,6 +77,7 @@ def test_every_seam_has_a_page():
         assert f"]({seam}.md)" in (PAGES / "index.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_data_set_of_ones_own(tmp_path):
     chain = run_example("data", tmp_path, "metrics.scores=[frechet,tails]")
     row = chain.rows[0]
@@ -151,6 +153,7 @@ def test_a_selection_of_ones_own(tmp_path):
     assert [part["id"] for part in trained["pools"]] == [pool.id]  # what was selected is what is trained on
 
 
+@pytest.mark.slow
 def test_a_vetting_rule_of_ones_own(tmp_path):
     chain = run_example("vetting", tmp_path)
     for row in chain.rows:
@@ -171,6 +174,7 @@ def test_a_feature_space_of_ones_own(tmp_path):
     assert {score["feature_space"] for score in chain.rows[0].scores} == {"my_space:make_extractor"}
 
 
+@pytest.mark.slow
 def test_a_score_family_of_ones_own(tmp_path):
     chain = run_example("scores", tmp_path)
     row = chain.rows[0]
@@ -198,7 +202,11 @@ def test_a_score_family_of_ones_own(tmp_path):
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )  # fmt: skip
-def test_what_cannot_run_is_named_before_anything_is_made(overrides, named, tmp_path):
-    done = bench(tmp_path, "bench", *overrides)
-    assert done.returncode == 2 and named in done.stderr, done.stderr
-    assert "Traceback" not in done.stderr and not (tmp_path / "outputs").exists()
+def test_what_cannot_run_is_named_before_anything_is_made(overrides, named, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bench", *overrides])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and named in said and "Traceback" not in said, said
+    assert not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bench import ledger
+from bench.__main__ import main
 from bench.errors import DataError
 from bench.kinds import IMAGES, KINDS, POINTS, TOKENS, kind_of
 from bench.pool import Pool, Records
@@ -137,10 +138,15 @@ DATA_OR_GENERATOR = '''class Config:
     ],
     ids=["generator", "feature space"],
 )
-def test_what_does_not_fit_the_kind_is_named_before_training(overrides, named, tmp_path):
+def test_what_does_not_fit_the_kind_is_named_before_training(overrides, named, tmp_path, monkeypatch, capsys):
     (tmp_path / "of_points.py").write_text(
         POINTS_MODULE.replace("class Config(config.DataConfig):\n    pass", DATA_OR_GENERATOR)
     )
-    done = bench(tmp_path, "bench", *RUN, *overrides)
-    assert done.returncode == 2 and named in done.stderr, done.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["bench", *RUN, *overrides])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and named in said, said
     assert not (tmp_path / "outputs/store/train").exists()

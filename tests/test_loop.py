@@ -656,29 +656,14 @@ def test_a_wrong_value_of_a_sweep_is_named_before_the_first_chain(tmp_path):
 
 
 def test_a_failed_chain_is_named_and_the_others_run(tmp_path):
-    command = [sys.executable, "-m", "bench", "-m", *TINY, f"output_dir={tmp_path}/o", "name=s", "num_generations=2"]
-    wild = ["generator.training.gradient_clip=1e30"]
-    done = subprocess.run(
-        [*command, *wild, "generator.training.learning_rate=1e-3,1e25,2e-3"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=300,
-    )
+    command = [sys.executable, "-m", "bench", "-m", *TINY, f"output_dir={tmp_path}/o", "name=s", "num_generations=1"]
+    wild = ["generator.training.gradient_clip=1e30", "generator.training.learning_rate=1e-3,1e25,2e-3"]
+    done = subprocess.run([*command, *wild], capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert done.returncode == 1
     assert "1 chain(s) of this sweep failed" in done.stderr
     assert "generator.training.learning_rate=1e+25" in done.stderr.replace("1e25", "1e+25")
     assert "TrainingError: " in done.stderr
     assert len(ledger.read_runs([tmp_path / "o" / "s"])) == 2
-    again = subprocess.run(
-        [*command, *wild, "generator.training.learning_rate=1e-3,2e-3"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=300,
-    )
-    assert again.returncode == 0, again.stderr
-    assert again.stderr.count("from the store") == 4
 
 
 def test_whether_compiling_pays_is_decided_by_the_steps_of_a_training(tmp_path, monkeypatch):
