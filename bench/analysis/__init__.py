@@ -1,1 +1,1 @@
-"""From ledger rows to statements: studies, uncertainty, verdicts, score tables and results cards. Draws nothing."""
+"""Analysis: turn ledger rows into studies, verdicts, uncertainty, score tables and results cards. Draws no figures."""

@@ -1,4 +1,4 @@
-"""Stored results that a ledger's rows point to: where they are now, and the probes among them."""
+"""Locate and read the stored results that a ledger's rows point to: their paths, loss curves and probes."""
 
 import json
 from pathlib import Path
@@ -12,9 +12,9 @@ from bench.ledger import Chain, Row
 
 
 def artifact_path(chain: Chain, row: Row, name: str) -> Path | None:
-    """Return the path of a stored result of a row; None where the file is gone.
+    """Return the path of a row's stored result, or None if the row has no such result or the file is missing.
 
-    It is looked up in the store that the row names and then, in case the outputs were moved, in the one next to the
+    The store that the row names is searched first and then, in case the outputs were moved, the store next to the
     sweep. A key `stage/hash` is stored under `stage/ha/hash`.
     """
     if name not in row.artifacts:
@@ -29,9 +29,9 @@ def artifact_path(chain: Chain, row: Row, name: str) -> Path | None:
 
 
 def load_losses(chain: Chain, row: Row) -> list[tuple[int, float]]:
-    """Return the stored loss curve of a generation's training: (step, mean loss since the entry before).
+    """Return the stored loss curve of a generation's training: (step, mean loss since the previous entry).
 
-    [] where the file is gone or damaged, and of a generator that takes no steps.
+    Return [] if the file is missing or damaged, or if the generator takes no steps.
     """
     model = artifact_path(chain, row, "model")
     try:
@@ -42,10 +42,10 @@ def load_losses(chain: Chain, row: Row) -> list[tuple[int, float]]:
 
 
 def load_probes(chain: Chain, row: Row) -> np.ndarray | None:
-    """Return the stored probes of a generation, an array of any kind; None where the file is gone.
+    """Return the stored probes of a generation, an array of items of any kind, or None if the file is missing.
 
     Raises:
-        DataError: the file is no array of items, is damaged, has none, or is not the one that was recorded.
+        DataError: the file is not an array of items, is damaged, is empty, or is not the one that was recorded.
     """
     path = artifact_path(chain, row, "probes")
     if path is None:

@@ -9,7 +9,7 @@ from bench.analysis.uncertainty import compare_paired, summarise
 
 @dataclass(frozen=True)
 class Cell:
-    """Mean over n seeds. half_width: half of the mean's 95 % interval; None for a single seed."""
+    """The mean over n seeds. half_width: half the width of the mean's 95 % interval; None for a single seed."""
 
     mean: float
     half_width: float | None
@@ -17,7 +17,7 @@ class Cell:
 
 
 def cell(values: Collection[float]) -> Cell | None:
-    """Return mean and Student's t interval over seeds (`bench.analysis.uncertainty.summarise`); None without values."""
+    """Return the mean and t interval over seeds (`bench.analysis.uncertainty.summarise`), or None without values."""
     if not values:
         return None
     summary = summarise(list(values))
@@ -25,15 +25,15 @@ def cell(values: Collection[float]) -> Cell | None:
 
 
 def best(values: Mapping[str, Mapping[int, float]], direction: str) -> str | None:
-    """Return the condition that is significantly better than every other one; None where there is none.
+    """Return the condition that is significantly better than every other one, or None if there is none.
 
-    Conditions are compared in pairs over common seeds, of which there must be at least two: the 95 % interval of the
-    mean difference to each other condition must leave out zero, on the better side. There is no correction for the
-    number of pairs, since all of them must hold at once.
+    Conditions are compared pairwise over common seeds, of which there must be at least two. The 95 % interval of the
+    mean difference to each other condition must exclude zero on the better side. The number of pairs is not corrected
+    for, since all comparisons must hold at once.
 
     Args:
         values: condition -> seed -> score.
-        direction: `up` where higher is better, `down` where lower is better, `none` where neither is.
+        direction: `up` if higher is better, `down` if lower is better, `none` if neither is.
     """
     if len(values) < 2 or direction == "none":
         return None
@@ -54,8 +54,8 @@ def _better(a: Mapping[int, float], b: Mapping[int, float], sign: float) -> bool
 
 
 def digits(values: Collection[float]) -> int:
-    """Return how many decimals show two or three figures of the largest value: 0 from 100 on, 1 from 10 on, 2 from 0.1
-    on, and one more for every power of ten below that, up to 6."""
+    """Return the number of decimals that shows two or three significant figures of the largest value: 0 from 100 on, 1
+    from 10 on, 2 from 0.1 on, and one more for every power of ten below that, up to 6."""
     largest = max((abs(v) for v in values), default=0.0)
     if 0 < largest < 0.1:
         return min(1 + math.ceil(-math.log10(largest)), 6)
@@ -63,10 +63,10 @@ def digits(values: Collection[float]) -> int:
 
 
 def two_figures(value: float) -> str:
-    """Return a number of two significant figures without an exponent, such as `0.21`, `3.8` or `260`."""
+    """Return a number rounded to two significant figures, without an exponent, such as `0.21`, `3.8` or `260`."""
     return f"{float(f'{value:.2g}'):.12g}"
 
 
 def are(number: int) -> str:
-    """Return `is 1` or `are 3`, for the reason of a refusal."""
+    """Return a number with its verb, such as `is 1` or `are 3`, for the reason of a refusal."""
     return f"is {number}" if number == 1 else f"are {number}"

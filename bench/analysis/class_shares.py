@@ -13,10 +13,11 @@ from bench.analysis.study import Study
 
 @dataclass(frozen=True)
 class Shares:
-    """classes: names, the most common first. expected: how many images of each are expected.
+    """How often each class is still generated, as a share of what is expected.
 
-    table: float (classes, generations), images part / images expected, mean over seeds; NaN where a generation is
-    missing.
+    classes: names of the classes, the most common first. expected: the expected number of images of each class.
+    table: float (classes, generations), number of images / expected number, mean over seeds; NaN where a generation is
+        missing.
     """
 
     classes: list[str]
@@ -25,7 +26,7 @@ class Shares:
 
 
 def class_shares(study: Study) -> dict[str, dict[Condition, Shares]]:
-    """Return attribute -> condition -> shares, for attributes that class survival was computed for.
+    """Return attribute -> condition -> shares, for the attributes for which class survival was computed.
 
     Classes that were never expected are left out, and so are conditions without any class.
     """
@@ -37,14 +38,14 @@ def class_shares(study: Study) -> dict[str, dict[Condition, Shares]]:
 
 
 def measure_by(study: Study, attribute: str) -> Measure:
-    """Return the measure whose counts the shares of an attribute are: its feature space and N."""
+    """Return the measure whose counts the shares of an attribute are computed from; it states feature space and N."""
     every = (score for row in study.rows for score in row.scores if _is_survival(score))
     return measure_of(next(score for score in every if _attribute(score) == attribute))
 
 
 def refusal(study: Study, attribute: str) -> str | None:
-    """Return why class survival by an attribute was refused: then a share near 0 does not tell a dead class; else
-    None."""
+    """Return why class survival by an attribute was refused, or None. If it was, a share near 0 does not show that a
+    class is dead."""
     every = (score for row in study.rows for score in row.scores if _is_survival(score))
     reasons = (s.get("refused", {}).get("class_survival") for s in every if _attribute(s) == attribute)
     return next((reason for reason in reasons if reason), None)

@@ -13,9 +13,10 @@ MARGIN = 0.1
 """Rise over the reference below which a condition counts as stable: 10 % of the reference's score."""
 POWER = 0.8
 FEWEST_SEEDS = 3
-"""From this many seeds on, the spread between seeds makes the interval."""
+"""From this many seeds on, intervals are computed from the spread between seeds."""
 FEWEST_DEGREES = 4
-"""With fewer seeds, the residuals need as many degrees of freedom: nine generations of one seed, seven of two."""
+"""With fewer seeds, the residuals need at least this many degrees of freedom: nine generations of one seed, or seven of
+two."""
 FEWEST_RATIOS = 4
 
 STABLE, BOUNDED, RISING, DIVERGING, INCONCLUSIVE = "stable", "bounded", "rising", "diverging", "inconclusive"
@@ -39,16 +40,16 @@ class Rate:
 
 
 def log_slope(curves: Sequence[Sequence[float]]) -> Rate:
-    """Fit the rate of change per generation of log y, e.g. y = FID: exp(slope) is the factor per generation.
+    """Fit the rate of change per generation of log y, e.g. for y = FID; exp(slope) is the factor per generation.
 
     A line is fitted to each seed by least squares; the slope is the mean of the seeds' slopes. Its variance is
     estimated twice: from the residuals around the lines (S (G - 2) degrees of freedom for S seeds of G generations) and
     from the spread of the slopes between seeds (S - 1). The larger estimate gives the t interval, with its own degrees
-    of freedom. So a single seed has an interval, and seeds that disagree widen it. The fit assumes that the noise of
-    one generation does not carry over to the next.
+    of freedom. Therefore a single seed has an interval, and seeds that disagree widen it. The fit assumes that the
+    noise of one generation does not carry over to the next.
 
     Args:
-        curves: one per seed, the y of generation 0, 1, …; all of one length, at least 3, and y > 0.
+        curves: one per seed, the y of generations 0, 1, …; all of the same length, at least 3, with y > 0.
 
     Raises:
         MetricError: the curves are too short, of unequal length, not finite or not positive.
@@ -71,7 +72,7 @@ def log_slope(curves: Sequence[Sequence[float]]) -> Rate:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds with its 95 % interval, which is infinite where there are too few degrees of freedom.
+    """A mean over seeds with its 95 % interval, which is infinite if there are too few degrees of freedom.
 
     standard_error, degrees: the parameters of the t interval.
     """
@@ -84,7 +85,7 @@ class Interval:
 
     @property
     def detectable(self) -> float:
-        """The smallest effect that this interval would leave zero out for in 80 % of repetitions."""
+        """The smallest effect for which this interval would exclude zero in 80 % of repetitions."""
         if self.degrees <= 0 or not np.isfinite(self.high):
             return float("inf")
         return float(stats.t.ppf([0.5 + CONFIDENCE / 2, POWER], self.degrees).sum()) * self.standard_error
@@ -94,11 +95,11 @@ class Interval:
 class Growth:
     """How far, how fast and in what shape a condition leaves its reference, as shares of the reference's score.
 
-    rise: mean excess over the reference in the second half of the generations after 0; 0.4 is 40 %.
-    rate: growth per generation from the first half to the second.
-    bend: how much faster than at half the pace of a straight line it goes on: rate minus half the pace of the first
-        half. Negative: it levels off. Positive: it does not.
-    paired: whether the reference is the same seeds at ratio 0, or else each chain's own generation 0.
+    rise: the mean excess over the reference in the second half of the generations after 0; 0.4 is 40 %.
+    rate: the growth per generation from the first half to the second.
+    bend: the rate minus half the pace of the first half. A straight line continues at the full pace. Negative: the rise
+        levels off. Positive: it does not.
+    paired: whether the reference is the same seeds at ratio 0; otherwise it is each chain's own generation 0.
     first: the first generation of the second half.
     """
 
@@ -112,20 +113,21 @@ class Growth:
 
 
 def growth(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]] | None = None) -> Growth:
-    """Measure how curves y, e.g. y = FID, leave their reference: x = y / reference - 1.
+    """Measure how curves y, e.g. y = FID, leave their reference, as x = y / reference - 1.
 
-    The generations after 0 are split in halves, of which the second has the generation in the middle of an odd number.
-    Rise, rate and bend are weighted sums of the x of one seed. With at least three seeds their intervals are Student's,
-    over seeds (S - 1 degrees of freedom). With one or two they come from the residuals around a straight line within
-    each half (S (G - 5) degrees of freedom for G generations, at least four): they then hold for these chains and not
-    for others, and assume that the noise of one generation does not carry over to the next.
+    The generations after 0 are split into halves. If their number is odd, the middle one belongs to the second half.
+    Rise, rate and bend are weighted sums of the x of one seed. With at least three seeds, their intervals are Student's
+    t intervals over seeds (S - 1 degrees of freedom). With one or two, the intervals come from the residuals around a
+    straight line within each half (S (G - 5) degrees of freedom for G generations, at least four). They then hold only
+    for these chains, and assume that the noise of one generation does not carry over to the next.
 
     Args:
-        curves: one per seed, the y of generation 0, 1, …; all of one length, at least 3, and y > 0.
+        curves: one per seed, the y of generations 0, 1, …; all of the same length, at least 3, with y > 0.
         reference: the y of the same seeds at ratio 0, in the same form; None: generation 0 of each curve.
 
     Raises:
-        MetricError: the curves are too short, of unequal length, not finite or not positive.
+        MetricError: the curves are too short, of unequal length, not finite or not positive, or the reference has
+            another shape.
     """
     x, (early, late) = _excess(curves, reference)
     num_seeds, num = x.shape
@@ -149,19 +151,19 @@ def rises(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]
 
 
 def rates(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]] | None = None) -> list[float]:
-    """Return the growth a generation of each seed, whose mean is `growth(curves, reference).rate.value`."""
+    """Return the growth per generation of each seed, whose mean is `growth(curves, reference).rate.value`."""
     x, halves = _excess(curves, reference)
     return [float(v) for v in x @ _rate_weights(*halves)]
 
 
 def shift(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]] | None = None) -> Interval:
-    """Return by how much curves y exceed their reference, in the second half of the generations after 0.
+    """Return the mean difference between curves y and their reference in the second half of the generations after 0.
 
-    Unlike `growth` it takes differences, so that y, e.g. a share, may be 0. The interval is Student's over seeds; with
-    fewer than three seeds it is infinite.
+    Unlike `growth`, it takes differences, so y (e.g. a share) may be 0. The interval is Student's t interval over
+    seeds; with fewer than three seeds it is infinite.
 
     Args:
-        curves: one per seed, the y of generation 0, 1, …; all of one length, at least 3.
+        curves: one per seed, the y of generations 0, 1, …; all of the same length, at least 3.
         reference: the y of the same seeds at ratio 0, in the same form; None: generation 0 of each curve.
 
     Raises:
@@ -179,7 +181,7 @@ def shifts(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float
 
 
 def mean_over_seeds(values: np.ndarray) -> Interval:
-    """Return the mean of one value per seed, float (S,), with Student's interval, infinite below three seeds."""
+    """Return the mean of one value per seed, float (S,), with its t interval, which is infinite below three seeds."""
     if len(values) < FEWEST_SEEDS:
         return _interval(float(values.mean()), 0.0, 0)
     return _over_seeds(values)
@@ -190,7 +192,7 @@ def classify(growth: Growth, margin: float = MARGIN) -> str:
 
     stable        the interval of the rise lies wholly below `margin`: a rise of 10 % or more is ruled out.
     diverging     otherwise, and the intervals of rise and bend lie wholly above 0: it rises and does not level off.
-    bounded       otherwise, and the interval of the rise lies wholly above 0, that of the bend below: it levels off.
+    bounded       otherwise, and the interval of the rise lies wholly above 0 and that of the bend below: it levels off.
     rising        otherwise, and the interval of the rise lies wholly above 0: whether it levels off is open.
     inconclusive  otherwise: too few seeds or generations, or too much noise, to say.
 
@@ -224,7 +226,7 @@ def _halves(num: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rate_weights(early: np.ndarray, late: np.ndarray) -> np.ndarray:
-    """Return the weights of the growth a generation from the mean of the first half to that of the second."""
+    """Return the weights of the growth per generation from the mean of the first half to that of the second."""
     generations = np.arange(1, len(early) + 1)
     return (late - early) / (float(late @ generations) - float(early @ generations))
 
@@ -237,7 +239,8 @@ def _over_seeds(values: np.ndarray) -> Interval:
 def _of_residuals(x: np.ndarray, num_early: int, weights: np.ndarray, paired: bool) -> Interval:
     """Return the interval of the mean of x @ weights from the scatter around a line in each half of each curve.
 
-    Where generation 0 is the reference, its noise moves all x of a curve together, and counts as often as they are.
+    If generation 0 is the reference, its noise moves all x of a curve together, in proportion to 1 + x. Its variance is
+    added.
     """
     num_seeds = len(x)
     squares, degrees = 0.0, 0
@@ -261,7 +264,7 @@ def _interval(value: float, error: float, degrees: int) -> Interval:
 
 @dataclass(frozen=True)
 class HalfLife:
-    """Number of generations in which the score halves, with its interval. Infinity: it never does."""
+    """The number of generations in which the score halves, with its interval; infinite if it never halves."""
 
     generations: float
     low: float
@@ -270,11 +273,11 @@ class HalfLife:
 
 
 def half_life(curves: Sequence[Sequence[float]], floor: float) -> HalfLife:
-    """Return ln 2 / (-slope of log y), e.g. y = recall; its interval comes from the ends of the slope's interval.
+    """Return ln 2 / (-slope of log y), e.g. for y = recall; its interval comes from the ends of the slope's interval.
 
-    The half-life is infinite where the slope is not negative. Where only `high` is infinite, not even the sign of the
-    slope is established. Exponential decay is assumed; a recall that falls and then stays level is better described by
-    its curve.
+    The half-life is infinite if the slope is not negative. If only `high` is infinite, not even the sign of the slope
+    is established. Exponential decay is assumed; a recall that falls and then stays level is better described by its
+    curve.
 
     Args:
         curves: one per seed, as for `log_slope`.
@@ -290,10 +293,11 @@ def half_life(curves: Sequence[Sequence[float]], floor: float) -> HalfLife:
 class CriticalRatio:
     """The synthetic ratio at which the rise passes the margin of the verdicts.
 
-    ratio: None where there is no such ratio among those that were run.
-    low, high: 95 % interval of the ratio; an end that is the lowest or highest ratio that was run may lie beyond it.
+    ratio: the estimate; None if the rise does not pass the margin within the ratios that were run.
+    low, high: 95 % interval of the ratio. An end that equals the lowest or highest ratio that was run may lie beyond
+        it.
     always: whether the rise is above the margin at every ratio that was run.
-    refused: why there is no estimate; "" where there is one.
+    refused: why the ratio was not estimated, if there were too few ratios or seeds; else "".
     """
 
     ratio: float | None
@@ -306,16 +310,16 @@ class CriticalRatio:
 def critical_ratio(
     rises: Mapping[float, Mapping[int, float]], margin: float = MARGIN, num_redraws: int = 2000, seed: int = 0
 ) -> CriticalRatio:
-    """Estimate the synthetic ratio from which on a condition is not stable: where its mean rise passes the margin.
+    """Estimate the synthetic ratio from which on conditions are not stable: where the mean rise passes the margin.
 
-    The crossing is interpolated linearly between the ratios that were run, and the last one counts. So the estimate
-    does not depend on the number of seeds; its interval does. For that, the mean rises of all ratios are redrawn
-    together, from Student's distribution with the covariance that the seeds show between ratios, and the crossing is
-    computed again. Redraws without a crossing count as the lowest or highest ratio.
+    The crossing is interpolated linearly between the ratios that were run; if there are several, the last one counts.
+    The estimate therefore does not depend on the number of seeds, but its interval does. For the interval, the mean
+    rises of all ratios are redrawn together from Student's t distribution with the covariance that the seeds show
+    between ratios, and the crossing is recomputed. Redraws without a crossing count as the lowest or highest ratio.
 
     Args:
-        rises: synthetic ratio -> seed -> rise (`Growth.rise`) over equally many generations.
-        margin: the rise that counts.
+        rises: synthetic ratio -> seed -> rise (`Growth.rise`), all over the same number of generations.
+        margin: the rise from which on a condition is not stable.
         num_redraws: how many times the rises are redrawn.
         seed: seed of the redraws.
     """
@@ -344,7 +348,7 @@ def critical_ratio(
 
 
 def _crossing(ratios: np.ndarray, above: np.ndarray) -> float | None:
-    """Return where `above` becomes positive for good; None if it is positive everywhere or not at the last ratio."""
+    """Return where `above` becomes and stays positive; None if it is positive everywhere or not at the last ratio."""
     below = np.flatnonzero(above <= 0)
     if len(below) == 0 or below[-1] == len(ratios) - 1:
         return None

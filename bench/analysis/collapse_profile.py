@@ -27,10 +27,10 @@ VARIANCE, ENTANGLEMENT, TAILS, HALLUCINATION = (
 MEANINGS = (CATASTROPHIC, ANY, DIVERGING, SCALING, VARIANCE, ENTANGLEMENT, TAILS, HALLUCINATION)
 YES, NO, OPEN, UNKNOWN = "yes", "no", "open", "not known"
 ROUNDING = 1e-6
-"""Half of an interval, in the shown unit, that is nothing but what floating point rounds."""
+"""An interval whose half-width, in the displayed unit, is below this consists of floating-point rounding alone."""
 NO_SPREAD = "no spread"
 CATASTROPHE = 1.0
-"""A rise by 100 %: the risk has doubled."""
+"""A rise of 100 %: the risk has doubled."""
 FEWEST_SIZES = 3
 PERCENT, POINTS, EXPONENT = "%", "points", "in the exponent"
 RULE = (
@@ -45,12 +45,14 @@ RULE = (
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of one meaning for one condition.
+    """The answer for one meaning and one condition.
 
-    answer: yes, no, open or not known. quantity: what was measured, "" where nothing was.
-    interval: by how much it changed for the worse, in `unit`; None where it is not known.
-    detectable: the smallest change that 4 of 5 repetitions would have told from none, in `unit`; may be infinite.
-    reason: why it is not known.
+    answer: yes, no, open or not known. quantity: what was measured; "" if nothing was.
+    unit: the unit in which the change is displayed.
+    interval: the change for the worse, as a share (0.4 is 40 % or 40 points) or in the exponent; None if not known.
+    detectable: the smallest change that 4 of 5 repetitions would have distinguished from none, on the scale of
+        `interval`; may be infinite.
+    reason: why the answer is not known.
     """
 
     meaning: str
@@ -63,21 +65,21 @@ class Finding:
 
     @property
     def ends(self) -> list[float | None]:
-        """Both ends of the interval and what is detectable; None where one is not known or infinite."""
+        """Both ends of the interval and the detectable change; None for each one that is not known or infinite."""
         known = [] if self.interval is None else [self.interval.low, self.interval.high, self.detectable]
         return [end if math.isfinite(end) else None for end in known] or [None] * 3
 
     @property
     def change(self) -> str:
-        """The change for the worse, e.g. `+46 %`; "" where it is not known."""
+        """The change for the worse, e.g. `+46 %`; "" if it is not known."""
         if self.interval is None:
             return ""
         return f"{self._number(self.interval.value)} {self.unit}"
 
     @property
     def span(self) -> str:
-        """The interval of the change, e.g. `+40 to +52`; `no spread` where all seeds agree exactly, as scores that move
-        in steps do; "" where it is not known or infinite."""
+        """The interval of the change, e.g. `+40 to +52`. It is `no spread` if all seeds agree exactly, which happens to
+        scores that move in steps, and "" if the interval is not known or infinite."""
         if self.interval is None or not math.isfinite(self.interval.high):
             return ""
         if self._half_width < ROUNDING:
@@ -86,12 +88,12 @@ class Finding:
 
     @property
     def change_with_span(self) -> str:
-        """The change with its interval, e.g. `+46 % (+40 to +52)`; – where it is not known."""
+        """The change with its interval, e.g. `+46 % (+40 to +52)`; – if it is not known."""
         return f"{self.change} ({self.span})" if self.span else self.change or "–"
 
     @property
     def words(self) -> str:
-        """The change with its interval and what could have been seen, or why it is not known."""
+        """The change with its interval and the detectable change, or the reason why it is not known."""
         if self.interval is None:
             return self.reason
         if not self.span:
@@ -108,12 +110,12 @@ class Finding:
 
     @property
     def _half_width(self) -> float:
-        """Half of the interval in the shown unit; infinite where it is not known."""
+        """The half-width of the interval in the displayed unit; infinite if it is not known."""
         return math.inf if self.interval is None else self._scale * (self.interval.high - self.interval.value)
 
     def _number(self, value: float) -> str:
-        """Return a number with as many decimals as its interval is narrow, and up to three where an end of the interval
-        would be a 0 without its sign."""
+        """Format a number with more decimals the narrower its interval is, and with up to three if an end of the
+        interval would otherwise be rounded to 0 and lose its sign."""
         scale, half, ends = self._scale, self._half_width, list[float]()
         if self.interval and math.isfinite(half):
             ends = [scale * self.interval.low, scale * self.interval.high]
@@ -122,15 +124,15 @@ class Finding:
         places = 2 if self.unit == EXPONENT or half < 0.1 else 1 if half < 1 else 0
         while places < 3 and any(end and not round(end, places) for end in ends):
             places += 1
-        return f"{round(scale * value, places) + 0.0:+.{places}f}"  # adding 0 takes the sign off a rounded -0
+        return f"{round(scale * value, places) + 0.0:+.{places}f}"  # adding 0 removes the sign of a rounded -0
 
 
 def profile(study: Study, every: Iterable[Study]) -> dict[Condition, list[Finding]]:
     """Return condition -> one finding per meaning, in the order of `MEANINGS`.
 
     Args:
-        study: the chains that are judged.
-        every: all studies at hand; a scaling law is looked for in those with other numbers of training images.
+        study: the study whose conditions are judged.
+        every: all available studies; the scaling law is fitted to those that differ in the number of training images.
     """
     every = list(every)
     return {condition: _findings(study, every, condition) for condition in study.conditions}
@@ -151,7 +153,8 @@ def _findings(study: Study, every: list[Study], condition: Condition) -> list[Fi
 def population_risk(study: Study) -> Measure | None:
     """Return the measure that stands for the population risk: the model's own loss on held-out items, or else FID.
 
-    The loss is used where it is positive throughout, so that a change is a share of it.
+    The loss is used only if it is positive throughout, so that a change can be stated as a share of it. None if neither
+    was computed.
     """
     risk = study.total("risk")
     if risk is not None:
@@ -162,7 +165,7 @@ def population_risk(study: Study) -> Measure | None:
 
 
 def _risk(study: Study, condition: Condition) -> list[Finding]:
-    """Judge the three meanings that are about the population risk."""
+    """Judge the three meanings that concern the population risk."""
     measure = population_risk(study)
     names = (CATASTROPHIC, ANY, DIVERGING)
     if measure is None:
@@ -181,7 +184,7 @@ def _risk(study: Study, condition: Condition) -> list[Finding]:
 
 
 def _growth(study: Study, condition: Condition, measure: Measure) -> Growth | str:
-    """Return how a score leaves its reference, or why that is not known."""
+    """Return the growth of a score over its reference, or the reason why it is not known."""
     judged = paired_curves(study, condition, measure)
     if judged is None:
         return f"fewer than three generations have {_named(measure)}"
@@ -202,14 +205,14 @@ def _variance(study: Study, condition: Condition) -> Finding:
 
 
 def _share(study: Study, condition: Condition, meaning: str, metric: str, falls: bool) -> Finding:
-    """Judge a meaning by a score between 0 and 1, of several labelled attributes by that of the one with most classes.
+    """Judge a meaning by a score between 0 and 1. Of several labelled attributes, the one with most classes is used.
 
     Args:
-        study: the chains.
-        condition: which of them.
-        meaning: what is judged.
-        metric: the score.
-        falls: whether falling is worse.
+        study: the study of the condition.
+        condition: the condition to judge.
+        meaning: the meaning to judge.
+        metric: the name of the score.
+        falls: whether a lower score is worse.
     """
     measure = _of_most_classes(study, metric)
     if measure is None:
@@ -224,8 +227,8 @@ def _share(study: Study, condition: Condition, meaning: str, metric: str, falls:
 
 
 def _of_most_classes(study: Study, metric: str) -> Measure | None:
-    """Return the measure of the attribute with most classes, of equals the first in the ledger: that choice does not
-    depend on the outcome, and where classes are few even the rare ones are too common to be lost."""
+    """Return the measure of the attribute with most classes; among equals, the first in the ledger. This choice does
+    not depend on the outcome, and if classes are few, even the rare ones are too common to be lost."""
     labelled = [s for row in study.rows for s in row.scores if "counts" in s and "attribute" in s["parameters"]]
     num_classes = {score["parameters"]["attribute"]: len(score["counts"]) for score in labelled}
     measures = [m for m in study.measures(metric) if m.reference == "heldout"]
@@ -235,8 +238,9 @@ def _of_most_classes(study: Study, metric: str) -> Measure | None:
 def _scaling(study: Study, every: list[Study], condition: Condition) -> Finding:
     """Judge whether the score falls more slowly with the number of training images n than at ratio 0.
 
-    Per seed, b is the least-squares slope of log score against log n at the last generation that all have; the finding
-    is the mean of b minus the same seed's b at ratio 0. Any change counts, of which a positive one is for the worse.
+    For each seed, b is the least-squares slope of log score against log n at the last generation that all have. The
+    finding is the mean over seeds of b minus the same seed's b at ratio 0. A change in either direction counts; a
+    positive one is for the worse.
     """
     measure, base = population_risk(study), reference_of(study, condition)
     if measure is None:
@@ -262,14 +266,15 @@ def _scaling(study: Study, every: list[Study], condition: Condition) -> Finding:
 
 
 def _sizes(study: Study, every: list[Study], conditions: set[Condition]) -> dict[int, Study]:
-    """Return number of real images in generation 0 -> the study that has these conditions with so many."""
+    """Return number of real images in generation 0, ascending -> the study that has these conditions at that number."""
     alike = relatives(study, every, "data.num_train", free=("num_samples",)).values()
     sizes = {one.rows[0].composition["num_real"]: one for one in alike if conditions <= set(one.conditions)}
     return dict(sorted(sizes.items()))
 
 
 def _answer(change: Interval, above: float = 0.0, below: float = MARGIN) -> str:
-    """Return no for a change that surely is below the margin, even if it surely is there; as `collapse.classify`."""
+    """Return `no` for a change that is established to be smaller than `below`, even if it is also established to be
+    larger than `above`, as `collapse.classify` does."""
     return NO if change.high < below else YES if change.low > above else OPEN
 
 
@@ -283,7 +288,7 @@ def _named(measure: Measure) -> str:
 
 
 def described(findings: list[Finding]) -> list[dict[str, Any]]:
-    """Return findings ready for JSON: shares, not per cent, with null for what is not known or infinite."""
+    """Return findings ready for JSON: shares instead of per cent, and null for what is not known or infinite."""
     return [
         {
             "meaning": found.meaning,

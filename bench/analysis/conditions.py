@@ -1,4 +1,4 @@
-"""Conditions: a mixing policy, selection, vetting and remedy with their parameters, whose chains are its seeds."""
+"""Conditions: a mixing policy, selection, vetting, watermark and remedy with their parameters; one chain per seed."""
 
 import hashlib
 import json
@@ -21,14 +21,14 @@ SHORT_NAMES |= {"true_positive_rate": "TPR", "false_positive_rate": "FPR"}
 
 @dataclass(frozen=True)
 class Condition:
-    """One mixing policy with its parameters, and the selection and vetting rule where there is one.
+    """One mixing policy with its parameters, and the rules for selection, vetting, watermark and remedy if it has any.
 
     policy: name of the mixing policy.
-    label: how tables and figures name the condition; it is shorter in a study whose conditions have much in common.
-    ratio: the synthetic share of the training set from generation 1 on, where it is one number; else None.
-    parameters: the parameters of the policy, below `selection`, `vetting`, … those of the rules, and the values of what
-        else the protocol leaves free, as JSON with sorted keys; below `joined` what a newcomer found: after which
-        generation of which condition it began, and the share of its real pool that is samples.
+    label: the name of the condition in tables and figures; shorter in a study whose conditions have much in common.
+    ratio: the synthetic share of the training set from generation 1 on if it is one number; else None.
+    parameters: JSON with sorted keys, of the policy's parameters and the values of other keys that the protocol leaves
+        free. The parameters of the rules are below `selection`, `vetting`, …. What a newcomer found is below `joined`:
+        the condition and generation after which it began, and the share of its real pool that is samples.
     """
 
     policy: str
@@ -43,7 +43,7 @@ class Condition:
 
     @property
     def joined(self) -> dict[str, Any]:
-        """What a newcomer found (below `parameters`); empty for a chain that began with real items alone."""
+        """What a newcomer found (see `parameters`); empty for a chain that began with real items alone."""
         return dict(json.loads(self.parameters).get("joined", {}))
 
     @property
@@ -54,8 +54,8 @@ class Condition:
 
 
 def free_keys(row: Row) -> list[str]:
-    """Return the keys outside seed, data and rules that the row's protocol leaves free, such as a sampling temperature:
-    their values set conditions of one study apart."""
+    """Return the keys that the row's protocol leaves free, such as a sampling temperature, except those of seed,
+    mixing, data and rules. Their values distinguish conditions within one study."""
     free = row.config.get("protocol", {}).get("free", {})
     return sorted(key for key in free if not f"{key}.".startswith(NOT_FREE))
 
@@ -65,12 +65,12 @@ def condition_of(row: Row, shown_free: Container[str] | None = None) -> Conditio
 
     Args:
         row: any row of the chain.
-        shown_free: of the keys that the protocol leaves free, those that the label names; None: all.
+        shown_free: the keys that the label names among those that the protocol leaves free; None: all of them.
     """
     given = row.config.get("mixing", {})
     parameters = {name: value for name, value in given.items() if name != "policy" and value is not None}
     ratio = 1.0 if row.policy == "replace" else parameters.get("synthetic_ratio")
-    if not isinstance(ratio, int | float) or row.policy == "real_only":  # there, r is the share that is left out
+    if not isinstance(ratio, int | float) or row.policy == "real_only":  # whose r is the share left out
         ratio = None
     if row.policy == "blend" and ratio is not None and parameters.get("real_part", "redrawn") == "redrawn":
         label = f"{ratio:.2f}"
@@ -101,20 +101,21 @@ def condition_of(row: Row, shown_free: Container[str] | None = None) -> Conditio
 
 
 def _without_folders(label: str) -> str:
-    """Return a label whose paths are cut to their last part; then a hash keeps two files of one name apart."""
+    """Return a label with its paths cut to their last part, and then with a hash that distinguishes files of one
+    name."""
     cut = without_folders(label)
     return label if cut == label else f"{cut} {hashlib.sha256(label.encode(errors='surrogatepass')).hexdigest()[:6]}"
 
 
 def _chosen(group: str, rule: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a rule that differ from the defaults of its component, which go without saying."""
+    """Return the options of a rule that differ from the defaults of its component, which labels do not show."""
     schema = registry.schema(group, rule["name"])
     defaults = {name: default_of(field) for name, field in fields_by_name(schema).items()} if schema else {}
     return {name: value for name, value in rule.items() if name not in defaults or value != defaults[name]}
 
 
 def details(parameters: dict[str, Any]) -> str:
-    """Return parameters as a label shows them, in brackets, without what names the rule itself."""
+    """Return parameters as a label shows them, in brackets, without the keys that name the rule itself."""
     shown = {**parameters, **parameters.get("parameters", {})}
     names = [name for name in shown if name not in ("name", "function", "parameters")]
     details = ", ".join(f"{short_name(name)} {_text(shown[name])}" for name in names)
@@ -122,7 +123,7 @@ def details(parameters: dict[str, Any]) -> str:
 
 
 def short_name(name: str) -> str:
-    """Return what labels call an option: `TPR` for `true_positive_rate`."""
+    """Return the name of an option in labels, e.g. `TPR` for `true_positive_rate`."""
     return SHORT_NAMES.get(name, name.replace("_", " "))
 
 

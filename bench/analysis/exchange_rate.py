@@ -1,4 +1,4 @@
-"""Exchange rate: how many real images one synthetic image is worth, measured against fewer real images alone."""
+"""Exchange rate: how many real images a synthetic image is worth, measured by training on fewer real images alone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from bench.errors import MetricError
 
 METRICS = ("fid", "risk")
 LOGGED = ("fid",)
-"""Scores that are interpolated as logarithms; risk may be negative."""
+"""Scores that are interpolated as logarithms. Risk is not, because it may be negative."""
 FEWEST_SIZES = 2
 NUM_GRID = 2001
 RULE = (
@@ -31,11 +31,11 @@ RULE = (
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number that can be told only within a range, with its 95 % interval.
+    """A number that can be estimated only within a range, with its 95 % interval.
 
-    value, low, high: None where it lies beyond the range: below `least` for low, above `most` for high.
+    value, low, high: None if outside the range; `low` is then below `least`, and `high` above `most`.
     least, most: the ends of the range.
-    side: `below` or `above` where `value` is None.
+    side: `below` or `above` if `value` is None; else "".
     """
 
     value: float | None
@@ -46,13 +46,13 @@ class Estimate:
     side: str = ""
 
     def mapped(self, f: Callable[[float], float]) -> "Estimate":
-        """Return the estimate of an increasing function of the number."""
+        """Return the estimate of f(number), for an increasing function f."""
         value, low, high = (None if end is None else f(end) for end in (self.value, self.low, self.high))
         return Estimate(value, low, high, f(self.least), f(self.most), self.side)
 
     def text(self, places: int) -> str:
-        """Return e.g. `0.31 (0.22 to 0.40)`; `< 0.10` and `> 1.00` stand for what lies beyond the range, and stand
-        alone where the whole interval does."""
+        """Return e.g. `0.31 (0.22 to 0.40)`. `< 0.10` and `> 1.00` stand for values outside the range, and stand alone
+        if the whole interval is outside."""
         below, above = (f"{sign} {end:.{places}f}" for sign, end in (("<", self.least), (">", self.most)))
         if self.side == "below" and self.high == self.least:
             return below
@@ -66,16 +66,16 @@ class Estimate:
 
 
 def equivalent_size(sizes: Sequence[float], real_only: np.ndarray, scores: np.ndarray) -> Estimate:
-    """Return how many real images alone have the mean of `scores`, from seeds in pairs.
+    """Return the number of real images that alone reach the mean of `scores`, from paired seeds.
 
     The mean scores of the sizes are made monotone by pooling adjacent violators (isotonic regression, Barlow et al.
     1972; each seed's scores are averaged over the same pools) and interpolated linearly in log size. The interval
-    inverts a paired t test (Fieller 1954): it holds the sizes x at which the mean over seeds of score minus
-    interpolated score does not differ from 0. An end beyond the sizes that were run is not extrapolated.
+    inverts a paired t test (Fieller 1954): it contains the sizes x at which the mean over seeds of score minus
+    interpolated score does not differ significantly from 0. An end beyond the sizes that were run is not extrapolated.
 
     Args:
         sizes: K numbers of real images, ascending.
-        real_only: float (S, K), a score of each seed with so many real images alone; lower is better.
+        real_only: float (S, K), a score of each seed with that many real images alone; lower is better.
         scores: float (S,), the same score of the same seeds.
 
     Raises:
@@ -115,7 +115,7 @@ def equivalent_size(sizes: Sequence[float], real_only: np.ndarray, scores: np.nd
 class Rate:
     """The exchange rate of one condition at one generation.
 
-    equivalent: the number of real images alone that have the same score. worth: real images per synthetic image.
+    equivalent: the number of real images that alone reach the same score. worth: real images per synthetic image.
     """
 
     condition: Condition
@@ -133,8 +133,8 @@ class Exchange:
     """The exchange rates of a study in one score.
 
     real_only: number of real images -> seed -> score with these alone, the mean over their generations.
-    rates: by condition and generation.
-    refused: why there is no rate: of the whole study under None, or of a condition.
+    rates: one for each condition and generation that has a rate.
+    refused: condition -> why it has no rate; the key None stands for the whole study.
     """
 
     measure: Measure
@@ -148,7 +148,7 @@ class Exchange:
 
 
 def exchanges(study: Study) -> list[Exchange]:
-    """Return the exchange rates in FID and in risk, where these were computed and some training set has samples."""
+    """Return the exchange rates in FID and in risk, if these were computed and some training set has samples."""
     found = [_exchange(study, measure) for metric in METRICS if (measure := study.total(metric)) is not None]
     return [exchange for exchange in found if exchange is not None]
 
@@ -188,15 +188,15 @@ def _rate(
     generation: int,
     seeds: list[int],
 ) -> Rate | None:
-    """Return the rate at one generation; None where it has no samples or a seed lacks the score.
+    """Return the rate at one generation, or None if its training set has no samples or a seed lacks the score.
 
     Args:
-        study: the chains.
+        study: the study of the condition.
         measure: the score.
         real_only: size -> seed -> score.
-        condition: whose samples are priced.
-        generation: which training set is priced.
-        seeds: those of the condition that every size has.
+        condition: the condition whose samples are priced.
+        generation: the generation whose training set is priced.
+        seeds: the condition's seeds that every size has.
     """
     num_real, num_synthetic = _counts(study, condition, generation)
     values = study.values(condition, generation, measure)
@@ -212,16 +212,16 @@ def _rate(
 
 
 def _counts(study: Study, condition: Condition, generation: int) -> tuple[int, int]:
-    """Return how many real and how many synthetic images a generation is trained on, as drawn."""
+    """Return how many real and how many synthetic images were drawn for a generation's training set."""
     row = next((row for row in study.longest(condition).rows if row.generation == generation), None)
     return (row.composition["num_real"], row.composition["num_synthetic"]) if row else (0, 0)
 
 
 def _real_only(study: Study, measure: Measure) -> dict[int, dict[int, float]]:
-    """Return number of real images, ascending -> seed -> score with these alone, of every such training.
+    """Return number of real images, ascending -> seed -> score of training on these alone.
 
-    These are `real_only`, ratio 0, and generation 0. No samples enter, so all generations of one size are repetitions
-    and are averaged. Generation 0, which the chains of a seed share on one device, counts once.
+    These trainings are `real_only`, ratio 0, and generation 0. They contain no samples, so all generations of one size
+    are repetitions and are averaged. Generation 0, which the chains of a seed share on one device, counts once.
     """
     found: dict[int, dict[int, dict[float, None]]] = {}
     for condition in study.conditions:
@@ -236,7 +236,7 @@ def _real_only(study: Study, measure: Measure) -> dict[int, dict[int, float]]:
 
 
 def described(exchange: Exchange) -> dict[str, Any]:
-    """Return exchange rates ready for JSON: intervals as value, low and high, null where beyond the range."""
+    """Return exchange rates ready for JSON: estimates as [value, low, high], null for values outside the range."""
     measure = exchange.measure
     return {
         "metric": measure.metric,

@@ -1,6 +1,6 @@
 """Families of generators side by side: one row per condition and family, and what may be compared across families.
 
-A number is compared between two families only where it means the same in both. Everything else is compared as a change
+A number is compared between two families only if it means the same in both. Everything else is compared as a change
 against the family's own ratio 0, which is what the verdict and the collapse profile state.
 """
 
@@ -27,9 +27,11 @@ EXCESS = "excess_risk"
 class Member:
     """One condition of one family.
 
-    study, condition: where it is from. family: name of the generator, with the sweep where several studies have it.
-    data: what it was trained on. arm: the condition, named alike in all families. verdict: of the condition.
-    measure: the risk, where the truth is known above that of the truth; else what stands for it; None without one.
+    study, condition: the study and the condition in it.
+    family: the name of the generator, with the sweep if several studies have this generator.
+    data: the name of the training data. arm: the name of the condition, the same in all families.
+    verdict: the verdict on the condition.
+    measure: the excess risk if the truth is known, else the measure that stands for the risk; None if there is neither.
     findings: one for each of the eight meanings.
     """
 
@@ -44,16 +46,16 @@ class Member:
 
     @property
     def quantity(self) -> str:
-        """What `measure` is; "" where there is none."""
+        """The name of `measure`; "" if there is none."""
         return "" if self.measure is None else metric_name(self.measure.metric)
 
     def levels(self) -> str:
-        """Return the risk of generation 0 and of the last that all seeds have, `0.05 → 0.27`; "" where not known."""
+        """Return the risk at generation 0 and at the last one that all seeds have, `0.05 → 0.27`; "" if not known."""
         return "" if self.measure is None else levels(self.study, self.condition, self.measure)
 
     def change(self) -> Interval | None:
-        """Return by how much the excess risk exceeds that of ratio 0 (without it: of generation 0), in nats; None where
-        the truth is not known, or the chains are too short. A difference, because an excess may be 0."""
+        """Return the mean excess risk minus that of ratio 0 (without a ratio 0: of generation 0), in nats; None if the
+        truth is not known or the chains are too short. It is a difference, because an excess may be 0."""
         if self.measure is None or self.measure.metric != EXCESS:
             return None
         judged = paired_curves(self.study, self.condition, self.measure)
@@ -67,8 +69,8 @@ class Member:
 def members(every: Sequence[Study]) -> list[Member]:
     """Return the conditions of all families, ordered by condition and then by family; [] for a single family.
 
-    A study whose protocol leaves sizes or other values free is left out, and so is an arm with a selection, vetting,
-    watermark or remedy that one study alone has: nothing is beside it.
+    A study whose protocol leaves sizes or other values free is left out. An arm with a selection, vetting, watermark or
+    remedy is left out if only one study has it, because there is nothing to compare it with.
     """
     fixed = [study for study in every if not free_keys(study.rows[0])]
     families = {study: study.rows[0].generator for study in fixed}
@@ -94,7 +96,7 @@ def members(every: Sequence[Study]) -> list[Member]:
 
 
 def _arm(condition: Condition) -> str:
-    """Return what a condition is called beside those of other families. Replacement is blending at a ratio of 1."""
+    """Return a condition's name, the same in all families. Replacement is named as blending at a ratio of 1."""
     if condition.ratio is not None and condition.is_plain and condition.label in (f"{condition.ratio:.2f}", "replace"):
         return f"{condition.ratio:.2f}"
     return condition.label
@@ -111,12 +113,12 @@ def _data(study: Study) -> str:
 
 
 def _content(study: Study) -> str:
-    """Return which real items a study has: an archive may have one name here and another one there."""
+    """Return the identity of a study's real items by content, because one archive may have several names."""
     return data_content(study.rows[0])
 
 
 def comparable(found: Sequence[Member]) -> tuple[list[str], list[str]]:
-    """Return what may be compared across these families, and what may not, one sentence each."""
+    """Return sentences on what may be compared across these families, and sentences on what may not."""
     studies = list(dict.fromkeys(member.study for member in found))
     name = {member.study: member.family for member in found}
     measure = {member.study: member.measure for member in found}
@@ -170,13 +172,13 @@ def comparable(found: Sequence[Member]) -> tuple[list[str], list[str]]:
 
 
 def _same_scores(study: Study) -> Any:
-    """Return what two studies must have in common for their scores to be compared."""
+    """Return a key that two studies must share for their scores to be compared."""
     fid = study.primary("fid")
     return study if fid is None else (fid, json.dumps(must_be_equal(study.rows[0]), sort_keys=True, default=str))
 
 
 def _groups(studies: Iterable[Study], name: dict[Study, str], key: Any) -> Iterable[tuple[str, str]]:
-    """Yield (data, names of the families) for each group of two families or more of an equal key."""
+    """Yield (data, names of the families) for each group of two or more studies with an equal key."""
     groups: dict[Any, list[Study]] = {}
     for study in studies:
         groups.setdefault(key(study), []).append(study)

@@ -1,4 +1,4 @@
-"""Measures: which score a number is, with everything that decides whether two numbers may be compared."""
+"""Measures: the identity of a score, with everything that decides whether two values of it may be compared."""
 
 import json
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Any
 from bench.analysis.plain_text import plain
 
 MAIN_METRICS = ("fid", "kid", "fid_infinity", "coverage", "precision", "recall", "excess_risk", "perplexity")
-"""What is shown first: FID never alone, because its bias depends on the model, and coverage before recall, which says
-nothing off the manifold. After them what is known without a feature space, where it is."""
+"""The scores that are shown first. FID is never shown alone, because its bias depends on the model. Coverage comes
+before recall, which is uninformative off the manifold. Scores that need no feature space follow, if they exist."""
 NAMES = {
     "fid": "FID",
     "fid_infinity": "FID∞",
@@ -30,7 +30,7 @@ class Measure:
     """One score, described so exactly that two values of it may be compared.
 
     parameters: the parameters of the score, as JSON with sorted keys.
-    direction: `up` where higher is better, `down` where lower is better, `none` where a score only describes.
+    direction: `up` if higher is better, `down` if lower is better, `none` if the score only describes.
     """
 
     metric: str
@@ -58,7 +58,7 @@ class Measure:
 
     @property
     def sizes(self) -> str:
-        """N on both sides, and the parameters."""
+        """N on both sides, and the parameters, as they are printed."""
         n = f"N = {self.num_subject}"
         if self.num_reference != self.num_subject:
             n += f" against {self.num_reference}"

@@ -10,7 +10,7 @@ from bench.ledger import Chain, Row
 
 def notes_on(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     """Return notes on damage, differences that change no score, unequal lengths or numbers of seeds, mixed devices,
-    precision or versions of the code, missing floors and refused scores.
+    precision or versions of the code, files that were left out, missing floors and refused scores.
 
     Args:
         chains: condition -> seed -> chain.
@@ -27,7 +27,7 @@ def notes_on(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
 
 
 def _trifles(chains: list[Chain]) -> list[str]:
-    """Return a note for every key that changes no score, and in which the chains differ (`setting.TRIFLES`)."""
+    """Return a note for every key that changes no score (`setting.TRIFLES`) and in which the chains differ."""
     notes = []
     for key in TRIFLES:
         counts: dict[str, int] = {}
@@ -58,7 +58,7 @@ def _seeds(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
 
 
 def _precisions(condition: Condition, by_seed: dict[int, Chain]) -> str:
-    """Return a note where one condition was computed in several number formats; "" where it was not."""
+    """Return a note if one condition was computed in several number formats; else ""."""
     seeds: dict[str, set[int]] = {}
     for seed, chain in by_seed.items():
         for row in chain.rows:
@@ -73,7 +73,7 @@ def _precisions(condition: Condition, by_seed: dict[int, Chain]) -> str:
 
 
 def mixed_devices(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
-    """Return a note where conditions were run on different devices, so that they share no bytes of samples."""
+    """Return a note if conditions were run on different devices, so that their samples share no bytes."""
     labels: dict[str, dict[str, None]] = {}
     for condition, by_seed in chains.items():
         for row in (row for chain in by_seed.values() for row in chain.rows):
@@ -86,7 +86,7 @@ def mixed_devices(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
 
 
 def _left_out(rows: list[Row]) -> list[str]:
-    """Return a note for every count of files of a folder that are none of the real items."""
+    """Return a note for every reason for which files of a data folder were left out, with their number."""
     whys = {"num_unreadable": "cannot be read", "num_other_formats": "are pictures of other formats"}
     found: dict[str, None] = {}
     for row in rows:
@@ -121,7 +121,7 @@ def _missing_floors(rows: list[Row]) -> list[str]:
 
 
 def _refusals(rows: list[Row]) -> list[str]:
-    """Return a note for all scores of the samples that were refused for one reason."""
+    """Return a note for every attribute and reason for which scores of the samples were refused."""
     scores: dict[tuple[str, str], dict[str, None]] = {}
     for row in rows:
         for score in row.scores:

@@ -1,7 +1,7 @@
-"""Where recall says nothing: samples off the manifold of real items sprawl, and their balls take in whatever is near.
+"""Where recall is uninformative: samples off the manifold of real items spread out, and their balls cover real items.
 
-A thin sheet of real items, buried in noise by the model, has recall 1 with precision and coverage 0. So recall is
-greyed where most samples lie off the manifold, by the rule below.
+A thin sheet of real items that the model buries in noise has recall 1 with precision and coverage 0. Recall is
+therefore greyed if most samples lie off the manifold, by the rule below.
 """
 
 from dataclasses import replace
@@ -16,9 +16,9 @@ LEAST = 0.5
 
 
 def least_precision(study: Study, measure: Measure) -> float | None:
-    """Return the precision below which this recall is greyed: half the floor's, or half of 1 where there is no floor.
+    """Return the precision below which this recall is greyed: half the floor's, or half of 1 if there is no floor.
 
-    None for every other score, and where precision was not computed with the same reference, N and k.
+    None for every other score, and if precision was not computed with the same reference, N and k.
     """
     precision = _precision(measure)
     if measure.metric != "recall" or precision not in study.measures("precision"):
@@ -28,14 +28,14 @@ def least_precision(study: Study, measure: Measure) -> float | None:
 
 
 def is_greyed(study: Study, condition: Condition, generation: int, measure: Measure) -> bool:
-    """Return whether the mean precision over seeds of the same samples is too low for this recall to say anything."""
+    """Return whether the mean precision over seeds of the same samples is too low for this recall to be informative."""
     least = least_precision(study, measure)
     found = cell(study.values(condition, generation, _precision(measure)).values())
     return least is not None and found is not None and found.mean < least
 
 
 def reason(study: Study, measure: Measure) -> str:
-    """Return the footnote of a table with greyed cells, with the rule."""
+    """Return the footnote that states the rule below a table with greyed cells."""
     least = least_precision(study, measure)
     assert least is not None
     return (

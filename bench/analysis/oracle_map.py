@@ -1,4 +1,4 @@
-"""The oracle's map: what becomes of a chain at each pair of error rates, so how good a detector must be."""
+"""The oracle map: the outcome of a chain at each pair of error rates, which shows how good a detector must be."""
 
 from dataclasses import dataclass, replace
 from statistics import median
@@ -16,14 +16,14 @@ ORACLE = "oracle"
 class Point:
     """One condition of the map.
 
-    rates: TPR and FPR; None without vetting.
-    generation: the last one that all of its seeds have.
-    drawn, trained_on: synthetic share of that generation's composition, before and after vetting: medians over seeds.
-    expected: the latter by Bayes' rule, without refill; None where nothing would be left.
-    badge: the word of its verdict.
-    change: FID of that generation relative to the verdict's reference, less 1: median over seeds. None where there is
-        no FID, or too little of it for a verdict.
-    against: the reference of the verdict, `ratio 0` or `generation 0`; "" without a change.
+    rates: TPR and FPR of the oracle; None without vetting.
+    generation: the last one that all seeds of the condition have.
+    drawn, trained_on: synthetic share of that generation's composition, before and after vetting; medians over seeds.
+    expected: the share after vetting by Bayes' rule, without refill; None if nothing would be left.
+    badge: the badge of the condition's verdict.
+    change: FID divided by that of the reference, minus 1, at the last generation that both have; median over seeds.
+        None if there is no FID, or too little of it for a verdict.
+    against: the reference of `change`, `ratio 0` or `generation 0`; "" without a change.
     """
 
     condition: Condition
@@ -40,8 +40,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Panel:
-    """Conditions that differ in nothing but the error rates of their oracle. title: what they have in common. points:
-    (TPR, FPR) -> condition. unvetted: the same without vetting, where it was run."""
+    """Conditions that differ only in the error rates of their oracle.
+
+    title: what they have in common. points: (TPR, FPR) -> point.
+    unvetted: the point of the same condition without vetting; None if it was not run.
+    """
 
     title: str
     points: dict[tuple[float, float], Point]
@@ -49,7 +52,7 @@ class Panel:
 
 
 def oracle_map(study: Study) -> list[Panel]:
-    """Return the panels of a study, in the order of its conditions; none where no condition has an oracle."""
+    """Return the panels of a study, in the order of its conditions; [] if no condition has an oracle."""
     found: dict[tuple[Condition, bool], dict[tuple[float, float], Point]] = {}
     for condition in study.conditions:
         row = study.longest(condition).rows[-1]
@@ -69,7 +72,7 @@ def oracle_map(study: Study) -> list[Panel]:
 
 
 def effective_ratio(drawn: float, true_positive_rate: float, false_positive_rate: float) -> float | None:
-    """Return the synthetic share that vetting leaves of a drawn share, in expectation (Bayes' rule); None where it
+    """Return the expected synthetic share that remains of a drawn share after vetting (Bayes' rule), or None if vetting
     leaves nothing."""
     synthetic, real = drawn * (1 - true_positive_rate), (1 - drawn) * (1 - false_positive_rate)
     return synthetic / (synthetic + real) if synthetic + real else None
@@ -104,7 +107,7 @@ def _trained_on(row: Row) -> float:
 
 
 def _change(study: Study, condition: Condition, fid: Measure | None) -> tuple[float | None, str]:
-    """Return change and reference of a point."""
+    """Return the `change` and `against` of a point."""
     judged = None if fid is None else paired_curves(study, condition, fid)
     if judged is None or not is_positive(judged):
         return None, ""

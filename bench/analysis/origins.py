@@ -9,10 +9,11 @@ from bench.kinds import Kind
 
 @dataclass(frozen=True)
 class Origins:
-    """births: generations of birth, ascending; -1 stands for real items.
+    """The numbers of training items by generation of birth.
 
-    counts: condition -> generation -> one number of items per birth, for the condition's longest chain. kind: of the
-        items.
+    births: generations of birth, ascending; -1 stands for real items.
+    counts: condition -> generation -> one number of items per birth, for the condition's longest chain.
+    kind: the kind of the items.
     """
 
     births: list[int]

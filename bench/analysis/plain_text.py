@@ -1,19 +1,20 @@
-"""Text of a user as it may stand in tables, figures and a page: names of sweeps and classes can be anything."""
+"""Make user-defined text, such as names of sweeps and classes, safe to show in tables, figures and on a page."""
 
 import hashlib
 import math
 import unicodedata
 
 MOST = 96
-"""Characters of a label."""
+"""Maximum number of characters of a label."""
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-"""Unicode's categories of what is not shown: control characters (NUL, line breaks), marks that turn the direction of
-writing, halves of characters, line separators. XML, LaTeX and UTF-8 files do not take all of them."""
+"""Unicode categories of characters that are not shown: control characters (NUL, line breaks), marks that change the
+writing direction, surrogates, private-use and unassigned characters, line separators. XML, LaTeX and UTF-8 files do not
+accept all of them."""
 
 
 def plain(text: str, most: int = MOST) -> str:
-    """Return text with � for every character that is not shown. Longer text is cut, and ends in a hash, so that
-    different labels stay different."""
+    """Return text with � for every character that is not shown. Text of more than `most` characters is cut and ends in
+    a hash, so that different labels stay different."""
     shown = visible(text, keep="")
     if len(shown) <= most:
         return shown
@@ -22,12 +23,12 @@ def plain(text: str, most: int = MOST) -> str:
 
 
 def visible(text: str, keep: str = "\n\t") -> str:
-    """Return text with � for every character that is not shown, other than those of `keep`."""
+    """Return text with � for every character that is not shown, except for those in `keep`."""
     return "".join("�" if sign not in keep and unicodedata.category(sign) in HIDDEN else sign for sign in text)
 
 
 def number(value: float, significant: int = 3) -> str:
-    """Return a number as people write it: `1760`, `51.3`, `0.0625`, `0`; never with an exponent."""
+    """Return a number in decimal notation without an exponent: `1760`, `51.3`, `0.0625`, `0`."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     places = significant - 1 - math.floor(math.log10(abs(value)))

@@ -1,4 +1,4 @@
-"""Provenance: the hardware, software and command that a result was made with."""
+"""Provenance: the hardware, software and command that produced a result."""
 
 import json
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +12,7 @@ STAGES = ("train", "sample", "score")
 
 
 def package_version() -> str:
-    """Return the version of this benchmark; `unknown` in a tree that was never installed."""
+    """Return the version of this benchmark; `unknown` in a source tree that was never installed."""
     try:
         return version("diffusion-collapse-bench")
     except PackageNotFoundError:
@@ -50,7 +50,7 @@ def chain_seconds(chain: Chain) -> dict[str, float]:
 
 
 def chain_facts(chain: Chain) -> dict[str, Any]:
-    """Return what a reader may want to know about one chain, by name."""
+    """Return name -> value of the facts that a reader may want to know about one chain."""
     first, last = chain.rows[0], chain.rows[-1]
     about = last.environment
     packages = {k: v for k, v in about.get("versions", {}).items() if v}

@@ -1,4 +1,4 @@
-"""Remedies compared: every arm of a study as differences to its baseline, paired by seed, beside what it spends."""
+"""Compare remedies: each arm of a study by its differences from its baseline, paired by seed, and by what it spends."""
 
 import json
 from collections.abc import Callable
@@ -30,8 +30,11 @@ BySeed = dict[int, float]
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm against its baseline. differences: quantity -> its difference, for those that both have; of the baseline
-    itself none. rank: mean of the ranks among baseline and arms; None where no quantity is there."""
+    """One arm against its baseline.
+
+    differences: quantity -> arm minus baseline, for the quantities that both have. spent: what the arm spends.
+    rank: the mean of the arm's ranks among baseline and arms; None if there is no quantity to rank by.
+    """
 
     condition: Condition
     differences: dict[str, Paired]
@@ -39,8 +42,8 @@ class Arm:
     rank: float | None = None
 
     def is_better(self, quantity: str) -> bool | None:
-        """Return whether the difference is established to be for the better; None where its interval holds 0, or where
-        there is one seed and no interval."""
+        """Return whether the arm is established to be better (True) or worse (False) than its baseline; None if the
+        interval contains 0, or if there is a single seed and so no interval."""
         ends = self.differences[quantity].difference
         if ends.low is None or ends.high is None or ends.low <= 0 <= ends.high:
             return None
@@ -49,7 +52,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The arms of one baseline, best first. quantities: those that all arms have."""
+    """The arms of one baseline, best first. spent: what the baseline spends. quantities: those that all arms have."""
 
     baseline: Condition
     spent: Spending
@@ -58,15 +61,15 @@ class Ranking:
 
 
 def rankings(study: Study) -> list[Ranking]:
-    """Return a ranking for each baseline that some arm with a selection, vetting, watermark or remedy has."""
+    """Return a ranking for each baseline of an arm with a selection, vetting, watermark or remedy."""
     baselines = _baselines(study)
     against = {condition: _baseline_of(condition, baselines) for condition in study.conditions}
     return [_ranked(study, baseline, [c for c, b in against.items() if b == baseline]) for baseline in baselines]
 
 
 def _baselines(study: Study) -> list[Condition]:
-    """Return the plain blends and replacements with samples that arms may be compared with: those whose mixing an arm
-    with a rule shares."""
+    """Return the baselines: the plain blends and replacements with samples whose mixing is shared by an arm with a
+    rule."""
     shared = [_mixing(c) for c in study.conditions if not c.is_plain]
     plain = (c for c in study.conditions if c.is_plain and c.policy in ("blend", "replace") and c.ratio)
     return [c for c in plain if _mixing(c) in shared]
@@ -79,8 +82,11 @@ def _mixing(condition: Condition) -> tuple[str, str]:
 
 
 def _baseline_of(condition: Condition, baselines: list[Condition]) -> Condition | None:
-    """Return what an arm is compared with: the baseline of its mixing, else of its ratio, else of the highest ratio.
-    None for baselines themselves, for ratio 0 and for fewer real items alone, which are no arms."""
+    """Return the baseline that an arm is compared with, or None.
+
+    An arm with a rule has the baseline of its mixing, or none. A plain arm has the baseline of its ratio, or else that
+    of the highest ratio. Baselines themselves, ratio 0 and `real_only` are not arms and have none.
+    """
     if not baselines or condition in baselines or condition.ratio == 0 or condition.policy == "real_only":
         return None
     same = [b for b in baselines if _mixing(b) == _mixing(condition)]
@@ -103,7 +109,7 @@ def _ranked(study: Study, baseline: Condition, conditions: list[Condition]) -> R
 
 
 def _place(arm: Arm, arms: list[Arm], quantity: str) -> int:
-    """Return the rank of an arm among all and their baseline, whose difference is 0."""
+    """Return the rank of an arm among all arms and their baseline, whose difference is 0."""
     sign = -1 if quantity in HIGHER_IS_BETTER else 1
     values = [0.0, *(sign * other.differences[quantity].difference.mean for other in arms)]
     return 1 + sum(value < sign * arm.differences[quantity].difference.mean for value in values)
@@ -127,7 +133,8 @@ def _differences(study: Study, arm: Condition, baseline: Condition) -> dict[str,
 
 
 def _rates(study: Study, condition: Condition, num_generations: int) -> BySeed:
-    """Return seed -> growth of FID a generation, in percentage points; {} where the chains are too short."""
+    """Return seed -> growth of FID per generation, in percentage points; {} if FID is missing, not positive or too
+    short."""
     fid = study.primary("fid")
     judged = paired_curves(study, condition, fid, num_generations) if fid else None
     if judged is None or not is_positive(judged):
@@ -136,5 +143,5 @@ def _rates(study: Study, condition: Condition, num_generations: int) -> BySeed:
 
 
 def _spent(study: Study, condition: Condition) -> Spending:
-    """Return what the longest chain of a condition spent, up to the last generation that all chains have."""
+    """Return what a condition's longest chain spent, up to the last generation that all chains of the study have."""
     return spending([row for row in study.longest(condition).rows if row.generation <= study.last_common])

@@ -18,15 +18,15 @@ from bench.analysis.verdicts import verdict
 from bench.errors import LedgerError
 
 CARD = 1
-"""Version of the card's form."""
+"""Version of the card's format."""
 
 
 def card(study: Study, every: Iterable[Study] = ()) -> dict[str, Any]:
     """Return the card of a study, ready for JSON. Scores carry the value of every seed; nothing is rounded.
 
     Args:
-        study: the chains.
-        every: all studies at hand, as some statements compare several.
+        study: the study to describe.
+        every: all available studies, because some statements compare several.
     """
     rows, every = study.rows, list(every)
     first = rows[0]
@@ -115,10 +115,10 @@ def _described(measure: Measure) -> dict[str, Any]:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a card that `card` made.
+    """Read a card that `card` returned and that was written as JSON.
 
     Raises:
-        LedgerError: the file is missing, is not JSON, or is not a card of this form.
+        LedgerError: the file is missing, is not JSON, or is not a card of this version.
     """
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
@@ -130,11 +130,11 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    """Return why the numbers of two cards may not be compared; [] where they may.
+    """Return the reasons why the numbers of two cards may not be compared; [] if they may.
 
     Comparable cards have the same protocol and version, no deviations, the same data, the same scores (feature space,
-    N, k, reference), and scores by the same code. Cards of one protocol also have the same precision, and the same code
-    of mixing, training and sampling: the protocol's fingerprint contains them.
+    N, k, reference), and scores computed by the same code. Cards of one protocol also have the same precision, and the
+    same code of mixing, training and sampling, because the protocol's fingerprint contains them.
     """
     reasons = []
     if a["protocol"]["text"] != b["protocol"]["text"]:
@@ -153,8 +153,8 @@ def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
 
 
 def _other_code(a: dict[str, Any], b: dict[str, Any], all_stages: bool) -> list[str]:
-    """Return in which versions of code that both used two cards differ, and in which precision; [] for cards that do
-    not say.
+    """Return how two cards differ in precision and in the versions of the code that both used; [] if they do not state
+    these.
 
     all_stages: whether mixing, training, sampling and precision count as well.
     """
@@ -169,13 +169,13 @@ def _other_code(a: dict[str, Any], b: dict[str, Any], all_stages: bool) -> list[
 
 
 def score_key(score: dict[str, Any]) -> tuple:
-    """Return what a card's score has in common with every score that it may be compared with."""
+    """Return a key that is equal for all scores that a card's score may be compared with."""
     keys = ("metric", "feature_space", "reference", "num_subject", "num_reference")
     return (*(score[key] for key in keys), json.dumps(score["parameters"], sort_keys=True))
 
 
 def check_comparable(cards: dict[str, dict[str, Any]]) -> None:
-    """Refuse cards of which some pair may not be compared.
+    """Raise an error unless every pair of cards may be compared.
 
     Raises:
         LedgerError: a pair differs; the message names every reason.

@@ -11,15 +11,19 @@ from bench.analysis.shown import some_of
 from bench.analysis.study import Study
 
 MOST_COLUMNS, FEWER_COLUMNS = 24, 11
-"""Up to so many generations are side by side in a table that is read; of more, about so many."""
+"""A shortened table has up to MOST_COLUMNS generations side by side; of more generations, it shows about
+FEWER_COLUMNS."""
 LEAST_PER_FEATURE = 1.5
-"""Items per feature from which on FID is extrapolated (`bench.metrics.frechet`)."""
+"""The number of items per feature from which on FID is extrapolated (`bench.metrics.frechet`)."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One condition: a cell per generation, which of them is significantly the best, the number of seeds, and which
-    cells say nothing (`off_manifold`)."""
+    """The line of one condition.
+
+    cells: one per generation. is_best: whether the cell is significantly the best of its generation.
+    num_seeds: the number of the condition's seeds. is_greyed: whether the cell is uninformative (`off_manifold`).
+    """
 
     condition: Condition
     cells: list[Cell | None]
@@ -32,7 +36,7 @@ class Line:
 class Table:
     """One score of one study.
 
-    baselines: the same score of the real-vs-real floor and of controls, by label.
+    baselines: label -> the same score of the real-vs-real floor or of a control.
     intervals: label -> ends of the 95 % interval over re-splits, for the floor.
     """
 
@@ -71,8 +75,8 @@ class Table:
         return digits([c.mean for line in self.lines for c in line.cells if c] + list(self.baselines.values()))
 
     def facts(self) -> list[str]:
-        """Return what the numbers depend on: feature space, reference, N and parameters, of FID N/d, protocol,
-        setting."""
+        """Return what the numbers depend on: feature space, reference, N, parameters, N/d for scores that record d,
+        protocol and setting."""
         m, dimension = self.measure, self.study.dimension(self.measure)
         per_feature = [f"N/d = {two_figures(m.num_subject / dimension)}"] if dimension else []
         if m.metric == "fid" and dimension and not self.study.measures("fid_infinity"):
@@ -89,7 +93,7 @@ class Table:
         return f"{shown} ({low:.{self.places}f} to {high:.{self.places}f})"
 
     def legend(self) -> list[str]:
-        """Explain the signs that occur in the cells, and no others."""
+        """Return explanations of the signs that occur in the cells, and of no others."""
         cells = [c for line in self.lines for c in line.cells if c]
         parts = []
         if any(c.n > 1 for c in cells):
@@ -108,15 +112,15 @@ class Table:
 
 
 def tables(study: Study, metrics: Iterable[str] | None = None) -> list[Table]:
-    """Return one table per score: main scores first, and those against held-out images before others."""
+    """Return one table per score: those against held-out images first, and the main scores first among them."""
     measures = sorted(study.measures(), key=lambda m: (m.reference != "heldout", _rank(m.metric)))
     return [table_of(study, m) for m in measures if metrics is None or m.metric in metrics]
 
 
 def main_tables(study: Study) -> list[Table]:
-    """Return the main scores against held-out images: what is printed and what goes into a paper.
+    """Return one table per main score (`Study.primary`). These are the tables that are printed and go into a paper.
 
-    A study without any of them, such as one of points or tokens may be, has all its scores printed.
+    For a study that has none of them, which is possible for points or tokens, return the tables of all scores.
     """
     main = [table_of(study, m) for name in MAIN_METRICS if (m := study.primary(name)) is not None]
     return main or tables(study)

@@ -16,7 +16,7 @@ from bench.kinds import IMAGES, KINDS, Kind
 from bench.ledger import Chain, Row
 
 PLACES = ("data.root", "data.path", "data.subset", "data.download")
-"""Where the real images are stored on one machine. `data_content` identifies the images themselves."""
+"""Keys for where the real images are stored on one machine. `data_content` identifies the images themselves."""
 NOT_THE_SETTING = (*PLACES, "seed", "mixing", "selection", "vetting", "watermark", "remedy", "join", "protocol")
 """Keys of a chain's identity in which the chains of one study may differ."""
 TRIFLES = (
@@ -26,14 +26,15 @@ TRIFLES = (
     "metrics.num_resamples",
     "metrics.num_resplits",
 )
-"""Keys that decide which scores there are beside each other, and change none: chains that differ in them are compared,
-with a note (`bench.analysis.notes`). Every number has its feature space, reference, N and parameters with it."""
+"""Keys that decide which scores are computed, and change the value of none. Chains that differ in them are compared,
+with a note (`bench.analysis.notes`), because every number carries its feature space, reference, N and parameters."""
 COMPARED_GROUPS = ("data", "metrics")
-"""Configuration groups in which two comparable results must agree. The generator may differ: it is what is compared."""
+"""Configuration groups in which two comparable results must agree. The generator may differ, as it is what is
+compared."""
 MOST_OF_A_TITLE = 240
-"""Characters of a study's title."""
+"""Maximum number of characters of a study's title."""
 LOCAL_TO_A_MACHINE = (*PLACES, "metrics.weights")
-"""Keys of these groups that change no number."""
+"""Keys of `COMPARED_GROUPS` that change no number."""
 
 
 def setting_of(row: Row) -> str:
@@ -53,7 +54,7 @@ def _setting(row: Row, with_defaults: bool = False) -> dict[str, Any]:
 
 
 def must_be_equal(row: Row) -> dict[str, Any]:
-    """Return the flat configuration of data and scores, and which real images they were computed from."""
+    """Return the flat configuration of data and scores, and the identity of the real images."""
     chosen = flatten({group: row.config.get(group, {}) for group in COMPARED_GROUPS})
     left_out = (*LOCAL_TO_A_MACHINE, *TRIFLES)
     kept = {key: value for key, value in chosen.items() if key not in left_out and value != {}}
@@ -61,15 +62,16 @@ def must_be_equal(row: Row) -> dict[str, Any]:
 
 
 def data_content(row: Row) -> str:
-    """Return which real images a chain used and how they were split, wherever they are stored.
+    """Return the identity of a chain's real images and of their split, independent of where they are stored.
 
-    It is the hash of their spec, in which files count by checksum. A ledger without that hash gives the file's name.
+    It is the hash of their spec, which identifies files by checksum. For a ledger without that hash, it is the name of
+    the file.
     """
     return Path(row.artifacts.get("real") or row.config.get("data", {}).get("path", "")).name
 
 
 def protocol_of(row: Row) -> str:
-    """Return `collapse-v1 version 2`, with `(deviating)` where values differ from the frozen ones, or `no protocol`."""
+    """Return `collapse-v1 version 2`, with `(deviating)` if values differ from the frozen ones, or `no protocol`."""
     name, version = row.protocol.get("name"), row.protocol.get("version")
     if not name:
         return "no protocol"
@@ -77,17 +79,17 @@ def protocol_of(row: Row) -> str:
 
 
 def check_unmixed(chains: Iterable[Chain]) -> None:
-    """Refuse chains that follow different protocols, or that are of one generator and were scored in feature spaces of
-    which none is in all. Between generators `bench.analysis.families` says what may be compared.
+    """Raise an error if chains follow different protocols, or if chains of one generator have no feature space in
+    common. For chains of different generators, `bench.analysis.families` states what may be compared.
 
     Raises:
-        LedgerError: the chains are mixed. A person may ask for that with --mixed.
+        LedgerError: the chains are mixed. The option --mixed permits that.
     """
     rows = [row for chain in chains for row in chain.rows]
     protocols = sorted({protocol_of(row) for row in rows})
     mixed = {"protocols": protocols} if len(protocols) > 1 else {}
     for generator in sorted({row.generator for row in rows}):
-        # "model": its own loss, no space
+        # "model" marks the model's own loss, which needs no feature space
         sets = [{s["feature_space"] for s in row.scores} - {"model"} for row in rows if row.generator == generator]
         if any(sets) and not set.intersection(*filter(None, sets)):
             mixed["feature spaces"] = sorted({" + ".join(sorted(names)) for names in sets if names})
@@ -96,7 +98,7 @@ def check_unmixed(chains: Iterable[Chain]) -> None:
 
 
 def title_of(chains: list[Chain], setting: dict[str, Any], differing: list[str]) -> str:
-    """Return a study's title: its sweeps, data set and generator, and the keys that set it apart from other studies.
+    """Return a study's title: its sweeps, data set and generator, and the keys that distinguish it from other studies.
 
     Args:
         chains: the study's chains.
@@ -119,12 +121,12 @@ def title_of(chains: list[Chain], setting: dict[str, Any], differing: list[str])
 
 
 def resolution_of(row: Row) -> int | None:
-    """Return the resolution of the pictures in pixels, or None where the items are no pictures."""
+    """Return the resolution of the images in pixels, or None if the items are not images."""
     return row.config.get("data", {}).get("resolution") if kind_in(row) is IMAGES else None
 
 
 def data_of(row: Row) -> str:
-    """Return what a chain's real items are called: `drawn flowers at 16 px`, `flowers64.npz at 16 px`, `points`."""
+    """Return the name of a chain's real items: `drawn flowers at 16 px`, `flowers64.npz at 16 px`, `points`."""
     size = resolution_of(row)
     drawn = "drawn " if size and row.environment.get("data_content") == "drawn" else ""
     path = Path(row.config.get("data", {}).get("path") or "").name
@@ -132,14 +134,14 @@ def data_of(row: Row) -> str:
 
 
 def kind_in(row: Row) -> Kind:
-    """Return the kind of the items of a chain: as its row has it, in older ones that of the project's data set."""
+    """Return the kind of a chain's items: the one that its row records or, in older rows, that of the data module."""
     name, package = str(row.config.get("data", {}).get("name")), registry.ROOMS["data"].package
     known = registry.load(package, name, "data.name") if name in registry.names(package) else None
     return KINDS.get(str(row.environment.get("data_kind") or getattr(known, "KIND", "")), IMAGES)
 
 
 def shown_setting(row: Row, with_defaults: bool = False) -> dict[str, Any]:
-    """Return the setting as titles show it: files by their names, the content's hash cut short."""
+    """Return the setting as titles show it: with files by their names and the hash of the content shortened."""
     setting = _setting(row, with_defaults)
     data = row.config.get("data", {})
     names = {f"data.{key}": Path(data[key]).name for key in ("path", "subset") if data.get(key)}

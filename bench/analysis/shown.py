@@ -1,8 +1,8 @@
-"""What a person looks at of a generation: its probes as a grid of images, points over their distribution, or text.
+"""Show a generation to a person: its probes as a grid of images, as points over their distribution, or as text.
 
-A picture or text file per generation lies in the folder `probes` of a chain. What it takes to make one that is not in
-the probes themselves, the true density of points and the words of tokens, is written down there when a generation is
-recorded: a report needs neither the data set's module nor a tokenizer.
+The folder `probes` of a chain has one picture or text file per generation. The information for it that the probes do
+not contain (the true density of points, the words of tokens) is written there when a generation is recorded, so a
+report needs neither the data set's module nor a tokenizer.
 """
 
 import math
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 FOLDER, PLANE = "probes", "plane.npz"
 MOST_REAL = 1000
-"""Real points that set the axes."""
+"""Maximum number of real points that determine the axes."""
 INDENT = "    "
-"""Before every line of a text, so that no text can be taken for the number of the next one."""
+"""Indentation of every line of a text, so that no line can be mistaken for the number of the next text."""
 
 
 def shown_at(directory: Path, generation: int, suffix: str) -> Path:
-    """Return the file that shows a generation: of a chain's directory, with the suffix `.png` or `.txt`."""
+    """Return the path of the file that shows a generation, in a chain's directory, with the suffix `.png` or `.txt`."""
     return directory / FOLDER / f"generation_{generation:04d}{suffix}"
 
 
@@ -44,8 +44,8 @@ def picture(probes: np.ndarray, row: Row, directory: Path) -> "Image":
 
     Args:
         probes: uint8 (P, 3, H, H) or float64 (P, d).
-        row: the generation's.
-        directory: of the chain.
+        row: the generation's row.
+        directory: the chain's directory.
     """
     if kind_of(probes) is IMAGES:
         from bench.contact_sheet import grid
@@ -57,8 +57,8 @@ def picture(probes: np.ndarray, row: Row, directory: Path) -> "Image":
 
 
 def some_of(generations: list[int], most: int, fewer: int) -> list[int]:
-    """Return all generations where they are at most so many, else the first, the last and some between them: `fewer` in
-    all, or down to 70 % of it where these lie at equal steps (0, 50, …, 350)."""
+    """Return all generations if there are at most `most`. Otherwise return the first, the last and some between them:
+    `fewer` in all, or down to 70 % of that number if these lie at equal steps (0, 50, …, 350)."""
     if len(generations) <= most:
         return generations
     steps = len(generations) - 1
@@ -70,8 +70,8 @@ def some_of(generations: list[int], most: int, fewer: int) -> list[int]:
 
 
 def plane_of(probes: np.ndarray, row: Row, directory: Path) -> "Plane":
-    """Return the axes of a chain's points, the same in every generation: as they were recorded, else around the real
-    points; around the probes, float64 (P, d), where these are gone."""
+    """Return the axes of a chain's points, the same in every generation: the recorded ones, or else axes around the
+    real points. If the real points are missing as well, return axes around this generation's probes, float64 (P, d)."""
     from bench.scatter import plane
 
     path = directory / FOLDER / PLANE
@@ -80,13 +80,13 @@ def plane_of(probes: np.ndarray, row: Row, directory: Path) -> "Plane":
         if len(known.low) != min(2, probes.shape[1]):
             raise ValueError("of other points")
         return known
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):  # none, or a damaged one
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):  # the file is missing or damaged
         real = real_points(row, directory)
         return replace(plane(probes), real=probes[:0, :2]) if real is None else plane(real)
 
 
 def real_points(row: Row, directory: Path) -> np.ndarray | None:
-    """Return up to MOST_REAL points of the real pool, float64 (n, d); None where they are not in the store."""
+    """Return up to MOST_REAL points of the real pool, float64 (n, d), or None if they are not in the store."""
     real = artifact_path(Chain(row.chain, directory, [row]), row, "real")
     path = real / "train" / "items.npy" if real else None
     if path is None or not path.exists():
@@ -115,12 +115,12 @@ def _loaded(path: Path, modified: int) -> "Plane":
 
 
 def texts_of(probes: np.ndarray, row: Row, directory: Path) -> list[str]:
-    """Return the texts of a generation's probes as they were recorded, else the ids of their tokens.
+    """Return the texts of a generation's probes as they were recorded, or else the ids of their tokens.
 
     Args:
         probes: int32 (P, L).
-        row: the generation's.
-        directory: of the chain.
+        row: the generation's row.
+        directory: the chain's directory.
     """
     try:
         written = shown_at(directory, row.generation, ".txt").read_text(encoding="utf-8")
@@ -131,20 +131,20 @@ def texts_of(probes: np.ndarray, row: Row, directory: Path) -> list[str]:
 
 
 def ids(tokens: np.ndarray) -> list[str]:
-    """Return sequences of tokens, int32 (n, L), as the numbers of their tokens."""
+    """Return token sequences, int32 (n, L), as text that consists of the ids of their tokens."""
     return [" ".join(map(str, row)) for row in tokens.tolist()]
 
 
 def to_file(texts: list[str], checksum: str) -> str:
-    """Return texts as one file for people: numbered, each line indented, below the checksum of the probes. Characters
-    that are not shown become �."""
+    """Return the content of a readable file of texts: the checksum of the probes, then the numbered texts with each
+    line indented. Characters that are not shown become �."""
     bodies = (re.sub("^", INDENT, visible(text), flags=re.MULTILINE) for text in texts)
     parts = (f"{number}.\n{body}\n" for number, body in enumerate(bodies, start=1))
     return "\n".join([f"probes {checksum}\n", *parts])
 
 
 def from_file(written: str, checksum: str) -> list[str]:
-    """Return the texts of such a file; [] where it is of other probes."""
+    """Return the texts of a file that `to_file` formatted; [] if it belongs to other probes."""
     first, _, rest = written.partition("\n")
     if first != f"probes {checksum}":
         return []

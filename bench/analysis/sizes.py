@@ -1,4 +1,4 @@
-"""Sizes of network and data side by side: how far each leaves its own ratio 0, and whether larger ones resist."""
+"""Compare sizes of network and data: how far each leaves its own ratio 0, and whether larger ones resist collapse."""
 
 import json
 import math
@@ -22,10 +22,11 @@ SIZE_KEYS = (
     *("generator.training.num_epochs", "retrain_steps", "retrain_epochs"),
 )
 NETWORK = "generator.unet."
-"""Beginning of the keys that make a network larger."""
+"""Prefix of the keys that determine the size of the network."""
 SAME_COMPUTE = 0.05
-"""Parameters times steps of two chains whose compute counts as equal differ by less than this share. Within one
-architecture the FLOPs of a step follow the parameters: to 2 % from 41 thousand to 2.5 million of `sizes_mini_v1`."""
+"""Compute, i.e. parameters times steps, counts as equal if it differs by at most this share. Within one architecture,
+the FLOPs of a step are proportional to the parameters, to within 2 % from the 41 thousand to the 2.5 million of
+`sizes_mini_v1`."""
 FEWEST_SIZES = 3
 EQUAL_STEPS, EQUAL_COMPUTE, ITEMS = "network, at equal steps", "network, at equal compute", "data, at equal steps"
 COVERAGE = "coverage"
@@ -40,10 +41,14 @@ RULE = (
 
 @dataclass(frozen=True)
 class Size:
-    """One size: a condition of a study. parameters: of the network. steps: optimiser steps of generation 0, and of the
-    next one. items: real items. changes: quantity -> seed -> change for the worse against ratio 0 on the scale that is
-    shown: a share of ratio 0, of coverage the difference. rescaled: the same on the other of these two scales, without
-    a coverage of which ratio 0 has none."""
+    """One size: a condition of a study.
+
+    parameters: the number of the network's parameters. items: the number of real items.
+    steps: optimiser steps of generation 0 and of generation 1.
+    changes: quantity -> seed -> change for the worse against ratio 0, on the displayed scale: as a share of ratio 0, or
+        for coverage as a difference.
+    rescaled: the same on the other of these two scales; without coverage if that is 0 at ratio 0.
+    """
 
     study: Study
     condition: Condition
@@ -55,22 +60,23 @@ class Size:
 
     @property
     def compute(self) -> tuple[int, int]:
-        """Parameters times steps, of generation 0 and of the next one: equal networks for equal compute."""
+        """Parameters times steps, of generation 0 and of generation 1; two sizes of equal compute agree in both."""
         return self.parameters * self.steps[0], self.parameters * self.steps[1]
 
     def change(self, quantity: str) -> Interval | None:
-        """Return the mean change of a quantity over seeds; None where it is not known."""
+        """Return the mean change of a quantity over seeds, or None if it is not known."""
         found = self.changes.get(quantity)
         return collapse.mean_over_seeds(np.array(list(found.values()))) if found else None
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes that differ in one thing.
+    """Sizes that differ in one respect only.
 
-    what: in which, and what is equal. arm: their mixing. of: the varying size, ascending -> which. trends: quantity ->
-    by how much its change changes with each doubling; only of three sizes and three seeds or more. rescaled: the same
-    on the other scale.
+    what: what varies, and what is equal. arm: the name of the mixing that all share.
+    of: the varying number, ascending -> the size that has it.
+    trends: quantity -> how much its change differs with each doubling; only for at least three sizes and three seeds.
+    rescaled: the same trends on the other scale.
     """
 
     what: str
@@ -81,17 +87,17 @@ class Sizes:
 
     @property
     def quantities(self) -> list[str]:
-        """What is known of all sizes."""
+        """The quantities that are known of all sizes."""
         first, *others = self.of.values()
         return [q for q in first.changes if all(q in other.changes for other in others)]
 
 
 def sizes(study: Study, every: Iterable[Study]) -> list[Sizes]:
-    """Return every comparison of sizes that a study is the first member of.
+    """Return every comparison of sizes whose first member is in this study.
 
     Args:
-        study: the chains.
-        every: all studies at hand; those that differ from it in sizes alone are looked at.
+        study: the study.
+        every: all available studies; those that differ from `study` only in sizes are compared.
     """
     rest = _rest(study)
     relatives = [one for one in every if _rest(one) == rest]
@@ -108,18 +114,19 @@ def sizes(study: Study, every: Iterable[Study]) -> list[Sizes]:
 
 
 def _rest(study: Study) -> dict[str, Any]:
-    """Return the setting of a study without what makes network or data larger."""
+    """Return the setting of a study without the keys that determine the size of network or data."""
     setting = shown_setting(study.rows[0], with_defaults=True)
     return {key: value for key, value in setting.items() if not _is_size(key)}
 
 
 def _is_size(key: str) -> bool:
-    """Return whether sizes may differ in a key of the configuration."""
+    """Return whether a key of the configuration may differ between sizes."""
     return key in SIZE_KEYS or key.startswith(NETWORK)
 
 
 def _size(study: Study, condition: Condition) -> Size | None:
-    """Return the size of a condition; None for one that nothing at ratio 0 is beside, or that has a rule."""
+    """Return the size of a condition. None if it has a rule, no ratio 0 to compare with or only one generation, or if
+    its numbers of parameters or steps are not known."""
     chain = study.longest(condition)
     if not condition.is_plain or reference_of(study, condition) is None or len(chain.rows) < 2:
         return None
@@ -131,7 +138,7 @@ def _size(study: Study, condition: Condition) -> Size | None:
 
 
 def _changes(study: Study, condition: Condition) -> tuple[dict[str, dict[int, float]], dict[str, dict[int, float]]]:
-    """Return quantity -> seed -> change for the worse, on the scale that is shown and on the other."""
+    """Return quantity -> seed -> change for the worse, on the displayed scale and on the other."""
     changes, rescaled = {}, {}
     measures = [judged_score(study), study.total("risk"), study.primary("vendi"), study.primary(COVERAGE)]
     for measure in [m for m in measures if m is not None]:
@@ -141,7 +148,7 @@ def _changes(study: Study, condition: Condition) -> tuple[dict[str, dict[int, fl
         sign, word = (1, "rise of") if measure.direction == "down" else (-1, "loss of")
         quantity = f"{word} {metric_name(measure.metric)}"
         difference = sign * np.array(collapse.shifts(judged.curves, judged.reference))
-        if measure.metric == COVERAGE:  # it may be 0 at times, so that only the mean over generations has a share
+        if measure.metric == COVERAGE:  # it may be 0 in a generation, so only its mean is divided by
             zeros = [[0.0] * len(curve) for curve in judged.reference]
             kept = np.array(collapse.shifts(judged.reference, zeros))
             shown, other = difference, difference / kept if (kept > 0).all() else None
@@ -156,7 +163,7 @@ def _changes(study: Study, condition: Condition) -> tuple[dict[str, dict[int, fl
 
 
 def _groups(members: list[Size]) -> Iterable[tuple[str, str, dict[int, Size]]]:
-    """Yield what differs, the arm, and varying size -> member, for all members that differ in one size alone."""
+    """Yield (what varies, arm, varying number -> member) for each group of members that differ in one size only."""
     compute = _clusters(members)
     kinds: dict[str, tuple[Callable[[Size], Any], Callable[[Size], int]]] = {
         EQUAL_STEPS: (lambda size: (size.items, size.steps), lambda size: size.parameters),
@@ -175,7 +182,7 @@ def _groups(members: list[Size]) -> Iterable[tuple[str, str, dict[int, Size]]]:
 
 
 def _clusters(members: list[Size]) -> dict[tuple[int, int], int]:
-    """Return compute -> the number of a cluster of equal compute, which is that of its first member."""
+    """Return compute -> index of its cluster. All compute of a cluster is equal to that of its first member."""
     found: dict[tuple[int, int], int] = {}
     firsts: list[tuple[int, int]] = []
     for compute in sorted({size.compute for size in members}):
@@ -191,7 +198,7 @@ def _is_same(one: tuple[int, int], other: tuple[int, int]) -> bool:
 
 
 def _arm(condition: Condition) -> str:
-    """Return what an arm is called whatever its size."""
+    """Return the name of a condition's arm, which does not depend on the size."""
     own = {k: v for k, v in json.loads(condition.parameters).items() if not _is_size(k)}
     if condition.policy == "blend" and condition.ratio is not None and own.get("real_part", "redrawn") == "redrawn":
         return f"{condition.ratio:.2f}" + details({k: own[k] for k in own if k not in ("synthetic_ratio", "real_part")})
@@ -199,7 +206,7 @@ def _arm(condition: Condition) -> str:
 
 
 def _trends(of: Mapping[int, dict[str, dict[int, float]]]) -> dict[str, Interval]:
-    """Return quantity -> the slope of its change against log2 of the size, as a mean over the seeds of all sizes."""
+    """Return quantity -> slope of its change against log2 of the size, as a mean over the seeds that all sizes have."""
     found = {}
     x = np.log2(list(of)) - np.log2(list(of)).mean()
     for quantity in dict.fromkeys(q for changes in of.values() for q in changes):
@@ -212,13 +219,13 @@ def _trends(of: Mapping[int, dict[str, dict[int, float]]]) -> dict[str, Interval
 
 
 def unit_of(quantity: str) -> str:
-    """Return the unit that a change is shown in: % for a share of ratio 0, points for a difference of coverages."""
+    """Return the unit that a change is displayed in: % for a share of ratio 0, points for a difference in coverage."""
     return POINTS if COVERAGE in quantity else PERCENT
 
 
 def trend_words(found: Sizes, quantity: str) -> str:
     """Return e.g. `Each doubling changes the rise of FID by -12 points (-20 to -4), in FID itself by -9 (-15 to -3):
-    with more items less is lost`, which is said where both scales agree."""
+    with more items less is lost`. That conclusion is drawn only if both scales agree."""
     trend, other = found.trends[quantity], found.rescaled.get(quantity)
     if other is None:
         return (
@@ -236,7 +243,7 @@ def trend_words(found: Sizes, quantity: str) -> str:
 
 
 def _span(trend: Interval, scale: int, unit: str = "") -> str:
-    """Return a trend with its interval, with as many decimals as half of its width needs, or an end near 0."""
+    """Return a trend with its interval, with as many decimals as its half-width, or an end near 0, requires."""
     numbers = value, low, high = [scale * v for v in (trend.value, trend.low, trend.high)]
     places = 0 if high - value >= 1 or high == value else min(4, -math.floor(math.log10(high - value)))
     while places < 4 and any(number and not round(number, places) for number in numbers):

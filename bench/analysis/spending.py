@@ -1,4 +1,4 @@
-"""What a chain spends, from its ledger: real items, optimiser steps, and evaluations of the network to draw samples."""
+"""Spending of a chain, from its ledger: real items, optimiser steps, and network evaluations to draw samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,13 @@ from bench.ledger import Row
 
 @dataclass(frozen=True)
 class Spending:
-    """num_real: real items that are trained on or calibrate a vetting, each counted once. num_steps: optimiser steps of
-    trainings, those on own samples among them. num_evaluations: of the network, to draw samples, own ones among them;
-    None where the generator does not count them. Everything counts, whichever chain computed it."""
+    """What a chain spends. Everything counts, whichever chain computed it.
+
+    num_real: the number of real items that are trained on or calibrate a vetting, each counted once.
+    num_steps: optimiser steps of all trainings, including those of a remedy on the model's own samples.
+    num_evaluations: network evaluations to draw samples, including those of a remedy; None if the generator does not
+        count them.
+    """
 
     num_real: int
     num_steps: int
@@ -18,7 +22,7 @@ class Spending:
 
 
 def spending(rows: Sequence[Row]) -> Spending:
-    """Return what some generations of a chain spent, from generation 0 on."""
+    """Return what the generations of a chain spent whose rows, from generation 0 on, are given."""
     pool = max(row.composition["num_real"] - row.composition.get("num_fresh", 0) for row in rows)
     fresh = sum(row.composition.get("num_fresh", 0) for row in rows)
     calibration = max(row.vetting.get("num_calibration", 0) for row in rows)

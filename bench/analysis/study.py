@@ -1,6 +1,6 @@
 """Studies: chains that may be compared, indexed by condition, generation, seed and measure.
 
-The chains of a study differ only in mixing policy and seed. Numbers are averaged and compared within a study and never
+The chains of a study differ only in condition and seed. Numbers are averaged and compared within a study and never
 between two.
 """
 
@@ -26,11 +26,12 @@ Chains = dict[Condition, dict[int, Chain]]
 
 @dataclass(frozen=True)
 class ScoreIndex:
-    """Every score of a study, stored under what it is looked up with.
+    """Every score of a study, indexed by the keys that it is looked up with.
 
-    values: (condition, generation, measure) -> seed -> score of the samples. measures: those of the samples, in the
-    order of the ledger. baselines: measure -> subject -> score of what no chain made, the mean over rows.
-    intervals: measure -> ends of the floor's interval over re-splits, where the ledger has it.
+    values: (condition, generation, measure) -> seed -> score of the samples.
+    measures: the measures of the samples, in the order of the ledger.
+    baselines: measure -> subject -> score of a subject that no chain generated, as the mean over rows.
+    intervals: measure -> ends of the floor's interval over re-splits, if the ledger has it.
     """
 
     values: dict[tuple[Condition, int, Measure], dict[int, float]]
@@ -40,7 +41,7 @@ class ScoreIndex:
 
     @classmethod
     def build(cls, chains: Chains) -> "ScoreIndex":
-        """Read every score of every row once."""
+        """Build the index from all scores of all rows, which are read once."""
         values: dict[tuple[Condition, int, Measure], dict[int, float]] = {}
         measures: dict[Measure, None] = {}
         others: dict[Measure, dict[str, list[float]]] = {}
@@ -72,7 +73,7 @@ class Study:
     hash: a short hash of the setting that all chains share.
     chains: condition -> seed -> chain; conditions are ordered by policy and ratio.
     notes: what a reader must know about the chains.
-    rows, generations, seeds: those of all chains.
+    rows, generations, seeds: the rows, generations and seeds of all chains.
     scores: the index that `values`, `measures` and `baselines` look into.
     """
 
@@ -103,7 +104,7 @@ class Study:
 
     @property
     def by_ratio(self) -> bool:
-        """Whether the ratio alone tells the conditions apart: one policy, with equal parameters otherwise.
+        """Whether the ratio alone distinguishes the conditions: one policy, with equal parameters otherwise.
 
         Plain replacement counts as blending at a ratio of 1.
         """
@@ -115,12 +116,12 @@ class Study:
 
     @property
     def kind(self) -> Kind:
-        """What its items are, which decides how they are shown and what they are called."""
+        """The kind of the study's items, which decides how they are shown and what they are called."""
         return kind_in(self.rows[0])
 
     @property
     def axis(self) -> str:
-        """The word that all labels of the conditions belong to."""
+        """The name of the axis along which the conditions' labels lie."""
         return "synthetic ratio" if self.by_ratio else "condition" if free_keys(self.rows[0]) else "mixing policy"
 
     def last_of(self, condition: Condition) -> int:
@@ -133,7 +134,7 @@ class Study:
         return min(self.last_of(condition) for condition in self.chains)
 
     def longest(self, condition: Condition) -> Chain:
-        """Return a condition's chain with the most generations; of several, the one with the lowest seed."""
+        """Return a condition's chain with the most generations; among equals, the one with the lowest seed."""
         return max(self.chains[condition].values(), key=lambda chain: len(chain.rows))
 
     def measures(self, metric: str | None = None) -> list[Measure]:
@@ -143,13 +144,13 @@ class Study:
     def primary(self, metric: str) -> Measure | None:
         """Return the measure that verdicts and overviews use: against held-out images if there is one, else the first.
 
-        None where the metric was not computed.
+        None if the metric was not computed.
         """
         measures = self.measures(metric)
         return next((m for m in measures if m.reference == "heldout"), measures[0] if measures else None)
 
     def total(self, metric: str) -> Measure | None:
-        """Return the measure of a metric against held-out images that is not of one part, such as of a noise level."""
+        """Return a metric's measure against held-out images that is not of one part, such as a noise level; or None."""
         measures = (m for m in self.measures(metric) if m.reference == "heldout")
         return next((m for m in measures if "part" not in json.loads(m.parameters)), None)
 
@@ -158,7 +159,7 @@ class Study:
         return dict(self.scores.values.get((condition, generation, measure), {}))
 
     def baselines(self, measure: Measure) -> dict[str, float]:
-        """Return subject -> the same score of what no chain made, as the mean over rows.
+        """Return subject -> the same score of a subject that no chain generated, as the mean over rows.
 
         Subjects are real images (the floor), and samples and reference shuffled together. The floor is equal in all
         rows; the shuffled control hardly differs between them.
@@ -166,7 +167,7 @@ class Study:
         return dict(self.scores.baselines.get(measure, {}))
 
     def dimension(self, measure: Measure) -> int | None:
-        """Return the number of features that a score was computed from; None where its rows do not say."""
+        """Return the number of features that a score was computed from, or None if its rows do not state it."""
         rows = (row for by_seed in self.chains.values() for chain in by_seed.values() for row in chain.rows)
         scores = (score for row in rows for score in row.scores if "dimension" in score)
         return next((score["dimension"] for score in scores if measure_of(score) == measure), None)
@@ -174,23 +175,23 @@ class Study:
     def floor(self, measure: Measure) -> float | None:
         """Return the same score of real training images, which a perfect generator would reach in expectation.
 
-        None where it was not computed.
+        None if it was not computed.
         """
         return self.baselines(measure).get("real_train")
 
     def floor_interval(self, measure: Measure) -> tuple[float, float] | None:
-        """Return where 95 % of the floors of other splits of the same real items lie; None where that is not known."""
+        """Return the interval of 95 % of the floors of other splits of the same real items, or None if not known."""
         return self.scores.intervals.get(measure)
 
 
 def studies(chains: Iterable[Chain]) -> list[Study]:
-    """Group chains by everything except mixing policy and seed.
+    """Group chains by everything except condition and seed.
 
-    Chains that differ only in which scores they have are of one study, whose notes say so. Of two chains of one
-    condition and seed that have the same scores, the fuller one is shown, with a note.
+    Chains that differ only in which scores they have belong to one study, whose notes say so. Of two chains of one
+    condition and seed that have the same scores, the more complete one is shown, with a note.
 
     Raises:
-        LedgerError: two chains have the same condition and seed, and other scores.
+        LedgerError: two chains have the same condition and seed, but different scores.
     """
     groups: dict[str, list[Chain]] = {}
     for chain in chains:
@@ -223,8 +224,8 @@ def _in_order(label: str) -> list[tuple[float, str]]:
 
 
 def _one_of(first: Chain, second: Chain) -> Chain:
-    """Return the fuller one of two chains of one condition and seed, with a note on the other. Raises `LedgerError`
-    where their scores differ."""
+    """Return the more complete of two chains of one condition and seed, with a note on the other. Raises `LedgerError`
+    if their scores differ."""
     differing = ", ".join(_differences(first, second)) or "nothing that is recorded"
     if not same_scores(first, second):
         raise LedgerError(
@@ -237,7 +238,7 @@ def _one_of(first: Chain, second: Chain) -> Chain:
 
 
 def _differences(first: Chain, second: Chain, most: int = 6) -> list[str]:
-    """Return in what two chains differ: configuration, software and hardware, `key (one / other)`."""
+    """Return the differences of two chains in configuration, software and hardware, as `key (one / other)`."""
     left, right = (
         {"sweep": row.sweep, **flatten(row.config), **flatten({**row.environment, "code": row.code})}
         for row in (first.rows[-1], second.rows[-1])
@@ -250,12 +251,12 @@ def _differences(first: Chain, second: Chain, most: int = 6) -> list[str]:
 def relatives(study: Study, every: Iterable[Study], key: str, free: tuple[str, ...] = ()) -> dict[Any, Study]:
     """Return value of `key`, ascending -> the study, for a study and those that differ from it in nothing else.
 
-    The hash of the data may differ, too, because it follows from the key. Two studies of one value are of other data:
-    then there is only the study itself.
+    The hash of the data may differ as well, because it follows from the key. If two of the studies have the same value,
+    they differ in the data itself or in `free`, and only the given study is returned.
 
     Args:
         study: the study whose relatives are wanted.
-        every: the studies among which they are looked for.
+        every: the studies to search.
         key: a dotted key of the configuration, e.g. `data.split_seed`.
         free: further keys in which they may differ.
     """

@@ -15,7 +15,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean of n values, their standard deviation (n - 1), and the 95 % interval of the mean; None where n = 1."""
+    """Mean of n values, their standard deviation (n - 1), and the 95 % interval of the mean; both None if n = 1."""
 
     n: int
     mean: float
@@ -60,8 +60,8 @@ class Paired:
 def compare_paired(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
     """Compare condition a with b by the paired t interval over the seeds that both have.
 
-    Chains of one seed share data order and noise, and also generation 0 where the conditions agree on it. Pairing
-    removes what they have in common.
+    Chains of one seed share data order and noise, and also generation 0 if the conditions agree on it. Pairing removes
+    what they have in common.
 
     Args:
         a: seed -> score of the first condition.
@@ -80,7 +80,7 @@ def compare_paired(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
         if summary.sd == 0:
             p_value = 1.0 if summary.mean == 0 else 0.0
         else:
-            from scipy import stats  # only now: a run that finds its scores in the store does not wait for it
+            from scipy import stats  # imported late: a run that finds its scores in the store does not wait for it
 
             t = summary.mean / (summary.sd / np.sqrt(summary.n))
             p_value = float(2 * stats.t.sf(abs(t), summary.n - 1))
@@ -97,9 +97,9 @@ def resample_images(
     """Estimate the standard deviation of each statistic over the choice of images, within one seed.
 
     This is a bootstrap without replacement: each statistic is computed on random halves of both sets. The standard
-    deviation over halves estimates that of the whole, as the factor (N - m) / m of Politis & Romano (1994) is 1. With
-    replacement, twins would empty the balls of every k-NN score and inflate FID. Only the spread is used: scores at
-    N / 2 are biased compared with those at N, so an interval is value ± 1.96 sd around the full score.
+    deviation over halves estimates that of the whole, because the factor (N - m) / m of Politis & Romano (1994) is 1.
+    With replacement, duplicates would shrink the balls of every k-NN score and inflate FID. Only the spread is used:
+    scores at N / 2 are biased compared with those at N, so an interval is value ± 1.96 sd around the full score.
 
     Args:
         statistic: maps features of subject and reference to named values.
@@ -136,14 +136,17 @@ def resplit_intervals(
     num_resplits: int,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """Return where 95 % of the values of other splits of the same items lie: mean ± t(R - 1) sd √(1 + 1/R) over R
-    random splits into two sets of n, Student's prediction interval for one more split.
+    """Return the interval of 95 % of the values of other splits of the same items.
 
-    What it covers: how much a score of two sets of one distribution owes to which item fell on which side. As any
-    split, the one that was made included, is exchangeable with the drawn ones, this is also the permutation
-    distribution that a two-sample test of "no difference" uses. What it does not: the splits share items, so it says
-    nothing of other items, and is not the interval of a mean, whose error over R draws of one finite set would shrink
-    without bound; nor does it take out the bias that FID has at this n. The values of splits are taken as normal.
+    It is mean ± t(R - 1) sd √(1 + 1/R) over R random splits into two sets of n: Student's prediction interval for one
+    more split. The values of splits are assumed to be normal.
+
+    The interval covers how much a score of two sets of one distribution depends on which item fell on which side. Any
+    split, including the one that was made, is exchangeable with the drawn ones, so this is also the permutation
+    distribution that a two-sample test of "no difference" uses.
+
+    The interval does not cover other items, because the splits share items. It is not the interval of a mean, whose
+    error over R draws of one finite set would shrink without bound. It does not remove the bias that FID has at this n.
 
     Args:
         statistic: maps the features of two sets to named values.

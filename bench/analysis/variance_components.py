@@ -36,8 +36,8 @@ RULE = (
 class Component:
     """A standard deviation in the score's unit, with its 95 % interval and its degrees of freedom.
 
-    share: of the variance of one chain of one split; None for what is part of other components.
-    low, high, degrees: None where it is not an analysis of variance that gave it.
+    share: the share of the variance of one chain of one split; None for a component that is part of others.
+    low, high, degrees: None for a component that the analysis of variance does not give.
     """
 
     name: str
@@ -53,8 +53,8 @@ def crossed_components(table: np.ndarray) -> list[Component]:
 
     With a splits and b seeds the mean squares have E MS_split = σ²_rest + b σ²_split, E MS_seed = σ²_rest + a σ²_seed
     and E MS_rest = σ²_rest (Searle, Casella & McCulloch 1992, ch. 4). Without repetitions in a cell the interaction of
-    split and seed cannot be told from the error. The interval of σ²_rest is exact (χ²), those of the differences are
-    modified large-sample intervals (Ting, Burdick, Graybill, Jeyaratnam & Lu 1990). All suppose normal effects.
+    split and seed cannot be separated from the error. The interval of σ²_rest is exact (χ²). Those of the differences
+    are modified large-sample intervals (Ting, Burdick, Graybill, Jeyaratnam & Lu 1990). All assume normal effects.
 
     Args:
         table: float (a, b), the score of split i and seed j; a, b at least 2.
@@ -92,9 +92,9 @@ def _difference(ms: float, n: int, ms_rest: float, n_rest: int, size: int) -> tu
 
     Args:
         ms: mean square of the effect.
-        n: its degrees of freedom.
+        n: degrees of freedom of `ms`.
         ms_rest: mean square of the rest.
-        n_rest: its degrees of freedom.
+        n_rest: degrees of freedom of `ms_rest`.
         size: how many scores are averaged in one level of the effect.
     """
     tail = 0.5 - CONFIDENCE / 2
@@ -113,11 +113,11 @@ def _difference(ms: float, n: int, ms_rest: float, n_rest: int, size: int) -> tu
 
 @dataclass(frozen=True)
 class Variances:
-    """The variance components of one score over the studies that differ in the split of the data alone.
+    """The variance components of one score over the studies that differ only in the split of the data.
 
     splits: values of `data.split_seed`. first: the first of the studies.
-    components: by condition. seeds: those that all splits of a condition have. refused: why there are none, of all
-    conditions under None.
+    components: condition -> its components. seeds: condition -> the seeds that all splits have.
+    refused: condition -> why it has no components; the key None stands for all conditions.
     """
 
     measure: Measure
@@ -130,11 +130,11 @@ class Variances:
 
 
 def variances(study: Study, every: Iterable[Study]) -> list[Variances]:
-    """Return the variance components in FID and in risk, where these were computed, at the last generation of all.
+    """Return the variance components in FID and in risk, if these were computed, at the last generation of all chains.
 
     Args:
         study: one of the studies.
-        every: all studies at hand; those that differ from it in `data.split_seed` alone are crossed with it.
+        every: all available studies; those that differ from `study` only in `data.split_seed` are crossed with it.
     """
     splits = relatives(study, every, KEY)
     return [_variances(splits, m) for metric in METRICS if (m := study.total(metric)) is not None]
@@ -160,13 +160,13 @@ def _variances(splits: dict[Any, Study], measure: Measure) -> Variances:
 
 
 def _of_images(crossed: list[Study], condition: Condition, found: Variances, seeds: list[int]) -> list[Component]:
-    """Return the scatter over the choice of images, where every chain has it (`metrics.num_resamples`).
+    """Return the scatter over the choice of images, or [] unless every chain has it (`metrics.num_resamples`).
 
     Args:
         crossed: the studies.
-        condition: whose chains are read.
-        found: generation and score.
-        seeds: which chains are read.
+        condition: the condition whose chains are read.
+        found: the generation and the measure to read.
+        seeds: the seeds whose chains are read.
     """
     spreads = [
         score["image_sd"]

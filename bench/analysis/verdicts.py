@@ -1,4 +1,7 @@
-"""Verdicts: what became of each condition, in words. `bench.analysis.collapse` defines the rule."""
+"""Verdicts: classify each condition as stable, bounded, rising, diverging or inconclusive.
+
+`bench.analysis.collapse` defines the rule.
+"""
 
 import json
 import math
@@ -32,14 +35,15 @@ KINDS = {
 }
 SHORTEST = 3
 MOST_LISTED = 12
-"""Conditions up to which the summary names them, and does not only count them."""
+"""Maximum number of conditions that the summary names; if there are more, it only counts them."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """kind: worse, level, better or open; badge: one or two words; words: the numbers behind the badge.
+    """The verdict on a condition.
 
-    numbers: what the badge was derived from, for the results card; {} where there was too little for a verdict.
+    kind: worse, level, better or open. badge: one or two words. words: the numbers behind the badge.
+    numbers: what the badge was derived from, for the results card; {} if there was too little for a verdict.
     """
 
     kind: str
@@ -50,7 +54,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Judged:
-    """The curves that a verdict is made of, one per seed. reference: those of ratio 0, or None."""
+    """The curves that a verdict is computed from, one per seed. reference: the curves of ratio 0, or None."""
 
     seeds: list[int]
     curves: list[list[float]]
@@ -58,21 +62,21 @@ class Judged:
 
 
 def judged_score(study: Study) -> Measure | None:
-    """Return the score that verdicts are about: the perplexity of held-out text where it is known, as the literature on
-    language models has it (2305.17493), else FID; None where neither was computed."""
+    """Return the score that verdicts are based on: the perplexity of held-out text if it is known, as in the literature
+    on language models (arXiv:2305.17493), else FID; None if neither was computed."""
     return study.total("perplexity") or study.primary("fid")
 
 
 def _judged(
     study: Study, condition: Condition, num_generations: int | None = None, measure: Measure | None = None
 ) -> Judged | None:
-    """Return the curves that a verdict is made of; None where these are too few, too short or not positive.
+    """Return the curves that a verdict is computed from; None if there are none, or they are too short or not positive.
 
     Args:
-        study: the chains.
-        condition: which of them.
-        num_generations: how many generations are read; None: as many as all of the seeds have.
-        measure: another score than that of verdicts.
+        study: the study of the condition.
+        condition: the condition to judge.
+        num_generations: the most generations to read; None: as many as all of the seeds have.
+        measure: the score to read; None: the score that verdicts are based on.
     """
     score = measure or judged_score(study)
     found = None if score is None else paired_curves(study, condition, score, num_generations)
@@ -82,15 +86,16 @@ def _judged(
 def paired_curves(
     study: Study, condition: Condition, measure: Measure, num_generations: int | None = None
 ) -> Judged | None:
-    """Return the curves of a score with those of ratio 0; None where these are too few or too short.
+    """Return the curves of a score with those of ratio 0; None if they have fewer than three generations.
 
-    Seeds are paired with ratio 0 where at least three of a condition's seeds, or all of them, are there.
+    Seeds are paired with ratio 0 if it has at least three of the condition's seeds, or all of them. Otherwise there is
+    no reference.
 
     Args:
-        study: the chains.
-        condition: which of them.
-        measure: the score.
-        num_generations: how many generations are read; None: as many as all of the seeds have.
+        study: the study of the condition.
+        condition: the condition to judge.
+        measure: the score to read.
+        num_generations: the most generations to read; None: as many as all of the seeds have.
     """
     seeds = list(study.chains[condition])
     base = reference_of(study, condition)
@@ -109,14 +114,14 @@ def paired_curves(
 
 
 def is_positive(judged: Judged) -> bool:
-    """Return whether all values are above 0, so that they can be divided by."""
+    """Return whether all values are above 0, so that shares of them are defined."""
     return min(v for line in [*judged.curves, *(judged.reference or [])] for v in line) > 0
 
 
 def reference_of(study: Study, condition: Condition) -> Condition | None:
-    """Return the condition at ratio 0, without selection and vetting, that others are paired with.
+    """Return the condition at ratio 0, without rules and with the same free keys, that a condition is paired with.
 
-    None where the study has none, and for that condition itself: it is compared with its own generation 0.
+    None if the study has none, and for that condition itself, which is compared with its own generation 0.
     """
     free = free_keys(study.rows[0])
     own = json.loads(condition.parameters)
@@ -130,7 +135,7 @@ def reference_of(study: Study, condition: Condition) -> Condition | None:
 
 
 def _values(study: Study, condition: Condition, seeds: list[int], measure: Measure) -> list[dict[int, float]]:
-    """Return for generations 0, 1, … seed -> value, up to the last one that all of `seeds` have."""
+    """Return seed -> value for each generation 0, 1, …, up to the last one that all of `seeds` have."""
     table: list[dict[int, float]] = []
     for generation in study.generations:
         values = study.values(condition, generation, measure)
@@ -141,7 +146,7 @@ def _values(study: Study, condition: Condition, seeds: list[int], measure: Measu
 
 
 def growth(study: Study, condition: Condition) -> Growth | None:
-    """Return how the judged score leaves its reference, up to the last generation of all seeds; None: too few."""
+    """Return the growth of the judged score up to the last generation of all seeds; None if there is no verdict."""
     judged = _judged(study, condition)
     return None if judged is None else collapse.growth(judged.curves, judged.reference)
 
@@ -173,12 +178,12 @@ def verdict(study: Study, condition: Condition) -> Verdict:
 
 
 def _ends(interval: Interval) -> list[float | None]:
-    """Return value, low and high, as JSON has them: None for an end that is not known."""
+    """Return value, low and high, ready for JSON: None for an end that is not finite."""
     return [v if math.isfinite(v) else None for v in (interval.value, interval.low, interval.high)]
 
 
 def _behind(found: Growth, word: str) -> list[str]:
-    """Return the numbers behind a word: level, and rate or what could have been seen."""
+    """Return the numbers behind a badge: the rise, and the rate or what could have been detected."""
     base = "ratio 0" if found.paired else "its own generation 0"
     last = found.num_generations - 1
     where = f"generation {last}" if found.first == last else f"generations {found.first} to {last}"
@@ -203,8 +208,8 @@ def _behind(found: Growth, word: str) -> list[str]:
 
 
 def percent(interval: Interval) -> str:
-    """Return e.g. `+46 % (+40 to +52)`, or `+0.031 % (+0.020 to +0.042)` where whole numbers would all be 0; without a
-    bracket where there is no interval."""
+    """Return e.g. `+46 % (+40 to +52)`, or `+0.031 % (+0.020 to +0.042)` if whole numbers would all be 0; without a
+    bracket if there is no interval."""
     value, low, high = (100 * v for v in (interval.value, interval.low, interval.high))
     most = max(abs(v) for v in (value, low, high) if math.isfinite(v))
     places = min(4, 1 - math.floor(math.log10(most))) if 0 < most < 0.5 else 0
@@ -212,7 +217,7 @@ def percent(interval: Interval) -> str:
 
 
 def _change(study: Study, condition: Condition, metric: str, last: int) -> str:
-    """Return how a score changed up to generation `last`, e.g. `FID 120 → 480`; "" where it was not computed."""
+    """Return how a score changed up to generation `last`, e.g. `FID 120 → 480`; "" if it was not computed."""
     measure = study.primary(metric)
     if measure is None:
         return ""
@@ -228,7 +233,7 @@ def _change(study: Study, condition: Condition, metric: str, last: int) -> str:
 
 
 def levels(study: Study, condition: Condition, measure: Measure) -> str:
-    """Return a score of generation 0 and of the last that all seeds have, `0.05 → 0.27`; "" where one is not known."""
+    """Return a score at generation 0 and at the last one that all seeds have, `0.05 → 0.27`; "" if one is not known."""
     found = [cell(study.values(condition, g, measure).values()) for g in (0, study.last_of(condition))]
     means = [one.mean for one in found if one is not None]
     return " → ".join(f"{mean:.{digits([mean])}f}" for mean in means) if len(means) == 2 else ""
@@ -237,8 +242,8 @@ def levels(study: Study, condition: Condition, measure: Measure) -> str:
 def critical(study: Study, measure: Measure | None = None) -> CriticalRatio | None:
     """Return the ratio from which on conditions rise by the margin of the verdicts or more, in their score or another.
 
-    All ratios are compared over the generations that all of their chains have. Where a study has other arms, too, the
-    ratios are those of the policy that has a ratio of 0. None unless at least two of them have such a rise.
+    All ratios are compared over the generations that all of their chains have. If a study has other arms as well, only
+    the ratios of the policy that has a ratio of 0 are used. None unless the rise is known at two or more ratios.
     """
     base = next((b for c in study.conditions if (b := reference_of(study, c)) is not None), None)
     family = [c for c in study.conditions if study.by_ratio or (base is not None and c.family == base.family)]
@@ -254,8 +259,8 @@ def critical(study: Study, measure: Measure | None = None) -> CriticalRatio | No
 
 
 def critical_words(study: Study) -> str:
-    """Return the critical ratio as a sentence, and that of other scores beside it, because it depends on the score; ""
-    where there is none to report."""
+    """Return the critical ratio as a sentence, together with that of other scores, because it depends on the score; ""
+    if there is none to report."""
     score, found = judged_score(study), critical(study)
     if score is None or found is None:
         return ""
@@ -270,7 +275,7 @@ def critical_words(study: Study) -> str:
 
 
 def _other_scores(study: Study, score: Measure) -> dict[str, Measure]:
-    """Return KID, risk, and FID in other feature spaces, by the names that a sentence gives them."""
+    """Return name in a sentence -> measure, for KID, risk, and FID in other feature spaces."""
     fids = [m for m in study.measures("fid") if m.reference == "heldout" and m.feature_space != score.feature_space]
     found = {"KID": study.primary("kid"), "risk": study.total("risk")}
     found |= {f"FID in {measure.feature_space}": measure for measure in fids}

@@ -1,9 +1,9 @@
 """python -m bench.tracking.dashboard [RUNS…]: a W&B workspace and report for a sweep, built in code.
 
 They show curves by ratio with bands over seeds, the last generation against the ratio, the images by run and
-generation, losses in training, and the most important columns, under the keys that the runs have logged: those of the
-ledgers that are given, else of the runs in the project. With an API key, both are saved to W&B and their addresses are
-printed; otherwise their specs are written as JSON, with the reason on stderr. Needs the package `wandb-workspaces`.
+generation, training losses, and the most important columns. The keys of the scores are read from the given ledgers, or
+else from the runs in the project. With an API key, both are saved to W&B and their addresses are printed; otherwise
+their specs are written as JSON, with the reason on stderr. Needs the package `wandb-workspaces`.
 """
 
 import argparse
@@ -30,21 +30,21 @@ POLICY = "mixing.policy"
 
 
 SHOWN = (*MAIN_METRICS, "density")
-"""Scores that panels show, where they were logged."""
+"""Scores that panels show, if they were logged."""
 UP = ("coverage", "precision", "recall", "density")
-"""Those of them where higher is better."""
+"""The scores in `SHOWN` for which higher is better."""
 
 
 def score_names(feature_space: str, k: int) -> dict[str, str]:
-    """Return title -> the W&B key that a run with these settings logs, where there are no runs to look at yet."""
+    """Return title -> the W&B key that a run with these settings logs; used if there are no runs to read yet."""
     names = {"FID ↓": "fid", **{f"{m} ↑": f"{m}_k{k}" for m in ("coverage", "precision", "recall", "density")}}
     return {title: f"{feature_space}/{name}" for title, name in names.items()}
 
 
 def names_in_rows(rows: Iterable[Row]) -> dict[str, str]:
-    """Return title -> W&B key of the scores that rows of ledgers have: of the samples, against held-out images.
+    """Return title -> W&B key of the scores of samples against held-out images that rows of ledgers have.
 
-    A title names the feature space and the parameters where the rows have a score with several.
+    A title names the feature space and the parameters if the rows have a score with several of these.
     """
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for row in rows:
@@ -62,7 +62,7 @@ def names_in_rows(rows: Iterable[Row]) -> dict[str, str]:
 def names_in_keys(keys: Iterable[str]) -> dict[str, str]:
     """Return title -> W&B key of the scores among the keys that runs have logged, `space/metric` or `space/metric_k5`.
 
-    Other references and subjects have longer keys, and are left out.
+    Scores of other references and subjects have longer keys and are left out.
     """
     found: dict[str, list[str]] = {}
     for key in sorted(set(keys)):
@@ -118,7 +118,7 @@ def spaces(scores: dict[str, str]) -> list[str]:
 
 
 def report(entity: str, project: str, scores: dict[str, str]) -> Any:
-    """Build a `wandb_workspaces.reports.v2.Report` without saving it. Args: those of `workspace`."""
+    """Build a `wandb_workspaces.reports.v2.Report` without saving it. The arguments are those of `workspace`."""
     import wandb_workspaces.reports.v2 as wr
 
     # A run set without a project uses the report's. Naming it here would ask the server for the project's id.
@@ -202,7 +202,7 @@ def _costs() -> list[Any]:
 
 
 def specs(entity: str, project: str, scores: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Return file name -> the spec of workspace and report as plain JSON. Args: those of `workspace`."""
+    """Return file name -> the spec of workspace and report as plain JSON. The arguments are those of `workspace`."""
     items = {
         "workspace.json": workspace(entity, project, scores),
         "report.json": report(entity, project, scores),
@@ -211,7 +211,7 @@ def specs(entity: str, project: str, scores: dict[str, str]) -> dict[str, dict[s
 
 
 def keys_of_project(entity: str, project: str) -> list[str]:
-    """Ask the server for the keys that the runs of a project have logged. Raises what W&B raises."""
+    """Ask the server for the keys that the first 50 runs of a project have logged. Raises what W&B raises."""
     import wandb
 
     runs = wandb.Api(timeout=15).runs(f"{entity}/{project}", per_page=50)
@@ -219,7 +219,8 @@ def keys_of_project(entity: str, project: str) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command. Returns 0 if both were saved or their specs were written, 2 if a package is missing."""
+    """Run the command. Return 0 if both were saved or their specs were written, 2 if a package is missing or a ledger
+    cannot be read."""
     defaults, metrics = TrackingConfig(), MetricsConfig()
     parser = argparse.ArgumentParser(
         prog="python -m bench.tracking.dashboard", description="Build a W&B workspace and report."
@@ -257,7 +258,7 @@ def main(arguments: list[str] | None = None) -> int:
                 item.save()
                 print(item.url)
             return 0
-        except Exception as error:  # of the network or the server: the specs can still be written
+        except Exception as error:  # the network or the server failed: the specs can still be written
             reason = f"W&B refused them: {type(error).__name__}: {error}"
     given.out.mkdir(parents=True, exist_ok=True)
     scores = scores or score_names(given.feature_space, given.k)

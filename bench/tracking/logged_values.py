@@ -1,4 +1,4 @@
-"""What W&B is given of a ledger row: scalars, tags, and the lineage of its results as artifacts."""
+"""The values that W&B receives from a ledger row: scalars, tags, and the lineage of its results as artifacts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ LINEAGE = {
     "selected-samples": "select",
     "scores": "score",
 }
-"""Type of artifact -> the stage in the row's `artifacts`; each is made from the one before. A chain that joins
-no earlier one, or has no vetting, remedy or selection, has none of their artifacts."""
+"""Type of artifact -> the stage in the row's `artifacts`; each is made from the one before. A chain that does not join
+an earlier one, or has no vetting, remedy or selection, has no artifacts of that type."""
 
 
 def scalars(row: Row) -> dict[str, float]:
-    """Return what W&B plots: every score, the composition, and the numbers that the stages recorded."""
+    """Return the values that W&B plots: every score, the composition, and the numbers that the stages recorded."""
     values: dict[str, float] = {"generation": row.generation}
     values.update({score_key(entry): entry["value"] for entry in row.scores})
     for group, facts in (
@@ -41,8 +41,7 @@ def scalars(row: Row) -> dict[str, float]:
 
 
 def tags(config: dict[str, Any]) -> list[str]:
-    """Return the tags of a run: policy, data, generator, feature space and protocol, where the configuration has
-    them."""
+    """Return the tags of a run: policy, data, generator, feature space and protocol, if the configuration has them."""
     data, protocol = config.get("data", {}), config.get("protocol", {})
     words = [
         config.get("mixing", {}).get("policy"),
@@ -65,9 +64,9 @@ class ArtifactRecord:
 
 
 def lineage(row: Row) -> Iterator[ArtifactRecord]:
-    """Yield real pool → what a newcomer takes for it → vetted set → checkpoint → remedied model → samples →
-    selected samples → scores. Equal results give equal artifacts, so that chains which share a generation share its
-    artifacts."""
+    """Yield the artifacts in order: real pool → what a newcomer uses as its real pool → vetted set → checkpoint →
+    remedied model → samples → selected samples → scores. Equal results give equal artifacts, so chains that share a
+    generation share its artifacts."""
     previous: str | None = None
     for kind, stage in LINEAGE.items():
         if stage not in row.artifacts:

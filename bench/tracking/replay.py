@@ -20,7 +20,7 @@ from bench.tracking import trackers
 
 
 def replay(chain: Chain, settings: TrackingConfig) -> None:
-    """Send every row of a chain that was not sent yet. Failures of W&B are logged, not raised."""
+    """Send every row of a chain that has not been sent yet. Failures of W&B are logged, not raised."""
     row = chain.rows[-1]
     tracker = trackers.start(settings, chain_id=chain.id, sweep=row.sweep, config=row.config, directory=chain.directory)
     for row in chain.rows:
@@ -29,7 +29,7 @@ def replay(chain: Chain, settings: TrackingConfig) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command. Returns 2 if a ledger cannot be read."""
+    """Run the command. Return 0, or 2 if a ledger or its probes cannot be read."""
     defaults = TrackingConfig()
     parser = argparse.ArgumentParser(
         prog="python -m bench.tracking.replay", description="Send finished ledgers to W&B."

@@ -1,9 +1,9 @@
 """A mirror of the ledger in W&B. The ledger stays the record of truth: nothing here can stop or change a run.
 
 `start` returns a tracker; the loop passes it every finished generation and the end of the chain. There is one W&B run
-per chain, with an id that follows from the chain's, so that a resumed chain continues the same run. Runs are online if
-there is an API key, else offline, and nobody is ever asked at the keyboard. If W&B fails, this is logged once and the
-chain goes on.
+per chain, with an id that is derived from the chain's, so that a resumed chain continues the same run. Runs are online
+if there is an API key, else offline, and W&B never prompts for input. If W&B fails, this is logged once and the chain
+continues.
 """
 
 import logging
@@ -23,17 +23,17 @@ log = logging.getLogger(__name__)
 
 
 class Tracker(Protocol):
-    """What the loop knows of tracking."""
+    """The interface through which the loop uses tracking."""
 
     def log_generation(self, row: Row, probes: np.ndarray | None) -> None:
         """Log a scored generation. probes: P items of any kind, or None if they no longer exist."""
 
     def log_loss(self, generation: int, done: int, total: int, loss: float) -> None:
-        """Log a point of the loss curve of a training that is running: steps done, steps in all, mean loss since the
-        point before."""
+        """Log a point of the loss curve of a training that is running. done, total: steps done and steps in all.
+        loss: mean loss since the previous point."""
 
     def finish(self, status: str) -> None:
-        """End the chain's run. status: `finished`, or any other word for an end that was not planned."""
+        """End the chain's run. status: `finished`, or any other word if the end was not planned."""
 
 
 class NullTracker:
@@ -72,7 +72,7 @@ def start(settings: TrackingConfig, *, chain_id: str, sweep: str, config: dict[s
 def mirror(
     settings: TrackingConfig, chain_id: str, sweep: str, config: dict[str, Any], directory: Path
 ) -> Iterator[Tracker]:
-    """Track a chain for the body of the `with`: `start`, and `finish` however the body ends. Args: those of `start`."""
+    """Track a chain in the body of a `with`: `start`, and `finish` however the body ends. Arguments as for `start`."""
     tracker = start(settings, chain_id=chain_id, sweep=sweep, config=config, directory=directory)
     try:
         yield tracker

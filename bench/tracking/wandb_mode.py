@@ -1,4 +1,4 @@
-"""Whether W&B runs are online, offline or disabled: from the environment, and from whether there is an API key."""
+"""Decide from the environment and the presence of an API key whether W&B runs are online, offline or disabled."""
 
 import logging
 import os

@@ -28,10 +28,10 @@ INIT_SECONDS = 30.0
 FINISH_SECONDS = 180.0
 """How long to wait for the last upload. Data that is not sent by then is still on the disk, for `wandb sync`."""
 LOGGED_FILE = "tracking.json"
-"""A file in the chain's directory: which generations W&B already has, by target."""
+"""The file in the chain's directory that records which generations W&B already has, by target."""
 
 STEPS = 1000
-"""W&B's steps of a generation: of losses up to the last but one, and the last of its row."""
+"""The number of W&B steps per generation: losses use all but the last one, and the generation's row uses the last."""
 
 _unreachable: set[str] = set()
 """Targets at which no run could be started. Other chains of a sweep in this process do not wait for them again."""
@@ -43,7 +43,7 @@ def run_id(sweep: str, chain_id: str) -> str:
 
 
 class WandbTracker:
-    """One W&B run. Every call of W&B is guarded: after its first failure, this tracker does nothing more."""
+    """One W&B run. Every call of W&B is guarded: after the first failure, this tracker does nothing more."""
 
     def __init__(
         self,
@@ -80,14 +80,14 @@ class WandbTracker:
         if self._run is None and not self._failed and row.generation not in self._logged.generations:
             self._guard(self._open)
         if row.generation not in self._logged.generations:
-            if row.generation not in self._watched:  # trained before, or by somebody else
+            if row.generation not in self._watched:  # trained earlier or in another process
                 curve = load_losses(Chain(row.chain, self._directory, [row]), row)
                 for done, loss in curve:
                     self.log_loss(row.generation, done, curve[-1][0], loss)
             self._guard(self._log, row, probes)
 
     def log_loss(self, generation: int, done: int, total: int, loss: float) -> None:
-        """Send a point of a loss curve, unless W&B has the generation. Of very long curves it is not every point."""
+        """Send a point of a loss curve, unless W&B already has the generation. Very long curves are thinned out."""
         step = generation * STEPS + max(1, (STEPS - 1) * done // total)
         if generation in self._logged.generations or step <= self._last_step:
             return
@@ -102,7 +102,7 @@ class WandbTracker:
         if self._run is None:
             return
         run, self._run = self._run, None
-        # In a thread of its own, because W&B would retry for hours if the server is gone.
+        # In a separate thread, because W&B would retry for hours if the server is gone.
         last = threading.Thread(target=self._guard, args=(run.finish, 0 if status == "finished" else 1), daemon=True)
         last.start()
         last.join(FINISH_SECONDS)
