@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from bench.analysis import collapse
 from bench.analysis.collapse import (
     BOUNDED,
     DIVERGING,
@@ -433,3 +434,10 @@ def test_redraws_of_a_critical_ratio_are_seeded():
     first = critical_ratio(table, num_redraws=100, seed=1)
     assert first == critical_ratio(table, num_redraws=100, seed=1)
     assert first.low != critical_ratio(table, num_redraws=100, seed=2).low
+
+
+@pytest.mark.parametrize("compare", [collapse.growth, collapse.shift])
+@pytest.mark.parametrize("reference", [[[2.0] * 4], [[2.0] * 3] * 2], ids=["of one seed", "too short"])
+def test_a_reference_of_another_shape_is_refused(compare, reference):
+    with pytest.raises(MetricError, match=r"needs the shape of the curves \(2, 4\)"):
+        compare([[1.0, 2.0, 3.0, 4.0]] * 2, reference)

@@ -174,10 +174,9 @@ def shift(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]
 
 def shifts(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]] | None = None) -> list[float]:
     """Return the shift of each seed, whose mean is `shift(curves, reference).value`."""
-    y = _curves(curves)
-    base = y[:, :1] if reference is None else _curves(reference)
+    y, base = _with_base(_curves(curves), None if reference is None else _curves(reference))
     _, late = _halves(y.shape[1] - 1)
-    return [float(v) for v in np.broadcast_to(y - base, y.shape)[:, 1:] @ late]
+    return [float(v) for v in (y - base)[:, 1:] @ late]
 
 
 def mean_over_seeds(values: np.ndarray) -> Interval:
@@ -211,12 +210,18 @@ def _excess(
     curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]] | None
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """Return x from generation 1 on, and the weights of its means over the first and the second half."""
-    y = _positive(curves)
-    base = y[:, :1] if reference is None else _positive(reference)
-    if reference is not None and base.shape != y.shape:
-        raise MetricError(f"a paired reference needs the shape of the curves {y.shape}, but has {base.shape}")
+    y, base = _with_base(_positive(curves), None if reference is None else _positive(reference))
     x = (y / base - 1)[:, 1:]
     return x, _halves(x.shape[1])
+
+
+def _with_base(y: np.ndarray, reference: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the curves and what they are compared with: the reference, or generation 0 of each curve."""
+    if reference is None:
+        return y, y[:, :1]
+    if reference.shape != y.shape:
+        raise MetricError(f"a paired reference needs the shape of the curves {y.shape}, but has {reference.shape}")
+    return y, reference
 
 
 def _halves(num: int) -> tuple[np.ndarray, np.ndarray]:
