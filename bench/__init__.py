@@ -2,10 +2,10 @@
 
     import bench
     config = bench.compose(["experiment=quick", "num_generations=3"])   # the overrides of a command line
-    chain = bench.run(config)                                           # the rows of its ledger; resumes, or only reads
+    chain = bench.run(config)                                           # its ledger; runs, resumes or only reads
     frame = bench.load("outputs/quick")                                 # a pandas DataFrame, one line per score
     bench.Report("outputs/quick")                                       # tables, verdicts, figures, page
-    bench.samples(chain, generation=2)                                  # what it draws: a picture, or a list of texts
+    bench.samples(chain, generation=2)                                  # its probes: a picture, or a list of texts
     bench.score(real, fake)                                             # every score of two sets of images
 
 Nothing is imported before it is used (PEP 562), so that `import bench` costs nothing.
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """Import what is asked for. Hidden from type checkers, which would take any misspelt name for something."""
+        """Import the attribute that is asked for. Type checkers must not see this function, because they would then
+        accept any misspelt name."""
         if name == "score":
             return importlib.import_module("bench.score")  # a module that can be called
         if name == "__version__":
@@ -38,7 +39,7 @@ else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
-        """List what is offered, for completion in a notebook."""
+        """Return the public names, for completion in a notebook."""
         return sorted({*globals(), *__all__})
 
 

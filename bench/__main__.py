@@ -1,6 +1,7 @@
-"""The Hydra app. One chain: `python -m bench experiment=quick`; a sweep: the same with `-m` and lists of values.
+"""The Hydra app. `python -m bench experiment=quick` runs one chain; with `-m` and lists of values, it runs a sweep.
 
-Nothing heavy is imported before the configuration has been checked, so help and mistakes take well under a second.
+Nothing heavy is imported before the configuration has been checked, so help and error messages appear in well under a
+second.
 """
 
 import os
@@ -20,13 +21,16 @@ from bench.machine.pipes import exit_with, reader_may_leave
 register_schemas()
 
 SECONDS: list[float] = []
-"""What the generations took that this process has computed, of all chains of a sweep."""
+"""Durations of the generations that this process has computed, over all chains of a sweep."""
 
 
 @hydra.main(version_base="1.3", config_path="pkg://bench.conf", config_name="config")
 def app(tree: DictConfig) -> str:
-    """Run one chain and return its directory. Exit status: 0 done; 1 a chain failed; 2 the configuration is wrong;
-    75 stopped by SIGTERM with everything saved, so that the same command resumes."""
+    """Run one chain and return its directory; in a sweep, return "failed" for a chain that fails.
+
+    Exit status: 0: done; 1: a chain failed; 2: the configuration or its data cannot be used; 75: stopped by SIGTERM
+    with everything saved, so that the same command resumes.
+    """
     try:
         sweep.check_launcher()
         config = from_hydra(tree)
@@ -47,7 +51,7 @@ def app(tree: DictConfig) -> str:
 
 
 def joined() -> AbstractContextManager[None]:
-    """Join the other processes of torch's launcher, once for all chains of a sweep, if it has started several."""
+    """Return a context that joins the processes of torch's launcher, if there are several, once for a whole sweep."""
     if torchrun.num_processes() == 1:
         return nullcontext()
     from bench.machine import distributed
@@ -56,8 +60,8 @@ def joined() -> AbstractContextManager[None]:
 
 
 def main() -> None:
-    """Run the command line. Ctrl-C ends a sweep or a single run with status 130 and a line on how to resume; SIGTERM at
-    any moment with status 75."""
+    """Run the command line. Ctrl-C ends a sweep or a single run with status 130 and a line on how to resume. SIGTERM
+    ends it with status 75 at any moment."""
     overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     if sys.argv[1:] == ["--version"]:
         print(usage.version())
@@ -73,7 +77,7 @@ def main() -> None:
         from bench import plan
 
         exit_with(lambda: plan.main(sys.argv[2:]))
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises what it would print
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises the errors that it would otherwise print
     if completion.requested(sys.argv[1:]):
         try:
             print(completion.answer(app))
@@ -99,7 +103,7 @@ def main() -> None:
 
 
 def end(sentences: list[str], status: int) -> NoReturn:
-    """Say why nothing can go on, and exit."""
+    """Print error sentences to stderr and exit with `status`."""
     for sentence in sentences:
         print(f"error: {sentence}", file=sys.stderr)
     sys.exit(status)

@@ -1,13 +1,15 @@
 """`python -m bench.audit [--deep] RUN…`: recounts what finished chains were trained on, and fails on any mismatch.
 
-A row that was changed after it was written is an error, and so is a result whose files are not those of the row.
+A row that was changed after it was written is an error, and so is a result whose files differ from the recorded ones.
 
-The ledger's ratios are derived from counts taken when a generation was composed. The audit trusts neither: it takes the
-list of (pool, row) pairs stored beside each model, opens those pools, and counts from the images' own records. It also
-composes every generation again from the recorded configuration, which must give the same pairs.
+The ledger's ratios are derived from counts taken when a generation was composed. The audit trusts neither the ratios
+nor the counts: it reads the list of (pool, row) pairs stored beside each model, opens those pools, and counts from the
+records of the items. It also composes every generation again from the recorded configuration, which must give the same
+pairs.
 
-With `--deep` a witness that shares no code with the benchmark (`bench.witness`) derives everything again that can be:
-seeds, compositions, a few samples of each generation, the weights of short trainings, all scores, the results card.
+With `--deep` an independent witness (`bench.witness`), which shares only the code that reads files, recomputes
+everything that can be recomputed: seeds, compositions, a few samples of each generation, the weights of short
+trainings, all scores, and the results card.
 """
 
 import argparse
@@ -35,7 +37,7 @@ from bench.vetting import Decision, facts, unused_rows
 
 
 def audit_chain(chain: Chain) -> list[str]:
-    """Return what is wrong with a chain, one sentence each; empty where every number can be recounted."""
+    """Return the problems of a chain, one sentence each; an empty list if the recount confirms every number."""
     problems: list[str] = []
     synthetic: dict[int, Pool] = {}
     for row in chain.rows:
@@ -51,8 +53,8 @@ def audit_chain(chain: Chain) -> list[str]:
 
 
 def audit_row(row: Row, store: Path, synthetic: dict[int, Pool]) -> list[str]:
-    """Return the problems of one generation. synthetic: the sample pools of the generations before it, as far as they
-    can be read."""
+    """Return the problems of one generation. synthetic: generation -> sample pool, for all earlier generations whose
+    pools can be read."""
     real_folder = store / row.artifacts["real"]
     train, heldout = Pool.load(real_folder / "train"), Pool.load(real_folder / "heldout")
     reserve = Pool.load(real_folder / "reserve") if (real_folder / "reserve").exists() else None
@@ -91,8 +93,8 @@ def audit_row(row: Row, store: Path, synthetic: dict[int, Pool]) -> list[str]:
 
 
 def audit_join(row: Row, store: Path, train: Pool) -> tuple[Pool, list[str]]:
-    """Return what the chain takes for its real pool, and whatever in it is not what its records and the ledger say: a
-    newcomer's is gathered again from the real pool and the samples of the earlier chain."""
+    """Return the pool that the chain uses as its real pool, and every contradiction with its records or the ledger. A
+    newcomer's pool is gathered again from the real pool `train` and the samples of the earlier chain."""
     if "join" not in row.artifacts:
         asked = row.config.get("join", {}).get("chain")
         return train, [f"it joins {asked} and left no result"] if asked else []
@@ -121,9 +123,16 @@ def audit_join(row: Row, store: Path, train: Pool) -> tuple[Pool, list[str]]:
 def audit_vetting(
     row: Row, store: Path, trained_on: Composition, believed: Pool, known: dict[str, Pool]
 ) -> tuple[Composition, list[str]]:
-    """Return the composition before vetting, and whatever in the stored decision, the training set and the ledger does
-    not agree. Without vetting the training set is the composition. known: pools by id, of which the real one is
-    `believed`."""
+    """Return the composition before vetting, and every disagreement between the stored decision, the training set and
+    the ledger. Without vetting, the composition is `trained_on`.
+
+    Args:
+        row: The row to audit.
+        store: The root of the store.
+        trained_on: The stored training set.
+        believed: The pool that the chain uses as its real pool.
+        known: All pools by id, `believed` included.
+    """
     if "vet" not in row.artifacts:
         asked = row.config.get("vetting", {}).get("name", NONE)
         return trained_on, [f"vetting {asked} left no result"] if asked != NONE else []
@@ -143,13 +152,13 @@ def audit_vetting(
     if Composition(tuple(left)).id != trained_on.id:
         problems.append("the training set is not what the stored vetting kept of the composition")
     if any(part.pool.id not in known for part in (*drawn.parts, *trained_on.parts)):
-        return drawn, problems  # of a pool that nothing is known of, which is a problem of its own
+        return drawn, problems  # `audit_row` reports the items of unknown pools
     counted = facts(drawn, Decision(kept, scores, threshold), trained_on, known)
     return drawn, problems + differences(row.vetting, counted)
 
 
 def audit_selection(row: Row, store: Path) -> list[str]:
-    """Return whatever in the stored selection, its candidates and the generation's pool does not agree."""
+    """Return every disagreement between the stored selection, its candidates and the generation's pool."""
     if "select" not in row.artifacts:
         asked = row.config.get("selection", {}).get("name", NONE)
         return [f"selection {asked} left no result"] if asked != NONE else []
@@ -166,7 +175,7 @@ def audit_selection(row: Row, store: Path) -> list[str]:
 
 
 def audit_remedy(row: Row, store: Path) -> list[str]:
-    """Return whatever in the stored remedy, its configuration and the ledger does not agree."""
+    """Return every disagreement between the stored remedy, its configuration and the ledger."""
     about = row.config.get("remedy", {})
     if "remedy" not in row.artifacts:
         asked = about.get("name", NONE)
@@ -178,8 +187,9 @@ def audit_remedy(row: Row, store: Path) -> list[str]:
 
 
 def audit_contents(row: Row, store: Path) -> list[str]:
-    """Return the results whose files differ from their checksums, from those in the row, or from what their stage
-    requires. Rows of older versions have no checksums; their results are compared with their manifests alone."""
+    """Return one problem for each result whose files differ from its manifest or from the checksum in the row, or that
+    lacks a file that its stage requires. Rows of older versions have no checksums, so their results are compared only
+    with their manifests."""
     problems = []
     for name in (
         name
@@ -198,7 +208,7 @@ def audit_contents(row: Row, store: Path) -> list[str]:
 
 
 def differences(stated: dict[str, Any], counted: dict[str, Any]) -> list[str]:
-    """Return one sentence for every value of the ledger that the recount does not confirm."""
+    """Return one sentence for each value in the ledger that the recount does not confirm."""
     return [
         f"{name} is {stated.get(name)!r} in the ledger and {value!r} by recount"
         for name, value in counted.items()
@@ -207,7 +217,8 @@ def differences(stated: dict[str, Any], counted: dict[str, Any]) -> list[str]:
 
 
 def audit_identity(row: Row) -> list[str]:
-    """Return every field that tables are grouped by and that is not that of the recorded configuration, or its hash."""
+    """Return one sentence for each of seed, policy and configuration hash that contradicts the recorded configuration.
+    Tables are grouped by the first two."""
     config = row.config
     stated = {"seed": row.seed, "policy": row.policy, "config_hash": row.config_hash}
     meant = {"seed": config["seed"], "policy": config["mixing"]["policy"], "config_hash": config_hash(config)}
@@ -219,7 +230,7 @@ def audit_identity(row: Row) -> list[str]:
 
 
 def recompose(row: Row, train: Pool, reserve: Pool | None, synthetic: dict[int, Pool]) -> Composition:
-    """Return what the recorded policy and seed compose for this generation, from the pools that the chain has made."""
+    """Return the composition that the recorded policy and seed draw for this generation from the chain's pools."""
     num_free = (len(reserve) if reserve else 0) - row.vetting.get("num_calibration", 0)
     history = History(
         generation=row.generation,
@@ -236,7 +247,7 @@ def recompose(row: Row, train: Pool, reserve: Pool | None, synthetic: dict[int, 
 
 
 def recount(generation: np.ndarray, num_real_available: int) -> dict[str, Any]:
-    """Return counts and ratios from the generation of birth of every training item, int (N,)."""
+    """Return counts and ratios. generation: the generation of birth of every training item, int (N,)."""
     births, numbers = np.unique(generation, return_counts=True)
     num_real = int((generation == REAL).sum())
     num_synthetic = len(generation) - num_real
@@ -250,14 +261,14 @@ def recount(generation: np.ndarray, num_real_available: int) -> dict[str, Any]:
 
 
 def testify(chains: list[Chain], runs: list[Path], num_samples: int, max_steps: int) -> tuple[list[str], list[str]]:
-    """Return mismatches and what could not be derived again, both by the witness.
+    """Return the mismatches that the witness finds, and what it could not recompute.
 
     Args:
-        chains: To derive again.
-        runs: Where they are. Results cards are those that a report would make of the chains now, and those in the
-            report's folder.
-        num_samples: Samples of each generation that are made again.
-        max_steps: Longer trainings are not replayed.
+        chains: The chains to recompute.
+        runs: The paths of the chains. The results cards to check are those that a report would write for the chains
+            now, and those in the reports' folders.
+        num_samples: The number of samples of each generation to recompute.
+        max_steps: The number of steps above which a training is not replayed.
     """
     from bench.analysis.results_card import card, load
     from bench.analysis.study import studies
@@ -287,7 +298,7 @@ def testify(chains: list[Chain], runs: list[Path], num_samples: int, max_steps: 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 nothing differs; 1 a mismatch; 2 nothing to audit."""
+    """Run the audit and return the exit status: 0: no mismatch; 1: a mismatch; 2: the audit could not be done."""
     parser = argparse.ArgumentParser(prog="python -m bench.audit", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, help="a chain's folder, or one above several")
     parser.add_argument("--deep", action="store_true", help="derive samples, weights, scores and statements again")

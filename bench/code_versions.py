@@ -1,7 +1,7 @@
-"""Versions of the code that a chain's numbers depend on, by stage: in ledger rows and in a protocol's fingerprint.
+"""Versions of the code that a chain's numbers depend on, by stage, for ledger rows and for a protocol's fingerprint.
 
-They are numbers that people raise with any change that moves results, not revisions of the repository: two machines
-with other drivers, devices or checkouts agree in them as long as the results belong together.
+A version is a number that is raised by hand with any change that moves results, not a revision of the repository. Two
+machines with different drivers, devices or checkouts have equal versions as long as their results are comparable.
 """
 
 from typing import Any
@@ -16,15 +16,15 @@ REMEDY_VERSION = 1
 VET_VERSION = 2
 SCORE_VERSION = 5
 JOIN_VERSION = 1
-"""Raised with any change to a stage that moves its results: old results are then made again, never mixed with new ones.
-(The code of components has versions of its own.)"""
+"""Versions of the stages, raised with any change that moves a stage's results. Old results are then recomputed and
+never mixed with new ones. (Components state versions of their own.)"""
 
 
 def code_versions(config: Config) -> dict[str, dict[str, Any]]:
-    """Return stage -> part -> the version of its code: one number, or for a user's module its SHA-256 as well.
+    """Return stage -> part -> the version of its code: one number, with the SHA-256 of the file for user-defined code.
 
-    Stages are real, mix, train, sample and score; vet, remedy, watermark and select where the chain has such a rule;
-    and join where it joins an earlier chain.
+    The stages are real, mix, train, sample and score. A chain with such a component also has vet, remedy, watermark or
+    select, and a chain that joins an earlier one has join.
 
     Raises:
         ConfigError: A component cannot be imported or states no version.
@@ -51,7 +51,8 @@ def code_versions(config: Config) -> dict[str, dict[str, Any]]:
 
 
 def _of(group: str, component: Any, stage: str) -> Any:
-    """Return the version of a group's component. A user's function needs none: its file's checksum tells versions."""
+    """Return the version of a group's component, or None for the component `none`. A user-defined function need not
+    state a version: the checksum of its file identifies the code."""
     room = registry.ROOMS[group]
     name = getattr(component, room.discriminator)
     if name == registry.NONE:
@@ -64,7 +65,7 @@ def _of(group: str, component: Any, stage: str) -> Any:
 
 
 def _listed(package: str, name: str, key: str) -> Any:
-    """Return the version of a score family or a feature space."""
+    """Return the version of a score family or a feature space. key: the configuration key that names it."""
     if ":" in name:
         return _checksum(registry.user_function(name, key)[0])
     return registry.version(registry.load(package, name, key), "score")

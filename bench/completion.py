@@ -1,6 +1,7 @@
-"""Shell completion of the command `diffusion-collapse-bench`: Hydra's, without what nobody may choose.
+"""Shell completion of the command `diffusion-collapse-bench`: Hydra's completion without the options that nobody may
+choose.
 
-Hydra completes the name of a program, so that `python -m bench` cannot be completed, and would install itself for every
+Hydra completes a program by its name. It cannot complete `python -m bench`, because it would install itself for every
 `python`. It also offers the schemas of components, which it keeps among the options of each group.
 """
 
@@ -15,12 +16,12 @@ FLAGS = {"-sc", "--shell-completion"}
 
 
 def requested(arguments: Sequence[str]) -> bool:
-    """Return whether a command line asks for completion, as the shell does, or to install or uninstall it."""
+    """Return whether a command line asks for completion, as the shell does, or to install or uninstall completion."""
     return not FLAGS.isdisjoint(arguments)
 
 
 def answer(app: Callable[[], Any]) -> str:
-    """Return what Hydra answers, for `COMMAND` however it was called and without schemas. app: the Hydra app."""
+    """Return Hydra's answer without schemas, as if the program were called `COMMAND`. app: the Hydra app."""
     sys.argv[0] = COMMAND
     said = io.StringIO()
     with redirect_stdout(said):

@@ -1,6 +1,6 @@
 """A composition: exactly which items of which pools one generation trains on.
 
-It is stored beside the model that was trained on it, as the list of (pool, row) pairs, and everything that papers call
+It is stored beside the model that was trained on it, as a list of (pool, row) pairs. Every quantity that papers call
 "the ratio" is derived from its counts.
 """
 
@@ -19,9 +19,9 @@ from bench.pool import REAL, Gathered, Pool
 
 @dataclass(frozen=True)
 class PoolRef:
-    """A pool as a policy sees it: who it is and how large, without its items.
+    """A pool as a policy sees it: its identity and size, without its items.
 
-    id: content hash; generation: of birth, `REAL` for real items.
+    id: The content hash. generation: The generation of birth; `REAL` for real items.
     """
 
     id: str
@@ -39,7 +39,7 @@ class PoolRef:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The rows drawn from one pool. rows: int64 (n,), sorted; a row that stands there twice is trained on twice."""
+    """The rows drawn from one pool. rows: int64 (n,), sorted; a row that occurs twice is trained on twice."""
 
     pool: PoolRef
     rows: np.ndarray
@@ -56,8 +56,9 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Composition:
-    """What one generation trains on. Empty parts are dropped and parts of one pool merged, so that equal training sets
-    have equal ids, whichever policy made them: `blend` at ratio 1 is `replace`, and shares its training."""
+    """The training set of one generation. Empty parts are dropped and parts of one pool are merged, so that equal
+    training sets have equal ids, whichever policy drew them: `blend` at ratio 1 equals `replace`, and both share one
+    training. Raises `DataError` if there are no items at all."""
 
     parts: tuple[Part, ...]
 
@@ -89,19 +90,22 @@ class Composition:
 
     @property
     def id(self) -> str:
-        """Content hash: which rows of which pools."""
+        """Content hash of the pool ids and their rows."""
         digest = hashlib.sha256()
         for part in self.parts:
             digest.update(part.pool.id.encode() + b"\0" + part.rows.tobytes())
         return digest.hexdigest()
 
     def counts(self, real: PoolRef, reserve: PoolRef | None = None) -> dict[str, Any]:
-        """Return the ledger's `composition`: counts first, and derived from them the ratios that papers use.
+        """Return the ledger's `composition`: counts, and the ratios that papers use, which are derived from the counts.
 
-        synthetic_ratio: n_synthetic / (n_real + n_synthetic); 1 − it is the share of real data that 2602.16601 calls α.
-        synthetic_per_real: n_synthetic / size of the real pool: λ of Bertrand et al. 2310.00429.
-        real_retained: n_real from the real pool / its size: p of Shumailov et al. 2305.17493 (10 % kept).
-        num_fresh: real images from the reserve, new to the chain. num_distinct: different images.
+        num_fresh: The number of real items from the reserve, which are new to the chain.
+        num_distinct: The number of different items.
+        synthetic_ratio: num_synthetic / (num_real + num_synthetic). 1 − synthetic_ratio is the share of real data, α in
+            2602.16601.
+        synthetic_per_real: num_synthetic / size of the real pool, λ in Bertrand et al. 2310.00429.
+        real_retained: Number of items from the real pool / size of that pool, p in Shumailov et al. 2305.17493 (10 %
+            kept).
         """
         per_generation: dict[str, int] = {}
         for part in self.parts:
@@ -120,12 +124,12 @@ class Composition:
         }
 
     def births(self, pools: dict[str, Pool]) -> np.ndarray:
-        """Return the generation of birth of each item, int32 (N,), by the records of `pools` (by id)."""
+        """Return the generation of birth of each item, int32 (N,), from the records of `pools` (id -> pool)."""
         return np.concatenate([pools[part.pool.id].records.generation[part.rows] for part in self.parts])
 
     def save(self, directory: Path) -> None:
-        """Write composition.json, which names the pools, and composition.npz, which holds `pool` int32 (n,) and `row`
-        int64 (n,), one pair per item trained on."""
+        """Write composition.json, which names the pools, and composition.npz, which holds `pool` int32 (N,) and `row`
+        int64 (N,), one pair per training item."""
         pools = [{"id": p.pool.id, "num_items": p.pool.num_items, "generation": p.pool.generation} for p in self.parts]
         (directory / "composition.json").write_text(json.dumps({"id": self.id, "pools": pools}, indent=2) + "\n")
         pool = np.concatenate([np.full(len(part.rows), i, np.int32) for i, part in enumerate(self.parts)])
@@ -134,7 +138,7 @@ class Composition:
 
     @staticmethod
     def load(directory: Path) -> "Composition":
-        """Return a stored composition. Raises `DataError` where the files are missing or not what `save` wrote."""
+        """Return a stored composition. Raises `DataError` if the files are missing or not what `save` wrote."""
         try:
             about = json.loads((directory / "composition.json").read_text())
             with np.load(directory / "composition.npz", allow_pickle=False) as pairs:
@@ -145,7 +149,7 @@ class Composition:
         return Composition(tuple(Part(ref, row[pool == i]) for i, ref in enumerate(refs)))
 
     def kept(self, keep: np.ndarray) -> "Composition":
-        """Return the part that a vetting keeps. keep: bool (N,), in the order of `items`."""
+        """Return the composition of the items that `keep` selects. keep: bool (N,), in the order of `items`."""
         ends = np.cumsum([len(part.rows) for part in self.parts])
         masks = np.split(keep, ends[:-1])
         return Composition(
@@ -153,5 +157,5 @@ class Composition:
         )
 
     def items(self, pools: dict[str, Pool]) -> Gathered:
-        """Return the N training items, read from `pools` (by id) when they are asked for."""
+        """Return the N training items, which are read from `pools` (id -> pool) when they are indexed."""
         return Gathered([(pools[part.pool.id].items, part.rows) for part in self.parts])

@@ -1,4 +1,4 @@
-"""What a run or a sweep ends with: a table, the verdicts, the paths that matter and the next command."""
+"""The summary printed at the end of a run or a sweep: a table, the verdicts, the important paths, the next command."""
 
 import sys
 from collections.abc import Iterable
@@ -12,16 +12,17 @@ from bench.kinds import TOKENS
 from bench.report import tables
 
 MOST_STUDIES = 2
-"""Studies of which a table is printed; those of a folder with more settings are counted."""
+"""Largest number of studies whose tables are printed; further ones are only counted."""
 
 
 def show(runs: Iterable[Path], sweep: Path) -> None:
-    """Print the first score and the verdicts of the chains below `runs` on stdout, and where to look next on stderr.
-    Says why there is no table where there is none; a run that went well does not fail here.
+    """Print the table of the first score and the verdicts of the chains below `runs` to stdout, and where to look next
+    to stderr. If no table can be printed, print the reason instead of raising an error, so that a successful run does
+    not fail here.
 
     Args:
-        runs: directories of chains or of a sweep.
-        sweep: the directory of the sweep.
+        runs: The directories of chains or of a sweep.
+        sweep: The directory of the sweep.
     """
     try:
         every = studies(ledger.read_runs(list(runs)))

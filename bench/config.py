@@ -1,9 +1,9 @@
-"""The root of the configuration, and what all components of a group have in common.
+"""The root of the configuration, and the base class of the components of each group.
 
-Hydra composes YAML into a tree whose shape and types are dataclasses (an unknown key or a wrong type is rejected while
-composing): `Config` below, and one `Config` in the module of every component, found by `bench.registry`. `from_hydra`
-turns the tree into instances and has `bench.options.check` check every value. After that no code sees a `DictConfig`.
-Nothing here imports torch, so a mistake is reported in well under a second.
+Hydra composes YAML into a tree whose shape and types are defined by dataclasses: `Config` below, and one `Config` in
+the module of every component, found by `bench.registry`. An unknown key or a wrong type is rejected while composing.
+`from_hydra` turns the tree into instances and checks every value with `bench.options.check`. After that no code sees a
+`DictConfig`. Nothing here imports torch, so a mistake is reported in well under a second.
 """
 
 import difflib
@@ -21,14 +21,14 @@ from bench.errors import ConfigError, raise_all
 from bench.options import check, default_of, fields_by_name, identifying, local_keys, option
 
 SCHEMA = 1
-"""Part of every chain's identity and of the keys of stages, which leave out values that equal their default. To be
-raised when the default of an existing field changes, so that nothing old takes the identity of something new."""
+"""Part of every chain's identity and of the keys of stages, which leave out values that equal their default. Raise it
+when the default of an existing field changes, so that no old result has the identity of a new one."""
 
 
 @dataclass
 class DataConfig:
-    """What every source of real images has. Split: a seeded hash of the source ids puts `num_heldout` images aside
-    for scoring, the next `num_train` (null: all that are left) are the real pool."""
+    """The settings that all data sets share. Items are split by a seeded hash of their source ids: `num_heldout` items
+    are set aside for scoring, and the next `num_train` (null: all that are left) are the real pool."""
 
     name: str = MISSING
     resolution: int = option(64, at_least=8, at_most=1024)
@@ -39,14 +39,14 @@ class DataConfig:
 
 @dataclass
 class GeneratorConfig:
-    """A generator offers `fit`, `sample` and `risk`; see bench/generators/__init__.py."""
+    """A generator. It offers `fit`, `sample` and optionally `risk`; see bench/generators/__init__.py."""
 
     name: str = MISSING
 
 
 @dataclass
 class MixingConfig:
-    """A mixing policy; its parameters are the other fields of its own class."""
+    """A mixing policy. Its parameters are the other fields of its class."""
 
     policy: str = MISSING
 
@@ -67,15 +67,15 @@ class VettingConfig:
 
 @dataclass
 class WatermarkConfig:
-    """The mark that samples carry. none: none."""
+    """The watermark that samples carry. none: no watermark."""
 
     name: str = "none"
 
 
 @dataclass
 class KeyedWatermarkConfig(WatermarkConfig):
-    """What every watermark has. key: of the owner of the generator. keys: one for the whole chain, or another for the
-    samples of each generation, derived from it."""
+    """The settings that all watermarks share. key: the key of the generator's owner. keys: `one`: one key for
+    the whole chain; `per_generation`: another key, derived from `key`, for the samples of each generation."""
 
     key: int = option(0, at_least=0)
     keys: str = option("one", one_of=("one", "per_generation"))
@@ -83,15 +83,17 @@ class KeyedWatermarkConfig(WatermarkConfig):
 
 @dataclass
 class RemedyConfig:
-    """What a generation is drawn from in place of its trained model. none: from that model."""
+    """The remedy: the model that a generation's samples are drawn from instead of its trained model. none: they are
+    drawn from the trained model."""
 
     name: str = "none"
 
 
 @dataclass
 class SelfTrainingConfig(RemedyConfig):
-    """What every remedy has: the short training of the trained model on `num_samples` samples of its own, from new
-    moments, at a constant learning rate. learning_rate_factor: that rate as a share of the generator's."""
+    """The settings that all remedies share: the trained model is trained for `num_steps` steps on `num_samples` of its
+    own samples, with new optimiser moments and a constant learning rate. learning_rate_factor: that rate as a share of
+    the generator's learning rate."""
 
     num_samples: int = option(1024, at_least=1)
     num_steps: int = option(100, at_least=1)
@@ -100,27 +102,28 @@ class SelfTrainingConfig(RemedyConfig):
 
 @dataclass
 class VettingRuleConfig(VettingConfig):
-    """What every vetting rule has. refill: put real items of the chain's real pool that the composition did not draw in
-    the place of what was dropped, as far as there are any."""
+    """The settings that all vetting rules share. refill: whether to replace dropped items with items of the chain's
+    real pool that the composition did not draw, as far as there are any."""
 
     refill: bool = False
 
 
 MOST_OF_A_NAME = 200
-"""Bytes of a sweep's name: file systems take 255."""
+"""Largest length of a sweep's name, in bytes. File systems allow 255."""
 REFERENCES = ("heldout", "real_train", "training")
 
 
 @dataclass
 class MetricsConfig:
-    """num_images: N, the same on both sides; k: of the k-NN manifolds. scores: families, computed against the held-out
-    images; those that compare two sets and nothing else also against every other of `references`. A family or feature
-    space is a file of bench/metrics or bench/features, or `module:function` for your own. options: of a family, by
-    its name. num_resamples: half-samples of the images for a standard deviation of each score; 0: none.
-    num_resplits: random splits of the real items for the 95 % interval of the floor; 0: none. weights: a local file
-    with the feature extractor's weights, for machines without network; null: the default. extra_spaces: feature spaces
-    in which the families that compare two sets are computed as well, such as FID in DINOv2's; their weights are in
-    extra_weights, by space."""
+    """The scores. feature_space, scores: a feature space or score family is a file in bench/features or bench/metrics,
+    or a user-defined `module:function`. Score families are computed against the held-out items. Families that only
+    compare two sets are also computed against each of the other `references`. num_images: the number of items N that
+    are scored, the same on both sides. k: the number of neighbours of the k-NN manifolds. options: family name ->
+    options of the family. num_resamples: the number of half-samples of the items for a standard deviation of each
+    score; 0: none. num_resplits: the number of random splits of the real items for the 95 % interval of the floor; 0:
+    none. weights: a local file with the weights of the feature extractor, for machines without network; null: the
+    default weights. extra_spaces: further feature spaces for the families that only compare two sets, for example for
+    FID in DINOv2 features. extra_weights: extra space -> local file with its weights."""
 
     feature_space: str = "efficientnet_lite0"
     num_images: int = option(1024, at_least=2)
@@ -171,7 +174,7 @@ class MetricsConfig:
 
 @dataclass
 class TrackingConfig:
-    """tracker: `none`, or `wandb`: online when an API key is present, else offline."""
+    """tracker: `none`, or `wandb`, which is online if an API key is present and offline otherwise."""
 
     tracker: str = option("none", one_of=("none", "wandb"), local=True)
     project: str = option("diffusion-collapse", local=True)
@@ -180,17 +183,17 @@ class TrackingConfig:
 
 @dataclass
 class RuntimeConfig:
-    """Where and how it runs. device: auto takes CUDA where there is one, and logs which it took.
-    precision: auto is bf16 autocast where the hardware has it; fp32 is float32 everywhere, never TF32.
-    compile: null compiles on CUDA, where the machine can and the training is long enough to gain from it.
-    cuda_graphs: whether what is compiled is recorded and replayed as CUDA graphs, which pays for networks so small that
-    launching their kernels takes longer than running them. null: those of at most 4 million parameters, once replays of
-    a probe have had the values of plain code on the device at hand; otherwise a line in the log and in the ledger says
-    why not. Every network records its own, and they stay until the process ends: after 128 torch records no more, and
-    with true it raises an error. deterministic: whether the same command on the same kind of GPU and software
-    ends in the same bytes, at the price of speed; on the CPU it always does. ordered_gradients: whether processes that
-    share batches add up their gradients in the order of their ranks, exactly like one process with as many
-    micro-batches; slower."""
+    """Where and how a chain runs. device: auto uses CUDA if there is a CUDA device, and logs the choice. precision:
+    auto is bf16 autocast if the hardware has bf16 arithmetic; fp32 is float32 everywhere, never TF32. compile: null
+    compiles networks on CUDA, if the machine can and the training is long enough to gain from it. cuda_graphs: whether
+    compiled networks are recorded and replayed as CUDA graphs, which is faster for networks so small that launching
+    their kernels takes longer than running them. null: only networks of at most 4 million parameters, if replays of a
+    probe network give the same values as plain code on this device; if not, the log and the ledger say why. Every
+    network records its own graphs, which stay until the process ends. torch records at most 128; after that it raises
+    an error with true, and records no more with null. deterministic: whether the same command on the same kind of GPU
+    and software gives the same bytes, at the price of speed; on the CPU it always does. ordered_gradients: whether
+    processes that share batches sum their gradients in the order of their ranks, which is slower but exactly equal to
+    one process with as many micro-batches."""
 
     device: str = option("auto", local=True)
     precision: str = option("auto", one_of=("auto", "fp32", "bf16"))
@@ -207,11 +210,12 @@ class RuntimeConfig:
 
 @dataclass
 class ProtocolConfig:
-    """A named, versioned, frozen set of values; name null: none, so the numbers are not citable as such.
+    """A named, versioned, frozen set of values. If name is null, there is no protocol, and the numbers cannot be cited
+    as those of one.
 
-    free: the keys that a chain of the protocol may set, and the values that they may take (empty: any).
+    free: the keys that a chain of the protocol may set -> the values that they may take (empty: any).
     strict: whether a deviation from the frozen values is an error, or is allowed and recorded in every ledger row.
-    deviations: filled in by `bench.protocols`: key -> [frozen value, value of this chain].
+    deviations: key -> [frozen value, value of this chain], filled in by `bench.protocols`.
     """
 
     name: str | None = None
@@ -227,11 +231,12 @@ class ProtocolConfig:
 
 @dataclass
 class JoinConfig:
-    """A chain that begins after another one, in the world that it finds: some of what it takes for real items are that
-    chain's samples. chain: the folder of that chain, or of a sweep, in which it is the one with the same seed and
-    mixing; null: none, what is taken for real is real. generation: the newcomer begins after it. ratio: the share of
-    its real pool that is samples; null: that of the set on which the earlier chain trained its next generation.
-    samples_of: of that generation alone, or in equal parts of all up to it."""
+    """A newcomer: a chain that begins after an earlier chain and uses some of that chain's samples as real items.
+    chain: the folder of the earlier chain, or of a sweep that contains exactly one chain with the same seed and mixing;
+    null: there is no earlier chain, and the real pool is real. generation: the generation of the earlier chain after
+    which the newcomer begins. ratio: the share of the newcomer's real pool that is samples; null: the synthetic ratio
+    of the set on which the earlier chain trained its next generation. samples_of: whether the samples are those of
+    `generation` alone (last), or of all generations up to it in equal parts (all)."""
 
     chain: str | None = option(None, file=True)
     generation: int = option(0, at_least=0)
@@ -245,12 +250,13 @@ class JoinConfig:
 
 @dataclass
 class Config:
-    """One chain. name: the sweep it belongs to. num_generations counts generation 0. num_samples: drawn from every
-    generation's model (null: twice as many as generation 0 trains on, so that copies are told by comparison with those
-    that are not drawn; with a selection, as many as it trains on; never fewer than are scored). warm_start: training
-    goes on from the previous generation's weights. retrain_epochs, retrain_steps: how long generations from 1 on train,
-    in passes over their items or in steps; both null: as long as generation 0. num_probes: pictures of the same noise
-    in every generation."""
+    """One chain. name: the sweep that the chain belongs to. num_generations: the number of generations, including
+    generation 0. num_samples: the number of samples in the pool of each generation. null: twice as many as generation 0
+    trains on, so that copies can be detected by comparison with the samples that are not drawn; with a selection, as
+    many as generation 0 trains on; never fewer than are scored. warm_start: whether training continues from the
+    previous generation's weights. retrain_epochs, retrain_steps: how long generations from 1 on train, in passes over
+    their items or in steps; both null: as long as generation 0. num_probes: the number of items that are drawn from the
+    same noise in every generation."""
 
     name: str = option(local=True)
     seed: int = option(0, at_least=0)
@@ -328,11 +334,11 @@ GROUPS: dict[str, type] = {
     "watermark": WatermarkConfig,
     "remedy": RemedyConfig,
 }
-"""Groups whose options are components, and what all components of each have in common."""
+"""Groups whose options are components: group -> base class, whose fields all its components have."""
 
 
 def schemas() -> Iterator[tuple[str | None, str, type]]:
-    """Yield (group, name, class) of everything that a YAML file can begin with: `defaults: [NAME_schema, _self_]`."""
+    """Yield (group, name, class) for each schema that a YAML file can name in `defaults: [NAME_schema, _self_]`."""
     yield None, "config", Config
     yield "metrics", "metrics", MetricsConfig
     yield "tracking", "tracking", TrackingConfig
@@ -344,15 +350,16 @@ def schemas() -> Iterator[tuple[str | None, str, type]]:
 
 
 def register_schemas() -> None:
-    """Make the classes known to Hydra; every YAML file of a group begins by naming its schema. And `name_by_data`,
-    which names a sweep after the data unless they are those that its experiment is about."""
+    """Register the classes with Hydra, because every YAML file of a group begins by naming its schema. Also register
+    the resolver `name_by_data`, which names a sweep after its data set unless it is the default data set of the
+    experiment."""
     OmegaConf.register_new_resolver("name_by_data", lambda name, own, data: name if data == own else data, replace=True)
     for group, name, schema in schemas():
         ConfigStore.instance().store(name=f"{name}_schema", node=schema, group=group)
 
 
 def from_hydra(tree: DictConfig) -> Config:
-    """Return the composed tree as checked dataclasses. Raises `ConfigError` naming the key, or all keys."""
+    """Return the composed tree as checked dataclasses. Raises `ConfigError` that names the wrong key or keys."""
     missing = [ConfigError(key, "???", "has no default: give a value") for key in sorted(OmegaConf.missing_keys(tree))]
     raise_all([*missing, *unknown_keys(tree)])
     config = OmegaConf.to_object(tree)
@@ -362,7 +369,7 @@ def from_hydra(tree: DictConfig) -> Config:
 
 
 def unknown_keys(tree: DictConfig) -> list[ConfigError]:
-    """Return an error for every key that no option has, which Hydra lets `+key=value` add, with the nearest ones."""
+    """Return an error, with the most similar keys, for every unknown key, which Hydra lets `+key=value` add."""
     known: set[str] = set()
     given: list[str] = []
 
@@ -388,13 +395,13 @@ def unknown_keys(tree: DictConfig) -> list[ConfigError]:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Return plain nested dicts, ready for JSON."""
+    """Return a configuration as plain nested dicts, ready for JSON."""
     return asdict(config)
 
 
 def identity(config: Config | dict[str, Any], *, with_defaults: bool = False) -> dict[str, Any]:
-    """Return the part of the configuration, or of its dict, that identifies the chain, without the values that equal
-    the default of their class unless `with_defaults`."""
+    """Return the part of the configuration, or of its dict, that identifies the chain. Values that equal the default of
+    their class are left out unless `with_defaults`."""
     tree = config if isinstance(config, dict) else to_dict(config)
     kept = identifying(tree, Config, with_defaults=with_defaults)
     for group, room in registry.ROOMS.items():
@@ -410,7 +417,7 @@ def identity(config: Config | dict[str, Any], *, with_defaults: bool = False) ->
 
 
 def all_local_keys() -> tuple[str, ...]:
-    """Return the dotted keys in which two runs of one chain may differ, whatever its components."""
+    """Return the dotted keys in which two runs of one chain may differ, over all components."""
     keys = dict.fromkeys(local_keys(Config))
     for group, _, schema in schemas():
         keys |= dict.fromkeys(local_keys(schema, f"{group}." if group else ""))
@@ -418,14 +425,14 @@ def all_local_keys() -> tuple[str, ...]:
 
 
 def config_hash(config: Config | dict[str, Any]) -> str:
-    """Return 16 hex digits of the SHA-256 of the identity, as canonical JSON."""
+    """Return the first 16 hex digits of the SHA-256 of the identity and `SCHEMA` as canonical JSON."""
     values = {**identity(config), "schema": SCHEMA}
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def chain_id(config: Config) -> str:
-    """Return a folder name that a person can read: policy, its strength, seed, and the hash that makes it unique."""
+    """Return a readable folder name: the policy, its ratio, the seed, and 8 hex digits of `config_hash`."""
     strength = ""
     for letter, name in (("r", "synthetic_ratio"), ("l", "synthetic_per_real")):
         value = getattr(config.mixing, name, None)

@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def enlarge(images: np.ndarray, min_side: int = 64) -> np.ndarray:
-    """Repeat pixels until the height is at least `min_side`; images that are already large enough are unchanged.
+    """Repeat pixels until the height is at least `min_side`; images that are large enough are unchanged.
 
     images: uint8 (..., H, W).
     """
@@ -20,9 +20,9 @@ def grid(images: np.ndarray, min_side: int = 64, num_columns: int | None = None,
 
     Args:
         images: uint8 (N, 3, H, W).
-        min_side: height to which smaller images are enlarged, in pixels.
-        num_columns: how many images a row has; None makes the grid nearly square.
-        gap: width of the white lines between images, in pixels.
+        min_side: the least height to which smaller images are enlarged, in pixels.
+        num_columns: the number of images in a row; None makes the grid nearly square.
+        gap: the width of the white lines between images, in pixels.
     """
     num_columns = num_columns or math.ceil(math.sqrt(len(images)))
     num_rows = math.ceil(len(images) / num_columns)

@@ -1,8 +1,8 @@
-"""Components of your own: a file outside the project, chosen by `custom` in any group.
+"""User-defined components: a file outside the project, chosen with `custom` in a group that has this option.
 
-`data=custom` and `generator=custom` name a module, whose `Config` gets `parameters`; `mixing=custom`,
-`selection=custom` and `vetting=custom` name a function, which gets them as keyword arguments. docs/extending/ has an
-example of each.
+`data=custom` and `generator=custom` name a module, whose `Config` is built from `parameters`. `mixing=custom`,
+`selection=custom` and `vetting=custom` name a function, which gets `parameters` as keyword arguments. docs/extending/
+has an example of each.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from bench.options import option
 
 @dataclass
 class CustomDataConfig(DataConfig):
-    """A data set of your own: the module offers `Config`, `VERSION` and `open_source`."""
+    """A user-defined data set: the module offers `Config`, `VERSION` and `open_source`."""
 
     name: str = "custom"
     module: str = option()
@@ -33,7 +33,7 @@ class CustomDataConfig(DataConfig):
 
 @dataclass
 class CustomGeneratorConfig(GeneratorConfig):
-    """A generator of your own: the module offers `Config`, `VERSION`, `fit` and `sample`."""
+    """A user-defined generator: the module offers `Config`, `VERSION`, `fit` and `sample`."""
 
     name: str = "custom"
     module: str = option()
@@ -42,7 +42,7 @@ class CustomGeneratorConfig(GeneratorConfig):
 
 @dataclass
 class CustomMixingConfig(MixingConfig):
-    """A policy of your own: `module:function`, called as function(history, **parameters)."""
+    """A user-defined policy: `module:function`, called as function(history, **parameters)."""
 
     policy: str = "custom"
     function: str = option()
@@ -54,7 +54,7 @@ class CustomMixingConfig(MixingConfig):
 
 @dataclass
 class CustomSelectionConfig(SelectionConfig):
-    """A selection of your own: `module:function`, called as function(candidates, **parameters)."""
+    """A user-defined selection: `module:function`, called as function(candidates, **parameters)."""
 
     name: str = "custom"
     function: str = option()
@@ -67,7 +67,7 @@ class CustomSelectionConfig(SelectionConfig):
 
 @dataclass
 class CustomVettingConfig(VettingRuleConfig):
-    """A vetting rule of your own: `module:function`, called as function(drawn, **parameters)."""
+    """A user-defined vetting rule: `module:function`, called as function(drawn, **parameters)."""
 
     name: str = "custom"
     function: str = option()
@@ -92,7 +92,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "remedy": RemedyConfig,
     },
 }
-"""The components of a group that are no file of its room: name -> group -> configuration class."""
+"""The components that are not files in a group's package: name -> group -> configuration class."""
 
 
 def _check_form(function: str) -> None:

@@ -1,4 +1,4 @@
-"""What detectors have in common: the area under their ROC curve, and a threshold for a false-positive rate."""
+"""Functions that all detectors share: the area under the ROC curve, and a threshold for a false-positive rate."""
 
 import math
 
@@ -8,8 +8,8 @@ from bench.errors import ConfigError
 
 
 def auroc(negatives: np.ndarray, positives: np.ndarray) -> float | None:
-    """Return the probability that a positive has the higher score, ties counted half: the area under the ROC curve, by
-    ranks (Mann & Whitney 1947). None where one side is empty."""
+    """Return the area under the ROC curve: the probability that a positive has a higher score than a negative, with
+    ties counted half. It is computed from ranks (Mann & Whitney 1947). Returns None if one side is empty."""
     from scipy.stats import rankdata  # here, because the import takes half a second
 
     if not len(negatives) or not len(positives):
@@ -20,14 +20,15 @@ def auroc(negatives: np.ndarray, positives: np.ndarray) -> float | None:
 
 
 def check_enough_to_calibrate(num: int, rate: float, share: float = 1.0, key: str = "num_calibration") -> None:
-    """Raise `ConfigError` where `share` of `num` real images cannot show a false-positive rate."""
+    """Raise `ConfigError` if `share` of `num` real images are too few to calibrate a false-positive rate of `rate`."""
     needed = math.ceil((math.ceil(1 / rate - 1e-9) - 1) / share)
     if num < needed:
         raise ConfigError(key, num, f"a false-positive rate of {rate:g} needs at least {needed} real images")
 
 
 def threshold_at(scores: np.ndarray, rate: float) -> float:
-    """Return the score that another real image exceeds with a probability of at most `rate`, given those of N real
-    images, float (N,): the ⌈(1 − rate)(N + 1)⌉-th smallest (split conformal prediction; Vovk et al. 2005)."""
+    """Return the threshold that the score of another real image exceeds with a probability of at most `rate`: the
+    ⌈(1 − rate)(N + 1)⌉-th smallest of `scores` (split conformal prediction; Vovk et al. 2005). scores: those of N real
+    images, float (N,)."""
     rank = math.ceil((1 - rate) * (len(scores) + 1) - 1e-9)
     return float(np.sort(scores)[rank - 1])

@@ -1,4 +1,4 @@
-"""The chain that a newcomer finds when it begins: which one, after which generation, and how polluted its world is."""
+"""The earlier chain that a newcomer joins: which chain, after which generation, and at which share of samples."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,11 @@ from bench.pool import Pool, content_id
 
 @dataclass(frozen=True)
 class Earlier:
-    """A chain that began before another one. generation: the newcomer begins after it. ratio: the share of what the
-    newcomer takes for real items that is samples. generations: those that drew them."""
+    """The earlier chain that a newcomer joins.
+
+    generation: The generation after which the newcomer begins. ratio: The share of the newcomer's real pool that is
+    samples. generations: The generations of the earlier chain that these samples come from.
+    """
 
     chain: Chain
     generation: int
@@ -22,16 +25,16 @@ class Earlier:
     generations: tuple[int, ...]
 
     def row(self, generation: int) -> Row:
-        """Return the row of one of its generations."""
+        """Return the ledger row of a generation."""
         return next(row for row in self.chain.rows if row.generation == generation)
 
     def real(self) -> Pool:
-        """Return its real pool. Raises `DataError` where it is not stored any more."""
+        """Return the real pool. Raises `DataError` if it is no longer stored, or is not what was recorded."""
         return self._pool(self.chain.rows[0], "real", "train")
 
     def samples(self, generation: int) -> Pool:
-        """Return the samples of one of its generations. Raises `DataError` where they are not stored any more, or are
-        not what was recorded."""
+        """Return the samples of a generation. Raises `DataError` if they are no longer stored, or are not what was
+        recorded."""
         return self._pool(self.row(generation), "samples")
 
     def _pool(self, row: Row, artifact: str, *folder: str) -> Pool:
@@ -46,10 +49,10 @@ class Earlier:
 
 
 def find(config: Config) -> Earlier | None:
-    """Return the chain that this one joins; None where it begins in a clean world.
+    """Return the earlier chain that this chain joins; None if it joins none.
 
-    Raises `ConfigError` where there is no such chain or it is not clear which one is meant, where it has not run so
-    far, and where its pollution is asked for and not known.
+    Raises `ConfigError` if there is no such chain or several chains match, if it has not reached `join.generation`, or
+    if `join.ratio` is null and the chain has not trained the generation that would give the ratio.
     """
     join = config.join
     if join.chain is None:
@@ -74,7 +77,8 @@ def find(config: Config) -> Earlier | None:
 
 
 def _chosen(config: Config, folder: Path) -> Chain:
-    """Return the chain of a folder, or of a sweep's folder the one with the seed and the mixing of this chain."""
+    """Return the chain in a chain's folder; in a sweep's folder, return the one chain that has the seed and mixing of
+    `config` and joins no other chain. Raises `ConfigError` if there is not exactly one."""
     try:
         found = ledger.read_runs([folder])
     except LedgerError as error:

@@ -1,6 +1,6 @@
-"""Every error that a user can cause, as one small family of types.
+"""Exception types for every error that a user can cause.
 
-A message names the offending value and what is allowed. `assert` is kept for what the code itself guarantees.
+A message names the offending value and what is allowed. `assert` is reserved for what the code itself guarantees.
 """
 
 from collections.abc import Iterable
@@ -12,19 +12,20 @@ class BenchError(Exception):
 
 
 class ConfigError(BenchError, ValueError):
-    """A configuration value is unknown, of the wrong type, or out of range. Raised before any work starts."""
+    """A configuration value is unknown, of the wrong type, or out of range. Raised before training starts."""
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
         self.key, self.value, self.allowed = key, value, allowed
         super().__init__(f"{key}={value!r}: {allowed}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle with the three arguments: by default, an exception is rebuilt from its message alone, which fails."""
+        """Pickle with the three arguments. By default, an exception is rebuilt from its message alone, which fails
+        for this class."""
         return type(self), (self.key, self.value, self.allowed), self.__dict__
 
 
 class ConfigErrors(ConfigError):
-    """Several wrong values at once: a line for each. key, value and allowed are those of the first."""
+    """Several wrong values at once. The message has a line for each; key, value and allowed are those of the first."""
 
     def __init__(self, errors: Iterable[ConfigError]) -> None:
         self.errors = tuple(errors)
@@ -37,7 +38,7 @@ class ConfigErrors(ConfigError):
 
 
 def raise_all(errors: Iterable[ConfigError]) -> None:
-    """Raise one error for all of these, each once; none for none."""
+    """Raise one error that holds every different error of `errors`. Do nothing if there are none."""
     flat = [one for error in errors for one in (error.errors if isinstance(error, ConfigErrors) else (error,))]
     different = list({str(error): error for error in flat}.values())
     if len(different) == 1:
@@ -59,11 +60,12 @@ class MetricError(BenchError, ValueError):
 
 
 class TrainingError(BenchError, RuntimeError):
-    """Training stopped by itself, e.g. on a NaN loss. Names the step and the last good checkpoint."""
+    """Training stopped by itself. On a NaN loss, the message names the step and the last good checkpoint."""
 
 
 class SamplingError(BenchError, RuntimeError):
-    """A model cannot be sampled: its weights, or what it draws, are not finite numbers. Names the model."""
+    """A model cannot be sampled: its weights, or what it draws, are not finite numbers. The message names the
+    model."""
 
 
 class StoreError(BenchError, RuntimeError):
@@ -71,7 +73,8 @@ class StoreError(BenchError, RuntimeError):
 
 
 class ProcessError(BenchError, RuntimeError):
-    """One of the processes that run a chain together has failed. Raised in all of them; names it and its error."""
+    """One of the processes that run a chain together has failed. It is raised in all of them, and the message names the
+    failed process and its error."""
 
 
 class LedgerError(BenchError, ValueError):

@@ -1,5 +1,5 @@
-"""Files that a later run relies on: checksums, flushes to the disk, writes and downloads that happen whole or not at
-all."""
+"""Helpers for files that a later run relies on: checksums, flushes to the disk, and writes and downloads that happen
+completely or not at all."""
 
 import hashlib
 import os
@@ -43,7 +43,8 @@ def write_aside(path: Path) -> Iterator[Path]:
 
 
 def checksum_of(path: Path, like: str) -> tuple[str, str]:
-    """Return (algorithm, checksum) of a file by the algorithm, SHA-256 or MD5, that made the hex digits `like`."""
+    """Return (algorithm, checksum) of a file. The algorithm is that of the checksum `like`: SHA-256 for 64 hex digits,
+    else MD5."""
     if len(like) == 64:
         return "sha256", remembered_sha256(path)
     with path.open("rb") as file:
@@ -51,10 +52,10 @@ def checksum_of(path: Path, like: str) -> tuple[str, str]:
 
 
 def download(url: str, path: Path, checksum: str | None = None) -> None:
-    """Download a file to `path`, whole or not at all.
+    """Download a file to `path`, completely or not at all.
 
-    Raises `OSError` where there is no answer or no further byte for `TIMEOUT` seconds, where the file ends early or
-    cannot be written, and where its checksum, SHA-256 or MD5, is not the given one.
+    Raises `OSError` if there is no answer or no further byte for `TIMEOUT` seconds, if the file ends early or cannot be
+    written, or if its checksum (SHA-256 or MD5) is not the given one.
     """
     import urllib.request  # here, because most commands download nothing
     from http.client import HTTPException
@@ -77,8 +78,8 @@ def download(url: str, path: Path, checksum: str | None = None) -> None:
 
 
 def remembered_sha256(path: Path) -> str:
-    """Return `sha256_of(path)`, read again only when the file's size or time has changed: a sweep asks many times for
-    the same file."""
+    """Return `sha256_of(path)`. The file is read again only if its size or modification time has changed, because a
+    sweep asks for the same file many times."""
     status = path.stat()
     return _remembered(path.resolve(), status.st_size, status.st_mtime_ns)
 

@@ -1,4 +1,4 @@
-"""Nested values as one level of dotted keys, the form in which two configurations or specs are compared."""
+"""Flattens nested values to one level of dotted keys, the form in which two configurations or specs are compared."""
 
 from typing import Any
 

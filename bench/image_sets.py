@@ -1,4 +1,4 @@
-"""Sets of images outside any chain: arrays and tensors, folders of pictures, NumPy files and stored pools."""
+"""Reads sets of images outside any chain: arrays and tensors, folders of pictures, NumPy files and stored pools."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ class ImageSet:
 
     Attributes:
         images: uint8 (N, 3, H, H).
-        labels: Attribute -> int64 (N,), -1 for "not labelled".
+        labels: Attribute -> class indices, int64 (N,); -1 means "not labelled".
         names: Attribute -> names of its classes.
     """
 
@@ -30,13 +30,14 @@ class ImageSet:
 
 
 Images: TypeAlias = "str | Path | np.ndarray | torch.Tensor | ImageSet"
-"""What a set of images can be read from: the path of one, an array or a tensor of images, or a set."""
+"""What `read_set` accepts: the path of a set of images, an array or a tensor of images, or an `ImageSet`."""
 
 
 def read_set(images: Images, resolution: int | None = None) -> ImageSet:
-    """Return a set of images, whatever it is given as. resolution: see `read_images`.
+    """Return a set of images from any of the forms of `Images`. resolution: See `read_images`.
 
-    Raises `DataError` for an array that holds no images uint8 (N, 3, H, H) or (N, H, H, 3), and for any other object.
+    Raises `DataError` for an array that does not hold images, uint8 (N, 3, H, H) or (N, H, H, 3), and for any other
+    object.
     """
     if isinstance(images, str | Path):
         return read_images(str(images), resolution)
@@ -49,7 +50,7 @@ def read_set(images: Images, resolution: int | None = None) -> ImageSet:
 
 
 def where(images: Images) -> str:
-    """Return what to call a set in a result: its path, or what it is and its shape."""
+    """Return the name of a set in a result: its path, or its type and shape."""
     if isinstance(images, str | Path):
         return str(images)
     shape = images.images.shape if isinstance(images, ImageSet) else tuple(images.shape)
@@ -133,7 +134,7 @@ def _array(place: Path) -> ImageSet:
 
 
 def _channels_first(images: np.ndarray, name: str) -> np.ndarray:
-    """Return images (N, 3, H, H). name: of the set, for messages. Raises `DataError` for an array of another kind."""
+    """Return images as (N, 3, H, H). name: The name of the set in messages. Raises `DataError` for any other array."""
     if images.ndim == 4 and images.shape[-1] == 3 and images.shape[1] != 3:
         images = images.transpose(0, 3, 1, 2)
     try:
@@ -144,8 +145,8 @@ def _channels_first(images: np.ndarray, name: str) -> np.ndarray:
 
 
 def check_resolutions(sets: Mapping[str, ImageSet]) -> None:
-    """Raise `DataError` if sets differ in resolution, because a feature extractor would enlarge, and so blur, one more
-    than the other."""
+    """Raise `DataError` if sets differ in resolution, because a feature extractor would enlarge, and so blur, one set
+    more than another."""
     sides = {name: images.images.shape[-1] for name, images in sets.items()}
     if len(set(sides.values())) > 1:
         listing = ", ".join(f"{name} {side} px" for name, side in sides.items())

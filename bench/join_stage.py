@@ -1,7 +1,7 @@
-"""The stage that joins: a newcomer begins after another chain, and takes some of that chain's samples for real items.
+"""The join stage: a newcomer begins after an earlier chain and uses some of that chain's samples as real items.
 
-Nothing tells the newcomer which. The records of the pool do (`pool.TAKEN_FOR_REAL`), so that ledger, vetting and audit
-know how polluted it is. Scores compare with items that are truly real.
+The newcomer is not told which items are samples. The records of the pool mark them (`pool.TAKEN_FOR_REAL`), so that
+ledger, vetting and audit know the share of samples in the pool. Scores compare with items that are truly real.
 """
 
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ from bench.store import Result
 
 
 def join(context: StageContext, config: Config, real: RealData) -> tuple[RealData, Result | None]:
-    """Return the real items with what the chain takes for its real pool, and the result that holds it; without an
-    earlier chain the real items as they are, and none.
+    """Return the real items, with the pool that a newcomer uses as its real pool, and the result that holds this pool.
+    For a chain that joins no other, return the real items unchanged, and None.
 
-    The result holds `pool/`, the composition that it was gathered by, and as facts `generation`, `ratio` and
-    `num_samples`; which chain that was is added to them here, because equal samples give one result whatever chain they
-    are of.
+    The stored result holds `pool/`, the composition that the pool was gathered from, and the facts `generation`,
+    `ratio` and `num_samples`. Facts about the earlier chain are added only to the returned result, because equal
+    samples give the same stored result, whichever chain drew them.
 
-    Raises `DataError` where the earlier chain's data are others, and `ConfigError` where it drew too few samples.
+    Raises `DataError` if the earlier chain has other data, and `ConfigError` if it drew too few samples.
     """
     found = earlier.find(config)
     if found is None:
@@ -65,22 +65,25 @@ def join(context: StageContext, config: Config, real: RealData) -> tuple[RealDat
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """What a newcomer may draw from. real: truly real items; samples: generation -> those of the earlier chain."""
+    """The pools that a newcomer draws its real pool from.
+
+    real: The pool of truly real items. samples: Generation of the earlier chain -> its samples.
+    """
 
     real: Pool
     samples: dict[int, Pool]
 
     @staticmethod
     def of(found: Earlier) -> "World":
-        """Read what an earlier chain left. Raises `DataError` where it is not stored any more."""
+        """Load the pools of an earlier chain. Raises `DataError` if they are no longer stored or were changed."""
         return World(found.real(), {generation: found.samples(generation) for generation in found.generations})
 
     def compose(self, ratio: float, seed: int) -> Composition:
-        """Return what a newcomer takes for its real pool: as many items as the real pool has, a share `ratio` of them
-        samples, in equal parts of all generations. A larger ratio keeps some of the real items of a smaller one. seed:
-        of the newcomer.
+        """Return the composition of a newcomer's real pool: as many items as the real pool has, a share `ratio` of them
+        samples, in equal parts from all generations. The real items at a larger ratio are a subset of those at a
+        smaller ratio. seed: The seed of the newcomer.
 
-        Raises `ConfigError` where a generation has too few samples.
+        Raises `ConfigError` if a generation has too few samples.
         """
         num_synthetic = round(ratio * len(self.real))
         parts = [Part(PoolRef.of(self.real, REAL), _order(seed, REAL, self.real)[num_synthetic:])]
@@ -94,7 +97,7 @@ class World:
         return Composition(tuple(parts))
 
     def gather(self, drawn: Composition) -> Pool:
-        """Return the items of such a composition as one pool, whose records say which of them are samples."""
+        """Return the items of a composition of `compose` as one pool, whose records say which of them are samples."""
         pools = {pool.id: pool for pool in (self.real, *self.samples.values())}
         records = [_records(pools[part.pool.id], part, self.real.records.labels) for part in drawn.parts]
         items = drawn.items(pools)
@@ -102,8 +105,14 @@ class World:
 
 
 def truth(drawn: Composition, pools: dict[str, Pool], real: RealData) -> dict[str, Any]:
-    """Return the counts of the ledger's `composition` that are others than a newcomer believes: samples that it takes
-    for real ones are counted as synthetic, of the generation `TAKEN_FOR_REAL`. Empty for other chains."""
+    """Return the values of the ledger's `composition` that differ from those that a newcomer can count itself: samples
+    in its real pool count as synthetic, with generation `TAKEN_FOR_REAL`. Empty for a chain that joins no other.
+
+    Args:
+        drawn: The composition.
+        pools: The pools that it was drawn from, by id.
+        real: The real items of the chain.
+    """
     if real.joined is None:
         return {}
     births, numbers = np.unique(drawn.births(pools), return_counts=True)
@@ -118,7 +127,7 @@ def truth(drawn: Composition, pools: dict[str, Pool], real: RealData) -> dict[st
 
 
 def describe(pool: Pool) -> str:
-    """Return what a pool holds, as messages say it."""
+    """Return the number, kind and shape of a pool's items, for messages."""
     return f"{len(pool)} {pool.kind.items} of shape {pool.items.shape[1:]}"
 
 
@@ -134,7 +143,7 @@ def _records(pool: Pool, part: Part, labels: dict[str, np.ndarray]) -> Records:
 
 
 def _joined(records: Sequence[Records]) -> Records:
-    """Return records one after the other."""
+    """Return the concatenation of `records`."""
     columns = [one.columns() for one in records]
     whole = {name: np.concatenate([column[name] for column in columns]) for name in columns[0]}
     labels = {name.removeprefix("label:"): whole[name] for name in whole if name.startswith("label:")}

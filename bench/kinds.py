@@ -1,4 +1,4 @@
-"""What an item is: the kind of a pool decides how its items are checked and what they are called.
+"""The kinds of items: images, points and tokens. The kind of a pool decides how its items are checked and named.
 
 The dtype and the number of dimensions of an array tell its kind, so no second record of it can disagree.
 """
@@ -12,7 +12,7 @@ from bench.errors import DataError
 
 
 class Items(Protocol):
-    """What a training reads: an array in memory or on disk, or rows of several (`bench.pool.Gathered`)."""
+    """The items that a training reads: an array in memory or on disk, or rows of several (`bench.pool.Gathered`)."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -23,14 +23,14 @@ class Items(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
-        """Return copies of the items at rows, int64 (n,)."""
+        """Return copies of the items at `rows`, int64 (n,)."""
 
 
 @dataclass(frozen=True)
 class Kind:
     """One kind of item.
 
-    shape: the array that holds N of them, as messages show it. item: what a person calls one of them.
+    shape: The shape of an array of N items, as messages show it. item: The word for one item in messages.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Kind:
 
     @property
     def items(self) -> str:
-        """What a person calls several of them."""
+        """The plural of `item`."""
         return f"{self.item}s"
 
     def __str__(self) -> str:
@@ -49,7 +49,7 @@ class Kind:
 
 
 def kind_of(items: Items) -> Kind:
-    """Return the kind of an array of items. Raises `DataError` where it is none; looks at no value."""
+    """Return the kind of an array of items without reading any value. Raises `DataError` if it has no known kind."""
     for kind in KINDS.values():
         if items.dtype == kind.dtype and len(items.shape) == kind.num_dimensions:
             if kind is IMAGES and (items.shape[1] != 3 or items.shape[2] != items.shape[3]):
@@ -60,7 +60,7 @@ def kind_of(items: Items) -> Kind:
 
 
 def check_images(images: Items) -> None:
-    """Raise `DataError` unless `images` are uint8 (N, 3, H, H). Looks at no pixel."""
+    """Raise `DataError` unless `images` are uint8 (N, 3, H, H), without reading any pixel."""
     if images.dtype != np.uint8:
         raise DataError(f"images have dtype {images.dtype}, expected uint8")
     if len(images.shape) != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:

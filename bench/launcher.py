@@ -1,8 +1,8 @@
-"""Hydra launcher `processes`: the chains of a sweep side by side on this machine, each in a process of its own.
+"""Hydra launcher `processes`: runs the chains of a sweep side by side on this machine, each in its own process.
 
 SIGTERM or Ctrl-C to the sweep reaches every chain: each saves a checkpoint and stops, and the sweep waits for them. A
-chain whose process is killed, for example because memory ran out, is reported like one that failed, and the others go
-on. Where the sweep itself is killed, its chains notice and stop as at SIGTERM.
+chain whose process is killed, for example because memory ran out, is reported like a chain that failed, and the others
+continue. If the sweep itself is killed, its chains notice this and stop as they do after SIGTERM.
 """
 
 import importlib
@@ -42,28 +42,28 @@ class _Chain:
     overrides: str
     process: "ForkProcess"
     place: int
-    """Which of the `n_jobs` places it has, and so which device."""
+    """The index of the chain's slot among the `n_jobs` slots, which decides its device."""
 
 
 class ChainProcesses(Launcher):
-    """Forks a process per chain, at most `n_jobs` at a time.
+    """Forks one process per chain, at most `n_jobs` at a time.
 
-    Forking spares every chain the import of torch. It is safe because this process never computes: it has started no
-    threads of torch and no CUDA context.
+    Forking saves every chain the import of torch. It is safe because this process never computes: it has started no
+    torch threads and no CUDA context.
     """
 
     __module__ = "hydra_plugins.bench"  # see `register`
 
     def __init__(self, n_jobs: int) -> None:
-        """Create the launcher. n_jobs: chains at a time; -1: one per core that this process may use."""
+        """Create the launcher. n_jobs: The number of chains at a time; -1: one per core that this process may use."""
         self.num_processes = n_jobs if n_jobs > 0 else num_cores()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what Hydra hands to a launcher."""
+        """Keep the arguments that Hydra passes to a launcher."""
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run all chains. Those that fail leave a note for the end of the sweep (`bench.sweep`).
+        """Run all chains. A chain that fails leaves a note for the end of the sweep (`bench.sweep`).
 
         Raises `Interrupted` and `KeyboardInterrupt` after all chains have stopped.
         """
@@ -110,7 +110,8 @@ class ChainProcesses(Launcher):
         return _Chain(number, " ".join(overrides), process, place)
 
     def _run(self, config: DictConfig, device: str | None) -> None:
-        """Run one chain, in its own process, which sees one CUDA device unless the configuration names another."""
+        """Run one chain in its own process. device: The only CUDA device that the process sees if
+        `runtime.device` is auto or cuda; None: no restriction."""
         if device is not None and config.runtime.device in ("auto", "cuda"):
             os.environ["CUDA_VISIBLE_DEVICES"] = device
             print(f"chain {config.hydra.job.num} of the sweep: CUDA device {device}", file=sys.stderr, flush=True)
@@ -127,7 +128,7 @@ class ChainProcesses(Launcher):
             assert ended.return_value is not None  # reading it raises the error of a job that failed
         except interrupt.Interrupted:
             sys.exit(interrupt.EXIT_STATUS)
-        except StoreError as error:  # it could not note its failure: the sweep does, from the exit status
+        except StoreError as error:  # the chain could not note its failure: the sweep notes it, from the exit status
             log.error("%s", error)
             sys.exit(FAILED)
 
@@ -147,19 +148,20 @@ class ChainProcesses(Launcher):
 
 
 def cuda_devices() -> list[str]:
-    """Return the CUDA devices that this process may use, as `CUDA_VISIBLE_DEVICES` names them. Starts no CUDA, after
-    which this process could not fork."""
+    """Return the CUDA devices that this process may use, as `CUDA_VISIBLE_DEVICES` names them. Does not initialise
+    CUDA, because this process could not fork afterwards."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return [str(index) for index in range(importlib.import_module("torch").cuda.device_count())]
     names = [name.strip() for name in visible.split(",")]
-    return list(itertools.takewhile(lambda name: name and name != "-1", names))  # CUDA ignores what comes after
+    return list(itertools.takewhile(lambda name: name and name != "-1", names))  # CUDA ignores all later names
 
 
 def num_cores(limits: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Return how many cores this process may use: what its affinity and the quota of its container allow, at least 1.
+    """Return how many cores this process may use, given its affinity and the quota of its container; at least 1.
 
-    limits: the container's "<microseconds> <period>", of control groups version 2; "max" is no limit.
+    limits: The container's file with "<quota> <period>" in microseconds (control groups version 2); the quota "max"
+        means no limit.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
@@ -170,14 +172,15 @@ def num_cores(limits: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 
 
 def _ended(overrides: Sequence[str], error: StoreError | None) -> JobReturn:
-    """Return what Hydra expects of a chain that ended. When it reads the value, it raises the error if there is one."""
+    """Return what Hydra expects of a chain that ended. Hydra raises the error, if there is one, when it reads the
+    value."""
     ended = JobReturn(overrides=overrides, status=JobStatus.FAILED if error else JobStatus.COMPLETED)
     ended.return_value = error or "ended"
     return ended
 
 
 def _stop(chains: list[_Chain]) -> None:
-    """Have every chain save and stop, and wait for all. A second signal ends them at once."""
+    """Tell every chain to save and stop, and wait for all of them. A second signal kills them at once."""
     log.warning("Stopping %d chain(s): each saves its last step", len(chains))
     try:
         with interrupt.deferred():
@@ -201,8 +204,8 @@ def _stop_with_the_sweep() -> None:
 
 
 def register() -> None:
-    """Make the launcher known to Hydra, which takes plugins from the namespace `hydra_plugins` alone: this module
-    stands there under a second name, instead of a second package for one class."""
+    """Register the launcher with Hydra, which accepts plugins only from the namespace `hydra_plugins`. This module is
+    therefore also registered under a name there, which avoids a second package for one class."""
     Plugins.instance().register(ChainProcesses)
     namespace = sys.modules.setdefault("hydra_plugins", ModuleType("hydra_plugins"))
     setattr(namespace, ChainProcesses.__module__.split(".")[1], sys.modules[__name__])

@@ -1,10 +1,10 @@
 """The ledger: one JSON line per scored generation, and the record of truth.
 
-Everything that a person sees is made from these lines. A line is written at once and flushed to the disk, so a run that
-is killed leaves at most one incomplete line. It is never used: readers skip it, the next `append` cuts it off, and both
-log this. Any other damage is an error that names the file and the line.
+All tables, figures and pages are computed from these lines. A line is written at once and flushed to the disk, so a run
+that is killed leaves at most one incomplete line. An incomplete line is never used: readers skip it, the next `append`
+cuts it off, and both log this. Any other damage is an error that names the file and the line.
 
-A line ends with a digest of everything else in it, so a value that was changed later is such damage. Only one process
+A line ends with a digest of everything else in it, so a value that was changed later counts as damage. Only one process
 at a time may append to a ledger; `bench.recording` holds a lease for that.
 """
 
@@ -27,7 +27,7 @@ SCHEMA = 1
 FILENAME = "ledger.jsonl"
 
 OPTIONAL = frozenset({"vetting", "selection", "remedy", "joined", "code", "checksums", "digest"})
-"""What rows of older versions of this schema lack. Without a digest they cannot be checked; a warning says so."""
+"""Keys that rows of older versions of this schema lack. A row without a digest cannot be checked, which is logged."""
 
 REBUILD = "delete the file and run the same command again: it is written anew from the store"
 
@@ -42,19 +42,21 @@ _SCORE_KEYS = (
 class Row:
     """One scored generation of one chain.
 
-    composition: `num_real`, `num_synthetic`, `synthetic_ratio` and `per_generation` (the generation that produced the
-        images, as text, -> number of images).
+    composition: at least `num_real`, `num_synthetic`, `synthetic_ratio` and `per_generation` (the generation that
+        produced the items, as text -> number of items).
     scores: dicts of metric, feature_space, reference, subject (`samples`, or `real_train` for the
         real-vs-real floor), num_subject, num_reference, parameters, value and direction (`up`: higher is
         better; `down`: lower is better; `none`: neither).
     train, sample, score: facts of each stage, including `seconds`.
     artifacts: name -> path relative to `store_dir`.
-    vetting, selection, remedy, joined: facts of these stages, empty where the chain has none and in rows of older
-        versions.
-    code: the versions of the code by stage (`bench.code_versions`); empty in rows of older versions.
-    checksums: stage -> SHA-256 of the content of all files of its result; and that of the file `probes`. Empty in rows
+    vetting, selection, remedy, joined: facts of these stages; empty if the chain does not have the stage, and in rows
         of older versions.
-    Raises `LedgerError` if a field has the wrong type or a value is not a finite number.
+    code: the versions of the code by stage (`bench.code_versions`); empty in rows of older versions.
+    checksums: stage -> SHA-256 of the content of all files of its result, and "probes" -> SHA-256 of that file. Empty
+        in rows of older versions.
+
+    Raises `LedgerError` if a text, integer, object or list has another type, a key is missing, or a score's value is
+    not a finite number.
     """
 
     chain: str
@@ -150,8 +152,8 @@ def score_key(entry: dict[str, Any]) -> str:
 
 
 def to_line(row: Row) -> str:
-    """Return the row as one line of JSON, with keys in the schema's order and the digest at its end. Raises
-    `LedgerError` for what JSON cannot hold."""
+    """Return the row as one line of JSON, with keys in the schema's order and the digest at the end. Raises
+    `LedgerError` for values that JSON cannot hold."""
     body = asdict(row)
     body = {"schema": body.pop("schema"), **body}
     try:
@@ -162,7 +164,7 @@ def to_line(row: Row) -> str:
 
 
 def digest_of(body: dict[str, Any]) -> str:
-    """Return the SHA-256 of a row's JSON object, without its digest and whatever the order of its keys."""
+    """Return the SHA-256 of a row's JSON object without its digest, independent of the order of its keys."""
     rest = {key: value for key, value in body.items() if key != "digest"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -268,8 +270,8 @@ def read_runs(paths: Iterable[Path]) -> list[Chain]:
 
     Of two copies of a chain that have the same scores, the longer one is returned, with a note.
 
-    Raises `LedgerError` if a path is missing or holds no ledger, if two files hold one chain with other scores, and if
-    no ledger has a complete line.
+    Raises `LedgerError` if a path is missing or holds no ledger, if two files hold the same chain with different
+    scores, or if no ledger has a complete line.
     """
     files: dict[Path, None] = {}
     for path in paths:
@@ -290,7 +292,7 @@ def read_runs(paths: Iterable[Path]) -> list[Chain]:
 
 
 def _one_of(first: Chain, second: Chain) -> Chain:
-    """Return the longer one of two copies of a chain. Raises `LedgerError` where their scores differ."""
+    """Return the longer one of two copies of a chain. Raises `LedgerError` if their scores differ."""
     places = f"{first.directory} and {second.directory}"
     if not same_scores(first, second):
         raise LedgerError(f"chain {first.id} is in both {places}, with other scores")
@@ -299,7 +301,7 @@ def _one_of(first: Chain, second: Chain) -> Chain:
 
 
 def same_scores(first: Chain, second: Chain) -> bool:
-    """Return whether two chains have some scores of the same generations, and all that both have are equal."""
+    """Return whether two chains share at least one score (generation and name) and agree on all that they share."""
     left, right = (
         {(row.generation, score_key(entry)): entry["value"] for row in chain.rows for entry in row.scores}
         for chain in (first, second)
@@ -320,5 +322,5 @@ def _find(path: Path) -> list[Path]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return the ledgers of a chain's folder, of a sweep's, or of one with several sweeps."""
+    """Return the ledger files in the folder of a chain, of a sweep, or of several sweeps."""
     return [file for depth in ("", "*/", "*/*/") for file in sorted(folder.glob(depth + FILENAME))]

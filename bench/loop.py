@@ -42,14 +42,14 @@ from bench.store.group import open_store
 from bench.tracking import trackers
 
 BYTES_PER_SEED = 100
-"""Memory that the seed of a sample takes beside the sample."""
+"""Bytes of memory for the seed of one sample, in addition to the sample itself."""
 
 
 def run_chain(config: Config, console: Console) -> Path:
-    """Run or resume one chain; return its directory. Results in the store are not made again: on the same kind of
-    device the same command resumes after an interruption, and only reads after the end.
+    """Run or resume one chain and return its directory. Results that are in the store are not recomputed: on the same
+    kind of device, the same command resumes an interrupted chain and only reads a finished one.
 
-    Raises a `BenchError` for anything that a user can put right, before training where that can be known.
+    Raises a `BenchError` for any error that a user can correct, before training if it can be known by then.
     """
     preflight.check(config)
     chain = chain_id(config)
@@ -59,7 +59,7 @@ def run_chain(config: Config, console: Console) -> Path:
 
 
 def follow(config: Config, chain: str, directory: Path, console: Console) -> None:
-    """Follow a chain over its generations. directory: for its ledger and pictures."""
+    """Run the generations of a chain. directory: The folder for its ledger and for the files that show its probes."""
     spaces = (config.metrics, *metrics.in_extra_spaces(config.metrics))
     policy = mixing.resolve(config.mixing)
     runtime = resolve_runtime(config.runtime, generators.num_steps(config.generator))
@@ -126,8 +126,8 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
 
 
 def fetch(context: StageContext, config: Config) -> tuple[RealData, Result]:
-    """Return the real items, once they and all weights are there, downloaded where that is needed. What is missing, of
-    both, is one error."""
+    """Return the real items and their stored result, after downloading data and feature-extractor weights if needed.
+    If several of them are missing, one error names them all."""
     missing: list[BenchError] = []
     if "features" in metrics.needs(config.metrics):
         for settings in (config.metrics, *metrics.in_extra_spaces(config.metrics)):
@@ -146,8 +146,8 @@ def fetch(context: StageContext, config: Config) -> tuple[RealData, Result]:
 
 @contextmanager
 def folder(config: Config, chain: str) -> Iterator[Path]:
-    """Make the folder of a chain for the body of the `with`, and remove what was made where an error leaves it empty.
-    Raises `ConfigError` where it cannot be written to."""
+    """Create the folder of a chain and yield it. If the body of the `with` raises, remove those of the created folders
+    that are empty. Raises `ConfigError` if the folder cannot be created."""
     directory = Path(config.output_dir) / config.name / chain
     made = [path for path in (directory, *directory.parents[:2]) if not path.exists()]
     try:
@@ -157,14 +157,14 @@ def folder(config: Config, chain: str) -> Iterator[Path]:
     try:
         yield directory
     except BaseException:
-        with suppress(OSError):  # not empty, or another process was faster
+        with suppress(OSError):  # a folder is not empty, or another process has removed it
             for path in made:
                 path.rmdir()
         raise
 
 
 def write_down(directory: Path, row: Row, probes: np.ndarray) -> None:
-    """Record a generation in the folder of its chain. Raises `StoreError` where that is full or read-only."""
+    """Record a generation in the folder of its chain. Raises `StoreError` if the disk is full or read-only."""
     try:
         record(directory, row, probes)
     except OSError as error:
@@ -175,8 +175,12 @@ def write_down(directory: Path, row: Row, probes: np.ndarray) -> None:
 
 
 def check_items(config: Config, real: RealData) -> None:
-    """Raise `ConfigError` where the generator or the feature space cannot take the items that were read, and
-    `DataError` where they are not finite, or all one: nothing could be told of what a model makes of them."""
+    """Raise an error if a chain cannot use the items that were read.
+
+    Raises `ConfigError` if the generator, the watermark, the selection, a score family or a feature space cannot handle
+    them, and `DataError` if training or held-out items are not finite or are all equal, because scores of a model that
+    is trained on them would say nothing.
+    """
     for name, pool in (("train", real.train), ("heldout", real.heldout)):
         if pool.items.dtype.kind == "f" and not all(np.isfinite(block).all() for block in pool.blocks()):
             raise DataError(f"data={config.data.name}: {name} items have NaN or infinity")
@@ -192,8 +196,9 @@ def check_items(config: Config, real: RealData) -> None:
 
 
 def begin(config: Config, real: RealData) -> History:
-    """Return the history that generation 0 sees: what the chain takes for real items, and nothing else."""
-    if len(real.train) < config.metrics.num_images:  # where data.num_train is null, known only now
+    """Return the history of generation 0: the pool that the chain uses as its real pool, the free part of the reserve,
+    and no samples. Raises `ConfigError` if there are too few items of either."""
+    if len(real.train) < config.metrics.num_images:  # if data.num_train is null, this is known only now
         raise ConfigError(
             "metrics.num_images", config.metrics.num_images, f"the floor needs as many real items: {len(real.train)}"
         )

@@ -1,11 +1,16 @@
-"""Real items as pools: `load_real` reads a source, applies the subset, and splits it the same way in every run.
+"""Load real items as pools: `load_real` reads a source, applies the subset, and splits it the same way in every run.
 
-A data set is one file. It offers `Config` (a `DataConfig`), `VERSION`, `CITATION` and `open_source(config)`, which
-returns a `Source`. Optional: `checksum(config)`, the checksum of the content, which is part of the identity of
-everything made from it; `split(config)`, which replaces the seeded split by source ids, for endless data;
-`possible_pairs(config)`, which pairs of labels exist; `calibration(config)`, a `Source` of items of all pairs, for data
-that can be drawn; `true_risk(config, items)`, where the distribution is known; and `KIND`, the kind of its items
-("images" if absent).
+A data set is one module. It offers `Config` (a `DataConfig`), `VERSION`, `CITATION` and `open_source(config)`, which
+returns a `Source`. It may also offer:
+
+- `checksum(config)`: the checksum of the content, which is part of the identity of everything computed from it
+- `split(config)`: a `Split` of the row numbers that replaces the seeded split by source ids, for endless data
+- `possible_pairs(config)`: which pairs of labels exist
+- `calibration(config)`: a `Source` of labelled items of all pairs, existing or not, for data that are drawn by code
+- `true_risk(config, items)`: minus the log-likelihood of items, for data whose distribution is known
+- `decode(config, items)` and `vocab_size(config)`: the text of each item and the largest vocabulary size, for tokens
+- `cite(config)`: BibTeX that replaces `CITATION`, if it depends on the configuration
+- `KIND`: the kind of the items ("images" if absent)
 """
 
 import json
@@ -37,11 +42,12 @@ class RealData:
     Attributes:
         train: The real pool that chains may train on (`data.num_train` items).
         heldout: Items that no chain trains on (`data.num_heldout` items).
-        reserve: The items that are in neither of the two, or None if there are none.
-        possible: By two attributes, bool (classes, classes): which pairs of labels exist, where the data set says it.
-        calibration: Labelled items of all these pairs, existing or not, from which classifiers learn to tell them. No
-            chain trains on them, and no score compares with them. None where the data set offers none.
-        joined: What a newcomer takes for its real pool (`bench.join_stage`); None for other chains.
+        reserve: The items that are in neither pool, or None if there are none.
+        possible: Two attributes -> bool (classes, classes), which pairs of labels exist; empty if the data set does not
+            define it.
+        calibration: Labelled items of all pairs, existing or not, from which classifiers learn to recognise the pairs.
+            No chain trains on them, and no score uses them as a reference. None if the data set offers none.
+        joined: The pool that a newcomer uses as its real pool (`bench.join_stage`); None for other chains.
     """
 
     train: Pool
@@ -53,15 +59,15 @@ class RealData:
 
     @property
     def believed(self) -> Pool:
-        """What a chain takes for its real pool, and trains on: the real one, unless it is a newcomer."""
+        """The pool that the chain treats as real and trains on: `joined` for a newcomer, otherwise `train`."""
         return self.joined or self.train
 
 
 def load_real(config: DataConfig) -> RealData:
-    """Return the real items, split in the same way in every run; images have the resolution `config.resolution`.
+    """Return the real items, split the same way in every run; images have the resolution `config.resolution`.
 
-    Logs how many items were converted or enlarged, and how many held-out items are identical to a training item.
-    Raises `DataError` if the data are missing, unreadable, of a wrong shape, or too few.
+    Logs how many items were converted or enlarged, and how many held-out items are identical to a training item. Raises
+    `DataError` if the data are missing, unreadable, of a wrong shape, or too few.
     """
     module, own = registry.module_and_config("data", config, VERBS)
     subset = _subset(module, own)
@@ -87,22 +93,23 @@ def load_real(config: DataConfig) -> RealData:
 
 
 def look(config: DataConfig) -> int:
-    """Return how many items a source has, once it is there, downloaded if need be. Reads none of them. Raises
-    `DataError` where it is not there."""
+    """Return the number of items in a source, without reading any of them. The source is downloaded if needed. Raises
+    `DataError` if it is not available."""
     module, own = registry.module_and_config("data", config, VERBS)
     return len(module.open_source(own))
 
 
 def possible_pairs(config: DataConfig) -> dict[tuple[str, str], np.ndarray]:
-    """Return which pairs of labels exist in the data: two attributes -> bool (classes, classes). Empty where the data
-    set does not say."""
+    """Return which pairs of labels exist in the data: two attributes -> bool (classes, classes). The mapping is empty
+    if the data set does not define it."""
     module, own = registry.module_and_config("data", config, VERBS)
     return module.possible_pairs(own) if hasattr(module, "possible_pairs") else {}
 
 
 def true_risk(config: DataConfig, items: Items) -> np.ndarray:
     """Return minus the log-likelihood of each of N items under the true distribution, float64 (N,): in nats per point,
-    for tokens in nats per token; +inf where an item cannot be. Only for data sets that offer it (`truth_spec`)."""
+    or for tokens in nats per token. It is +inf for an impossible item. Only for data sets that offer it
+    (`truth_spec`)."""
     module, own = registry.module_and_config("data", config, VERBS)
     values = np.asarray(module.true_risk(own, items))
     if values.shape != (len(items),) or np.isnan(values).any():
@@ -111,7 +118,7 @@ def true_risk(config: DataConfig, items: Items) -> np.ndarray:
 
 
 def truth_spec(config: DataConfig) -> dict[str, Any] | None:
-    """Return every input that can change the true risk of an item; None where the data set does not know it."""
+    """Return every input that can change the true risk of an item; None if the data set does not offer it."""
     module, _ = registry.module_and_config("data", config, VERBS)
     if not hasattr(module, "true_risk"):
         return None
@@ -119,7 +126,7 @@ def truth_spec(config: DataConfig) -> dict[str, Any] | None:
 
 
 def data_spec(config: DataConfig) -> dict[str, Any]:
-    """Return every input that can change the result, as JSON-compatible values.
+    """Return every input that can change the real items, as JSON-compatible values.
 
     These are the configuration without file locations, the checksum of the content, the rules of the subset, and the
     versions of the code. Raises `DataError` if the data or the subset cannot be read.
@@ -154,7 +161,8 @@ def _subset(module: Any, config: DataConfig) -> Subset | None:
 
 
 def _manifest(module: Any, config: DataConfig) -> Manifest | None:
-    """Return the shipped manifest with the name of this source, or else the one that lists the checksum of its file."""
+    """Return the shipped manifest with the name of this source, or else one that lists the checksum of its file, or
+    None."""
     manifests = shipped()
     if config.name in manifests:
         return manifests[config.name]

@@ -1,7 +1,7 @@
 """CIFAR-10 (Krizhevsky 2009): 50 000 training and 10 000 test photographs of 32 px in ten classes.
 
-Read from the binary version of the archive, whose records are bytes; the Python version is pickles. Training items are
-of the published training part, held-out items of its test part.
+The data are read from the binary version of the archive, whose records are bytes, because the Python version consists
+of pickles. Training items are from the published training part, held-out items from its test part.
 """
 
 from dataclasses import dataclass
@@ -32,12 +32,12 @@ TRAIN, TEST = tuple(f"data_batch_{number}" for number in range(1, 6)), "test_bat
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIDE = 32
 RECORD = 1 + 3 * SIDE**2
-"""Bytes of a record: its class, then red, green and blue, each row by row."""
+"""Size of a record in bytes: its class, then the red, green and blue pixels, each row by row."""
 
 
 @dataclass
 class Config(DataConfig):
-    """CIFAR-10. classes: which of the ten; of each there are 5000 training and 1000 held-out photographs."""
+    """CIFAR-10. classes: which of the ten classes to use; each has 5000 training and 1000 held-out photographs."""
 
     name: str = "cifar10"
     root: str = option("data/cache", stage=None, local=True)
@@ -47,8 +47,8 @@ class Config(DataConfig):
 
 
 def checksum(config: Config) -> str:
-    """Return the SHA-256 of the archive, from its manifest, or for a folder that cannot be traced to it one of its
-    files. Raises `DataError` where the folder differs from the archive."""
+    """Return the SHA-256 of the archive from its manifest, or a checksum of the folder's files if the folder cannot be
+    traced to the archive. Raises `DataError` if the folder differs from the archive."""
     known, root = shipped()["cifar10"].checksums[FILE], Path(config.root).expanduser()
     if not (root / FOLDER).is_dir():
         return known
@@ -56,9 +56,10 @@ def checksum(config: Config) -> str:
 
 
 def open_source(config: Config) -> Source:
-    """Return the source of the classes asked for, after downloading and unpacking the archive if needed.
+    """Return a source of the selected classes, after downloading and unpacking the archive if needed.
 
-    Raises `DataError` for a failed download, a wrong checksum, an unsafe archive, and files that are not the archive's.
+    Raises `DataError` for a failed download, a wrong checksum, an unsafe archive, and files that differ from the
+    archive.
     """
     folder = _folder(config)
     checksum(config)

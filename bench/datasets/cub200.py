@@ -45,8 +45,8 @@ class Config(DataConfig):
 
 
 def checksum(config: Config) -> str:
-    """Return the SHA-256 of the archive, from its manifest, or for a folder that cannot be traced to it one of its
-    files. Raises `DataError` where the folder differs from the archive."""
+    """Return the SHA-256 of the archive from its manifest, or a checksum of the folder's files if the folder cannot be
+    traced to the archive. Raises `DataError` if the folder differs from the archive."""
     known, root = shipped()["cub200"].checksums[FILE], Path(config.root).expanduser()
     if not (root / FOLDER).is_dir():
         return known
@@ -75,8 +75,8 @@ def square_around(box: tuple[float, float, float, float], padding: float, width:
 def open_source(config: Config) -> Source:
     """Return the source, after downloading and unpacking the archive if needed.
 
-    Raises `DataError` for a failed download, a wrong checksum, files that are not the archive's, an unsafe archive or
-    inconsistent tables.
+    Raises `DataError` for a failed download, a wrong checksum, files that differ from the archive, an unsafe archive,
+    or inconsistent tables.
     """
     folder = _folder(config)
     checksum(config)

@@ -1,6 +1,6 @@
 """Oxford 102 Category Flowers (Nilsback & Zisserman 2008) through torchvision: 8189 photographs, 102 classes.
 
-The three official splits are joined, because a benchmark of collapse needs one training pool and one held-out set of
+The three official splits are merged, because a benchmark of collapse needs one training pool and one held-out set of
 its own; both come from the split of this package. Each picture is cropped to its largest centred square.
 """
 
@@ -32,7 +32,8 @@ SPLITS = ("train", "val", "test")
 
 @dataclass
 class Config(DataConfig):
-    """Oxford 102 Flowers through torchvision. subset: a manifest in data/ (or a path to one); null: all classes."""
+    """Oxford 102 Flowers through torchvision. subset: the name of a subset in data/flowers102.yaml, or the path of a
+    YAML file with one; null: all classes."""
 
     name: str = "flowers102"
     root: str = option("data/cache", stage=None, local=True)
@@ -41,15 +42,16 @@ class Config(DataConfig):
 
 
 def _torchvision() -> "type[Flowers102]":
-    """Return torchvision's class. The import takes a second, so it is not at the top of the module."""
+    """Return torchvision's class. It is imported here because the import takes a second."""
     from torchvision.datasets import Flowers102
 
     return Flowers102
 
 
 def checksum(config: Config) -> str:
-    """Return the MD5 checksums that torchvision requires of the three downloaded files; for photographs that cannot be
-    traced to their archive one of the files in its place. Raises `DataError` where they differ from the archive."""
+    """Return the MD5 checksums that torchvision requires of the three downloaded files. If the photographs cannot be
+    traced to their archive, a checksum of the photographs replaces that of the archive. Raises `DataError` if they
+    differ from the archive."""
     known = dict(sorted(_torchvision()._file_dict.values()))
     name, folder = _torchvision()._file_dict["image"][0], _folder(config)
     if (folder / "jpg").is_dir():
@@ -58,7 +60,7 @@ def checksum(config: Config) -> str:
 
 
 def open_source(config: Config) -> Source:
-    """Return the source, after downloading the files if they are absent.
+    """Return the source, after downloading missing files.
 
     Raises `DataError` if files are missing or damaged; the message explains what to do without a network.
     """
@@ -107,8 +109,8 @@ def _splits(config: Config) -> "list[Flowers102]":
 
 
 def _download(folder: Path) -> None:
-    """Fetch what is not there, and unpack the photographs. Not torchvision's own download, which has no time-out,
-    leaves half a folder when it is killed, and takes that for the whole afterwards."""
+    """Download missing files and unpack the photographs. torchvision's own download is not used: it has no time-out,
+    leaves a partial folder if it is killed, and treats that folder as complete afterwards."""
     flowers = _torchvision()
     with archive.locked(folder):
         unpacked = (folder / "jpg").is_dir()

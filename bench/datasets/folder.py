@@ -20,7 +20,7 @@ VERSION = 1
 CITATION = ""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 OTHER_PICTURES = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".jfif", ".ppm", ".raw", ".svg")
-"""Suffixes of pictures that are not read, and counted so that nobody misses them unawares."""
+"""Suffixes of pictures that are not read. They are counted, so that the user notices them."""
 SHOWN = 10
 
 log = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Config(DataConfig):
-    """Every picture below a folder; the class of a picture is the name of its parent folder. unreadable: whether files
-    that cannot be read as pictures are an error, which lists them, or are left out and counted."""
+    """Every picture below a folder; the class of a picture is the name of its parent folder. unreadable: `error` raises
+    an error that lists the files that cannot be read as pictures; `skip` leaves them out and counts them."""
 
     name: str = "folder"
     path: str = option(stage=None, file=True)
@@ -40,8 +40,8 @@ class Config(DataConfig):
 def find_pictures(config: Config) -> tuple[Path, list[Path]]:
     """Return the folder and every picture at any depth below it, sorted by path, without hidden files.
 
-    Raises `DataError` for a missing folder, for one without pictures, and for names of pictures that are no files
-    (folders, links to nothing, FIFOs, devices) or not in UTF-8.
+    Raises `DataError` for a missing folder, a folder without pictures, and picture names that are not files (folders,
+    broken links, FIFOs, devices) or not in UTF-8.
     """
     root = Path(config.path).expanduser()
     if not root.is_dir():
@@ -58,11 +58,12 @@ def find_pictures(config: Config) -> tuple[Path, list[Path]]:
 
 
 def _is_utf8(path: Path) -> bool:
-    return not any("\ud800" <= sign <= "\udfff" for sign in str(path))  # how Python keeps bytes that are not
+    return not any("\ud800" <= sign <= "\udfff" for sign in str(path))  # Python decodes invalid bytes as surrogates
 
 
 def checksum(config: Config) -> str:
-    """Return the SHA-256 of all pictures' names and contents: renaming or editing a picture changes the data set."""
+    """Return the SHA-256 of the names and contents of all pictures: renaming or editing a picture changes the data
+    set."""
     root, paths = find_pictures(config)
     digest = hashlib.sha256()
     for path in paths:
@@ -71,7 +72,7 @@ def checksum(config: Config) -> str:
 
 
 def open_source(config: Config) -> Source:
-    """Return the source. Raises `DataError` for a missing or empty folder; `Source.read` raises it for pictures that
+    """Return the source. Raises `DataError` for a missing or empty folder. `Source.read` raises it for pictures that
     cannot be read, unless they are left out."""
     root, paths = find_pictures(config)
     others = Counter(path.suffix.lower() for path in root.rglob("*") if path.suffix.lower() in OTHER_PICTURES)
@@ -105,7 +106,7 @@ def open_source(config: Config) -> Source:
 
 
 def _listing(root: Path, wrong: dict[Path, str], num: int) -> str:
-    """Return how many files cannot be read, with the names and reasons of the first ones."""
+    """Return a text with the number of unreadable files, and the names and reasons of the first `SHOWN` of them."""
     lines = [f"  {path.relative_to(root).as_posix()}: {reason}" for path, reason in list(wrong.items())[:SHOWN]]
     lines += [f"  and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
     return "\n".join([f"{len(wrong)} of {num} files below {root} cannot be read as pictures:", *lines])

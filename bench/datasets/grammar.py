@@ -1,13 +1,13 @@
-"""Drawn text whose distribution is known: sentences of a small grammar over words that follow Zipf's law.
+"""Text drawn from a known distribution: sentences of a small grammar over words that follow Zipf's law.
 
 A hidden Markov chain moves through the positions of a sentence. Every subject is singular or plural, and its verb must
-agree with it, also across the relative clauses that stand between the two, one inside the other:
+agree with it, also across the nested relative clauses that stand between the two:
 
     my tomi that the sefas that my dofo kazoth sozan giveth their pumus again .
 
-A state remembers the numbers of all subjects that wait for their verbs, so long-range agreement is exact and yet the
-likelihood of any block of words is a sum over a few dozen states. Block i is a function of (grammar, seed, i) alone, so
-a larger set begins with the blocks of a smaller one.
+A state contains the grammatical numbers of all subjects that wait for their verbs. Long-range agreement is therefore
+exact, and yet the likelihood of any block of words is a sum over a few dozen states. Block i is a function of (grammar,
+seed, i) alone, so a larger set begins with the blocks of a smaller one.
 """
 
 import hashlib
@@ -29,12 +29,12 @@ from bench.pool import REAL
 from bench.seeds import derive_seed
 
 VERSION = 1
-"""Must be raised by any change that moves a token or the distribution."""
+"""Must be raised by any change that alters a token or the distribution."""
 KIND = "tokens"
 CITATION = ""
 
 START = "<s>"
-"""Word 0, which no sentence has: a language model begins with it where there is nothing before a block."""
+"""Word 0, which occurs in no sentence: a language model starts with it if nothing precedes a block."""
 DETERMINERS = ("the", "my", "your", "our", "their", "this")
 ADVERBS = ("today", "again", "often", "here", "alone", "twice")
 NUMBERS = ("singular", "plural")
@@ -42,16 +42,16 @@ ADJECTIVE, OBJECT, ADVERB = 0.4, 0.6, 0.3
 """Probabilities of an adjective before a noun, and of an object and of an adverb after a sentence's verb."""
 
 State = tuple[str, tuple[str, ...]]
-"""The class of the word to come, and the numbers of the subjects that wait for their verbs."""
+"""The class of the next word, and the grammatical numbers of the subjects that wait for their verbs."""
 
 
 @dataclass
 class Config(DataConfig):
-    """Blocks of `block_size` words from an endless text of drawn sentences; a block begins anywhere in a sentence.
-    Words of a class have probability ∝ 1/rank^exponent. Nouns and verbs have a singular and a plural form each.
-    relative_clauses: probability that a subject is followed by one, which brings a subject of its own, at most
-    `max_depth` deep. `num_reserve` is the number of blocks beyond training and held-out blocks. Endless data need no
-    split: `split_seed` selects the blocks. `resolution` is of pictures and means nothing here."""
+    """Blocks of `block_size` words from an endless text of drawn sentences; a block may begin anywhere in a sentence.
+    Words of a class have probability ∝ 1/rank^exponent. Each noun and verb has a singular and a plural form.
+    relative_clauses: probability that a subject is followed by a relative clause, which has a subject of its own,
+    nested at most `max_depth` deep. `num_reserve` is the number of blocks beyond training and held-out blocks. Endless
+    data need no split: `split_seed` selects the blocks. `resolution` applies only to images and has no effect here."""
 
     name: str = "grammar"
     block_size: int = option(64, at_least=2, at_most=4096)
@@ -75,10 +75,10 @@ class Grammar:
     """A hidden Markov chain over words.
 
     Attributes:
-        words: By token id.
+        words: The words in the order of their token ids, V in all.
         start: Stationary distribution of the states, float64 (S,).
-        moves: Probability of the next state, float64 (S, S).
-        emits: Probability of the word of a state, float64 (S, V).
+        moves: Probability of each next state given a state, float64 (S, S).
+        emits: Probability of each word given a state, float64 (S, V).
     """
 
     words: tuple[str, ...]
@@ -88,7 +88,7 @@ class Grammar:
 
 
 def checksum(config: Config) -> str:
-    """Return the checksum of the content, which the configuration and the version of the code determine."""
+    """Return a constant, because the configuration and the version of the code determine the content."""
     return "drawn"
 
 
@@ -115,14 +115,15 @@ def open_source(config: Config) -> Source:
 
 
 def split(config: Config) -> Split:
-    """Return the parts as ranges of indices, in the order held out, train, reserve: the blocks are independent."""
+    """Return the parts as ranges of indices, in the order held-out, train, reserve, because the blocks are
+    independent."""
     first, second = config.num_heldout, config.num_heldout + (config.num_train or 0)
     rows = np.arange(second + config.num_reserve, dtype=np.int64)
     return Split(rows[:first], rows[first:second], rows[second:])
 
 
 def draw(config: Config, rows: np.ndarray) -> np.ndarray:
-    """Return the blocks of given numbers, int32 (n, block_size)."""
+    """Return the blocks with the given indices, int32 (n, block_size)."""
     grammar, size = build(config), config.block_size
     chance = np.stack([_uniforms(derive_seed(config.split_seed, REAL, "draw/grammar", int(i)), 2, size) for i in rows])
     next_state, next_word = np.cumsum(grammar.moves, axis=1), np.cumsum(grammar.emits, axis=1)
@@ -137,7 +138,7 @@ def draw(config: Config, rows: np.ndarray) -> np.ndarray:
 
 def true_risk(config: Config, items: np.ndarray) -> np.ndarray:
     """Return minus the log-likelihood of each block under the grammar, in nats per token, float64 (N,), by the forward
-    algorithm (Rabiner 1989, eq. 19 to 21). A block that no text of the grammar contains has +inf."""
+    algorithm (Rabiner 1989, eq. 19 to 21). It is +inf for a block that no text of the grammar contains."""
     grammar = build(config)
     tokens = np.asarray(items)
     known = (tokens >= 0) & (tokens < len(grammar.words))
@@ -154,8 +155,8 @@ def true_risk(config: Config, items: np.ndarray) -> np.ndarray:
 
 
 def entropy_rate(config: Config) -> float:
-    """Return the entropy of a word given the whole text before it, in nats: what a perfect model's loss tends to on
-    long blocks. Exact, because a state and the class of the next word determine the next state."""
+    """Return the entropy of a word given all words before it, in nats: the limit of a perfect model's loss on long
+    blocks. The value is exact, because a state and the class of the next word determine the next state."""
     grammar = build(config)
     of_moves = -(grammar.moves * _log(grammar.moves)).sum(axis=1)
     of_words = -(grammar.emits * _log(grammar.emits)).sum(axis=1)
@@ -163,14 +164,16 @@ def entropy_rate(config: Config) -> float:
 
 
 def unigram_entropy(config: Config) -> float:
-    """Return the entropy of a word without its context, in nats: the loss of a model that knows frequencies alone."""
+    """Return the entropy of a word without its context, in nats: the loss of a model that knows only the
+    frequencies."""
     grammar = build(config)
     shares = grammar.start @ grammar.emits
     return float(-(shares * _log(shares)).sum())
 
 
 def decode(config: Config, items: np.ndarray) -> list[str]:
-    """Return the text of each block, the words separated by spaces; a token that no word has is <number>."""
+    """Return the text of each block, with words separated by spaces. A token that is not a word is shown as
+    <number>."""
     words = build(config).words
     return [" ".join(words[t] if 0 <= t < len(words) else f"<{t}>" for t in row) for row in np.asarray(items).tolist()]
 
@@ -181,7 +184,7 @@ def _classes(config: Config) -> dict[str, tuple[str, ...]]:
 
 @lru_cache(maxsize=8)
 def _word_classes(num_nouns: int, num_verbs: int, num_adjectives: int) -> dict[str, tuple[str, ...]]:
-    """Return the words of each class, the most frequent first. No word is in two classes."""
+    """Return the words of each class, the most frequent first. No word belongs to two classes."""
     stems = _stems()
     nouns, verbs, adjectives = (tuple(itertools.islice(stems, num)) for num in (num_nouns, num_verbs, num_adjectives))
     return {
@@ -198,7 +201,7 @@ def _word_classes(num_nouns: int, num_verbs: int, num_adjectives: int) -> dict[s
 
 
 def _stems() -> Iterator[str]:
-    """Yield different made-up words, the shorter ones first: frequent words are short."""
+    """Yield distinct made-up words, shorter ones first, because frequent words are short."""
     syllables = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
     for length in itertools.count(2):
         words = map("".join, itertools.product(syllables, repeat=length))
@@ -247,7 +250,7 @@ def _moves(state: State, relative_clauses: float, max_depth: int) -> dict[State,
         again = relative_clauses if len(waiting) <= max_depth else 0.0
         verb = {(f"verb {waiting[-1]}", waiting): 1 - again}
         return {**verb, **({("that", waiting): again} if again else {})}
-    if kind == "verb" and len(waiting) > 1:  # the clause ends, and its subject's own verb is due
+    if kind == "verb" and len(waiting) > 1:  # the clause ends, and the verb of the enclosing subject follows
         return {(f"verb {waiting[-2]}", waiting[:-1]): 1.0}
     if kind == "verb":
         rest = 1 - OBJECT
@@ -267,7 +270,7 @@ def _zipf(num: int, exponent: float) -> np.ndarray:
 
 
 def _stationary(moves: np.ndarray) -> np.ndarray:
-    """Return the distribution that the moves leave as it is, float64 (S,)."""
+    """Return the stationary distribution of the moves, float64 (S,)."""
     size = len(moves)
     equations = np.vstack([moves.T - np.eye(size), np.ones(size)])
     found = np.linalg.lstsq(equations, np.append(np.zeros(size), 1.0), rcond=None)[0].clip(min=0)
@@ -275,13 +278,13 @@ def _stationary(moves: np.ndarray) -> np.ndarray:
 
 
 def _log(values: np.ndarray) -> np.ndarray:
-    """Return the logarithms of probabilities, 0 where one is 0 (0 log 0 = 0)."""
+    """Return the logarithms of probabilities, with 0 for a probability of 0 (0 log 0 = 0)."""
     return np.log(values, out=np.zeros_like(values), where=values > 0)
 
 
 def _choose(cumulative: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """Return the index that each number in [0, 1) selects, int64 (n,), of rows of cumulative probabilities. One of
-    probability 0 is never selected."""
+    """Return the index that each number in [0, 1) selects, int64 (n,), from rows of cumulative probabilities. An index
+    of probability 0 is never selected."""
     return (cumulative <= chance[:, None] * cumulative[:, -1:]).sum(axis=1)
 
 

@@ -1,7 +1,7 @@
 """MNIST (LeCun et al. 1998): 60 000 training and 10 000 test pictures of handwritten digits.
 
-The grey pictures of 28 px are padded with two black pixels on each side to 32, and have three equal channels. Training
-items are of the published training part, held-out items of its test part. The files are read with NumPy.
+The grey pictures of 28 px are padded with two black pixels on each side to 32 px, and have three equal channels.
+Training items are from the published training part, held-out items from its test part. The files are read with NumPy.
 """
 
 import gzip
@@ -32,9 +32,9 @@ CITATION = """@article{lecun1998gradient,
   year    = {1998},
 }"""
 FOLDER = "MNIST/raw"
-"""Below data.root, and where torchvision puts the same files."""
+"""Folder below `data.root`, the one in which torchvision stores the same files."""
 PARTS = {"train": "train", "test": "t10k"}
-"""Part -> what its files begin with."""
+"""Part -> the beginning of its file names."""
 SIDE, MARGIN = 28, 2
 
 
@@ -50,14 +50,15 @@ class Config(DataConfig):
 
 
 def checksum(config: Config) -> str:
-    """Return the SHA-256 checksums of the four files, from their manifest: `open_source` reads no others."""
+    """Return the SHA-256 checksums of the four files from their manifest, because `open_source` reads no other
+    files."""
     return " ".join(f"{name}:{sha256}" for name, sha256 in shipped()["mnist"].checksums.items())
 
 
 def open_source(config: Config) -> Source:
-    """Return the source, after downloading the files that are absent.
+    """Return the source, after downloading the missing files.
 
-    Raises `DataError` for a failed download, a wrong checksum, and files that do not hold what MNIST's do.
+    Raises `DataError` for a failed download, a wrong checksum, and files whose content is not that of MNIST.
     """
     folder = _fetched(config)
     labels = {part: _read_idx(folder / f"{stem}-labels-idx1-ubyte.gz", 1) for part, stem in PARTS.items()}
@@ -84,7 +85,7 @@ def open_source(config: Config) -> Source:
 
 
 def _fetched(config: Config) -> Path:
-    """Return the folder of the four files, which are there and have their checksums."""
+    """Return the folder of the four files, after downloading missing files and verifying all checksums."""
     folder, manifest = Path(config.root).expanduser() / FOLDER, shipped()["mnist"]
     absent = [name for name in manifest.checksums if not (folder / name).is_file()]
     if absent and not config.download:
@@ -114,8 +115,9 @@ def _pictures(path: Path, num: int) -> np.ndarray:
 
 
 def _read_idx(path: Path, num_dimensions: int) -> np.ndarray:
-    """Return the array of bytes of a compressed IDX file: after 0, 0, 8 (for bytes) and the number of dimensions come
-    the sizes, as big-endian integers of four bytes, and the values. Raises `DataError` for anything else."""
+    """Return the array of bytes in a compressed IDX file. Its header has 0, 0, 8 (for bytes) and the number of
+    dimensions, then the sizes as big-endian integers of four bytes; the values follow. Raises `DataError` for anything
+    else."""
     try:
         content = gzip.decompress(path.read_bytes())
     except (OSError, EOFError, zlib.error) as error:

@@ -48,8 +48,8 @@ def existing(config: Config) -> Path:
 
 
 def open_source(config: Config) -> Source:
-    """Return the source. Raises `DataError` for a missing file, another format, or an array of the wrong shape or
-    dtype."""
+    """Return the source. Raises `DataError` for a missing file, a file of another format, and an array of the wrong
+    shape or dtype."""
     archive = NpzArchive(existing(config))
     path, headers = archive.path, dict(archive.headers)
     if "images" not in headers:

@@ -1,7 +1,7 @@
-"""Drawn points whose distribution is known: a Gaussian, or two of them (as in Shumailov et al. 2305.17493).
+"""Points drawn from a known distribution: a Gaussian, or two of them (as in Shumailov et al. 2305.17493).
 
-Point i is a function of (shape, seed, i) alone, so a larger set begins with the points of a smaller one. What becomes
-of them in a loop can be computed, which is what `python -m bench.certify` does.
+Point i is a function of (shape, seed, i) alone, so a larger set begins with the points of a smaller one. The effect of
+a training loop on them can be computed, which is what `python -m bench.certify` does.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from bench.pool import REAL
 from bench.seeds import derive_seed
 
 VERSION = 1
-"""Must be raised by any change that moves a point, a label or a true risk."""
+"""Must be raised by any change that alters a point, a label or a true risk."""
 KIND = "points"
 CITATION = ""
 
@@ -32,8 +32,8 @@ COMPONENTS = ["left", "right"]
 class Config(DataConfig):
     """Points of a known distribution, deterministic by index: N(mean, sd²) in every coordinate, or two such Gaussians
     with equal weights whose centres are `separation` apart along the first axis. `num_reserve` is the number of points
-    beyond training and held-out points. Endless data need no split: `split_seed` selects the points. `resolution` is of
-    pictures and means nothing here."""
+    beyond training and held-out points. Endless data need no split: `split_seed` selects the points. `resolution`
+    applies only to images and has no effect here."""
 
     name: str = "points"
     shape: str = option("gaussian", one_of=("gaussian", "two_gaussians"))
@@ -51,12 +51,12 @@ class Config(DataConfig):
 
 
 def checksum(config: Config) -> str:
-    """Return the checksum of the content, which the configuration and the version of the code determine."""
+    """Return a constant, because the configuration and the version of the code determine the content."""
     return "drawn"
 
 
 def draw(config: Config, num: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first `num` points, float64 (num, d), and the component that each is of, int64 (num,)."""
+    """Return the first `num` points, float64 (num, d), and the component of each point, int64 (num,)."""
     d = config.dimension
     uniforms = _uniforms(derive_seed(config.split_seed, REAL, f"draw/{config.shape}"), num, 1 + 2 * d)
     radius, angle = np.sqrt(-2 * np.log(1 - uniforms[:, 1 : 1 + d])), 2 * np.pi * uniforms[:, 1 + d :]
@@ -97,14 +97,15 @@ def open_source(config: Config) -> Source:
 
 
 def split(config: Config) -> Split:
-    """Return the parts as ranges of indices, in the order held out, train, reserve: the points are independent."""
+    """Return the parts as ranges of indices, in the order held-out, train, reserve, because the points are
+    independent."""
     first, second = config.num_heldout, config.num_heldout + (config.num_train or 0)
     rows = np.arange(second + config.num_reserve, dtype=np.int64)
     return Split(rows[:first], rows[first:second], rows[second:])
 
 
 def _uniforms(seed: int, num: int, width: int) -> np.ndarray:
-    """Return numbers in [0, 1) from a hash, float64 (num, width): the same in every version of NumPy, and the first
-    rows the same for any `num`."""
+    """Return numbers in [0, 1) from a hash, float64 (num, width). They are the same in every version of NumPy, and the
+    first rows are the same for any `num`."""
     words = np.frombuffer(hashlib.shake_128(str(seed).encode()).digest(8 * num * width), dtype="<u8")
     return ((words >> np.uint64(11)) * 2.0**-53).reshape(num, width)

@@ -1,4 +1,4 @@
-"""Real images that are drawn, not photographed: flowers or birds whose species, colour and pose are known exactly.
+"""Procedural images as real items: drawings of flowers or birds whose species, colour and pose are known exactly.
 
 Image i is a function of (kind, seed, i) alone, so its pixels are the same alone or in a batch and on any machine.
 Species follow Zipf's law, P(rank k) proportional to 1/k; colours and poses have common and rare values. The rare values
@@ -26,22 +26,23 @@ from bench.pool import REAL
 from bench.seeds import derive_seed
 
 VERSION = 1
-"""Must be raised by any change that moves a pixel or a label."""
+"""Must be raised by any change that alters a pixel or a label."""
 CITATION = ""
 
 KINDS: dict[str, ModuleType] = {"flowers": flowers, "birds": birds}
 COLOUR_SHARES = (0.6, 0.3, 0.1)
 
 Attributes = tuple[int, str, int, Iterator[float]]
-"""Species, name of the colour, pose, and random numbers for the small differences between two drawings of a kind."""
+"""Species, name of the colour, pose, and random numbers for the small differences between drawings with equal
+attributes."""
 
 
 @dataclass
 class Config(DataConfig):
-    """Drawn pictures, deterministic by index, with species, colour and pose as labels. `num_reserve` is the number of
+    """Drawings that are deterministic by index, with species, colour and pose as labels. `num_reserve` is the number of
     images beyond training and held-out images, for policies that use fresh real images. `num_calibration` is the number
-    of drawings of all pairs of species and colour, from which classifiers learn to tell those that do not exist.
-    Endless data need no split: `split_seed` selects the drawings."""
+    of drawings of all pairs of species and colour, from which classifiers learn to recognise the pairs that do not
+    exist. Endless data need no split: `split_seed` selects the drawings."""
 
     name: str = "procedural"
     kind: str = option("flowers", one_of=("flowers", "birds"))
@@ -56,7 +57,7 @@ class Config(DataConfig):
 
 
 def checksum(config: Config) -> str:
-    """Return the checksum of the content, which the configuration and the version of the code determine."""
+    """Return a constant, because the configuration and the version of the code determine the content."""
     return "drawn"
 
 
@@ -67,12 +68,12 @@ def species_shares(kind: str) -> np.ndarray:
 
 
 def draw(kind: str, seed: int, index: int, resolution: int) -> np.ndarray:
-    """Return one drawn image. What it shows does not depend on the resolution.
+    """Return one drawing. What it shows does not depend on the resolution.
 
     Args:
         kind: "flowers" or "birds".
         seed: Seed of the data set (`data.split_seed`).
-        index: Number of the image.
+        index: Index of the image.
         resolution: Side of the image, in pixels.
 
     Returns:
@@ -87,7 +88,7 @@ def choose(kind: str, seed: int, index: int) -> dict[str, int]:
 
 
 def label_names(kind: str) -> dict[str, list[str]]:
-    """Return the names of all species, colours and poses, by attribute."""
+    """Return attribute -> names of all its values, for species, colour and pose."""
     room = KINDS[kind]
     return {"species": list(room.SPECIES), "colour": list(room.COLOURS), "pose": list(room.POSES)}
 
@@ -100,7 +101,7 @@ def possible_pairs(config: Config) -> dict[tuple[str, str], np.ndarray]:
 
 
 def open_source(config: Config) -> Source:
-    """Return a source of all images that the configuration asks for; they are drawn when they are read."""
+    """Return a source of all images that the configuration asks for. They are drawn when they are read."""
     num = config.num_heldout + (config.num_train or 0) + config.num_reserve
     check_memory(num * (3 * config.resolution**2 + BYTES_PER_ID), f"data={config.name}: {num} items")
     return _source(config, num, config.kind, lambda index: _attributes(config.kind, config.split_seed, index))
@@ -108,7 +109,8 @@ def open_source(config: Config) -> Source:
 
 def calibration(config: Config) -> Source | None:
     """Return a source of `num_calibration` drawings in which species and colour are independent and uniform, so that
-    all their pairs occur; None for 0. They are the same for every `split_seed`, and no image of `open_source`."""
+    all pairs occur; None if it is 0. They are the same for every `split_seed`, and differ from all images of
+    `open_source`."""
     num = config.num_calibration
     check_memory(num * (3 * config.resolution**2 + BYTES_PER_ID), f"data={config.name}: {num} calibration items")
     attributes = functools.partial(_calibration_attributes, config.kind)
@@ -116,7 +118,7 @@ def calibration(config: Config) -> Source | None:
 
 
 def _source(config: Config, num: int, name: str, attributes: Callable[[int], Attributes]) -> Source:
-    """Return a source of `num` images, given what each shows."""
+    """Return a source of `num` images, given a function from the index of an image to its attributes."""
     kind, size = config.kind, config.resolution
     chosen = [_labels(kind, attributes(index)) for index in range(num)]
     labels = {name: np.asarray([row[name] for row in chosen], np.int64) for name in label_names(kind)}
@@ -133,8 +135,8 @@ def _source(config: Config, num: int, name: str, attributes: Callable[[int], Att
 def split(config: Config) -> Split:
     """Return the parts as ranges of indices, in the order held out, train, reserve.
 
-    Drawings are endless and independent, so they need no hash. A larger training set leaves the held-out images as
-    they are; another `split_seed` draws other pictures.
+    Drawings are endless and independent, so they need no hash. A larger training set does not change the held-out
+    images, and another `split_seed` gives other drawings.
     """
     first, second = config.num_heldout, config.num_heldout + (config.num_train or 0)
     rows = np.arange(second + config.num_reserve, dtype=np.int64)
@@ -142,7 +144,7 @@ def split(config: Config) -> Split:
 
 
 def _drawn(kind: str, resolution: int, species: int, colour: str, pose: int, random: Iterator[float]) -> np.ndarray:
-    """Return the image, uint8 (3, resolution, resolution), of what `_attributes` returns."""
+    """Return the image, uint8 (3, resolution, resolution), of the attributes that `_attributes` returns."""
     room = KINDS[kind]
     canvas = Canvas(resolution, factor=4 if resolution < 32 else 2)
     room.draw(canvas, list(room.SPECIES)[species], colour, room.POSES[pose], random)
@@ -155,7 +157,8 @@ def _labels(kind: str, attributes: Attributes) -> dict[str, int]:
 
 
 def _attributes(kind: str, seed: int, index: int) -> Attributes:
-    """Return the species, the colour's name, the pose, and the random numbers left for the small differences."""
+    """Return the species, the name of the colour, the pose, and the remaining random numbers, for the small
+    differences."""
     room = KINDS[kind]
     random = _uniforms(derive_seed(seed, REAL, f"draw/{kind}", index))
     species = _choose(species_shares(kind), next(random))
@@ -164,7 +167,7 @@ def _attributes(kind: str, seed: int, index: int) -> Attributes:
 
 
 def _calibration_attributes(kind: str, index: int) -> Attributes:
-    """Return what `_attributes` returns, with any colour for any species."""
+    """Return attributes like `_attributes`, but with any colour for any species."""
     room = KINDS[kind]
     random = _uniforms(derive_seed(0, REAL, f"calibrate/{kind}", index))
     species, colour = (int(next(random) * len(values)) for values in (room.SPECIES, room.COLOURS))
@@ -172,7 +175,8 @@ def _calibration_attributes(kind: str, index: int) -> Attributes:
 
 
 def _uniforms(seed: int) -> Iterator[float]:
-    """Return 64 numbers in [0, 1) from a hash, the same on every platform and in every version of NumPy."""
+    """Return an iterator over 64 numbers in [0, 1) from a hash, the same on every platform and in every version of
+    NumPy."""
     words = np.frombuffer(hashlib.shake_128(str(seed).encode()).digest(8 * 64), dtype="<u8")
     return iter(((words >> np.uint64(11)) * 2.0**-53).tolist())
 

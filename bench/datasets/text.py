@@ -1,8 +1,8 @@
-"""Text in blocks of tokens: wikitext-2 from the hub, the King James Bible from a package, or a UTF-8 file of your own.
+"""Text in blocks of tokens: wikitext-2 from the hub, the King James Bible from a package, or a user's UTF-8 file.
 
-Lines are tokenised, an end token follows each, and the whole is cut into blocks; what is left at the end is dropped.
-Held-out blocks come from a text of their own: the published validation and test splits, a second file, or the end of
-the text. transformers, tokenizers and datasets are the optional extra `language`.
+Lines are tokenised, an end token follows each, and the result is cut into blocks. The remainder at the end is dropped.
+Held-out blocks come from a separate text: the published validation and test splits, a second file, or the end of the
+text. transformers, tokenizers and datasets are the optional extra `language`.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 VERSION = 1
-"""Must be raised by any change that moves a token."""
+"""Must be raised by any change that alters a token."""
 KIND = "tokens"
 CITATION = """@inproceedings{merity2017pointer,
   title     = {Pointer Sentinel Mixture Models},
@@ -34,7 +34,7 @@ CITATION = """@inproceedings{merity2017pointer,
   year      = {2017},
 }"""
 END, UNKNOWN = "<s>", "<unk>"
-"""Token 0 of a tokenizer that is trained here, and the token of a word that it does not know."""
+"""Token 0 of a tokenizer that is trained here, and the token for words that it does not know."""
 TRAINED = ("words", "bpe")
 PACKAGES = {
     "wikitext2": ("datasets", "'diffusion-collapse-bench[language]'"),
@@ -47,7 +47,8 @@ class Config(DataConfig):
     """Blocks of `block_size` tokens. source: wikitext2; kjv, the King James Bible; or file, the UTF-8 text in `path`.
     heldout_path: a second file for the held-out blocks; null: the last `heldout_share` of the lines, as for kjv.
     tokenizer: `words` or `bpe` (bytes and their frequent pairs), trained on the training text with at most `vocab_size`
-    tokens; or one of the hub, or its folder. `resolution` is of pictures and means nothing here."""
+    tokens; or the name of a tokenizer on the hub, or a folder that contains one. `resolution` applies only to images
+    and has no effect here."""
 
     name: str = "text"
     source: str = option("wikitext2", one_of=("wikitext2", "kjv", "file"))
@@ -77,8 +78,8 @@ class Config(DataConfig):
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """A tokenised text: the blocks to train on and to hold out, int32 (N, L) each, and the SHA-256 of both texts and of
-    the tokenizer."""
+    """A tokenised text: the training and held-out blocks, int32 (N, L) each, the tokenizer, and the SHA-256 of both
+    texts and the tokenizer."""
 
     train: np.ndarray
     heldout: np.ndarray
@@ -87,7 +88,7 @@ class Text:
 
 
 def cite(config: dict[str, Any]) -> str:
-    """Return the BibTeX entry of wikitext, where the text is that."""
+    """Return the BibTeX entry of wikitext if it is the source; "" for other sources."""
     return CITATION if config.get("source") == "wikitext2" else ""
 
 
@@ -97,7 +98,7 @@ def checksum(config: Config) -> str:
 
 
 def vocab_size(config: Config) -> int | None:
-    """Return the most tokens that the tokenizer can have; None for one that is not trained here."""
+    """Return the largest possible vocabulary size; None for a tokenizer that is not trained here."""
     return config.vocab_size if config.tokenizer in TRAINED else None
 
 
@@ -114,8 +115,8 @@ def open_source(config: Config) -> Source:
 
 
 def split(config: Config) -> Split:
-    """Return training and held-out rows, each of its own text, in the order of a seeded hash; the rest of the training
-    text is the reserve. Raises `DataError` where there are too few."""
+    """Return the training and held-out rows, each from its own text, in the order of a seeded hash. The rest of the
+    training text is the reserve. Raises `DataError` if there are too few blocks."""
     text = load(config)
     orders = []
     for name, blocks, needed in (
@@ -139,13 +140,13 @@ def decode(config: Config, items: np.ndarray) -> list[str]:
 
 
 def load(config: Config) -> Text:
-    """Return the tokenised text. It is kept for the next call."""
+    """Return the tokenised text. The result is cached."""
     return _load(config.source, _stamped(config.path), _stamped(config.heldout_path), config.heldout_share,
                  config.tokenizer, config.vocab_size, config.block_size)  # fmt: skip
 
 
 def _stamped(path: str | None) -> tuple[str, int, int] | None:
-    """Return a path with the size and the time of its file, by which a change is noticed."""
+    """Return the path with the size and modification time of its file, so that the cache detects a changed file."""
     if path is None:
         return None
     file = Path(path).expanduser()
@@ -214,7 +215,7 @@ def _kjv() -> list[str]:
 
 
 def _wikitext2() -> tuple[list[str], list[str]]:
-    """Return the lines of the training split, and those of the validation and test splits together."""
+    """Return the lines of the training split, and the lines of the validation and test splits together."""
     import datasets
 
     try:
@@ -229,7 +230,7 @@ def _wikitext2() -> tuple[list[str], list[str]]:
 
 
 def _stored(name: str) -> "PreTrainedTokenizerBase":
-    """Return a tokenizer of the hub, or of a folder."""
+    """Return a tokenizer from the hub or from a folder."""
     from transformers import AutoTokenizer
 
     try:
@@ -243,7 +244,7 @@ def _stored(name: str) -> "PreTrainedTokenizerBase":
 
 
 def _trained(name: str, lines: Sequence[str], vocab_size: int) -> "PreTrainedTokenizerBase":
-    """Return a tokenizer trained on the lines; the same lines give the same one."""
+    """Return a tokenizer that is trained on the lines; equal lines give an equal tokenizer."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

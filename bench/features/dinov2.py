@@ -1,9 +1,9 @@
 """Feature space `dinov2`: the class token of DINOv2 ViT-L/14 (Oquab et al. 2023), the space of FD-DINOv2 (Stein et al.
 2023), which agrees better with human judgement of diffusion samples than Inception does.
 
-An optional extra: it needs the package timm and 1.2 GB of weights, which are downloaded once into torch's hub folder or
-read from a local file, in the original layout (.pth) or timm's (.safetensors). Images are resized to 224 px with a
-bicubic, antialiased filter.
+The space is an optional extra: it needs the package timm and 1.2 GB of weights, which are downloaded once into torch's
+hub folder or read from a local file, in the original layout (.pth) or timm's (.safetensors). Images are resized to 224
+px with a bicubic, antialiased filter.
 """
 
 import logging
@@ -33,11 +33,12 @@ DIMENSION = 1024
 INPUT_SIZE = 224
 PATCH = 14
 OFFSET = 0.1
-"""Added to the grid size before the position embedding is resampled, as in the original code, against rounding."""
+"""Offset that is added to the grid size before the position embedding is resampled, as in the original code, to avoid
+rounding errors."""
 
 
 def identity(weights: str | None) -> dict[str, Any]:
-    """Return what identifies the features in store keys and ledger rows."""
+    """Return the values that identify the features in store keys and ledger rows."""
     return {
         "dimension": DIMENSION,
         "input_size": INPUT_SIZE,
@@ -50,8 +51,8 @@ def identity(weights: str | None) -> dict[str, Any]:
 def prefetch(weights: str | None) -> Path:
     """Return the path of the weights, after downloading them if `weights` is None and they are absent.
 
-    Their publisher states no checksum, so the download is not verified; the ledger records the checksum of the file
-    that was used. Raises `MetricError` if the download fails, or where the package timm is missing.
+    The publisher states no checksum, so the download is not verified; the ledger records the checksum of the file that
+    was used. Raises `MetricError` if the download fails or the package timm is missing.
     """
     if find_spec("timm") is None:
         raise MetricError("feature space dinov2 needs the package timm: pip install 'diffusion-collapse-bench[dinov2]'")
@@ -74,7 +75,7 @@ def load(weights: str | None) -> "nn.Module":
     sha256_of(path)  # raises a clear error if the file is absent
     backbone = timm.create_model(ARCHITECTURE, pretrained=False, num_classes=0, img_size=INPUT_SIZE)
     state = load_tensors(path)
-    state.pop("mask_token", None)  # used in training only
+    state.pop("mask_token", None)  # only training uses it
     if "pos_embed" in state:
         state["pos_embed"] = resample_positions(state["pos_embed"])
     fill(backbone, state, path)

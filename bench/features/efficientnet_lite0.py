@@ -1,8 +1,8 @@
-"""Feature space `efficientnet_lite0`: EfficientNet-Lite0 (Tan & Le 2019; ImageNet), with the weights of a package.
+"""Feature space `efficientnet_lite0`: EfficientNet-Lite0 (Tan & Le 2019; ImageNet), with weights from a Python package.
 
-It needs no download and is fast on a CPU, hence it is the default. Images are resized to 64 x 64 with a bilinear,
-antialiased filter (the identity at 64 px) and scaled as (x - 127) / 128; the last feature map is averaged over space:
-1280 numbers per image. Its scores are not comparable with published FIDs, which use `inception_v3`.
+It needs no download and is fast on a CPU, so it is the default. Images are resized to 64 x 64 with a bilinear,
+antialiased filter (the identity at 64 px) and scaled as (x - 127) / 128. The last feature map is averaged over space,
+which gives 1280 features per image. Its scores are not comparable with published FIDs, which use `inception_v3`.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ def prefetch(weights: str | None) -> Path:
 
 
 def identity(weights: str | None) -> dict[str, Any]:
-    """Return what identifies the features in store keys and ledger rows."""
+    """Return the values that identify the features in store keys and ledger rows."""
     return {
         "dimension": DIMENSION,
         "input_size": INPUT_SIZE,

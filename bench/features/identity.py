@@ -1,4 +1,4 @@
-"""Feature space `identity`: points themselves, with as many features as they have coordinates.
+"""Feature space `identity`: the points themselves, with one feature per coordinate.
 
 FID in this space is the squared 2-Wasserstein distance between the Gaussians fitted to both sets.
 """
@@ -15,12 +15,12 @@ CITATION = ""
 
 
 def identity(weights: str | None) -> dict[str, Any]:
-    """Return what identifies the features in store keys and ledger rows."""
+    """Return the values that identify the features in store keys and ledger rows."""
     return {"weights_sha256": "", "version": VERSION}
 
 
 def prefetch(weights: str | None) -> Path | None:
-    """Return None: there are no weights."""
+    """Return None, because there are no weights."""
     return None
 
 

@@ -31,12 +31,12 @@ STANDARD_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb912
 
 
 def standard_path() -> Path:
-    """Return the path of the standard weights. It is that of torch-fidelity, so that one download serves both."""
+    """Return the path of the standard weights. torch-fidelity uses the same path, so one download serves both."""
     return hub_folder() / URL.rpartition("/")[2]
 
 
 def identity(weights: str | None) -> dict[str, Any]:
-    """Return what identifies the features in store keys and ledger rows."""
+    """Return the values that identify the features in store keys and ledger rows."""
     return {
         "dimension": DIMENSION,
         "input_size": INPUT_SIZE,

@@ -1,9 +1,9 @@
-"""Feature space `own_network`: what the network of the chain's own generation 0 makes of items.
+"""Feature space `own_network`: features from the network of the chain's own generation 0.
 
-The space in which Shumailov et al. (2305.17493) follow a VAE: samples of every generation are described by the encoder
-of generation 0. The generator's `features` says what of the network it is. Chains with different seeds have different
-models and so different spaces, and outside of a chain there is none: the stages ask the generator, with the model's key
-as part of the space's identity.
+Shumailov et al. (2305.17493) follow a VAE in this space: the encoder of generation 0 describes the samples of every
+generation. The function `features` of the generator defines which output of the network is used. Chains with different
+seeds have different models and therefore different spaces, and there is no such space outside of a chain. The stages
+call the generator, and the key of the model is part of the identity of the space.
 """
 
 from pathlib import Path
@@ -21,17 +21,17 @@ CITATION = ""
 
 
 def identity(weights: str | None) -> dict[str, Any]:
-    """Return what identifies the features, apart from the model, in store keys and ledger rows."""
+    """Return the values that identify the features, apart from the model, in store keys and ledger rows."""
     return {"weights_sha256": "", "version": VERSION}
 
 
 def prefetch(weights: str | None) -> Path | None:
-    """Return None: the weights are those of generation 0. Raises `MetricError` where others are given."""
+    """Return None, because the weights are those of generation 0. Raises `MetricError` if other weights are given."""
     if weights is not None:
         raise MetricError(f"feature space {NAME} has the weights of generation 0 and takes no others: {weights}")
     return None
 
 
 def load(weights: str | None) -> "nn.Module":
-    """Raise `MetricError`: there is no such network outside of a chain."""
+    """Raise `MetricError`, because there is no such network outside of a chain."""
     raise MetricError(f"feature space {NAME} is generation 0's own network: there is none outside of a chain")

@@ -1,6 +1,7 @@
 """Feature space `pixels`: the pixels of small pictures, divided by 255 and flattened.
 
-No network and no resize: 3 H² features. For pictures so small that N can exceed their number.
+There is no network and no resize: each picture has 3 H² features. Suitable only for pictures that are so small that N
+can exceed this number.
 """
 
 from pathlib import Path
@@ -14,12 +15,12 @@ CITATION = ""
 
 
 def identity(weights: str | None) -> dict[str, Any]:
-    """Return what identifies the features in store keys and ledger rows."""
+    """Return the values that identify the features in store keys and ledger rows."""
     return {"resize": "none", "weights_sha256": "", "version": VERSION}
 
 
 def prefetch(weights: str | None) -> Path | None:
-    """Return None: there are no weights."""
+    """Return None, because there are no weights."""
     return None
 
 

@@ -1,11 +1,12 @@
-"""Scores: every score of one subject against one reference, as rows of one long table.
+"""Compute every score of one subject against one reference, as rows of one long table.
 
-A family of scores is one file. It offers `NEEDS` (features, items, labels, training, model, first_model, past: it gets
-that and nothing else), `METRICS` (the names of its scores), `VERSION`, `CITATION` (metric -> BibTeX), `score(inputs,
-config)`, which yields values, for its options a `Config`, and `KINDS` where it is for items of some kinds only.
-`COMPARISON = True` states that it compares two sets and nothing else, so that it is also computed against every other
-reference and for the shuffled control. A family of your own is `module:function` in `metrics.scores`, its options in
-`metrics.options` (docs/extending/). Importing this package or a family does not load torch.
+A score family is one file. It offers `NEEDS` (features, items, labels, training, model, first_model, past: the family
+gets only these inputs), `METRICS` (the names of its scores), `VERSION`, `CITATION` (metric -> BibTeX), `score(inputs,
+config)`, which yields values, a `Config` if it has options, and `KINDS` if it scores only some kinds of items.
+`COMPARISON = True` states that it only compares two sets, so that it is also computed against every other reference and
+for the shuffled control. `OWN_SPREAD = True` states that its scores have their own standard deviation and need no
+`image_sd`. A user-defined family is `module:function` in `metrics.scores`, with its options in `metrics.options`
+(docs/extending/). Importing this package or a family does not load torch.
 """
 
 import functools
@@ -54,7 +55,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Family:
-    """A family of scores, ready to be computed. options: an instance of its `Config`, or None where it has none."""
+    """A score family that is ready to be computed. options: an instance of its `Config`, or None if it has none."""
 
     name: str
     module: ModuleType
@@ -63,23 +64,23 @@ class Family:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What it computes from, of `NEEDS`."""
+        """The inputs that the family uses, from `NEEDS`."""
         return tuple(self.module.NEEDS)
 
     @property
     def is_comparison(self) -> bool:
-        """Whether it compares two sets and nothing else."""
+        """Whether the family only compares two sets of features."""
         return getattr(self.module, "COMPARISON", False)
 
 
 def families(config: MetricsConfig) -> list[Family]:
-    """Return the families of `config.scores`. Raises `ConfigError` for one that cannot be imported, has needs that do
-    not exist, or does not take its options."""
+    """Return the families of `config.scores`. Raises `ConfigError` for a family that cannot be imported, has unknown
+    needs, or does not accept its options."""
     return [_family(name, config.options.get(options_key(name), {})) for name in config.scores]
 
 
 def options_key(name: str) -> str:
-    """Return what a family is called in `metrics.options`: its name, or the module of `module:function`."""
+    """Return the key of a family in `metrics.options`: its name, or the module of `module:function`."""
     return name.partition(":")[0]
 
 
@@ -111,17 +112,17 @@ def _family(name: str, given: dict[str, Any]) -> Family:
 
 
 def needs(config: MetricsConfig) -> set[str]:
-    """Return what the families of `config.scores` need together."""
+    """Return the inputs that the families of `config.scores` need together."""
     return {need for family in families(config) for need in family.needs}
 
 
 def kinds_of(module: ModuleType) -> tuple[str, ...]:
-    """Return the kinds of items that a family's module scores."""
+    """Return the kinds of items that the module of a family scores."""
     return getattr(module, "KINDS", tuple(KINDS))
 
 
 def check_kind(config: MetricsConfig, kind: str) -> None:
-    """Raise `ConfigError` if a family of `config.scores` does not score items of a kind."""
+    """Raise `ConfigError` if a family of `config.scores` does not score items of this kind."""
     for family in families(config):
         scored = kinds_of(family.module)
         if kind not in scored:
@@ -129,10 +130,11 @@ def check_kind(config: MetricsConfig, kind: str) -> None:
 
 
 def in_extra_spaces(config: MetricsConfig) -> list[MetricsConfig]:
-    """Return for every extra feature space what is computed there: the families that compare two sets of features.
+    """Return the configuration of the scores in every extra feature space: the families that compare two sets of
+    features.
 
     Raises:
-        ConfigError: There is such a space, and no such family in `config.scores`.
+        ConfigError: There are extra feature spaces, but no such family in `config.scores`.
     """
     compared = [family.name for family in families(config) if family.is_comparison]
     if config.extra_spaces and not compared:
@@ -154,7 +156,7 @@ def in_extra_spaces(config: MetricsConfig) -> list[MetricsConfig]:
 
 
 def score_spec(config: MetricsConfig) -> dict[str, Any]:
-    """Return the part of the configuration that changes scores, apart from the feature space, for store keys."""
+    """Return the part of the configuration that changes scores, except the feature space, for store keys."""
     about = {
         family.name: {
             "version": registry.version(family.module, "score"),
@@ -196,35 +198,35 @@ def score(
      "value": 0.71, "direction": "up"}
 
     Some rows have more columns: `subset_sd` (KID), `image_sd` (with config.num_resamples), `dimension` (FID: d),
-    `resplit_low`, `resplit_high` and `num_resplits` (the floor, from `with_resplits`),
-    `num_training` (copying: training items compared with), `counts` and `refused` (`bench.metrics.tails`).
-    The feature space of a family that needs no features is what it needs instead: `items` or `model`.
+    `resplit_low`, `resplit_high` and `num_resplits` (the floor, from `with_resplits`), `num_training` (copying: number
+    of training items compared with), `counts` and `refused` (`bench.metrics.tails`). The feature space of a family that
+    needs no features is the first of its `NEEDS`, such as `items` or `model`.
 
     Args:
-        features: float (N, d) of the subject and of the reference; None where no family needs them.
+        features: float (N, d) of the subject and of the reference; None if no family needs them.
         config: Families, k, options.
         items: The two sets themselves, for families that need them.
         subject: Name of the first set in the rows.
         reference: Name of the second set in the rows.
         only: Which families of `config.scores` to compute; None: all.
-        training: float (T, d), the training set of the subject's model. Families that need what is not given are left
-            out, as for the floor, where there is no model.
-        training_items: That training set itself.
-        twin: float (m, d) each, items that were trained on and as many of the same pools that were not. Without it,
-            scores that need it are left out.
-        twin_items: Those items themselves.
-        attributes: By name, from `fit_attributes`, for families that need labels.
-        judges: By two attributes, from `fit_judge`: what tells pairs of classes that do not exist.
-        model: Risk of the subject's model.
-        first_model: That of generation 0's model.
-        true_risk: That of the true distribution, where it is known and comparable.
-        past: What the chain made up to the subject's generation.
-        known: `reference_statistics` of the reference, where they are already computed.
-        device: Where to compute.
+        training: float (T, d), features of the training set of the subject's model. Families whose needs are not given
+            are left out, as for the floor, which has no model.
+        training_items: The items of the training set.
+        twin: float (m, d) each, features of items that were trained on, and of the same number of items of the same
+            pools that were not. Without it, the scores that need it are left out.
+        twin_items: The items of both sides of the twin.
+        attributes: Name -> attribute, from `fit_attributes`, for families that need labels.
+        judges: Two attributes -> the judge that recognises pairs of classes that do not exist, from `fit_judge`.
+        model: The risk of the subject's model.
+        first_model: The risk of the model of generation 0.
+        true_risk: The risk of the true distribution, if it is known and comparable.
+        past: The outputs of the chain up to the generation of the subject.
+        known: `reference_statistics` of the reference, if they are already computed.
+        device: The device to compute on.
 
     Raises:
-        MetricError: The two sides differ in N or width, have NaN features, or too few items for k: raised before
-            anything is computed. A score is not a finite number, which no ledger could hold.
+        MetricError: The two sides differ in N or width, have NaN features, or too few items for k; this is raised
+            before anything is computed. Or a score is not a finite number, which a ledger cannot store.
     """
     from bench.metrics.shared.checks import check_k, check_pair
 
@@ -284,19 +286,20 @@ def score_with_controls(
     others: Mapping[str, np.ndarray] = MappingProxyType({}),
     **given: Any,
 ) -> list[dict[str, Any]]:
-    """Return the rows of a subject together with all that they are read against, in this order: its scores against
-    the reference; its comparisons with the other references; the floor; and the comparisons of subject and reference
+    """Return the rows of a subject with all rows that it is compared with, in this order: its scores against the
+    reference; its comparisons with the other references; the floor; and the comparisons of subject and reference
     shuffled together.
 
     Args:
-        features: float (N, d) of the subject and of the reference; None where no family needs them.
+        features: float (N, d) of the subject and of the reference; None if no family needs them.
         config: Families, references, k, options.
-        floor: Rows of real items in place of the subject.
-        others: float (M, d) by name; of each that `config.references` names, both sides are cut to the smaller N.
+        floor: Rows of the scores of real items in place of the subject.
+        others: Name -> float (M, d), features of other references. Only those that `config.references` names are used,
+            with both sides cut to the smaller N.
         given: The other arguments of `score`.
 
     Raises:
-        MetricError: As `score` does, and where the features of the reference are constant.
+        MetricError: As in `score`, and if the features of the reference are constant.
     """
     from bench.metrics.shared.checks import check_varied
 
@@ -319,7 +322,7 @@ def score_with_controls(
 
 @functools.cache
 def warn_of_few(n: int, dimension: int, space: str) -> None:
-    """Warn, once for each, where FID is computed from fewer items than features."""
+    """Warn, once for each combination of arguments, if FID is computed from fewer items than features."""
     if n < dimension:
         log.warning(
             "FID of N = %d items with d = %d features of %s: N/d = %.2f. Its bias depends on what is measured, and "
@@ -329,21 +332,21 @@ def warn_of_few(n: int, dimension: int, space: str) -> None:
 
 
 def compares_features(family: Family) -> bool:
-    """Return whether a family compares two sets of features and nothing else."""
+    """Return whether a family only compares two sets of features."""
     return family.is_comparison
 
 
 def same_size(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both, cut to the N of the smaller."""
+    """Return both sets, cut to the N of the smaller one."""
     n = min(len(a), len(b))
     return a[:n], b[:n]
 
 
 def shuffled(subject: np.ndarray, reference: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return the control: both sets pooled and dealt out again at random, N each.
+    """Return the control: both sets pooled and redistributed at random, with the original sizes.
 
-    These two sets have one distribution, so their score is what "no difference" looks like. A score that exceeds this
-    value and the real-vs-real floor shows a difference between the sets.
+    These two sets have the same distribution, so their score shows the value for "no difference". A score that exceeds
+    this value and the real-vs-real floor shows a difference between the sets.
     """
     from bench.metrics.shared.checks import canonical_order, check_pair
 
@@ -358,13 +361,13 @@ def with_resplits(
 ) -> list[dict[str, Any]]:
     """Return the rows of a floor with the columns `resplit_low`, `resplit_high` and `num_resplits`: the 95 % interval
     over random splits of the real items into two sets of the floor's N (`resplit_intervals`). Families that compare two
-    sets and nothing else have it.
+    sets and nothing else have these columns.
 
     Args:
-        rows: Of real items against real items.
-        real: float (M, d), the features of all real items that are at hand, of both sides.
+        rows: Rows of real items against real items.
+        real: float (M, d), the features of all available real items, of both sides.
         config: Families, `num_resplits`, k, options.
-        device: Where to compute.
+        device: The device to compute on.
     """
     from bench.analysis.uncertainty import resplit_intervals
     from bench.metrics.shared.checks import canonical_order
@@ -387,8 +390,8 @@ def with_resplits(
 
 
 def _image_sd(inputs: Inputs, chosen: Collection[Family], num_resamples: int) -> dict[str, float]:
-    """Return the standard deviation over the choice of items of every score that is of two sets of features and has no
-    standard deviation of its own."""
+    """Return the standard deviation over the choice of items, for every score that only needs two sets of features and
+    has no standard deviation of its own."""
     from bench.analysis.uncertainty import resample_images
 
     counted = [f for f in chosen if f.needs == ("features",) and not getattr(f.module, "OWN_SPREAD", False)]

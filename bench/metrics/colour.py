@@ -1,4 +1,4 @@
-"""How far the mean colours of images spread: what samplers lose first (docs/protocols.md, "What the sampler loses")."""
+"""Spread of the mean colours of images, which samplers lose first (docs/protocols.md, "What the sampler loses")."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,8 @@ CITATION: dict[str, str] = {}
 
 def score(inputs: Inputs, config: None) -> Iterator[Value]:
     """Yield `mean_colour_spread`, the standard deviation over the images of their mean in each channel, averaged over
-    the channels, in grey levels; and its ratio to that of the reference, where the reference has any."""
+    the channels, in grey levels; and `mean_colour_spread_ratio`, its ratio to that of the reference, unless the latter
+    is 0."""
     assert inputs.items is not None
     own, reference = (float(_mean_colours(side).std(axis=0, ddof=1).mean()) for side in inputs.items)
     yield Value("mean_colour_spread", own, "none")
@@ -25,6 +26,7 @@ def score(inputs: Inputs, config: None) -> Iterator[Value]:
 
 
 def _mean_colours(images: Items) -> np.ndarray:
-    """Return float64 (N, 3) of uint8 (N, 3, H, H), sorted, so that no sum depends on the order of the images."""
+    """Return the mean colours, float64 (N, 3), of uint8 (N, 3, H, H) images, sorted so that no sum depends on the order
+    of the images."""
     means = np.asarray(images).mean(axis=(2, 3), dtype=np.float64)
     return means[np.lexsort(means.T)]

@@ -1,4 +1,4 @@
-"""Whether samples copy the training set: they are compared with it and with its unseen twin."""
+"""Copying: samples are compared with the training set of their model and with its unseen twin."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,8 @@ CITATION: dict[str, str] = {}
 
 
 def score(inputs: Inputs, config: None) -> Iterator[Value]:
-    """Yield distances to the nearest training and held-out items and, where there is a twin, rates of copies."""
+    """Yield the distances to the nearest training and held-out items, `authenticity`, and the rates of copies if there
+    is a twin."""
     from bench.metrics.shared.nearest_training import copying_scores
 
     assert inputs.training is not None

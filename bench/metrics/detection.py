@@ -1,4 +1,5 @@
-"""How well samples can be told from real items, by detectors of every generation: whether detectors grow obsolete."""
+"""Detectability of samples: how well detectors of every generation distinguish them from real items, and whether
+detectors become obsolete."""
 
 from collections.abc import Iterator
 
@@ -13,11 +14,12 @@ CITATION: dict[str, str] = {}
 
 
 def score(inputs: Inputs, config: None) -> Iterator[Value]:
-    """Yield `detector_auroc` of logistic regressions on features: those of each generation so far on the subject's
-    samples, and that of the subject on the samples of each generation before it.
+    """Yield `detector_auroc` of logistic regressions on features: the detector of each generation so far on the samples
+    of the subject, and the detector of the subject on the samples of each earlier generation.
 
-    A detector of generation i is trained on the first half of the held-out items and of that generation's samples, and
-    tested on the second half of the held-out items and of the samples it is tested on: 1/2 where nothing can be told.
+    The detector of generation i is trained on the first half of the held-out items and of the samples of generation i.
+    It is tested on the second half of the held-out items and of the samples that it is tested on. A value of 1/2 means
+    that they cannot be distinguished.
     """
     from bench.detection import auroc
     from bench.metrics.shared.classifier import fit_classifier

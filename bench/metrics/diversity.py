@@ -1,4 +1,4 @@
-"""How varied the subject is by itself: Vendi score (Friedman & Dieng 2023), entropy, near-duplicates."""
+"""Variety of the subject by itself: Vendi score (Friedman & Dieng 2023), entropy, near-duplicates."""
 
 import math
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ CITATION = {
 
 
 def score(inputs: Inputs, config: None) -> Iterator[Value]:
-    """Yield `vendi`, `entropy`, how far both are from the reference's own value, and `near_duplicate_rate`."""
+    """Yield `vendi`, `entropy`, the distances of both from the values of the reference, and `near_duplicate_rate`."""
     from bench.metrics.shared.variety import entropy_estimate, near_duplicate_rate, vendi_score
 
     subject, reference = inputs.points

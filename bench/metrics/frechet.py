@@ -26,7 +26,7 @@ CITATION = {
 
 
 def score(inputs: Inputs, config: None) -> Iterator[Value]:
-    """Yield `fid`, and `fid_infinity` where N suffices for it."""
+    """Yield `fid`, and `fid_infinity` if N is large enough for it."""
     from bench.metrics.shared.frechet_distance import can_extrapolate, frechet_distance, frechet_infinity
 
     width = {"dimension": inputs.subject.shape[1]}

@@ -23,7 +23,8 @@ CITATION = {
 
 @dataclass
 class Config:
-    """num_subsets: random subsets that the estimate is averaged over. subset_size: at most N / 2."""
+    """num_subsets: number of random subsets over which the estimate is averaged. subset_size: number of items per
+    subset, reduced to N / 2 if it is larger."""
 
     num_subsets: int = option(100, at_least=2)
     subset_size: int = option(1000, at_least=2)
@@ -33,7 +34,7 @@ def score(inputs: Inputs, config: Config) -> Iterator[Value]:
     """Yield `kid`, with its standard deviation over the subsets."""
     from bench.metrics.shared.kernel_distance import kernel_distance
 
-    size = max(min(config.subset_size, len(inputs.subject) // 2), 2)  # larger subsets are hardly different
+    size = max(min(config.subset_size, len(inputs.subject) // 2), 2)  # larger subsets would overlap too much to differ
     result = kernel_distance(inputs.subject, inputs.reference, config.num_subsets, size, device=inputs.device)
     parameters = {"num_subsets": config.num_subsets, "subset_size": size}
     yield Value("kid", result.mean, "down", parameters, {"subset_sd": result.sd})

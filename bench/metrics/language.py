@@ -1,4 +1,4 @@
-"""What words a text is made of: distinct n-grams, loops, Zipf's law, and the rare words that survive."""
+"""Word statistics of texts: distinct n-grams, repetition, Zipf's law, and the survival of rare words."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ NEEDS = ("items",)
 KINDS = ("tokens",)
 VERSION = 1
 LONGEST = 4
-"""N-grams of so many tokens at most."""
+"""Largest n of the n-grams."""
 DISTINCT = tuple(f"distinct_{n}" for n in range(1, LONGEST + 1))
 METRICS = (*DISTINCT, "repetition", "zipf_exponent", "zipf_distance", "rare_survival")
 LI = """@inproceedings{li2016diversity,
@@ -41,15 +41,16 @@ CITATION = {
 
 @dataclass
 class Config:
-    """rare_mass: the share of all tokens of the reference that its rare words make up together; rare words are as many
-    of the least frequent ones as that is."""
+    """rare_mass: the largest share of all tokens of the reference that its rare words may make up together. The rare
+    words are the least frequent words up to this share."""
 
     rare_mass: float = option(0.1, above=0, at_most=0.5)
 
 
 def score(inputs: Inputs, config: Config) -> Iterator[Value]:
-    """Yield `distinct_1` to `distinct_4`, for n-grams of so many tokens, `repetition` of 4-grams within an item,
-    `zipf_exponent` with its distance from the reference's, and `rare_survival`."""
+    """Yield `distinct_1` to `distinct_4` for n-grams of 1 to 4 tokens, `repetition` of 4-grams within an item,
+    `zipf_exponent`, `zipf_distance` from the exponent of the reference, and `rare_survival`, the share of the rare
+    words of the reference that occur in the subject."""
     from bench.metrics.shared import words
 
     assert inputs.items is not None

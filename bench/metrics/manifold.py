@@ -1,4 +1,4 @@
-"""Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020): which share of each set
+"""Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020): the share of each set that
 lies on the k-NN manifold of the other."""
 
 from collections.abc import Iterator

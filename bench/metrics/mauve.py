@@ -1,8 +1,8 @@
 """MAUVE (Pillutla et al. 2021): the area under the divergence frontier of two sets of quantised features.
 
-The quantisation is scikit-learn's k-means; the optional extra `language` has it. The authors' package mauve-text takes
-features, too, but is under the GPL, needs faiss, and has had no release since July 2024; a test compares with it where
-it is installed.
+The quantisation is the k-means of scikit-learn, which is in the optional extra `language`. The authors' package
+mauve-text also accepts features, but it is under the GPL, needs faiss, and has had no release since July 2024. A test
+compares the results with it if it is installed.
 """
 
 from collections.abc import Iterator
@@ -31,8 +31,8 @@ CITATION = {
 
 @dataclass
 class Config:
-    """items_per_cluster: N over this is the number of clusters, of both sets together; scale: c, which multiplies the
-    divergences."""
+    """items_per_cluster: the number of clusters of both sets together is N divided by this number. scale: c, the factor
+    of the divergences."""
 
     items_per_cluster: int = option(10, at_least=2)
     scale: float = option(5.0, above=0)
@@ -44,7 +44,7 @@ class Config:
 
 
 def score(inputs: Inputs, config: Config) -> Iterator[Value]:
-    """Yield `mauve`, in (0, 1]: 1 for equal distributions."""
+    """Yield `mauve`, in (0, 1]; equal distributions have 1."""
     from bench.metrics.shared.divergence_frontier import cluster_shares, mauve
 
     k = max(2, round(len(inputs.subject) / config.items_per_cluster))

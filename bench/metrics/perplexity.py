@@ -1,4 +1,5 @@
-"""Perplexity: of held-out text under the model of each generation, and of its samples under that of generation 0."""
+"""Perplexity of held-out text under the model of each generation, and of the samples of the model under that of
+generation 0."""
 
 from collections.abc import Iterator
 
@@ -22,15 +23,16 @@ CITATION = {
 }""",
 }
 TAIL = 0.01
-"""Share of held-out items on each side that are called improbable and probable."""
+"""Share of held-out items on each side of the distribution that count as improbable and as probable."""
 BINS_PER_DOUBLING = 4
-"""Of the histogram: its bins are the same for every generation and chain, so that they can be added and compared."""
+"""Number of bins of the histogram per doubling of the perplexity. The bins are the same for every generation and chain,
+so that histograms can be added and compared."""
 
 
 def score(inputs: Inputs, config: None) -> Iterator[Value]:
-    """Yield `perplexity`, of held-out items under the subject's model; `sample_perplexity`, of the subject under the
-    model of generation 0, with a histogram over the items; and the shares of the subject that are less, and more,
-    probable to that model than all but `TAIL` of the held-out items."""
+    """Yield `perplexity`, of held-out items under the model of the subject; `sample_perplexity`, of the subject under
+    the model of generation 0, with a histogram over the items; and `improbable_share` and `probable_share`, the shares
+    of the subject that are less, and more, probable under that model than all but `TAIL` of the held-out items."""
     assert inputs.items is not None and inputs.model is not None and inputs.first_model is not None
     subject, heldout = inputs.items
     truth = inputs.true_risk
@@ -45,13 +47,13 @@ def score(inputs: Inputs, config: None) -> Iterator[Value]:
 
 
 def histogram(losses: dict[str, np.ndarray]) -> dict[str, list[float]]:
-    """Return how many items have a perplexity between two `edges`, a whole number of bins per doubling.
+    """Return a histogram of the perplexities of items, with `BINS_PER_DOUBLING` bins per doubling.
 
     Args:
-        losses: By name, the loss of each item in nats per token, float64 (N,).
+        losses: Name -> the loss of each item in nats per token, float64 (N,).
 
     Returns:
-        `edges`, B + 1 of them, and by each name B counts.
+        `edges`, B + 1 perplexities, and B counts under each name.
     """
     doublings = {name: BINS_PER_DOUBLING * values / np.log(2) for name, values in losses.items()}
     every = np.concatenate(list(doublings.values()))

@@ -1,5 +1,5 @@
-"""The loss of the model itself on items that it was not trained on, how far that is above the true distribution's, and
-how much lower it is on items that it was trained on."""
+"""Risk: the loss of the model on items that it was not trained on, its excess over the loss of the true distribution,
+and how much lower it is on items that the model was trained on."""
 
 from collections.abc import Iterator
 
@@ -14,10 +14,13 @@ CITATION: dict[str, str] = {}
 
 
 def score(inputs: Inputs, config: None) -> Iterator[Value]:
-    """Yield `risk`, on held-out items, and `risk_gap`, on unseen items of the training set's twin minus on those that
-    were trained on, where there is a twin; each in total and for every part of the loss. `excess_risk`, where the true
-    distribution is known: the risk minus what the truth has on the same items, which estimates the Kullback–Leibler
-    divergence of the model from the truth with less variance than the risk itself."""
+    """Yield `risk` and `risk_gap`, in total and for every part of the loss, and `excess_risk`.
+
+    `risk` is the loss on held-out items. `risk_gap`, only if there is a twin of the training set, is the loss on its
+    unseen items minus the loss on its trained-on items. `excess_risk`, only if the true distribution is known, is the
+    risk minus the loss of the true distribution on the same items. It estimates the Kullback–Leibler divergence of the
+    model from the true distribution with less variance than the risk itself.
+    """
     assert inputs.items is not None and inputs.model is not None
     heldout = inputs.items[1]
     found = inputs.model(heldout)

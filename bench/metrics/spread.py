@@ -1,4 +1,4 @@
-"""How far the subject's features spread, as the encoder's μ of a VAE is followed by Shumailov et al. (2305.17493)."""
+"""Spread of the features of the subject, as Shumailov et al. (2305.17493) follow it for the μ of a VAE's encoder."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ CITATION: dict[str, str] = {}
 
 def score(inputs: Inputs, config: None) -> Iterator[Value]:
     """Yield `spread`, the standard deviation of a feature over the items, averaged over the features, and
-    `spread_ratio`, that of the subject over that of the reference, where the reference has any."""
+    `spread_ratio`, the spread of the subject divided by that of the reference, unless the latter is 0."""
     own, reference = (float(side.std(axis=0, dtype=np.float64, ddof=1).mean()) for side in _sides(inputs))
     yield Value("spread", own, "none")
     if reference > 0:
@@ -23,7 +23,7 @@ def score(inputs: Inputs, config: None) -> Iterator[Value]:
 
 
 def _sides(inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
-    """Return both sides in an order of their own, which the last bits of a sum depend on."""
+    """Return both sides in their canonical order, because the last bits of a sum depend on the order."""
     from bench.metrics.shared.checks import canonical_order
 
     return canonical_order(inputs.subject), canonical_order(inputs.reference)

@@ -1,5 +1,6 @@
-"""Which labelled classes are still made, whether the rare ones go first, how well classes are told apart, and, where
-the data set offers calibration items, how many samples show a pair of classes that does not exist."""
+"""Class scores: which labelled classes the model still generates, whether the rare ones disappear first, how well the
+classes can be distinguished, and, if the data set offers calibration items, how many samples show a pair of classes
+that does not exist."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -42,12 +43,12 @@ CITATION = {"class_survival": LIPTON, "class_divergence": LIPTON, "hallucination
 
 
 def score(inputs: Inputs, config: None) -> Iterator[Value]:
-    """Yield the survival of classes, of rare and of common ones, for every labelled attribute, and `class_margin`: the
-    mean over items of how much likelier the likeliest class is than the second, which falls where items lie between
-    classes.
+    """Yield the survival of all, of rare and of common classes for every labelled attribute, and `class_margin`: the
+    mean over items of the difference between the probabilities of the two likeliest classes, which falls if items lie
+    between classes.
 
-    `class_divergence` has the columns `counts`, class -> [samples, expected, low, high], and `refused`, score -> why
-    it is not there.
+    `class_divergence` has the columns `counts`, class -> [samples, expected, low, high], and `refused`, score -> the
+    reason why it is missing.
     """
     from bench.metrics.shared.class_survival import tail_scores
 
@@ -77,8 +78,9 @@ def score(inputs: Inputs, config: None) -> Iterator[Value]:
 
 
 def _hallucinations(inputs: Inputs) -> Iterator[Value]:
-    """Yield `hallucination_rate`, unless it is refused, and how often the judge recognises what is impossible, for
-    every pair of attributes that has a judge. The latter's column `refused` says why the rate is not there."""
+    """Yield `hallucination_rate`, unless it is refused, and `hallucination_sensitivity`, the share of impossible items
+    that the judge recognises, for every pair of attributes that has a judge. The column `refused` of the latter
+    contains the reason if the rate is missing."""
     from bench.metrics.shared.hallucination import hallucination_rate
 
     for names, judge in (inputs.judges or {}).items():
@@ -92,7 +94,7 @@ def _hallucinations(inputs: Inputs) -> Iterator[Value]:
 
 
 def _cannot_tell(judge: "PairJudge", n: int) -> str:
-    """Return why the rate of hallucinations cannot be told."""
+    """Return why the rate of hallucinations cannot be determined."""
     from bench.metrics.shared.hallucination import POWER, TELLABLE
 
     return (
@@ -103,7 +105,7 @@ def _cannot_tell(judge: "PairJudge", n: int) -> str:
 
 
 def _reason(result: "Tails", attribute: "Attribute", n: int) -> str:
-    """Return why survival cannot be told, with the classes that are in the way."""
+    """Return why survival cannot be determined, with the classes that prevent it."""
     names = [attribute.class_names[c] for c in result.untold]
     listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return (

@@ -1,4 +1,5 @@
-"""Whether samples carry the watermark of their own generation, and still that of earlier ones: radioactivity.
+"""Watermarks in samples: whether samples carry the watermark of their own generation, and still those of earlier
+generations (radioactivity).
 
 Sablayrolles et al. (2002.00937) call marked data radioactive if models that are trained on them show the mark.
 """
@@ -26,15 +27,15 @@ CITATION = {
 
 @dataclass
 class Config:
-    """false_positive_rate: of real items, for the threshold of `mark_rate`."""
+    """false_positive_rate: the largest false-positive rate on real items, which sets the threshold of `mark_rate`."""
 
     false_positive_rate: float = option(0.01, above=0, at_most=0.5)
 
 
 def score(inputs: Inputs, config: Config) -> Iterator[Value]:
-    """Yield for the mark of every generation up to the subject's: `mark_rate`, the share of samples whose score is
-    above a threshold that another held-out item exceeds with a probability of at most the false-positive rate, and
-    `mark_auroc`, of the scores of samples against those of held-out items."""
+    """Yield two scores for the mark of every generation up to that of the subject: `mark_rate`, the share of samples
+    whose mark is above a threshold that another held-out item exceeds with a probability of at most the false-positive
+    rate, and `mark_auroc`, the AUROC of the marks of samples against those of held-out items."""
     assert inputs.items is not None and inputs.past is not None and inputs.past.marks is not None
     samples, _ = inputs.items
     for generation, real in enumerate(inputs.past.heldout_marks):

@@ -1,8 +1,8 @@
-"""Archives of known checksum, and the folders that they are unpacked to. A partial or wrong archive is never used.
+"""Archives with a known checksum, and the folders that they are unpacked to. A partial or wrong archive is never used.
 
-What identifies a data set is the content of the files that are read, not the name of their folder: beside the unpacked
-files lies a listing of their checksums, made from the verified archive. A folder without a listing whose archive is not
-there either is identified by its own content.
+A data set is identified by the content of the files that are read, not by the name of their folder. The unpacked folder
+contains a listing of the files' checksums, made from the verified archive. A folder without a listing is identified by
+its own content if its archive is not available either.
 """
 
 import functools
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LISTING = ".sha256.json"
-"""Name of the listing in an unpacked folder: {"archive": its checksum, "files": {name below the folder: SHA-256}}."""
+"""Name of the listing in an unpacked folder: {"archive": checksum of the archive, "files": {name below the folder:
+SHA-256}}."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder of downloads, which is made if needed: the chains of a sweep may start at the same
-    time. Raises `DataError` where the folder cannot be written to."""
+    """Hold the lock of a download folder, because the chains of a sweep may start at the same time. The folder is
+    created if needed. Raises `DataError` if it cannot be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
@@ -50,7 +51,7 @@ def locked(folder: Path) -> Iterator[None]:
 def fetch(url: str, target: Path, checksum: str) -> None:
     """Download `url` to `target`, which appears only after its checksum, SHA-256 or MD5, has been verified.
 
-    Raises `DataError` for a failed download and for a wrong checksum.
+    Raises `DataError` for a failed download or a wrong checksum.
     """
     try:
         files.download(url, target, checksum)
@@ -64,14 +65,15 @@ def unpacked(root: Path, folder: str, file: str, manifest: "Manifest", *, downlo
     """Return the folder that an archive is unpacked to, `root / folder`, after downloading and unpacking it if needed.
 
     Args:
-        root: Where folder and archive are, or will be.
-        folder: Name of the folder, here and in the archive.
+        root: The folder that contains, or will contain, the unpacked folder and the archive.
+        folder: Name of the unpacked folder, both below `root` and in the archive.
         file: Name of the archive.
-        manifest: Name of the data set, where the archive is published, and its checksum.
+        manifest: The manifest, which has the name of the data set, its URL, and the checksum of the archive.
         download: Whether the network may be used.
 
     Raises:
-        DataError: It is not there and may not be downloaded, a failed download, a wrong checksum, an unsafe archive.
+        DataError: The folder is missing and may not be downloaded, the download failed, or the archive has a wrong
+            checksum or is unsafe.
     """
     target, archive = root / folder, root / file
     if target.is_dir():
@@ -97,11 +99,12 @@ def verify(path: Path, checksum: str) -> None:
 
 
 def unpack(archive: Path, member: str, target: Path, checksum: str) -> None:
-    """Unpack the folder `member` of a tar archive to `target`, which appears whole, with its listing, or not at all.
-    To be called while holding the lock of the folder: what an earlier, killed call has left there is removed.
+    """Unpack the folder `member` of a tar archive to `target`, which appears complete, with its listing, or not at all.
+    The caller must hold the lock of the parent folder, because the remains of an earlier call that was killed are
+    removed.
 
-    Raises `DataError` for a wrong checksum, a damaged archive, and one with members outside its folder (`..`, absolute
-    paths, links).
+    Raises `DataError` for a wrong checksum, a damaged archive, and an archive with members or links that point outside
+    of its folder.
     """
     verify(archive, checksum)
     workplace = target.parent / f".{target.name}-unpacking"
@@ -121,26 +124,26 @@ def unpack(archive: Path, member: str, target: Path, checksum: str) -> None:
 
 
 def identify(folder: Path, archive: Path, member: str, checksum: str) -> str:
-    """Return what identifies the files of an unpacked folder.
+    """Return the checksum that identifies the files of an unpacked folder.
 
     Args:
-        folder: The folder.
-        archive: Where the archive is, if it is there.
-        member: The folder's name in the archive.
-        checksum: Of the archive.
+        folder: The unpacked folder.
+        archive: Path of the archive, which need not exist.
+        member: Name of the folder in the archive.
+        checksum: Checksum of the archive.
 
     Returns:
-        `checksum`, if the folder has the files of that archive; "files sha256:" and a hash of names and contents, with
-        a warning, if that cannot be known because there is no listing and no archive.
+        `checksum` if the folder has the files of that archive. If there is neither a listing nor the archive to verify
+        this, "files sha256:" followed by a hash of names and contents, with a warning.
 
     Raises:
-        DataError: A file differs from the archive's, or is missing.
+        DataError: A file is missing or differs from the one in the archive.
     """
     expected = _read_listing(folder, checksum)
     if expected is None and archive.is_file():
         verify(archive, checksum)
         expected = _contents(archive, member)
-        with suppress(OSError):  # a folder that cannot be written to: made again next time
+        with suppress(OSError):  # in a read-only folder, the listing is recomputed each time
             _write_listing(folder, checksum, expected)
     if expected is None:
         return _own_content(folder, archive.name)
@@ -175,13 +178,14 @@ def _warn_of_own_content(folder: Path, archive: str, content: str) -> None:
 
 
 def _files(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file below a folder, without hidden ones, by name below the folder."""
+    """Return name below the folder -> SHA-256 of every file below a folder, except hidden files."""
     paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
     return {path.relative_to(folder).as_posix(): remembered_sha256(path) for path in paths}
 
 
 def _contents(archive: Path, member: str) -> dict[str, str]:
-    """Return what `_files` would of the folder `member` after unpacking. Raises `DataError` for a damaged archive."""
+    """Return what `_files` would return for the folder `member` after unpacking. Raises `DataError` for a damaged
+    archive."""
     files = {}
     try:
         with tarfile.open(archive) as tar:
@@ -201,7 +205,8 @@ def _write_listing(folder: Path, checksum: str, files: dict[str, str]) -> None:
 
 
 def _read_listing(folder: Path, checksum: str) -> dict[str, str] | None:
-    """Return the listing of the archive with this checksum; None where there is none, or it is of another one."""
+    """Return the listing of the archive with this checksum; None if there is no listing, or it is of another
+    archive."""
     try:
         listing = json.loads((folder / LISTING).read_text())
         return dict(listing["files"]) if listing["archive"] == checksum else None

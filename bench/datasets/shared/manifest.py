@@ -1,4 +1,4 @@
-"""Manifests: where a data set comes from, and which named subsets it has. The files are `data/*.yaml`."""
+"""Manifests describe the origin of a data set and its named subsets. The files are `data/*.yaml`."""
 
 import difflib
 import importlib.resources
@@ -20,14 +20,14 @@ from bench.errors import DataError
 
 @dataclass
 class Subset:
-    """A part of a data set. The rules that are given apply one after the other, in this order.
+    """A part of a data set. The rules that are set apply one after the other, in this order.
 
     Attributes:
-        about: Prose for readers.
-        classes: Names (with or without the leading "001.", with spaces or underscores) or label numbers from 0.
-        where: Column -> value that an image must have there, e.g. padding_bar_px: 0.
+        about: A description for readers.
+        classes: Class names (with or without the leading "001.", with spaces or underscores) or label numbers from 0.
+        where: Column -> value that an image must have in this column, e.g. padding_bar_px: 0.
         max_per_class: Largest number of images of each class, chosen by a fixed hash of their source ids.
-        num_images: Number of images in all, chosen by the same hash.
+        num_images: Total number of images, chosen by the same hash.
     """
 
     about: str = ""
@@ -37,13 +37,14 @@ class Subset:
     num_images: int | None = None
 
     def rules(self) -> dict[str, Any]:
-        """Return everything that can change the selection, that is all fields but the prose."""
+        """Return everything that can change the selection, that is, all fields except `about`."""
         return {key: value for key, value in asdict(self).items() if key != "about"}
 
 
 @dataclass
 class Manifest:
-    """One data set: what it is, where it comes from, the checksums of its files, and how to cite it."""
+    """One data set: its title and size, where it comes from, the checksums of its files, its licence, and how to cite
+    it."""
 
     name: str
     title: str
@@ -65,7 +66,8 @@ def shipped() -> dict[str, Manifest]:
 
 
 def parse(kind: type, text: str, where: str) -> Any:
-    """Return YAML text as an instance of the dataclass `kind`. Raises `DataError` naming the file and the key."""
+    """Return YAML text as an instance of the dataclass `kind`. Raises `DataError`, which names the file `where` and the
+    key."""
     try:
         tree = OmegaConf.create(text)
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), tree))
@@ -74,7 +76,7 @@ def parse(kind: type, text: str, where: str) -> Any:
 
 
 def find_subset(name: str | None, manifest: Manifest | None) -> Subset | None:
-    """Return the subset that `data.subset` names, in the manifest or by the path of a YAML file with one subset.
+    """Return the subset that `data.subset` names: a subset of the manifest, or the path of a YAML file with one subset.
 
     Raises `DataError` for an unknown name and for a missing or invalid file.
     """
@@ -131,7 +133,7 @@ def _first_of_each_class(rows: np.ndarray, source: Source, limit: int) -> np.nda
 
 
 def _class_names(source: Source, rule: str) -> list[str]:
-    """Return the names of the classes. Raises `DataError` naming the rule that needs them if there are none."""
+    """Return the names of the classes. Raises `DataError`, which names the rule that needs them, if there are none."""
     if "class" not in source.labels:
         raise DataError(f"the subset has {rule!r}, but this source has no class labels")
     return source.label_names["class"]

@@ -1,5 +1,5 @@
-"""A NumPy archive (.npz) read with care: shapes and types are known from headers before anything is loaded, items are
-streamed in blocks, and a member that nobody asks for is never opened beyond its header."""
+"""Read NumPy archives (.npz) safely: shapes and dtypes are known from the headers before anything is loaded, items are
+streamed in blocks, and a member that is not requested is never opened beyond its header."""
 
 import io
 import lzma
@@ -17,18 +17,18 @@ from bench.errors import DataError
 from bench.machine.memory import check_memory
 
 MOST_HEADER = 10_000
-"""Bytes of a member that its header may take, as in NumPy."""
+"""Largest size of the header of a member, in bytes, as in NumPy."""
 MOST_CLASSES = 65_536
-"""Number of classes that labels may have."""
+"""Largest number of classes that labels may have."""
 DAMAGE = (OSError, ValueError, EOFError, RuntimeError, KeyError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
-"""What zipfile and NumPy raise for a damaged archive or one that they cannot read."""
+"""Exceptions that zipfile and NumPy raise for an archive that is damaged or that they cannot read."""
 BLOCK = 1 << 24
-"""Bytes of items that are held at a time."""
+"""Size of the blocks that items are read in, in bytes."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of a member says. start: bytes before the values."""
+    """The header of a member. start: number of bytes before the values."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -42,10 +42,11 @@ class Header:
 
 
 class NpzArchive:
-    """The arrays of an archive by name, as `headers`; members that are no arrays are left out."""
+    """The arrays of an archive. `headers` maps their names to their headers; members that are not arrays are left
+    out."""
 
     def __init__(self, path: Path) -> None:
-        """Read the headers. Raises `DataError` for what is no such archive, is encrypted or damaged."""
+        """Read the headers. Raises `DataError` if the file is not a NumPy archive, is encrypted or is damaged."""
         self.path = path
         if not zipfile.is_zipfile(path):
             raise DataError(f"{path} is not a NumPy .npz archive")
@@ -56,15 +57,15 @@ class NpzArchive:
             self.headers = {entry.filename.removesuffix(".npy"): _header(archive, entry) for entry in members}
 
     def load(self, name: str) -> np.ndarray:
-        """Return a whole array. Raises `DataError` where it does not fit into memory, is damaged, or needs a pickle."""
+        """Return a whole array. Raises `DataError` if it does not fit into memory, is damaged, or needs a pickle."""
         check_memory(self.headers[name].num_bytes, f"{self.path}: {name} {self.headers[name].shape}")
         with self._open() as archive, archive.open(f"{name}.npy") as member:
             return np.lib.format.read_array(member, allow_pickle=False)
 
     def rows(self, name: str, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (i, the item at rows[i]) for every i, in the order of the file, holding one block of items at a time.
+        """Yield (i, the item at rows[i]) for every i, in the order of the file, with one block of items in memory.
 
-        rows: int64 (n,), each in [0, N). Raises `DataError` where the archive is damaged or a block does not fit into
+        rows: int64 (n,), each in [0, N). Raises `DataError` if the archive is damaged or a block does not fit into
         memory.
         """
         header = self.headers[name]
@@ -87,7 +88,7 @@ class NpzArchive:
 
     @contextmanager
     def _open(self) -> Iterator[zipfile.ZipFile]:
-        """Open the archive, and turn everything that can be wrong with it into a `DataError`."""
+        """Open the archive, and convert every error that a bad archive can cause into a `DataError`."""
         try:
             with zipfile.ZipFile(self.path) as archive:
                 yield archive
@@ -98,7 +99,7 @@ class NpzArchive:
 
 
 def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Header:
-    """Return the header of a member. Raises `ValueError` where it is no array of plain values, or has another size."""
+    """Return the header of a member. Raises `ValueError` if it is not an array of plain values, or has another size."""
     name = entry.filename
     with archive.open(entry) as member:
         head = io.BytesIO(member.read(MOST_HEADER + 12))
@@ -117,10 +118,11 @@ def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Header:
 
 
 def read_labels(archive: NpzArchive) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
-    """Return ({"class": int64 (N,)}, {"class": names}) from the arrays `labels` and `class_names`; ({}, {}) where there
-    are no labels. Without names, classes are called by their numbers.
+    """Return ({"class": int64 (N,)}, {"class": names}) from the arrays `labels` and `class_names`; ({}, {}) if there
+    are no labels. Without `class_names`, the names are the class numbers.
 
-    Raises `DataError` for labels that are no integers (N,), beyond the names, or beyond `MOST_CLASSES`.
+    Raises `DataError` for labels that are not integers (N,), and for labels below -1, beyond the names, or beyond
+    `MOST_CLASSES`.
     """
     path, header, named = archive.path, archive.headers.get("labels"), archive.headers.get("class_names")
     if header is None:

@@ -14,8 +14,8 @@ from bench.datasets.shared.resize import centre_crop_box, resize
 from bench.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-"""Formats by Pillow's names, whatever a file's suffix. No others, because for some of them, such as PostScript, Pillow
-starts another program."""
+"""Accepted formats by Pillow's names, whatever the suffix of a file. Others are excluded because Pillow starts another
+program for some of them, such as PostScript."""
 
 Box = tuple[int, int, int, int]
 Crop = Callable[[int, int], Box]
@@ -71,10 +71,10 @@ def unreadable(paths: Sequence[Path]) -> dict[Path, str]:
 def read_square(path: Path, crop: Crop) -> tuple[np.ndarray, bool]:
     """Return the square crop of one picture, uint8 (H, H, 3), and whether the picture had to be converted to RGB.
 
-    The EXIF orientation is applied first. Transparent parts are composited on white. Raises `DataError` naming an
-    unreadable picture.
+    The EXIF orientation is applied first. Transparent parts are composited on white. Raises `DataError`, which names
+    the file, for a picture that is unreadable or has more than 8 bits per channel.
     """
-    if not path.is_file():  # a FIFO or a device would be waited for
+    if not path.is_file():  # reading a FIFO or a device could block
         raise DataError(f"{path} is not a readable picture: {what_it_is(path)}")
     try:
         with Image.open(path, formats=FORMATS) as opened:
@@ -93,7 +93,7 @@ def read_square(path: Path, crop: Crop) -> tuple[np.ndarray, bool]:
 
 
 def what_it_is(path: Path) -> str:
-    """Return in words what a path is that is no file."""
+    """Return a description of a path that is not a regular file, for an error message."""
     if path.is_dir():
         return "a folder"
     if path.is_fifo():

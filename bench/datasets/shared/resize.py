@@ -1,4 +1,4 @@
-"""The one resize of the benchmark.
+"""Resize pictures with the one filter that the whole benchmark uses.
 
 The choice of the resize filter alone changes FID by several points (Parmar et al. 2022, "On Aliased Resizing"), so
 every picture of every source is resized with the same one: Pillow's Lanczos on uint8 RGB. Its support grows with the
@@ -12,13 +12,13 @@ from PIL import Image
 from bench.errors import DataError
 
 VERSION = 1
-"""Must be raised by any change that moves a pixel; part of every data spec."""
+"""Must be raised by any change that alters a pixel; part of every data spec."""
 
 
 def resize(picture: np.ndarray, resolution: int) -> np.ndarray:
     """Return a uint8 (H, H, 3) picture as uint8 (resolution, resolution, 3); the same array if H is `resolution`.
 
-    Raises `DataError` for anything but a square uint8 RGB picture: how to crop is the decision of the source.
+    Raises `DataError` for anything but a square uint8 RGB picture, because each source decides how to crop.
     """
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise DataError(f"a picture has dtype {picture.dtype} and shape {picture.shape}, expected uint8 (H, H, 3)")

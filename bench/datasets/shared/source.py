@@ -1,4 +1,4 @@
-"""What every source of real items offers before subset and split: ids, labels, and a way to read rows."""
+"""The interface of a source of real items before subset and split: ids, labels, and a function that reads rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ Read = Callable[[np.ndarray], tuple[np.ndarray, dict[str, Any]]]
 """Maps row numbers, int64 (n,), to the items of these rows (images: uint8 (n, 3, R, R)) and notes on how they were
 converted."""
 BYTES_PER_ID = 100
-"""Memory that the id of an item takes."""
+"""Memory that the id of an item is assumed to take, in bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,9 +23,9 @@ class Source:
         labels: Attribute -> int64 (N,).
         label_names: Attribute -> names by index.
         facts: Further columns that a subset may select on, column -> int64 (N,).
-        notes: Counts of what was left out before any row was numbered.
-        is_test: bool (N,), which items are of the test part of a data set that is published in two parts: held-out
-            items are of that part, and no others. None where there is one part.
+        notes: Counts of inputs that were left out before the rows were numbered.
+        is_test: bool (N,), True for the items of the test part of a data set that is published in two parts. Held-out
+            items come only from that part, and all others from the training part. None if there is one part.
     """
 
     source_ids: list[str]

@@ -1,4 +1,4 @@
-"""The split into held-out, training and reserve items, by a seeded hash of their source ids.
+"""Split items into held-out, training and reserve parts, by a seeded hash of their source ids.
 
 The hash makes the split a property of an item's name: it is the same in every run, for every chain seed, and for every
 order of the files. Adding or removing items never changes the relative order of the others.
@@ -16,8 +16,8 @@ from bench.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers, int64, of each part, in the order of their hashes. The parts are disjoint, and cover every row but
-    those of a published test part that are not held out."""
+    """The row numbers of each part, int64, in hash order unless the data set has its own `split`. The parts are
+    disjoint. They cover all rows except those rows of a published test part that are not held out."""
 
     heldout: np.ndarray
     train: np.ndarray
@@ -27,7 +27,7 @@ class Split:
 def hash_order(source_ids: Sequence[str], seed: int | str) -> np.ndarray:
     """Return the rows sorted by the SHA-256 of "seed/source id", int64 (N,).
 
-    Raises `DataError` if an id occurs twice, because the part of each would then depend on the order of the files.
+    Raises `DataError` if an id occurs twice, because the part of each such item would depend on the order of the files.
     """
     repeated = [name for name, count in Counter(source_ids).items() if count > 1]
     if repeated:
@@ -51,8 +51,8 @@ def split(
         num_heldout: Number of held-out items.
         num_train: Number of training items; None: all that are not held out.
         seed: Seed of the hash.
-        is_test: bool (N,), where the data set is published in two parts: the held-out items are the first of its test
-            part, and the others of its training part. None: one part.
+        is_test: bool (N,), True for the items of the test part, if the data set is published in two parts. Held-out
+            items are the first items of the test part, and all others are from the training part. None: one part.
 
     Returns:
         The row numbers of each part.

@@ -1,8 +1,8 @@
 """Extraction of float32 features from items, in a given feature space.
 
 Features are always computed in float32, without autocast and without TF32, and the network is always called on a full
-tile of `TILE` items. A score therefore depends on the items and the space alone: on one machine no batch size, order or
-precision setting changes a bit of a feature.
+tile of `TILE` items. A feature therefore depends only on its item and the space: on one machine, no batch size, order
+or precision setting changes a bit of it.
 """
 
 from collections.abc import Iterator
@@ -25,13 +25,14 @@ from bench.machine import distributed
 from bench.machine.device import Progress, Runtime, silent
 
 TILE = 64
-"""Items per call of the network. Fixed, because the last bits of a convolution depend on the batch size."""
+"""Number of items per call of the network. It is fixed because the last bits of a convolution depend on the batch
+size."""
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureSpace:
     """A loaded feature space. `network` maps TILE items on `device`, for images uint8 (TILE, 3, H, H), to float (TILE,
-    dimension). dimension: None where it is that of the items; input_size: None where the network takes any size."""
+    dimension). dimension: None if it depends on the items. input_size: None if the network takes any size."""
 
     name: str
     dimension: int | None
@@ -44,12 +45,12 @@ class FeatureSpace:
 
 
 def feature_space_spec(name: str, weights: str | None = None) -> dict[str, Any]:
-    """Return what identifies a feature space in store keys and ledger rows, without loading the network."""
+    """Return the values that identify a feature space in store keys and ledger rows, without loading the network."""
     return {"name": name, **_module(name).identity(weights)}
 
 
 def check_kind(name: str, kind: str) -> None:
-    """Raise `ConfigError` if a feature space does not describe items of a kind."""
+    """Raise `ConfigError` if a feature space does not describe items of this kind."""
     if kind not in kinds_of(name):
         described = ", ".join(kinds_of(name))
         raise ConfigError("metrics.feature_space", name, f"describes {described}, and the data are {kind}")
@@ -61,9 +62,9 @@ def kinds_of(name: str) -> tuple[str, ...]:
 
 
 def prefetch(name: str, weights: str | None = None) -> Path | None:
-    """Return the path of the weights, after downloading them if needed; None for a custom space without weights.
+    """Return the path of the weights, after downloading them if needed; None for a space without weights.
 
-    To be called before long work. Raises the errors of `load_feature_space`.
+    Call this before long work, so that its errors, which are those of `load_feature_space`, occur early.
     """
     path = _module(name).prefetch(weights)
     if path is not None:
@@ -72,9 +73,9 @@ def prefetch(name: str, weights: str | None = None) -> Path | None:
 
 
 def load_feature_space(name: str, runtime: Runtime, weights: str | None = None) -> FeatureSpace:
-    """Return a feature space with its network on the runtime's device. weights: a local file; None: the default.
+    """Return a feature space with its network on the device of the runtime. weights: a local file; None: the default.
 
-    Raises `ConfigError` for an unknown name, and `MetricError` for weights that are absent, damaged or of another
+    Raises `ConfigError` for an unknown name, and `MetricError` for weights that are missing, damaged or of another
     network.
     """
     network = _module(name).load(weights).to(runtime.device).float().eval().requires_grad_(False)
@@ -97,13 +98,13 @@ def extract(
         images: uint8 (N, 3, H, H), or items of another kind that the space describes; possibly memory-mapped.
         progress: Called with (items done, items in all).
         rows: int (M,), the items to use, in this order, so that a large array need not be copied. None: all.
-        shared: Whether all processes that run together call this for the same items and divide the work.
+        shared: Whether all processes of the run call this function for the same items and divide the work.
 
     Returns:
-        float32 (M, d), with d = space.dimension where the space has one of its own.
+        float32 (M, d), with d = space.dimension if the space defines it.
 
     Raises:
-        DataError: The items are of no known kind, or of one that the space does not describe.
+        DataError: The items are of no known kind, or of a kind that the space does not describe.
         MetricError: The network returns another shape, or a feature is NaN or infinite.
     """
     kind = kind_of(images)
@@ -117,7 +118,7 @@ def extract(
         return space.network(torch.cat([tile, filler]).to(space.device))[: len(tile)]
 
     with torch.inference_mode(), plain_float32():
-        dimension = space.dimension or tile_features(0).shape[1]  # in every process, whichever tiles it has
+        dimension = space.dimension or tile_features(0).shape[1]  # computed in every process, whatever its tiles
         features = np.empty((len(rows), dimension), np.float32)
         starts = range(0, len(rows), TILE)
         with distributed.agreed() if shared else nullcontext():
@@ -141,7 +142,7 @@ def _module(name: str) -> ModuleType | CustomSpace:
 
 @contextmanager
 def plain_float32() -> Iterator[None]:
-    """Disable autocast and TF32, and use cuDNN's deterministic kernels, whatever the settings of the run are."""
+    """Disable autocast and TF32, and use the deterministic kernels of cuDNN, whatever the settings of the run are."""
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

@@ -1,4 +1,5 @@
-"""The networks of the built-in feature spaces, apart from the spaces themselves, which do not import torch."""
+"""The networks of the built-in feature spaces. They are separate from the modules of the spaces, which do not import
+torch."""
 
 import io
 from pathlib import Path
@@ -12,7 +13,7 @@ from bench.features import dinov2, efficientnet_lite0, inception_v3
 
 
 class EfficientNetFeatures(nn.Module):
-    """The network, from uint8 (n, 3, H, H) to float32 (n, 1280)."""
+    """EfficientNet-Lite0, from uint8 (n, 3, H, H) to float32 (n, 1280)."""
 
     dimension, input_size = efficientnet_lite0.DIMENSION, efficientnet_lite0.INPUT_SIZE
 
@@ -30,7 +31,7 @@ class EfficientNetFeatures(nn.Module):
 
 
 class InceptionFeatures(nn.Module):
-    """The network, from uint8 (n, 3, H, H) to float32 (n, 2048)."""
+    """Inception-v3, from uint8 (n, 3, H, H) to float32 (n, 2048)."""
 
     dimension, input_size = inception_v3.DIMENSION, inception_v3.INPUT_SIZE
 
@@ -38,7 +39,7 @@ class InceptionFeatures(nn.Module):
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         super().__init__()
-        checked = io.BytesIO()  # torch-fidelity unpickles any file that it is given, so it gets only these tensors
+        checked = io.BytesIO()  # torch-fidelity unpickles any file, so it gets a file with only these tensors
         torch.save(state, checked)
         checked.seek(0)
         try:
@@ -53,7 +54,7 @@ class InceptionFeatures(nn.Module):
 
 def resample_positions(embedding: Tensor) -> Tensor:
     """Return the position embedding (1, 1 + g², d), resampled from the grid of the training resolution to that of
-    `dinov2.INPUT_SIZE`; the entry of the class token stays."""
+    `dinov2.INPUT_SIZE`. The entry of the class token is unchanged."""
     grid, ours = round((embedding.shape[1] - 1) ** 0.5), dinov2.INPUT_SIZE // dinov2.PATCH
     if grid == ours:
         return embedding
@@ -64,7 +65,7 @@ def resample_positions(embedding: Tensor) -> Tensor:
 
 
 class DINOFeatures(nn.Module):
-    """The network, from uint8 (n, 3, H, H) to float32 (n, 1024)."""
+    """DINOv2, from uint8 (n, 3, H, H) to float32 (n, 1024)."""
 
     mean: Tensor
     std: Tensor
@@ -84,7 +85,7 @@ class DINOFeatures(nn.Module):
 
 
 class Identity(nn.Module):
-    """Points as they are, (n, d)."""
+    """The identity on points, (n, d)."""
 
     dimension, input_size = None, None
 
@@ -93,7 +94,7 @@ class Identity(nn.Module):
 
 
 class Pixels(nn.Module):
-    """From uint8 (n, 3, H, H) to float32 (n, 3 H²), in [0, 1]."""
+    """The pixels, from uint8 (n, 3, H, H) to float32 (n, 3 H²), in [0, 1]."""
 
     dimension, input_size = None, None
 

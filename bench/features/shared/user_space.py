@@ -1,10 +1,11 @@
-"""A feature space of your own: `metrics.feature_space=my_module:make_extractor`.
+"""User-defined feature spaces: `metrics.feature_space=my_module:make_extractor`.
 
 `make_extractor(weights)` gets `metrics.weights` (a path or None) and returns a `torch.nn.Module` that maps uint8 (n, 3,
-H, H) to float (n, d). The module has two integer attributes: `dimension`, which is d, and `input_size`, the resolution
-that it works at. It is called on the run's device, in float32, in evaluation mode, with 64 images at a time. The
-contents of the module's file and of the weights file are part of every score's identity. Files that the module imports
-are not, so raise its `VERSION` (1 if absent) when they change.
+H, H) to float (n, d). This network has two integer attributes: `dimension`, which is d, and `input_size`, its working
+resolution. It is called on the device of the run, in float32, in evaluation mode, with 64 images at a time. A space for
+items other than images lists their kinds in `KINDS` of `my_module`. The contents of the file of `my_module` and of the
+weights file are part of the identity of every score. Files that `my_module` imports are not, so raise its `VERSION` (1
+if absent) when they change.
 """
 
 from dataclasses import dataclass
@@ -20,12 +21,14 @@ from bench.features.shared.weights import sha256_of
 
 @dataclass(frozen=True)
 class CustomSpace:
-    """A feature space of a user, with the functions of a built-in space's module. `path` is "module:function"."""
+    """A user-defined feature space, with the functions of the module of a built-in space. `path` is
+    "module:function"."""
 
     path: str
 
     def identity(self, weights: str | None) -> dict[str, Any]:
-        """Return what identifies the features: checksums of the module's file and of the weights, and `VERSION`."""
+        """Return the values that identify the features: checksums of the module's file and of the weights, and
+        `VERSION`."""
         module, _ = self._find()
         return {
             "source_sha256": registry.source_sha256(module),
@@ -39,7 +42,8 @@ class CustomSpace:
         return Path(weights) if weights else None
 
     def load(self, weights: str | None) -> nn.Module:
-        """Return the network. Raises `MetricError` if the function returns something else."""
+        """Return the network. Raises `MetricError` if the function returns something else, or a network without the two
+        attributes."""
         network = self._find()[1](weights)
         if not isinstance(network, nn.Module):
             raise MetricError(f"{self.path} returned a {type(network).__name__}, expected a torch.nn.Module")

@@ -1,4 +1,4 @@
-"""Weights of feature extractors, which are read without executing code and identified by their SHA-256."""
+"""Load the weights of feature extractors, without executing code, and identify them by their SHA-256."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 
 def hub_folder() -> Path:
-    """Return the folder where torch, and other packages with the same weights, keep downloaded files."""
+    """Return the folder where torch, and other packages that use the same weights, store downloaded files."""
     import torch
 
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as hex digits, cached until its size or time changes. Raises `MetricError` if the
-    file is absent."""
+    """Return the SHA-256 of a file as hex digits, cached until its size or modification time changes. Raises
+    `MetricError` if the file is missing."""
     if not path.is_file():
         raise MetricError(f"weights file {path} does not exist: give an existing file, or leave metrics.weights null")
     return files.remembered_sha256(path)
 
 
 def download(url: str, path: Path, sha256: str | None = None) -> None:
-    """Download a file to `path`, whole or not at all. Raises `MetricError` for a failed download and for a wrong
-    checksum; the message explains what to do without a network."""
+    """Download a file to `path`, which appears complete or not at all. Raises `MetricError` for a failed download or a
+    wrong checksum; the message explains what to do without a network."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):  # the chains of a sweep may start at the same time
@@ -57,7 +57,7 @@ def load_tensors(path: Path) -> "dict[str, torch.Tensor]":
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError) as error:
         raise MetricError(f"weights file {path} cannot be read: {error}") from error
-    except Exception as error:  # for other files torch raises errors of pickle, of zipfile and its own
+    except Exception as error:  # torch raises errors of pickle, of zipfile and its own
         raise MetricError(f"weights file {path} is not a plain state dict: {type(error).__name__}") from error
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise MetricError(f"weights file {path} is not a plain state dict of tensors")
@@ -65,7 +65,7 @@ def load_tensors(path: Path) -> "dict[str, torch.Tensor]":
 
 
 def fill(network: "torch.nn.Module", state: "dict[str, torch.Tensor]", path: Path) -> None:
-    """Load a state dict into a network, strictly. Raises `MetricError` naming the file if it does not fit."""
+    """Load a state dict into a network, strictly. Raises `MetricError`, which names the file, if it does not fit."""
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

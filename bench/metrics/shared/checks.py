@@ -9,8 +9,9 @@ def check_features(features: np.ndarray, what: str) -> None:
     """Raise `MetricError` unless the features are float (N, d) with N >= 2 and finite. `what` names them in the
     message.
 
-    Equal rows are no error: samples that have all become one are what a benchmark of collapse must score. Of real
-    items they are one, see `check_varied`."""
+    Equal rows are not an error, because a benchmark of collapse must score samples that have all become equal. For real
+    items they are an error, see `check_varied`.
+    """
     if features.ndim != 2 or not np.issubdtype(features.dtype, np.floating):
         raise MetricError(
             f"{what} features have shape {features.shape} and dtype {features.dtype}, expected float (N, d)"
@@ -25,8 +26,8 @@ def check_features(features: np.ndarray, what: str) -> None:
 
 
 def check_varied(features: np.ndarray, what: str) -> None:
-    """Raise `MetricError` if all rows of float (N, d) features of real items are equal: nothing can be told apart in
-    such a feature space, or the items are all one."""
+    """Raise `MetricError` if all rows of float (N, d) features of real items are equal: either the feature space does
+    not distinguish the items, or the items are all equal."""
     if (features == features[0]).all():
         raise MetricError(f"{what} features are constant: all {len(features)} rows are equal")
 
@@ -43,7 +44,7 @@ def check_pair(subject: np.ndarray, reference: np.ndarray, equal_n: bool = True)
 
 
 def check_k(k: int, n: int) -> None:
-    """Raise `MetricError` unless 1 <= k < n: a point has n - 1 neighbours, as it is not its own neighbour."""
+    """Raise `MetricError` unless 1 <= k < n: a point has n - 1 neighbours, because it is not its own neighbour."""
     if not 1 <= k < n:
         raise MetricError(f"k = {k} neighbours need more than k items on each side, there are N = {n}")
 
@@ -54,7 +55,7 @@ def canonical_order(features: np.ndarray) -> np.ndarray:
 
 
 def canonical_indices(features: np.ndarray) -> np.ndarray:
-    """Return the permutation of the rows that `canonical_order` applies, int64 (N,), for sets whose copy would take too
-    much memory."""
+    """Return the permutation of the rows that `canonical_order` applies, int64 (N,), for sets that are too large to
+    copy."""
     rows = np.ascontiguousarray(features)
     return np.argsort(rows.view(f"V{rows.itemsize * rows.shape[1]}").ravel(), kind="stable")

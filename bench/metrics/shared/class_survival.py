@@ -1,8 +1,9 @@
 """Tails: which classes of items does a model still generate, and do the rare ones disappear first?
 
 Classifiers assign samples to classes and make mistakes, which keep a dead class alive: with an accuracy of .7, almost
-any class is still predicted. So counts are corrected by their confusion of held-out real items (black-box shift
-estimation, Lipton et al. 2018), and nothing is said where a dead class could not be told from a live one.
+any class is still predicted. Counts are therefore corrected by the classifiers' confusion on held-out real items
+(black-box shift estimation, Lipton et al. 2018), and no result is given if a dead class could not be distinguished from
+a live one.
 """
 
 from dataclasses import dataclass
@@ -13,22 +14,23 @@ from scipy import stats
 from bench.metrics.shared.classifier import Attribute
 
 SURVIVAL_SHARE = 0.1
-"""A class survives if its share is at least this part of its share among real items."""
+"""A class survives if its share among samples is at least this fraction of its share among real items."""
 ERROR_RATE = 0.05
-"""Of a dead class to be reported alive, and of any class to be reported dead while all live as among real items."""
+"""Probability that a dead class is reported alive, and that any class is reported dead although all have their real
+shares."""
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
 class Correction:
-    """Estimates shares p of classes from shares q of predicted ones: q = Cᵀp, with C[i, j] = P(predicted j | class i)
-    from held-out items, and p̂ = W q with W the pseudo-inverse of Cᵀ (Lipton et al. 2018, sec. 4).
+    """Estimates the shares p of classes from the shares q of predicted classes: q = Cᵀp, with C[i, j] = P(predicted j |
+    class i) from held-out items, and p̂ = W q with W the pseudo-inverse of Cᵀ (Lipton et al. 2018, sec. 4).
 
     Attributes:
-        confusion: float64 (C, C), rows sum to 1; 0 for classes without held-out items.
+        confusion: float64 (C, C), C; rows sum to 1, or are 0 for classes without held-out items.
         weight: float64 (C, C), W.
         num_heldout: float64 (C,), held-out items per class.
-        is_known: bool (C,), whether a class has held-out items and its share can be told from the others'.
+        is_known: bool (C,), whether a class has held-out items and its share can be separated from those of the others.
     """
 
     confusion: np.ndarray
@@ -38,7 +40,7 @@ class Correction:
 
     @staticmethod
     def of(counts: np.ndarray) -> "Correction":
-        """Return the correction for held-out items of class i that are predicted as j, float (C, C)."""
+        """Return the correction from counts of held-out items of class i that are predicted as j, float (C, C)."""
         num_heldout = counts.sum(axis=1)
         confusion = counts / np.maximum(num_heldout, 1e-300)[:, None]
         weight = np.linalg.pinv(confusion.T)
@@ -49,9 +51,10 @@ class Correction:
     def standard_error(self, shares: np.ndarray, n: int) -> np.ndarray:
         """Return the standard error of each p̂, float64 (C,), if the true shares were `shares`, float (C,).
 
-        It is that of n samples' multinomial counts together with that of the confusion, whose rows are multinomial,
-        too (delta method). One made-up item of every row is spread over all classes, because mistakes that few held-out
-        items did not show may still occur. The models' predictions of one held-out item count as one.
+        It combines the error of the multinomial counts of n samples with the error of the confusion, whose rows are
+        multinomial, too (delta method). One pseudo-item in every row is spread over all classes, because mistakes that
+        few held-out items did not show may still occur. The predictions of several models for one held-out item count
+        as one.
         """
         predicted = self.confusion.T @ shares
         of_samples = (self.weight**2 @ predicted - (self.weight @ predicted) ** 2) / n
@@ -62,11 +65,11 @@ class Correction:
         return np.sqrt(np.maximum(of_samples + of_confusion, 0))
 
     def least_alive(self, shares: np.ndarray, real: np.ndarray, n: int) -> np.ndarray:
-        """Return the p̂ from which on each class counts as alive, float64 (C,): SURVIVAL_SHARE of its share among real
-        items, or more where a dead class would exceed that in more than ERROR_RATE of cases.
+        """Return the smallest p̂ at which each class counts as alive, float64 (C,): SURVIVAL_SHARE of its share among
+        real items, or more if a dead class would exceed that with a probability of more than ERROR_RATE.
 
         Args:
-            shares: float (C,), shares among the samples, of which each class in turn is taken out.
+            shares: float (C,), shares among the samples; each class in turn is removed from them.
             real: float (C,), shares among real items.
             n: Number of samples.
         """
@@ -79,8 +82,8 @@ class Correction:
         return least
 
     def can_tell(self, real: np.ndarray, n: int) -> np.ndarray:
-        """Return for which classes n samples suffice, bool (C,): if all classes live as among real items, none of the C
-        is below `least_alive` but in ERROR_RATE of cases (Bonferroni)."""
+        """Return the classes for which n samples suffice, bool (C,). If all classes live with their real shares, the
+        probability that any of the C classes is below `least_alive` is at most ERROR_RATE (Bonferroni)."""
         quantile = stats.norm.isf(ERROR_RATE / max((real > 0).sum(), 1))
         lowest = real - quantile * self.standard_error(real, n)
         return self.is_known & (lowest >= self.least_alive(real, real, n))
@@ -91,17 +94,17 @@ class Tails:
     """The result of `tail_scores`, which defines the scores.
 
     Attributes:
-        survival: See `tail_scores`; None where refused.
-        tail_survival: See `tail_scores`; None where refused.
-        head_survival: See `tail_scores`; None where refused.
+        survival: See `tail_scores`; None if refused.
+        tail_survival: See `tail_scores`; None if refused.
+        head_survival: See `tail_scores`; None if refused.
         divergence: See `tail_scores`.
         counts: float64 (C,), corrected number of samples per class.
-        low: float64 (C,), lower end of its 95 % interval.
-        high: float64 (C,), upper end.
-        expected: float64 (C,), expected number per class among as many real items.
+        low: float64 (C,), lower end of the 95 % interval of `counts`.
+        high: float64 (C,), upper end of that interval.
+        expected: float64 (C,), expected number per class among the same number of real items.
         tail: int64, indices of the rarer half of the classes.
         head: int64, indices of the more common half of the classes.
-        untold: int64, indices of the classes for which a dead one could not be told from a live one.
+        untold: int64, indices of the classes for which a dead class could not be distinguished from a live one.
     """
 
     survival: float | None
@@ -120,19 +123,19 @@ class Tails:
 def tail_scores(predictions: np.ndarray, attribute: Attribute) -> Tails:
     """Return the survival of classes among samples, given the classes int (N,) that `attribute` predicted for them.
 
-    survival: share of classes that survive. A class survives if its corrected count is at least SURVIVAL_SHARE of what
-        its share among held-out real items makes expect, and more than what a dead class would be given by mistakes in
-        all but ERROR_RATE of cases. Classes without held-out items are left out.
+    survival: share of classes that survive. A class survives if its corrected count is at least SURVIVAL_SHARE of the
+        count expected from its share among held-out real items, and more than mistakes would give a dead class in all
+        but ERROR_RATE of cases. Classes without held-out items are left out.
     tail_survival, head_survival: the same for the rarer and the more common half of these classes, by their counts
-        among the real training items. If the tails go first, tail_survival falls while head_survival stays.
-    divergence: total variation distance ½ Σ |p - q| between the corrected class shares of samples, made positive and to
-        sum to 1, and those of held-out real items.
+        among the real training items. If the tails disappear first, tail_survival falls while head_survival stays.
+    divergence: total variation distance ½ Σ |p - q| between the corrected class shares of samples, clipped at 0 and
+        normalised to sum to 1, and those of held-out real items.
 
-    Each survival is refused (None) unless all classes that it counts can be told: with N samples, and the classifiers'
-    mistakes as well known as the held-out items allow, samples like real items must have survival 1 in all but
-    ERROR_RATE of cases. Higher survival and lower divergence are better. Blind to variety within a class and to
-    quality, because a classifier predicts a class for any item. Black-box shift estimation assumes that the items of a
-    class look the same among samples and real items: what is wrong with the samples may change the mistakes.
+    Each survival is refused (None) unless all its classes can be judged: with N samples, and with the mistakes of the
+    classifiers known as precisely as the held-out items allow, samples that resemble real items must have survival 1 in
+    all but ERROR_RATE of cases. Higher survival and lower divergence are better. All scores are blind to variety within
+    a class and to quality, because a classifier predicts a class for any item. Black-box shift estimation assumes that
+    the items of a class look the same among samples and real items: defects of the samples may change the mistakes.
     """
     n, num_classes = len(predictions), attribute.num_classes
     correction = Correction.of(attribute.confusion)

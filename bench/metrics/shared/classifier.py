@@ -1,5 +1,5 @@
-"""Classifiers of samples, which carry no labels: multinomial logistic regression on frozen features, fitted to labelled
-real items, cross-fitted, with the errors that it makes on items that no model has seen."""
+"""Classifiers that label samples: multinomial logistic regression on frozen features, fitted to labelled real items and
+cross-fitted, with errors that are measured on items that no model has seen."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Classifier:
 
     Attributes:
         mean: float64 (d,), subtracted from features.
-        scale: float64 (d,), which features are divided by.
+        scale: float64 (d,), divisor of the features.
         weight: float64 (d, num_classes).
         bias: float64 (num_classes,).
     """
@@ -40,8 +40,8 @@ class Classifier:
         return np.argmax(self._logits(features), axis=1).astype(np.int64)
 
     def margin(self, features: np.ndarray) -> np.ndarray:
-        """Return how much likelier the likeliest class of each row of float (N, d) features is than the second: the
-        difference of their probabilities, float64 (N,), in [0, 1]."""
+        """Return the difference between the probabilities of the two likeliest classes for each row of float (N, d)
+        features, float64 (N,), in [0, 1]."""
         largest = np.sort(special.softmax(self._logits(features), axis=1), axis=1)
         return largest[:, -1] - largest[:, -2]
 
@@ -61,14 +61,14 @@ class Classifier:
 def fit_classifier(
     features: np.ndarray, labels: np.ndarray, num_classes: int, device: str | torch.device = "cpu"
 ) -> Classifier:
-    """Fit a logistic regression by L-BFGS in float64 on standardised features. The problem is convex and starts from
-    zero, so nothing is random.
+    """Fit a logistic regression by L-BFGS in float64 on standardised features. The problem is convex and the solver
+    starts from zero, so the result is deterministic.
 
     Args:
         features: float (N, d) features of real items.
-        labels: int (N,), -1 for "not labelled"; such items are left out.
+        labels: int (N,), -1 for "not labelled"; unlabelled items are left out.
         num_classes: Number of classes.
-        device: Where to fit.
+        device: The device to fit on.
 
     Raises:
         MetricError: Fewer than two classes have labelled items.
@@ -108,8 +108,9 @@ class Attribute:
 
     Attributes:
         class_names: Names of its C classes.
-        models: Model k is fitted to the training items whose number is not k modulo `len(models)`.
-        confusion: float64 (C, C), held-out items of class i that are classified as j, the mean over the models.
+        models: Model k is fitted to the training items whose index is not k modulo `len(models)`.
+        confusion: float64 (C, C), number of held-out items of class i that are classified as j, averaged over the
+            models.
         train_counts: int64 (C,), labelled training items per class.
         heldout_predictions: int64 (models, M), predicted classes of all held-out items, labelled or not.
     """
@@ -133,14 +134,15 @@ class Attribute:
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Return the class of each row of float (N, d) features, int64 (N,).
 
-        Row i is classified by model i modulo the number of models. So training items, from the first on, are never
-        classified by a model that has seen them, and whatever else takes their place is treated alike.
+        Row i is classified by model i modulo the number of models. Therefore, if the rows are the training items from
+        the first one on, no item is classified by a model that was fitted to it, and any other set of items is treated
+        alike.
         """
         return self._by_one_model(Classifier.predict, features).astype(np.int64)
 
     def margin(self, features: np.ndarray) -> np.ndarray:
-        """Return how much likelier the likeliest class of each row of float (N, d) features is than the second, float64
-        (N,), in [0, 1], by the same models as `predict`."""
+        """Return the difference between the probabilities of the two likeliest classes for each row of float (N, d)
+        features, float64 (N,), in [0, 1], by the same models as `predict`."""
         return self._by_one_model(Classifier.margin, features)
 
     def _by_one_model(self, ask: Callable[[Classifier, np.ndarray], np.ndarray], features: np.ndarray) -> np.ndarray:
@@ -167,10 +169,10 @@ def fit_attributes(
         heldout: float (M, d) features of real held-out items, which no model is fitted to.
         heldout_labels: Attribute -> int (M,), -1 for "not labelled".
         names: Attribute -> names of its classes.
-        device: Where to fit.
+        device: The device to fit on.
 
     Returns:
-        Attribute -> its classifiers; attributes without enough labels are left out.
+        Attribute -> its classifiers. Attributes without enough labels are left out.
     """
     check_features(train, "training")
     check_features(heldout, "held-out")
@@ -200,6 +202,6 @@ def _fit(
 
 
 def _has_two_classes(labels: np.ndarray) -> bool:
-    """Return whether the items that each model is fitted to have labels of at least two classes."""
+    """Return whether the training items of each model have labels of at least two classes."""
     fold = np.arange(len(labels)) % NUM_FOLDS
     return all(len(np.unique(labels[(fold != k) & (labels >= 0)])) > 1 for k in range(NUM_FOLDS))

@@ -4,17 +4,18 @@ import numpy as np
 from scipy.special import rel_entr
 
 VARIANCE_KEPT = 0.9
-"""By the principal components that are clustered, of features of unit length (appendix of the paper)."""
+"""Share of the variance that the principal components for the clustering keep, for features of unit length (appendix of
+the paper)."""
 NUM_STARTS, MOST_STEPS = 5, 500
 NUM_MIXTURES = 25
 
 
 def cluster_shares(subject: np.ndarray, reference: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which share of each side is in each of at most k clusters of both together, float64 (k,) each.
+    """Return the share of each side in each of at most k clusters of both sides together, float64 (k,) each.
 
     Args:
-        subject: float (N, d), whose order has no influence.
-        reference: float (M, d), likewise.
+        subject: float (N, d). The order of the rows has no influence.
+        reference: float (M, d). The order of the rows has no influence.
         k: Number of clusters.
     """
     from sklearn.cluster import KMeans
@@ -40,9 +41,9 @@ def mauve(q: np.ndarray, p: np.ndarray, scale: float) -> float:
     and 2), by the trapezoidal rule.
 
     Args:
-        q: Shares of the clusters, float64 (k,), of the one side.
-        p: Those of the other.
-        scale: c.
+        q: Shares of one side in the clusters, float64 (k,).
+        p: Shares of the other side, float64 (k,).
+        scale: The factor c.
     """
     weights = np.linspace(1e-6, 1 - 1e-6, NUM_MIXTURES)[:, None]
     mixtures = weights * p + (1 - weights) * q

@@ -17,13 +17,13 @@ Device = str | torch.device
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """The moments of one set of features, to be computed once for a reference that is used again.
+    """The moments of one set of features, which can be computed once for a reference that is used several times.
 
     Attributes:
         mean: float64 (d,).
         n: Number of items.
-        moment: float64, the covariance (d, d) with n - 1 in the denominator; for n <= d + 1 instead a matrix
-            (n - 1, d) whose Gram matrix MᵀM is the covariance.
+        moment: float64, the covariance (d, d) with n - 1 in the denominator; for n <= d + 1 instead a matrix M (n - 1,
+            d) whose Gram matrix MᵀM is the covariance.
     """
 
     mean: np.ndarray
@@ -47,11 +47,11 @@ class Statistics:
 
     def factor(self, device: Device) -> torch.Tensor:
         """Return F, float64 (m, d) on `device`, with covariance = FᵀF: the moment if there are few items, otherwise the
-        Cholesky factor, or for a singular covariance a factor from its eigenvectors."""
+        Cholesky factor, or a factor from the eigenvectors if the covariance is singular."""
         moment = torch.from_numpy(self.moment).to(device)
         if self.has_few_items:
             return moment
-        # Some units of a network after a ReLU are always 0; with 1 on their diagonal the others can be factored.
+        # Some units after a ReLU are always 0; with 1 on their diagonal, the others can be factored.
         constant = moment.diagonal() <= CONSTANT * moment.diagonal().max()
         lower, failed = torch.linalg.cholesky_ex(moment + torch.diag(constant.double()))
         if not failed:
@@ -67,7 +67,7 @@ class Statistics:
         mean = features.mean(axis=0, dtype=np.float64)
         if n - 1 > dimension:
             return Statistics(mean, n, _covariance(features, mean, device))
-        # Centred rows sum to zero, so a reflection of (1, …, 1) onto the first axis turns the first row into zero.
+        # Centred rows sum to zero, so a reflection that maps (1, …, 1) to the first axis turns the first row into 0.
         rows = (features - mean) / np.sqrt(n - 1)
         return Statistics(mean, n, rows[1:] + rows[0] / (math.sqrt(n) - 1))
 
@@ -78,10 +78,10 @@ def frechet_distance(
     """Return |m1 - m2|² + tr S1 + tr S2 - 2 tr (S1 S2)^½ in float64 (Dowson & Landau 1982; as FID: Heusel et al. 2017,
     eq. 6). subject, reference: float (N, d), (M, d) features, or their statistics.
 
-    With S = FᵀF the last trace is the sum of the singular values of P = F1 F2ᵀ, which are the square roots of the
+    With S = FᵀF, the last trace is the sum of the singular values of P = F1 F2ᵀ, which are the square roots of the
     eigenvalues of PPᵀ. This symmetric problem of size min(N, M, d) is several times cheaper than a root of S1 S2. The
-    roots of eigenvalues near zero lose digits; if the loss could show in the result, the singular values are computed
-    instead, so singular covariances are supported, also that of a point mass, which is 0.
+    roots of eigenvalues near zero lose digits. If this loss could affect the result, the singular values are computed
+    instead. Singular covariances are therefore supported, also that of a point mass, which is 0.
 
     Lower is better; 0 for equal mean and covariance. Biased upwards for finite N, so compare at equal N only. Blind to
     everything beyond the first two moments, and to copying. Raises `MetricError` for invalid features and for different
@@ -107,11 +107,13 @@ def frechet_distance(
 
 
 CONSTANT = 1e-28
-"""Variance, relative to the largest, below which a feature counts as constant: all its variance is rounding."""
+"""Variance, relative to the largest, below which a feature counts as constant because all its variance is rounding
+error."""
 
 TOLERANCE = 1e-7
-"""Relative rounding error beyond which the distance is computed from singular values. The error of an eigenvalue is
-about eps times the largest, that of its root is this divided by twice the root; errors are taken as independent."""
+"""Relative rounding error above which the distance is computed from singular values. The error of an eigenvalue is
+about eps times the largest eigenvalue. The error of its root is this divided by twice the root. The errors are treated
+as independent."""
 
 
 def _covariance(features: np.ndarray, mean: np.ndarray, device: Device) -> np.ndarray:
@@ -128,9 +130,9 @@ NUM_SIZES = 6
 """Number of set sizes in the extrapolation, evenly spaced from N / 2 to N."""
 
 MIN_ITEMS_PER_FEATURE = 1.5
-"""Number of items per feature below which FID is not linear in 1 / N. Measured on Gaussians with the spectrum of flower
-photographs in `efficientnet_lite0` (d = 1280) and a true distance of 174: the extrapolation gave 249 at N = 1024 and
-167 at N = 2048, while plain FID gave 502 and 334."""
+"""Number of items per feature below which FID is not linear in 1 / N. This was measured on Gaussians with the spectrum
+of flower photographs in `efficientnet_lite0` (d = 1280) and a true distance of 174: the extrapolation gave 249 at N =
+1024 and 167 at N = 2048, while plain FID gave 502 and 334."""
 
 
 def can_extrapolate(n: int, dimension: int) -> bool:
@@ -142,16 +144,16 @@ def frechet_infinity(
     subject: np.ndarray, reference: np.ndarray, seed: int = 0, device: str | torch.device = "cpu"
 ) -> float:
     """Return FD∞, the Fréchet distance extrapolated to N → ∞ (Chong & Forsyth 2020, sec. 4): the intercept of a line
-    fitted to FID against 1 / N at NUM_SIZES set sizes, with both sides drawn anew at each size.
+    fitted to FID against 1 / N at NUM_SIZES set sizes, with both sides redrawn at each size.
 
-    Lower is better. Nearly free of FID's bias in N, at the price of more variance; may be slightly negative if the
-    sets agree. Blind to the same things as FID.
+    Lower is better. Nearly free of the bias of FID in N, at the cost of a higher variance; may be slightly negative if
+    the sets agree. Blind to the same things as FID.
 
     Args:
         subject: float (N, d) features.
         reference: float (N, d) features.
         seed: Seed of the draws.
-        device: Where to compute.
+        device: The device to compute on.
 
     Returns:
         The intercept.

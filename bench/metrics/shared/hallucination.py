@@ -1,9 +1,9 @@
-"""Hallucinated combinations: samples that show two properties which never occur together in the real data, such as a
+"""Hallucinated combinations: samples that show two properties that never occur together in the real data, such as a
 species in a colour that it never has.
 
-Impossible pairs never occur among real items, so classifiers that learnt from these do not recognise them. A data set
-that can be drawn offers calibration items of all pairs, from which they learn, and on which it is measured how many
-impossible ones they recognise.
+Impossible pairs never occur among real items, so classifiers that are trained on real items do not recognise them. A
+data set that is drawn by code offers calibration items of all pairs. The classifiers are trained on these, and they
+also measure how many impossible items are recognised.
 """
 
 from collections.abc import Mapping
@@ -18,21 +18,22 @@ from bench.metrics.shared.classifier import Attribute, fit_attributes
 
 CONFIDENCE = 0.95
 TELLABLE, POWER = 0.1, 0.8
-"""The rate is refused unless such a share of impossible samples would be told from none in this share of cases."""
+"""The rate is refused unless a share `TELLABLE` of impossible samples would be distinguished from none with probability
+`POWER`."""
 
 
 @dataclass(frozen=True, eq=False)
 class PairJudge:
-    """Tells which items show an impossible pair of classes, with how often it is right.
+    """Recognises items that show an impossible pair of classes, with measured error rates.
 
     Attributes:
         a: The attribute of the rows of `possible`, learnt from calibration items.
-        b: That of its columns.
+        b: The attribute of the columns of `possible`, learnt likewise.
         possible: bool (classes of a, classes of b), which pairs exist.
-        sensitivity: Share of impossible calibration items that are recognised by models that have not seen them.
-        num_impossible: How many these are.
-        false_positive_rate: Share of held-out real items, none of which is impossible, that are taken for one.
-        num_heldout: How many these are.
+        sensitivity: Share of impossible calibration items that are recognised by models that were not trained on them.
+        num_impossible: Number of impossible calibration items.
+        false_positive_rate: Share of held-out real items, all of them possible, that are judged impossible.
+        num_heldout: Number of held-out real items.
     """
 
     a: Attribute
@@ -44,16 +45,22 @@ class PairJudge:
     num_heldout: int
 
     def judge(self, features: np.ndarray) -> float:
-        """Return the share of float (N, d) features that are put into an impossible pair, each by one model."""
+        """Return the share of items, given float (N, d) features, that are assigned an impossible pair, each by one
+        model."""
         return float((~self.possible)[self.a.predict(features), self.b.predict(features)].mean())
 
 
 @dataclass(frozen=True)
 class Hallucination:
-    """The result of `hallucination_rate`, which defines it. rate: None where it is refused.
+    """The result of `hallucination_rate`, which defines it.
 
-    low, high: the 95 % interval of the rate. judged: share of samples that are put into an impossible pair.
-    sensitivity, false_positive_rate: how often that happens to what is impossible and to what is not.
+    Attributes:
+        rate: The rate; None if refused.
+        low: Lower end of the 95 % interval of the rate.
+        high: Upper end of that interval.
+        judged: Share of samples that are assigned an impossible pair.
+        sensitivity: Share of impossible items that are assigned an impossible pair.
+        false_positive_rate: Share of possible items that are assigned an impossible pair.
     """
 
     rate: float | None
@@ -80,11 +87,11 @@ def fit_judge(
         calibration: float (C, d) features of items of all pairs, possible or not.
         labels: Attribute -> int (C,), of both attributes.
         heldout: float (M, d) features of real held-out items.
-        heldout_labels: Attribute -> int (M,).
+        heldout_labels: Attribute -> int (M,), of both attributes.
         names: Attribute -> names of its classes.
         pair: The two attributes.
         possible: bool (classes of the first, classes of the second), which pairs exist.
-        device: Where to fit.
+        device: The device to fit on.
 
     Raises:
         MetricError: There is no impossible calibration item, or an attribute has fewer than two classes.
@@ -106,17 +113,17 @@ def fit_judge(
 def hallucination_rate(features: np.ndarray, judge: PairJudge) -> Hallucination:
     """Return the share r of samples in a pair of classes that does not exist, corrected for mistakes.
 
-    A share h of N samples is judged impossible: h = s·r + f·(1 - r), with the sensitivity s and the false-positive
-    rate f of the judge, so r = (h - f) / (s - f) (Rogan & Gladen 1978), clipped to [0, 1]. See `rate_of` for the
-    interval and `can_tell` for when it is refused. Lower is better.
+    A share h of N samples is judged impossible: h = s·r + f·(1 - r), with the sensitivity s and the false-positive rate
+    f of the judge, so r = (h - f) / (s - f) (Rogan & Gladen 1978), clipped to [0, 1]. See `rate_of` for the interval
+    and `can_tell` for when the rate is refused. Lower is better.
 
-    Assumes that impossible and possible samples are mistaken as often as impossible calibration items, drawn evenly
-    from all impossible pairs, and as held-out real ones. Reads too high where samples are off the manifold and
-    classifiers guess: most pairs are impossible.
+    This assumes that impossible samples are misjudged as often as impossible calibration items, which are spread evenly
+    over all impossible pairs, and possible samples as often as held-out real items. The rate is too high if samples are
+    off the manifold and classifiers guess, because most pairs are impossible.
 
     Args:
-        features: float (N, d) of the samples, or of real items that the judge has not seen.
-        judge: From `fit_judge`.
+        features: float (N, d) features of the samples, or of real items that the judge has not seen.
+        judge: A judge from `fit_judge`.
     """
     n, h = len(features), judge.judge(features)
     rate, low, high = rate_of(h, n, judge)
@@ -125,11 +132,11 @@ def hallucination_rate(features: np.ndarray, judge: PairJudge) -> Hallucination:
 
 
 def rate_of(h: float, n: int, judge: PairJudge) -> tuple[float, float, float]:
-    """Return the rate and the ends of its 95 % interval where a share h of n samples is judged impossible.
+    """Return the rate and the ends of its 95 % interval if a share h of n samples is judged impossible.
 
-    The interval squares and adds what the rate moves when h, s and f each move to the end of their own Wilson interval
-    (MOVER, Zou & Donner 2008): the delta method with limits that also hold near shares of 0 and 1. All three shares
-    are binomial; the predictions of one held-out item by several models count as one.
+    The interval adds the squares of the changes in the rate when h, s and f each move to the end of their own Wilson
+    interval (MOVER, Zou & Donner 2008). This is the delta method with limits that also hold near shares of 0 and 1. All
+    three shares are binomial; the predictions of several models for one held-out item count as one.
     """
     s, f = judge.sensitivity, judge.false_positive_rate
     if s <= f:
@@ -144,7 +151,8 @@ def rate_of(h: float, n: int, judge: PairJudge) -> tuple[float, float, float]:
 
 
 def can_tell(judge: PairJudge, n: int) -> bool:
-    """Return whether `TELLABLE` impossible samples among n would be told from none in `POWER` of cases."""
+    """Return whether a share `TELLABLE` of impossible samples among n would be distinguished from none with probability
+    `POWER`."""
     s, f = judge.sensitivity, judge.false_positive_rate
     rise = TELLABLE * (s - f)
     low, high = _wilson(f, judge.num_heldout)

@@ -1,4 +1,4 @@
-"""The inputs of a family of scores, and the values that it returns. A family gets only what its `NEEDS` name."""
+"""Inputs of a score family, and the values that it returns. A family gets only the inputs that its `NEEDS` name."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -21,22 +21,22 @@ NEEDS = ("features", "items", "labels", "training", "model", "first_model", "pas
 """The inputs that a family may name in its `NEEDS`."""
 
 Risk = Callable[["Items"], dict[str, np.ndarray]]
-"""Maps N items to the loss of a model on each: "total" and its parts, float64 (N,) each."""
+"""Maps N items to the loss of a model on each item: "total" and its parts, float64 (N,) each."""
 TrueRisk = Callable[["Items"], np.ndarray]
-"""Maps N items to the loss that the true distribution has on each, float64 (N,)."""
+"""Maps N items to the loss of the true distribution on each item, float64 (N,)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Past:
-    """What the chain made up to the subject's generation.
+    """The outputs of the chain up to the generation of the subject.
 
     Attributes:
-        generation: That of the subject.
-        features: float (N, d) of the samples of each generation before it; empty for families without features.
-        marks: (a generation up to the subject's, N items) -> how strongly each carries that generation's watermark,
+        generation: The generation of the subject.
+        features: float (N, d) of the samples of each earlier generation; empty for families without features.
+        marks: (a generation up to the subject's, N items) -> strength of that generation's watermark in each item,
             float64 (N,); None without a watermark.
-        heldout_marks: The same of the held-out items, for each generation up to the subject's; empty without a
-            watermark, and for families without items.
+        heldout_marks: The same strengths for the held-out items, for each generation up to the subject's; empty without
+            a watermark, and for families without items.
     """
 
     generation: int
@@ -52,8 +52,8 @@ class Value:
     Attributes:
         metric: Name of the score.
         value: The score.
-        direction: Which values are better: "up" (higher), "down" (lower) or "none" (neither: it describes).
-        parameters: What the score was computed with, such as k; together with `metric` they identify the score.
+        direction: Which values are better: "up" (higher), "down" (lower) or "none" (neither, the score is descriptive).
+        parameters: Parameters of the computation, such as k; together with `metric` they identify the score.
         extra: Further columns of the row.
     """
 
@@ -66,27 +66,27 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Two sets to compare, with equal N, in the forms that families need. None: not available.
+    """Two sets to compare, with equal N, in the forms that families need. An input is None if it is not available.
 
     Attributes:
         features: float (N, d) features of the subject and of the reference.
         items: The items of the subject and of the reference, arrays of one kind.
         attributes: Cross-fitted classifiers of every labelled attribute of the real items (need "labels").
-        judges: By two attributes, what tells pairs of their classes that do not exist, where the data set offers
-            calibration items (need "labels").
+        judges: Two attributes -> the judge that recognises pairs of their classes that do not exist, if the data set
+            offers calibration items (need "labels").
         training: float (T, d) features of the training set of the subject's model.
-        training_items: The items of that training set.
-        twin: float (m, d) features of items that the model trained on and of as many others of the same pools
-            (`bench.twin`); None where there are no such items, also for a family that needs training.
-        twin_items: Those items themselves.
+        training_items: The items of the training set.
+        twin: float (m, d) features of items that the model trained on, and of the same number of other items of the
+            same pools (`bench.twin`). None if there are no such items, also for a family that needs training.
+        twin_items: The items of both sides of the twin.
         model: The risk of the subject's model.
         first_model: The risk of the model of generation 0 of the subject's chain.
-        true_risk: The risk of the true distribution, where the data set knows it and `model` is comparable with it; for
-            families that need the model.
-        past: What the chain made up to the subject's generation.
+        true_risk: The risk of the true distribution, for families that need the model; None unless the distribution is
+            known and `model` is comparable with it.
+        past: The outputs of the chain up to the generation of the subject.
         k: Number of nearest neighbours.
-        known: Statistics of the reference, if they are already computed.
-        device: Where to compute.
+        known: Statistics of the reference if they are already computed.
+        device: The device to compute on.
     """
 
     features: tuple[np.ndarray, np.ndarray] | None = None
@@ -106,7 +106,7 @@ class Inputs:
     device: "str | torch.device" = "cpu"
 
     def has(self, needs: tuple[str, ...]) -> bool:
-        """Return whether everything in `needs` is available."""
+        """Return whether all inputs in `needs` are available."""
         here = {
             "features": self.features is not None,
             "items": self.items is not None,
@@ -119,7 +119,7 @@ class Inputs:
         return all(here[need] for need in needs)
 
     def only(self, needs: tuple[str, ...]) -> "Inputs":
-        """Return the inputs with everything that is not in `needs` removed."""
+        """Return the inputs without everything that is not in `needs`."""
         hidden = {
             "features": "features" not in needs,
             "known": "features" not in needs,

@@ -1,4 +1,5 @@
-"""Kernel distance between two sets of features: no Gaussian assumption, and no bias in N (Binkowski et al. 2018)."""
+"""Kernel distance between two sets of features, without a Gaussian assumption or a bias in N (Binkowski et al.
+2018)."""
 
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ Device = str | torch.device
 
 
 BLOCK = 1024
-"""Side of the square blocks that the kernel matrix is computed in."""
+"""Side of the square blocks in which the kernel matrix is computed."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ def kernel_distance(
     """Return KID: the squared maximum mean discrepancy with kernel k(x, y) = (x·y / d + 1)³, its unbiased estimate
     (Gretton et al. 2012, eq. 3) averaged over subsets drawn without replacement (Binkowski et al. 2018, sec. 4).
 
-    Every kernel value is computed once for all subsets, in blocks: if u, v in {0, 1} mark the items of a subset, its
-    sums are uᵀK(x, x)u, vᵀK(y, y)v and uᵀK(x, y)v.
+    Every kernel value is computed once for all subsets, in blocks: if u, v in {0, 1} mark the items of a subset, the
+    sums of the subset are uᵀK(x, x)u, vᵀK(y, y)v and uᵀK(x, y)v.
 
-    Lower is better; 0 in expectation for equal distributions at any N, so single values may be negative. sd is what
-    published KIDs print after ±: the spread of one subset, not the error of the mean (the subsets share items).
+    Lower is better; 0 in expectation for equal distributions at any N, so single values may be negative. `sd` is the
+    number after ± in published KIDs: the spread of one subset, not the error of the mean (the subsets share items).
     Blind to moments beyond the third, to copying, and, at small subset sizes, to rare modes.
 
     Args:
@@ -56,7 +57,7 @@ def kernel_distance(
         num_subsets: Number of subsets.
         subset_size: Items per subset on each side.
         seed: Seed of the draws.
-        device: Where to compute.
+        device: The device to compute on.
 
     Returns:
         Mean, standard deviation and values over the subsets.
@@ -96,8 +97,8 @@ def _mean(features: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Centred:
-    """Features as differences x' = x - c from one centre c of both sides. Products of these differences keep, in
-    float32, digits that products of features far from the origin would lose: x·y = x'·y' + c·x' + c·y' + c·c.
+    """Features as differences x' = x - c from a common centre c of both sides. In float32, products of these
+    differences keep digits that products of features far from the origin would lose: x·y = x'·y' + c·x' + c·y' + c·c.
 
     Attributes:
         differences: float32 (n, d), x'.
@@ -114,9 +115,9 @@ class Centred:
 
         Args:
             features: float (n, d).
-            order: int64 (n,), which row comes first, second, ….
+            order: int64 (n,), the rows in their new order.
             centre: float64 (d,).
-            device: Where to keep them.
+            device: The device to keep them on.
         """
         differences = torch.empty(features.shape, dtype=torch.float32)
         rest = np.empty(len(features))
@@ -136,12 +137,12 @@ class Centred:
 def _sums(x: Centred, u: Tensor, y: Centred, v: Tensor) -> Tensor:
     """Return the sums Σ u[i, s] K(x_i, y_j) v[j, s] over i and j for each subset s.
 
-    If x is y, only half of the kernel is computed, and pairs i = j are left out.
+    If x is y, only half of the kernel matrix is computed, and pairs i = j are left out.
 
     Args:
-        x: n points.
+        x: Features of n points.
         u: float64 (n, S), 1 for the points of x in subset s, else 0.
-        y: m points.
+        y: Features of m points.
         v: float64 (m, S), 1 for the points of y in subset s, else 0.
 
     Returns:

@@ -1,7 +1,7 @@
 """Copying: are samples closer to the training set of their model than unseen items of the same distribution are?
 
-Needs the features of the training set of that generation, of held-out items that no model has seen and, to tell copies
-from drift, of the training set's unseen twin (`bench.twin`).
+This needs the features of the training set of that generation, of held-out items that no model has seen and, to
+distinguish copies from drift, of the unseen twin of the training set (`bench.twin`).
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,17 @@ from bench.metrics.shared.checks import canonical_order, check_features, check_p
 from bench.metrics.shared.neighbours import ROUNDING, Features, Points, nearest, own_distances, squared_norms
 
 Twin = tuple[np.ndarray, np.ndarray]
-"""Features, float (m, d) each: items that were trained on, and as many of the same distribution that were not."""
+"""Features, float (m, d) each: items that were trained on, and the same number of items of the same distribution that
+were not."""
 
 
 @dataclass(frozen=True)
 class Copying:
-    """The result of `copying_scores`, which defines the five scores. closer_to_training, near_copy_rate: None without a
-    twin. num_compared: items of each of the two sets whose distances are compared. num_twin: items of each side of the
-    twin."""
+    """The result of `copying_scores`, which defines the five scores.
+
+    closer_to_training, near_copy_rate: None without a twin. num_compared: number of items of each of the two sets whose
+    distances are compared. num_twin: number of items on each side of the twin.
+    """
 
     nn_distance_training: float
     nn_distance_heldout: float
@@ -44,19 +47,19 @@ def copying_scores(
     """Return five scores of copying, of which two need a twin.
 
     nn_distance_training, nn_distance_heldout: median distance of a sample to its nearest item in each set. Both sets
-        are cut to min(T, M) items by a seeded draw, because distances shrink with the size of a set. They differ as
-        well where training and held-out items simply differ, e.g. for a training set of samples.
+        are cut to min(T, M) items by a seeded draw, because distances shrink with the size of a set. They also differ
+        if training and held-out items are from different distributions, e.g. for a training set of samples.
     authenticity: share of samples that lie further from their nearest training item than that item lies from its own
         nearest neighbour in the training set (Alaa et al. 2022, sec. 3.3). Higher is better. Blind to copies of items
         in dense regions; depends on T.
     closer_to_training: share of samples nearer to the twin's trained-on side than to its unseen side (the comparison
         behind C_T of Meehan et al. 2020); ties count half. 0.5 if nothing is copied, because both sides are then
-        exchangeable, whatever their distribution; 1 if every sample copies an item of the side. Lower is better.
+        exchangeable, whatever their distribution; 1 if every sample copies a trained-on item. Lower is better.
     near_copy_rate: share of samples nearer to the trained-on side than all but a share `quantile` of the samples are to
         the unseen side; `quantile` if nothing is copied. Lower is better.
 
-    A copy of a training item counts in the last two if the twin contains this item: with m of T training items in the
-    twin, a share c of copies moves closer_to_training by about c·m/(2 T).
+    A copy of a training item affects the last two scores only if the twin contains this item: with m of T training
+    items in the twin, a share c of copies changes closer_to_training by about c·m/(2 T).
 
     Args:
         subject: float (N, d) features of samples, or `Points` that are already checked.
@@ -64,11 +67,11 @@ def copying_scores(
         training: float (T, d) features of the training set.
         quantile: See near_copy_rate.
         seed: Seed of the draw that cuts the larger set.
-        device: Where to compute.
+        device: The device to compute on.
         twin: Features of both sides of the twin.
 
     Returns:
-        The scores, and the numbers of items that distances were compared for.
+        The scores, and the numbers of items whose distances were compared.
 
     Raises:
         MetricError: The features are invalid or differ in d, there are fewer than two training items, or the sides of
@@ -113,7 +116,7 @@ def copying_scores(
 
 
 def against_twin(samples: Points, twin: Twin, quantile: float) -> tuple[float, float]:
-    """Return closer_to_training and near_copy_rate. Raises `MetricError` where the sides of the twin differ in size."""
+    """Return closer_to_training and near_copy_rate. Raises `MetricError` if the sides of the twin differ in size."""
     if len(twin[0]) != len(twin[1]):
         raise MetricError(f"the sides of a twin differ: {len(twin[0])} items trained on, {len(twin[1])} unseen")
     sides = [Points.of(side, samples.features.device) for side in twin]
@@ -124,7 +127,7 @@ def against_twin(samples: Points, twin: Twin, quantile: float) -> tuple[float, f
 
 
 def equal_sides(training: np.ndarray, unseen: np.ndarray, seed: int = 0) -> Twin:
-    """Return both sets, float (T, d) and (U, d), cut to min(T, U) items by a seeded draw: the sides of a twin."""
+    """Return the sides of a twin: both sets, float (T, d) and (U, d), cut to min(T, U) items by a seeded draw."""
     rng = np.random.default_rng(seed)
     size = min(len(training), len(unseen))
     chosen = [np.sort(rng.permutation(len(x))[:size]) for x in (training, unseen)]

@@ -18,13 +18,13 @@ from torch import Tensor
 from bench.machine.device import has_bf16
 
 BLOCK = 2**21
-"""Number of distances that are held at a time."""
+"""Number of distances that are held in memory at a time."""
 
 FEW = {"cpu": 256, "cuda": 16384}
-"""Number of rows that are held in float64 at a time. On the CPU this many stay in its cache."""
+"""Number of rows that are held in float64 at a time. On the CPU, this number of rows fits into its cache."""
 
 CENTRED_ON = 100
-"""Largest number of points that the median for the centre is taken over."""
+"""Largest number of points from which the median for the centre is computed."""
 
 ROUNDING = 1e-12
 """Tolerance for the rounding of a squared distance in comparisons, relative to the distance or to the squared norms."""
@@ -32,8 +32,8 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Features, float (n, d) on a device. `known_own_distances` caches at most one tensor, the distances that
-    `own_distances` has computed for them."""
+    """Features, float (n, d) on a device. `known_own_distances` caches at most one tensor, which `own_distances` has
+    computed for these features."""
 
     features: Tensor
     known_own_distances: list[Tensor] = field(default_factory=list)
@@ -44,8 +44,8 @@ class Points:
     ) -> "Points":
         """Return features as points on `device`; `Points` are returned unchanged.
 
-        features: float (n, d), possibly memory-mapped, or `Points`. own_distances: float64 (n, k), the earlier result
-        of the function `own_distances` for these features.
+        features: float (n, d), possibly memory-mapped, or `Points`. own_distances: float64 (n, k), an earlier result of
+        the function `own_distances` for these features.
         """
         if isinstance(features, Points):
             return features
@@ -69,11 +69,11 @@ class Bounds:
 
         |fl(x'·y') - x·y| <= b |x| |y|,  b = (1 + r)² (1 + d e) (1 + u) - 1   (Higham 2002, sec. 3.1).
 
-    Because 2 |x| |y| <= |x|² + |y|², the error of |x|² + |y|² - 2 x'·y' is at most b |x|² + b |y|²: one term for each
-    point, so an outlier widens only its own bounds.
+    Because 2 |x| |y| <= |x|² + |y|², the error of |x|² + |y|² - 2 x'·y' is at most b |x|² + b |y|². This bound has one
+    term for each point, so an outlier widens only its own bounds.
 
     Attributes:
-        x_slack: float64 (n,). Distance i, j lies in [lower[i, j], lower[i, j] + x_slack[i] + y_slack[j]].
+        x_slack: float64 (n,). The distance of i and j lies in [lower[i, j], lower[i, j] + x_slack[i] + y_slack[j]].
         y_slack: float64 (m,).
         scale: A power of two that keeps squares within the range of float32.
     """
@@ -83,13 +83,13 @@ class Bounds:
         largest = max(float(bound.abs()) for z in (x, y) for bound in torch.aminmax(z))
         self.scale = math.ldexp(1.0, -max(math.frexp(largest)[1], -400))
         some = y[:: -(-len(y) // CENTRED_ON)].double()
-        centre = some.sort(dim=0).values[(len(some) - 1) // 2]  # torch's median, which CUDA refuses if deterministic
+        centre = some.sort(dim=0).values[(len(some) - 1) // 2]  # torch.median fails on CUDA in deterministic mode
         self.y, y_norms, y_loss = self._rounded(y, centre, dtype)
         self.x, x_norms, x_loss = (self.y, y_norms, y_loss) if x is y else self._rounded(x, centre, dtype)
         eps, tiny = torch.finfo(torch.float32).eps, torch.finfo(torch.float32).tiny
         d, loss = x.shape[1], max(x_loss, y_loss)
         product = (1 + loss) ** 2 * (1 + d * eps) * (1 + torch.finfo(dtype).eps / 2) - 1
-        # 8 eps: rounding of the sums in `lower` and of what they are compared with; tiny: underflow in float32
+        # 8 eps: rounding of the sums in `lower` and of the values they are compared with; tiny: underflow in float32
         x_slack, y_slack = ((product + 8 * eps) * norms + 16 * d * tiny for norms in (x_norms, y_norms))
         self.x_low, self.y_low = (x_norms - x_slack).float(), (y_norms - y_slack).float()
         self.x_slack, self.y_slack = 2 * x_slack, 2 * y_slack
@@ -118,8 +118,8 @@ class Bounds:
 def nearest(queries: Points, points: Points, k: int) -> tuple[Tensor, Tensor]:
     """Return the k nearest points of each query: squared distances float64 (n, k), ascending, and indices int64 (n, k).
 
-    Among equally near points the one with the smaller index comes first. For neighbours within one set, use k + 1:
-    the first neighbour of every point is itself or an equal point.
+    Among equally near points, the one with the smaller index comes first. For neighbours within one set, use k + 1: the
+    first neighbour of every point is the point itself or an equal point.
     """
     if _all_equal(points.features):  # no bound would decide a pair
         first = torch.zeros(len(queries), dtype=torch.int64, device=points.features.device)
@@ -145,7 +145,7 @@ def nearest(queries: Points, points: Points, k: int) -> tuple[Tensor, Tensor]:
 
 
 def own_distances(points: Points, k: int) -> Tensor:
-    """Return the squared distances of each point to its k nearest others of the set, float64 (n, k), ascending.
+    """Return the squared distances of each point to its k nearest other points of the set, float64 (n, k), ascending.
 
     The result is cached in `points`: a second call with the same or a smaller k computes nothing.
     """
@@ -173,7 +173,7 @@ def pair_distances(x: Tensor, i: Tensor, y: Tensor, j: Tensor) -> Tensor:
     """
     distances = torch.empty(len(i), dtype=torch.float64, device=x.device)
     count = FEW[x.device.type]
-    # Buffers that are reused stay in the cache, which is several times faster on the CPU.
+    # Reused buffers stay in the cache, which is several times faster on the CPU.
     near, far = (z.new_empty(min(count, len(i)), z.shape[1]) for z in (x, y))
     a, b = (torch.empty_like(near, dtype=torch.float64) for _ in range(2))
     for q in slices(len(i), count):
@@ -196,7 +196,7 @@ def slices(n: int, size: int) -> Iterator[slice]:
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """Return a bᵀ, accumulated in float32 or finer, and without TF32 for float32 factors on CUDA."""
+    """Return a bᵀ, accumulated in float32 or better, and without TF32 for float32 factors on CUDA."""
     matmul = torch.backends.cuda.matmul
     before = matmul.allow_tf32, matmul.allow_bf16_reduced_precision_reduction
     matmul.allow_tf32, matmul.allow_bf16_reduced_precision_reduction = False, False

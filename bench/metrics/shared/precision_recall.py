@@ -1,7 +1,7 @@
 """Precision, recall, density and coverage: does one set of features lie on the k-NN manifold of the other?
 
-The manifold of a set is the union of balls around its points, each with the distance to the point's k-th nearest
-neighbour in the set as its radius. All neighbours are exact (`neighbours`). A point on the boundary of a ball is
+The manifold of a set is the union of balls around its points. The radius of each ball is the distance of its point to
+the k-th nearest neighbour in the set. All neighbours are exact (`neighbours`). A point on the boundary of a ball is
 inside, as in torch-fidelity (prdc excludes it), up to a tolerance for rounding, so identical sets score 1. Equal points
 have balls of radius 0, which contain exactly the points equal to them.
 """
@@ -43,8 +43,8 @@ def manifold_scores(subject: Features, reference: Features, k: int, device: str 
     Args:
         subject: float (N, d) features, or `Points` that are already checked.
         reference: float (M, d) features, or `Points` that are already checked.
-        k: Number of the neighbour that gives a ball its radius.
-        device: Where to compute.
+        k: Rank of the neighbour whose distance is the radius of a ball.
+        device: The device to compute on.
 
     Returns:
         The four scores.

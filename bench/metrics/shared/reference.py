@@ -11,7 +11,7 @@ from bench.metrics.shared.frechet_distance import Statistics
 from bench.metrics.shared.neighbours import Points, own_distances
 
 VERSION = 4
-"""Must be raised by any change that changes these statistics."""
+"""Must be raised by any change that alters these statistics."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,15 +19,15 @@ class ReferenceStatistics:
     """The statistics of a reference of M items.
 
     Attributes:
-        moments: For the Fréchet distance.
-        own_distances: float64 (M, k), squared distances of each item to its k nearest others.
+        moments: The moments for the Fréchet distance.
+        own_distances: float64 (M, k), squared distances of each item to its k nearest other items.
     """
 
     moments: Statistics
     own_distances: np.ndarray
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays to store, from which `of` makes the statistics again."""
+        """Return the arrays to store, from which `of` restores the statistics."""
         return {"mean": self.moments.mean, "moment": self.moments.moment, "own_distances": self.own_distances}
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Variety of a set of features."""
+"""Measure the variety of a set of features."""
 
 import numpy as np
 import torch
@@ -16,10 +16,10 @@ def vendi_score(features: np.ndarray, device: str | torch.device = "cpu") -> flo
     """Return the effective number of different items: exp(-Σ λ log λ) over the eigenvalues λ of K / N, with the cosine
     similarities K of the float (N, d) features (Friedman & Dieng 2023, def. 2.1).
 
-    Between 1 (all equal) and N (all orthogonal); higher is more varied, which is not better: noise is more varied than
-    real items. Depends on N. Features after a ReLU all have positive similarity, so values are far below N and mean
-    something only in comparison. Vectors of zeros, such as black pictures in the space of pixels, are alike and
-    orthogonal to all others.
+    The score lies between 1 (all equal) and N (all orthogonal). Higher is more varied, which is not better: noise is
+    more varied than real items. The score depends on N. Features after a ReLU all have positive similarity, so values
+    are far below N and are meaningful only in comparison. Zero vectors, such as black pictures in the space of pixels,
+    count as equal to each other and orthogonal to all others.
     """
     check_features(features, "vendi")
     is_zero = ~features.any(axis=1)
@@ -51,9 +51,9 @@ def entropy_estimate(features: Features, k: int, device: str | torch.device = "c
 
     This is the "entropy of the data" that falls as a self-consuming chain memorises (Shi et al. 2025). Higher is more
     varied. It is divided by d because only differences between generations are meaningful: items fill far fewer than d
-    dimensions. Equal items have r = 0 and would make the entropy minus infinity; such radii are raised to the rounding
-    of the distances, so that exact copies have a large but finite weight; if all items are equal, to the smallest
-    number, so that the entropy is below that of anything else. Blind to quality.
+    dimensions. Equal items have r = 0 and would make the entropy minus infinity. Such radii are raised to the rounding
+    error of the distances, so that exact copies have a large but finite weight. If all items are equal, the radii are
+    raised to the smallest positive number, so that the entropy is below that of any other set. Blind to quality.
     """
     points = _points(features, "entropy", device)
     n, dimension = points.features.shape
@@ -72,7 +72,7 @@ def near_duplicate_rate(
     features: Features, reference: Features, quantile: float = 0.01, device: str | torch.device = "cpu"
 ) -> float:
     """Return the share of items whose nearest other item of the set is unusually close: closer than for all but a share
-    `quantile` of the reference's items.
+    `quantile` of the items of the reference.
 
     Lower is better; real items score `quantile`. Needs equal N, because neighbours get closer as N grows. Blind to
     quality, and to repeats that differ in the feature space.
@@ -80,8 +80,8 @@ def near_duplicate_rate(
     Args:
         features: float (N, d) features, or `Points` that are already checked.
         reference: float (N, d) features of real items, or `Points` that are already checked.
-        quantile: Share of the reference's items that count as unusually close.
-        device: Where to compute.
+        quantile: Share of the items of the reference that count as unusually close.
+        device: The device to compute on.
 
     Returns:
         A share in [0, 1].
@@ -97,7 +97,8 @@ def near_duplicate_rate(
 
 
 def _points(features: Features, what: str, device: str | torch.device) -> Points:
-    """Return features as `Points`, after checking arrays. `what` names them in the message of a `MetricError`."""
+    """Return features as `Points`, after checking arrays. `what` names the features in the message of a
+    `MetricError`."""
     if isinstance(features, np.ndarray):
         check_features(features, what)
     return Points.of(features, device)

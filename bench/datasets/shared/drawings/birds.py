@@ -1,4 +1,4 @@
-"""Drawn birds: eight species, from the common robin to the rare owl, seen from the side, perched or in flight."""
+"""Draw birds of eight species, from the common robin to the rare owl, seen from the side, perched or in flight."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ SPECIES = {  # common to rare; each with its colours, common to rare
 }
 POSES = ("perched right", "perched left", "flying right", "flying left")
 POSE_SHARES = (0.4, 0.3, 0.2, 0.1)
-SKIES = (  # above, below
+SKIES = (  # colours at the top and at the bottom
     (rgb("#8ccbf0"), rgb("#d9f0f2")),
     (rgb("#a8d8c0"), rgb("#e2f3d4")),
     (rgb("#f3cfa0"), rgb("#fbeccb")),
@@ -91,7 +91,7 @@ def draw(canvas: Canvas, species: str, colour: str, pose: str, random: Iterator[
     """Draw one bird.
 
     Args:
-        canvas: Where to draw.
+        canvas: The canvas to draw on.
         species: A key of `SPECIES`.
         colour: A key of `COLOURS`, the colour of the plumage.
         pose: An entry of `POSES`.

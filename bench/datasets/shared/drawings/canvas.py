@@ -1,19 +1,19 @@
-"""A canvas for signed distances: a shape is an array of distances to its edge, negative inside, and painting blends a
+"""Draw with signed distances: a shape is an array of distances to its edge, negative inside, and painting blends a
 colour by the coverage of each pixel.
 
 Coordinates run from -1 to 1, x to the right and y up. Shapes combine by `np.minimum` (union) and `np.maximum`
-(intersection). Everything is float64, so that platforms whose sine differs in the last bit round to the same uint8.
+(intersection). All arrays are float64, so that platforms whose sine differs in the last bit round to the same uint8.
 """
 
 import numpy as np
 
 Array = np.ndarray
 Colour = tuple[float, float, float]
-"""Red, green, blue in [0, 1]."""
+"""Red, green and blue, each in [0, 1]."""
 
 
 class Canvas:
-    """A square picture, drawn `factor` times larger than `resolution` and averaged over boxes of pixels at the end."""
+    """A square picture, drawn `factor` times larger than `resolution` and averaged over blocks of pixels at the end."""
 
     def __init__(self, resolution: int, factor: int) -> None:
         size = resolution * factor
@@ -24,7 +24,7 @@ class Canvas:
         self._edge = 2 / size
 
     def paint(self, distance: Array, colour: "Colour | Array", opacity: float = 1.0) -> None:
-        """Paint the area where `distance` is negative, with an edge one pixel of the enlarged picture wide."""
+        """Paint the area where `distance` is negative, with an edge that is one pixel of the enlarged picture wide."""
         coverage = np.clip(0.5 - distance / self._edge, 0, 1) * opacity
         self.rgb += (_planes(colour) - self.rgb) * coverage
 
@@ -58,7 +58,8 @@ def disc(x: Array, y: Array, radius: float) -> Array:
 
 
 def ellipse(x: Array, y: Array, half_x: float, half_y: float) -> Array:
-    """Return the signed distance to an ellipse around the origin, accurate near its edge, as painting needs.
+    """Return the signed distance to an ellipse around the origin, accurate only near its edge, which is enough for
+    painting.
 
     Args:
         x: Horizontal coordinates, any shape.
@@ -73,7 +74,7 @@ def ellipse(x: Array, y: Array, half_x: float, half_y: float) -> Array:
 
 
 def lens(x: Array, y: Array, half_x: float, half_y: float) -> Array:
-    """Return the signed distance to a lens, that is to two arcs that meet in points at (±half_x, 0).
+    """Return the signed distance to a lens: two arcs that meet in points at (±half_x, 0).
 
     Args:
         x: Horizontal coordinates, any shape.
@@ -120,7 +121,7 @@ def triangle(x: Array, y: Array, a: tuple[float, float], b: tuple[float, float],
         c: Third corner.
 
     Returns:
-        Distances, negative inside; exact inside and next to a side, too small in magnitude outside a corner.
+        Distances, negative inside. They are exact inside and next to a side, and too small outside a corner.
     """
     corners = (a, b, c)
     area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
@@ -143,7 +144,7 @@ def fold(x: Array, y: Array, count: int, phase: float = 0.0) -> tuple[Array, Arr
         phase: Angle of the first ray, in degrees.
 
     Returns:
-        Coordinates along the nearest ray and across it (>= 0).
+        Coordinates along the nearest ray, and distances from its axis (>= 0).
     """
     angle, sector = np.arctan2(y, x) - np.radians(phase), 2 * np.pi / count
     angle = np.abs((angle + sector / 2) % sector - sector / 2)
@@ -152,8 +153,8 @@ def fold(x: Array, y: Array, count: int, phase: float = 0.0) -> tuple[Array, Arr
 
 
 def mix(first: Colour | Array, second: Colour | Array, share: float | Array) -> Array:
-    """Return a mixture with a given share of the second colour, clipped to [0, 1]: planes (3, 1, 1), or a gradient
-    (3, S, S) for an array (S, S) of shares."""
+    """Return a mixture that contains the second colour with a given share, clipped to [0, 1]: planes (3, 1, 1), or a
+    gradient (3, S, S) for an array (S, S) of shares."""
     share = np.clip(share, 0, 1)
     return _planes(first) * (1 - share) + _planes(second) * share
 
@@ -164,6 +165,6 @@ def _planes(colour: Colour | Array) -> Array:
 
 
 def rgb(code: str) -> Colour:
-    """Return a code such as "#ff8800" as a colour."""
+    """Return the colour of a code such as "#ff8800"."""
     red, green, blue = bytes.fromhex(code.removeprefix("#"))
     return red / 255, green / 255, blue / 255

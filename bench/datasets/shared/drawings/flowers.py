@@ -1,4 +1,4 @@
-"""Drawn flowers: eight species, from the common daisy to the rare bell."""
+"""Draw flowers of eight species, from the common daisy to the rare bluebell."""
 
 from collections.abc import Callable, Iterator
 
@@ -28,7 +28,7 @@ SPECIES = {  # common to rare; each with its colours, common to rare
 }
 POSES = ("upright", "leaning left", "leaning right")
 POSE_SHARES = (0.55, 0.3, 0.15)
-BACKGROUNDS = (  # above, below
+BACKGROUNDS = (  # colours at the top and at the bottom
     (rgb("#2f6b3c"), rgb("#173f2a")),
     (rgb("#4a8fc4"), rgb("#2c6a78")),
     (rgb("#5c9a4a"), rgb("#28592f")),
@@ -41,7 +41,7 @@ def draw(canvas: Canvas, species: str, colour: str, pose: str, random: Iterator[
     """Draw one flower on its stem.
 
     Args:
-        canvas: Where to draw.
+        canvas: The canvas to draw on.
         species: A key of `SPECIES`.
         colour: A key of `COLOURS`, the colour of the petals.
         pose: An entry of `POSES`.
@@ -149,7 +149,8 @@ def _bluebell(canvas: Canvas, x: Array, y: Array, colour: Colour, phase: float) 
 
 
 Drawer = Callable[[Canvas, Array, Array, Colour, float], None]
-"""Draws a flower's head on a canvas, given x and y in the frame of the head, its colour, and a rotation in degrees."""
+"""Draws the head of a flower on a canvas, given x and y in the frame of the head, its colour, and a rotation in
+degrees."""
 
 _DRAWERS: dict[str, Drawer] = {
     "daisy": _daisy,
