@@ -1,5 +1,6 @@
-"""The certificate: loops whose end can be computed, run by this project's own code and compared with mathematics.
+"""The certificate: loops with a known outcome, run by this project's own code and compared with exact theory.
 
-`theory` computes and shares no code with the rest; `chains` runs the policies, the split, the generator and the scores
-of the benchmark; `__main__` compares. `python -m bench.certify`; docs/testing.md.
+`theory` computes the exact values and shares no code with the rest. `chains` runs the policies, the split, the
+generators and the scores of the benchmark. `__main__` compares the two. Run it with `python -m bench.certify`; see
+docs/testing.md.
 """

@@ -1,4 +1,4 @@
-"""python -m bench.certify [--short]: run loops whose end can be computed, and compare what they do with what is exact.
+"""python -m bench.certify [--short]: run loops with a known outcome, and compare them with exact theory.
 
 Each line is one quantity of one loop: its exact expectation, the mean over independent chains, and
 z = (observed − exact) / standard error. The last column is the largest |z| of the quantity in any generation.
@@ -24,20 +24,21 @@ if TYPE_CHECKING:
     from bench.certify.chains import Loop, Observed
 
 LIMIT = 4.0
-"""Largest |z|. A normal z is beyond it once in 16 000; of the 200 or so comparisons of a certificate one is by chance
-in about 1 of 80 certificates. Chains have fixed seeds: code that passes once passes always, on one kind of machine."""
+"""Largest accepted |z|. A normal z exceeds it once in 16 000. By chance, one of the 200 or so comparisons of a
+certificate does so in about 1 of 80 certificates. Chains have fixed seeds, so code that passes once always passes on
+the same kind of machine."""
 
 SHORT, FULL = (100, 5), (1000, 6)
-"""Number of chains of each loop, and of generations."""
+"""Number of chains of each loop, and number of generations."""
 
 SCORED = 4
-"""How many times as many chains have the loops with scores, which have one dimension and not eight."""
+"""Factor by which loops with scores have more chains, because their points have one dimension and not eight."""
 
 
 @dataclass(frozen=True, eq=False)
 class Check:
     """One quantity of a loop: exact (G,) and observed (chains, G), one column for each generation that is checked.
-    at_most: whether theory has only an upper bound, so that less is right."""
+    at_most: whether theory gives only an upper bound, so that lower values pass."""
 
     loop: str
     quantity: str
@@ -48,7 +49,7 @@ class Check:
 
     @property
     def z(self) -> np.ndarray:
-        """Return (mean − exact) / standard error of every generation; infinite where nothing varies."""
+        """Return (mean − exact) / standard error of every generation, float64 (G,); infinite where nothing varies."""
         error = self.observed.std(axis=0, ddof=1) / np.sqrt(len(self.observed))
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(error > 0, (self.observed.mean(axis=0) - self.exact) / error, np.inf)
@@ -106,13 +107,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def observe(
     loops: "Sequence[Loop]", num_chains: int, num_generations: int, num_processes: int
 ) -> "Iterator[tuple[Loop, Observed]]":
-    """Yield what the chains of each loop did.
+    """Run the chains of each loop, and yield each loop with what its chains did.
 
     Args:
-        loops: Which.
-        num_chains: Of each.
-        num_generations: Of each chain.
-        num_processes: 1: in this process.
+        loops: The loops to run.
+        num_chains: The number of chains of each loop; loops with scores have `SCORED` times as many.
+        num_generations: The number of generations of each chain, unless the loop has its own number.
+        num_processes: The number of processes; 1 runs everything in this process.
     """
     from bench.certify import chains
 
@@ -137,7 +138,7 @@ def observe(
 
 
 def checks(loop: "Loop", seen: "Observed") -> Iterator[Check]:
-    """Yield every quantity of a loop for which there is an exact value."""
+    """Yield a check of every quantity of a loop for which there is an exact value or an upper bound."""
     from bench.certify import categories, chains, regression, theory
 
     num_generations = seen.variance.shape[1]
@@ -177,7 +178,7 @@ def checks(loop: "Loop", seen: "Observed") -> Iterator[Check]:
         loss = np.array([theory.replace_risk(m, n, variance) for n in fits])
         yield check("held-out loss", loss, seen.risk)
         yield check("excess risk", loss - theory.entropy(variance), seen.excess)
-        # A sample is fitted once more by FID, and so is the held-out set.
+        # FID makes two more fits: one to the sample and one to the held-out set.
         exact = np.array([theory.replace_distance(m, n + 2, variance) for n in fits])
         some = [0, num_generations - 1]
         yield Check(loop.name, "FID to held-out", some, exact[some], seen.fid[:, some])
@@ -186,7 +187,7 @@ def checks(loop: "Loop", seen: "Observed") -> Iterator[Check]:
 
 
 def compare_with_the_store(loop: "Loop") -> list[str]:
-    """Run one chain by `bench.loop`, with stages, store and ledger, and in memory. Return what differs."""
+    """Run one chain with `bench.loop`, through stages, store and ledger, and again in memory. Return what differs."""
     from bench import datasets, ledger
     from bench.certify import chains
     from bench.loop import run_chain

@@ -1,7 +1,7 @@
-"""Categories for the certificate: a data set and a generator in the form of a user's own module.
+"""Categories for the certificate: a data set and a generator in the form of a user-defined module.
 
-An item is a category and a number that tells real items apart; the generator is the shares of the categories. Their
-loops are those of population genetics (Wright–Fisher): a category that is lost never comes back.
+An item is a category and a number that distinguishes real items. The generator's model is the shares of the categories.
+Its loops are those of population genetics (Wright–Fisher): a category that is lost never comes back.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ FILE = "shares.safetensors"
 
 
 def open_source(config: Config) -> Source:
-    """Return items drawn by the true shares, int32 (N, 2); the benchmark splits them by their names."""
+    """Return items drawn with the true shares, int32 (N, 2). The benchmark splits them by their names."""
     num = config.num_items
     drawn = np.random.default_rng(config.split_seed).choice(len(SHARES), num, p=SHARES)
     items = np.stack([drawn, np.arange(num)], axis=1).astype(np.int32)
@@ -28,7 +28,7 @@ def open_source(config: Config) -> Source:
 
 
 def fit(config: Config, items: Any, *, out: Path, **others: Any) -> dict[str, Any]:
-    """Write the shares of the categories, float64 (k,)."""
+    """Compute the shares of the categories and write them, float64 (k,)."""
     counts = np.bincount(items[np.arange(len(items))][:, 0], minlength=len(SHARES))
     out.mkdir(parents=True)
     save_file({"shares": counts / len(items)}, out / FILE)

@@ -1,7 +1,7 @@
-"""Chains of Gaussian fits, run in memory by the benchmark's own policies, split, generator and scores.
+"""Chains with a known outcome, run in memory by the benchmark's own policies, split, generators and scores.
 
-Only the store and the ledger are left out, which would take most of the time; `bench.certify.__main__` runs one chain
-through them and compares every sample.
+Only the store and the ledger are left out, because they would take most of the time. `bench.certify.__main__` runs one
+chain through them and compares every sample.
 """
 
 import tempfile
@@ -29,21 +29,22 @@ from bench.pool import Pool, Records
 from bench.seeds import derive_seed
 
 NUM_POINTS = 20
-"""M, of every pool. Small, so that what a wrong loop would do is large: the effects are of order 1/M."""
+"""M, the size of every pool. It is small so that errors of a loop have large effects, which are of order 1/M."""
 MEAN, SD = 3.0, 2.0
 FRESH = 200
-"""Size of the reserve, from which `fresh` takes."""
+"""Size of the reserve, from which `fresh` draws."""
 RUNTIME = Runtime(torch.device("cpu"), None, compile=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """A loop with a known end. plan: what the policy must draw, in words of `theory`, written here a second time.
+    """A loop with a known outcome.
 
-    dimension: of the points; each coordinate by itself obeys the theory of one, so that a chain counts for several.
-    with_scores: whether FID and risk are computed, for which there are formulas in one dimension.
-    world: "gaussian", or the module of the certificate that has data and generator: "categories", "regression".
-    num_points: M, of every pool. num_generations: where the loop needs more than the others; None: as many.
+    plan: the draws that the policy must make, in the terms of `theory`, written here independently of the policy.
+    dimension: number of coordinates of a point. Each coordinate obeys the one-dimensional theory, so that one chain
+    counts as several. with_scores: whether FID and risk are computed, for which there are formulas in one dimension.
+    world: "gaussian", or the module of the certificate with data and generator: "categories" or "regression".
+    num_points: M, the size of every pool. num_generations: set if the loop needs more than the others; None: the same.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Loop:
     num_generations: int | None = None
 
     def config(self, chain: int, num_generations: int, **changes: Any) -> Config:
-        """Return the checked configuration of a chain. Every chain has points of its own."""
+        """Return the checked configuration of a chain. Every chain has its own points."""
         room = registry.schema("mixing", self.policy)
         assert room is not None
         data: DataConfig = PointsConfig(
@@ -90,13 +91,13 @@ class Loop:
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """What chains did, float64 (chains, generations) each; the first four are averaged over the coordinates.
+    """What chains did, float64 (chains, generations) each. In Gaussian loops, the first four are coordinate averages.
 
-    shift: μ̂ − μ. error: (μ̂ − μ)², of a regression ‖ŵ − w‖². variance: σ̂², of categories 1 − Σp̂². distance:
-    (μ̂ − μ)² + (σ̂ − σ)². risk: mean loss of held-out points. excess: that above the truth's. fid: of samples against
-    held-out points, of the first and the last generation. lost, fixed: whether the rarest category is gone, and whether
-    the commonest is all there is. floor: FID of real against held-out points, (chains,). NaN where a loop has no such
-    thing.
+    shift: μ̂ − μ. error: (μ̂ − μ)²; for regression, ‖ŵ − w‖². variance: σ̂²; for categories, 1 − Σp̂². distance:
+    (μ̂ − μ)² + (σ̂ − σ)². risk: mean loss of held-out points. excess: risk minus that of the true distribution. fid: FID
+    of samples against held-out points, in the first and the last generation. lost, fixed: whether the rarest category
+    is gone, and whether only the commonest is left. floor: FID of real against held-out points, (chains,). Quantities
+    that a loop does not have are NaN.
     """
 
     shift: np.ndarray
@@ -112,12 +113,12 @@ class Observed:
 
     @staticmethod
     def joined(parts: "Sequence[Observed]") -> "Observed":
-        """Return the chains of all parts."""
+        """Concatenate the chains of all parts."""
         return Observed(*(np.concatenate([getattr(p, name) for p in parts]) for name in Observed.__dataclass_fields__))
 
 
 def run(name: str, chains: range, num_generations: int) -> Observed:
-    """Run some chains of a loop."""
+    """Run some chains of a loop, and return what they did."""
     which = LOOPS[name]
     num_generations = which.num_generations or num_generations
     shift, error, variance, distance, risk, excess, fid, lost, fixed = np.full(
@@ -162,12 +163,12 @@ def _score(
     """Fill in the scores of a chain.
 
     Args:
-        seen: What the scores become part of.
-        i: The chain's place in it.
-        config: Of the chain.
-        real: Its real points.
-        made: Its models and samples.
-        space: The identity space.
+        seen: The observations that receive the scores.
+        i: The row of the chain in `seen`.
+        config: The chain's configuration.
+        real: The chain's real points.
+        made: The chain's model folders and samples, by generation.
+        space: The identity feature space.
     """
     real_train, heldout = (extraction.extract(space, pool.items, shared=False) for pool in (real.train, real.heldout))
     seen.floor[i] = _fid(real_train, heldout, config)
@@ -182,7 +183,7 @@ def _score(
 
 
 def generate(config: Config, real: datasets.RealData, folder: Path) -> list[tuple[Path, Pool]]:
-    """Run one chain; return the folder of the model and the samples of every generation, as `bench.loop` makes them."""
+    """Run one chain and return every generation's model folder and samples, as `bench.loop` would produce them."""
     policy, history = mixing.resolve(config.mixing), loop.begin(config, real)
     pools = {pool.id: pool for pool in (real.train, real.reserve) if pool}
     made = []
@@ -238,7 +239,7 @@ def _blend(g: int) -> list[Draw]:
 
 
 def _blend_fixed(g: int) -> list[Draw]:
-    """The half of the real points that stays is a pool of its own; so is the other half."""
+    """Return the draws, with the half of the real points that stays as one pool and the other half as another."""
     half = NUM_POINTS // 2
     return [_some("kept", half, half), _some(samples_of(g - 1), half) if g else _some("others", half, half)]
 
@@ -265,7 +266,7 @@ ML = "maximum_likelihood"
 
 
 def _real_only(g: int) -> list[Draw]:
-    """Half of the real points, drawn anew in every generation, and no samples."""
+    """Return a draw of half of the real points, redrawn in every generation after the first, and no samples."""
     return [_some(REAL, NUM_POINTS // 2)] if g else _first(g)
 
 
@@ -292,4 +293,4 @@ LOOPS = {
         Loop("accumulate, regr.", "accumulate", _accumulate, world="regression"),
     )
 }
-"""All policies of the benchmark but those of users."""
+"""The loops by name. They cover all policies of the benchmark except user-defined ones."""

@@ -1,8 +1,7 @@
-"""Linear regression for the certificate: a data set and a generator in the form of a user's own module.
+"""Linear regression for the certificate: a data set and a generator in the form of a user-defined module.
 
-An item is a point (x, y) with x ~ N(0, I) and y = x·w + N(0, 1) noise; the generator is ordinary least squares, and
-samples have new x. It is the loop for which model collapse has exact formulas in any dimension (Gerstgrasser et al.
-2404.01413).
+An item is a point (x, y) with x ~ N(0, I) and y = x·w + N(0, 1) noise. The generator is ordinary least squares, and its
+samples have new x. For this loop, model collapse has exact formulas in any dimension (Gerstgrasser et al. 2404.01413).
 """
 
 from pathlib import Path
@@ -20,21 +19,21 @@ FILE = "weights.safetensors"
 
 
 def open_source(config: Config) -> Source:
-    """Return points drawn by the true weights, float64 (N, d + 1); the benchmark splits them by their names."""
+    """Return points drawn with the true weights, float64 (N, d + 1). The benchmark splits them by their names."""
     num = config.num_items
     items = draw(WEIGHTS, [np.random.default_rng([config.split_seed, i]) for i in range(num)])
     return Source([f"point-{i}" for i in range(num)], lambda rows: (items[rows], {}))
 
 
 def draw(weights: np.ndarray, generators: list[np.random.Generator]) -> np.ndarray:
-    """Return one point (x, y) of each random generator, float64 (n, d + 1)."""
+    """Draw one point (x, y) from each random generator, float64 (n, d + 1)."""
     normal = np.stack([rng.standard_normal(len(weights) + 1) for rng in generators])
     normal[:, -1] += normal[:, :-1] @ weights
     return normal
 
 
 def fit(config: Config, items: Any, *, out: Path, **others: Any) -> dict[str, Any]:
-    """Write the least-squares weights, float64 (d,)."""
+    """Compute the least-squares weights and write them, float64 (d,)."""
     points = items[np.arange(len(items))]
     weights = np.linalg.lstsq(points[:, :-1], points[:, -1])[0]
     out.mkdir(parents=True)

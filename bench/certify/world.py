@@ -1,11 +1,11 @@
-"""What the worlds of the certificate, modules in the form of a user's own, have in common."""
+"""The configuration that the worlds of the certificate share. A world is a module in the form of a user-defined one."""
 
 from dataclasses import dataclass
 
 
 @dataclass
 class Config:
-    """Of the data set and of the generator alike, which is why it has the fields of both."""
+    """The configuration of a world's data set and of its generator, so it has the fields of both."""
 
     name: str = ""
     resolution: int = 8
@@ -15,5 +15,5 @@ class Config:
 
     @property
     def num_items(self) -> int:
-        """How many items the data set has to draw."""
+        """Return the number of items that the data set has to draw."""
         return self.num_heldout + (self.num_train or 0)

@@ -1,1 +1,1 @@
-"""Speed compared with what a user would pick instead: `python -m bench.perf`, or `make perf`. Not in the wheel."""
+"""Speed compared with what a user would choose instead: `python -m bench.perf`, or `make perf`. Not in the wheel."""

@@ -1,7 +1,7 @@
-"""`python -m bench.perf`: measure every row of the performance table; `make perf` sets up what it needs.
+"""`python -m bench.perf`: measure every row of the performance table; `make perf` installs what it needs.
 
 Writes results.json and table.md. `--short`, which continuous integration runs, takes about two minutes. It exits with
-status 1 if a row fails or none of its pairs reaches a quarter of the target; it never compares with an absolute time.
+status 1 if a row fails or none of its pairs reaches a quarter of the target. It never compares with an absolute time.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from bench.perf.pairs import Comparison, table
 
 SHORT_SECTIONS = ["training", "sampling", "scores", "sweep"]
 SECTIONS = ["startup", *SHORT_SECTIONS, "growth"]
-SHORT_SHARE = 0.25  # of each target, which the short form requires: noise cannot explain less
+SHORT_SHARE = 0.25  # share of each target that `--short` requires: noise cannot explain less
 PEERS = ("diffusers", "denoising-diffusion-pytorch", "torchmetrics", "torch-fidelity", "prdc", "clean-fid", "scipy")
 
 
@@ -49,13 +49,13 @@ def main(arguments: list[str] | None = None) -> int:
             else:
                 report[what] = value
                 print(f"{what}: {json.dumps(value, indent=1)}", flush=True)
-            save(options.out, report, comparisons)  # at once: the following sections take long, and may fail
+            save(options.out, report, comparisons)  # at once, because the following sections take long and may fail
     print("\n".join(["", *table(comparisons), "", f"{options.out}/results.json has the rest"]))
     return 1 if options.short and any(row.flaw or row.ratio.high < (row.target or 0) for row in comparisons) else 0
 
 
 def measure(section: str, short: bool) -> Iterator[tuple[str, Any]]:
-    """Yield (name, measurement) of a section, as soon as each is measured."""
+    """Yield each (name, measurement) of a section as soon as it is measured."""
     if section == "growth":
         growth = import_module("bench.perf.growth")
         yield "growth of training", growth.training()

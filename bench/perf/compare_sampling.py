@@ -1,7 +1,7 @@
 """Sampling compared with diffusers' pipeline: images per second at equal network evaluations.
 
-Ours is the whole of `generators.sample`: reading the network from disk, noise from seeds, the solver, quantising, and
-writing finished blocks. The pipeline is built once, untimed, and returns float arrays, not PIL images.
+Our side is timed over the whole of `generators.sample`: reading the network from disk, noise from seeds, the solver,
+quantising, and writing finished blocks. The pipeline is built once, untimed, and returns float arrays, not PIL images.
 """
 
 import tempfile
@@ -26,20 +26,20 @@ from bench.protocols import compose_config
 
 TARGET = 1.7
 LARGER = ("data.resolution=32", "generator.unet.channels=[64,128,128]", "generator.unet.attention=[false,false,true]")
-"""A network that spends more time on arithmetic than on calls."""
+"""Overrides for a network that spends more time on arithmetic than on calls."""
 
 BATCH = 32  # images in one network evaluation, on both sides
 
 
 def rows(short: bool) -> Iterator[Comparison]:
-    """Compare two networks. short: only the smaller one, with few images."""
+    """Compare on two networks; if `short`, only on the smaller one, with few images."""
     yield compare(num_images=64 if short else 512, num_pairs=3 if short else 7)
     if not short:
         yield compare(num_images=128, num_pairs=5, overrides=LARGER)
 
 
 def compare(num_images: int, num_pairs: int, overrides: tuple[str, ...] = ()) -> Comparison:
-    """Compare on a network of the quick experiment after one step of training."""
+    """Compare on the network of `experiment=quick`, with the given overrides, after one training step."""
     register_schemas()
     config = compose_config(["experiment=quick", "generator.training.num_steps=1", *overrides])
     generator: Any = config.generator
@@ -71,7 +71,7 @@ def our_turn(generator: Any, model: Path, num_images: int) -> Turn:
 
 
 def ddim_turn(generator: Any, model: Path, num_images: int) -> Turn:
-    """Return a turn that samples with as many network evaluations by diffusers' pipeline."""
+    """Return a turn that samples with diffusers' pipeline, with the same number of network evaluations."""
     pipeline: Any = DDIMPipeline.from_pretrained(model).to(resolve_runtime(RuntimeConfig()).device)
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)

@@ -1,4 +1,4 @@
-"""Scores from stored features, compared with the packages that offer them."""
+"""Scores from stored features, compared with other packages that compute them."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -18,11 +18,12 @@ from bench.perf.sides import Side
 
 SHORT = {"frechet": 2000, "kernel": 1000, "manifold": 4000}
 LATENT = 32
-"""Intrinsic dimension of the made-up features; that of photographs is estimated at 26 to 43 (Pope et al. 2021)."""
+"""Intrinsic dimension of the artificial features; that of photographs is estimated at 26 to 43 (Pope et al. 2021)."""
 
 
 def features(n: int, d: int = 2048) -> tuple[np.ndarray, np.ndarray]:
-    """Return two made-up sets, float32 (n, d), like a network's last features: not negative, correlated, full rank."""
+    """Return two sets of artificial features, float32 (n, d). Like those of a network's last layer, they are
+    non-negative and correlated and have full rank."""
     rng = np.random.default_rng(0)
     mix = rng.standard_normal((LATENT, d), dtype=np.float32) / LATENT**0.5
 
@@ -46,18 +47,19 @@ WORK: dict[str, Callable[[np.ndarray, np.ndarray], Work]] = {
     "torch_fidelity_parts": partial(peers.torch_fidelity, save_cpu_ram=True),
     "prdc": peers.prdc,
 }
-"""The work that is timed. Each function takes two sets of features and prepares what may be cached."""
+"""The work that is timed, by name. Each function takes two sets of features, prepares what may be cached, and returns
+the work."""
 
 TARGETS = {
     "frechet": {"torchmetrics_fid": 6.0, "scipy_sqrtm": 8.0, "clean_fid": 8.0},
     "kernel": {"torchmetrics_kid": 1.0},
     "manifold": {"torch_fidelity_full": 2.0, "torch_fidelity_parts": 2.0, "prdc": 4.0},
 }
-"""Ours -> the peers that it is compared with -> the ratio to reach."""
+"""Our score -> the peers that it is compared with -> the ratio to reach."""
 
 
 def rows(short: bool) -> Iterator[Comparison]:
-    """Yield one row per score and peer. short: small N and width."""
+    """Yield one row per score and peer; if `short`, with small N and d."""
     for ours, targets in TARGETS.items():
         n, d = (SHORT[ours], 512) if short else (10_000, 2048)
         names = [name for name in targets if name != "clean_fid" or peers.clean_fid_runs()]
@@ -72,5 +74,5 @@ def rows(short: bool) -> Iterator[Comparison]:
 def turn(name: str, n: int, d: int = 2048) -> Turn:
     """Return a turn that runs one of `WORK` on `features`."""
     if name in TARGETS:
-        resolve_runtime(RuntimeConfig(device="cpu"))  # the settings of a run
+        resolve_runtime(RuntimeConfig(device="cpu"))  # applies the settings of a run
     return partial(timed, WORK[name](*features(n, d)))

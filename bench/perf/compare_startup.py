@@ -1,4 +1,4 @@
-"""How long a person waits for help and for an error message: whole processes, as started from a shell."""
+"""Start-up time: how long a user waits for help or an error message from a process started in a shell."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ COMMANDS = {
     "python -m bench foo.bar=1": 2,
     "python -m bench generator.training.batch_size=-1": 2,
 }
-"""Command -> exit status. Hydra detects a key that does not exist; this project detects a value out of range."""
+"""Command -> expected exit status. Hydra detects a key that does not exist; this project, a value out of range."""
 
 
 def rows(short: bool = False, num_runs: int = 5) -> Iterator[Comparison]:

@@ -1,6 +1,6 @@
-"""A sweep whose chains share one store, compared with the same chains with one store each; and a finished sweep again.
+"""A sweep whose chains share one store, compared with the same chains with one store each; and a repeated sweep.
 
-Each is one command in a process of its own. The two commands differ in a single override, so start-up and the time
+Each sweep is one command in its own process. The two commands differ in a single override, so start-up and the time
 outside stages are the same.
 """
 
@@ -19,7 +19,7 @@ from bench.perf.pairs import Comparison, alternate, timed
 TARGET = 1.3
 AGAIN_LIMIT = 10.0  # seconds for a finished sweep, from a shell
 APART = "store_dir=${output_dir}/stores/${mixing.policy}-${mixing.synthetic_ratio}"
-"""Gives each chain a store of its own."""
+"""Override that gives each chain its own store."""
 
 SMALL = """
     experiment=none name=sweep mixing=blend,window num_probes=2 runtime.device=cpu runtime.num_threads=1
@@ -34,7 +34,7 @@ SHORT = "num_generations=2 mixing.synthetic_ratio=0,0.5 generator.training.num_s
 
 
 def rows(short: bool) -> Iterator[Comparison]:
-    """Compare the two commands. The full form also compares the finished sweep with a limit in seconds."""
+    """Compare the two commands; unless `short`, also compare repeating the finished sweep with a limit in seconds."""
     size, num_pairs = (SHORT, 1) if short else (FULL, 3)
     with TemporaryDirectory(prefix="bench-sweep-") as root:
         ways = [lambda: sweep(Path(mkdtemp(dir=root)), size), lambda: sweep(Path(mkdtemp(dir=root)), size, APART)]

@@ -1,7 +1,7 @@
 """Training images per second: `fit` compared with the loops that a user would write or install instead.
 
-Ours is timed within `generators.fit`, between two calls of its progress callback: data, timesteps, loss, gradient,
-clipping, optimiser, moving average and reading the loss. Each side has a process of its own.
+Our side is timed within `generators.fit`, between two calls of its progress callback. The time covers data, timesteps,
+loss, gradient, clipping, optimiser, moving average and reading the loss. Each side runs in its own process.
 """
 
 import contextlib
@@ -38,12 +38,12 @@ AS_THE_EXAMPLE = """
     generator.noise.beta_schedule=linear generator.noise.prediction=epsilon generator.noise.min_snr_gamma=null
     generator.training.num_epochs=null generator.training.warmup_steps=0 generator.training.decay=none
 """
-"""The settings of diffusers' example: epsilon prediction with the plain squared error, and random mirror images."""
+"""The settings of diffusers' example: epsilon prediction with the plain squared error, and random horizontal flips."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network, named by the overrides that select it, on images of one size. turn: steps timed in each turn."""
+    """A network, given by the overrides that select it, on images of one size. turn: steps timed in each turn."""
 
     name: str
     network: tuple[str, ...]
@@ -62,7 +62,7 @@ class Case:
         return load_real(self.config.data).train.items
 
     def rate(self, seconds: list[float]) -> float:
-        """Return GFLOP/s for the given seconds of turns."""
+        """Return GFLOP/s at the median of the given seconds per turn."""
         step = gflop(self.config.generator.unet, (self.batch_size, 3, self.resolution, self.resolution), training=True)
         return step * self.turn / Spread.of(seconds).median
 
@@ -74,7 +74,7 @@ HEADLINE = Case("ddpm", ("generator=ddpm",), 64, 128, 20)
 
 
 def rows(short: bool) -> Iterator[Comparison]:
-    """Compare on the CPU, and on a CUDA device if there is one. short: only the smallest network, for seconds."""
+    """Compare on the CPU, and on a CUDA device if there is one; if `short`, only the smallest network on the CPU."""
     yield from compare(replace(TINY, turn=20) if short else TINY, "cpu", 3 if short else 9, STOCK)
     if not short:
         yield from compare(SMALL, "cpu", 9, STOCK, INSTALLED)

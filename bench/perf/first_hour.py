@@ -1,9 +1,9 @@
 """`make gpu`: what to run first on a new GPU, in about an hour. Writes one file, to be sent back with a report.
 
-The tests marked `cuda`, a short `flowers64` on drawn pictures, and trainings of the headline network in processes of
-their own: two equal ones compared by hash, compiled, as CUDA graphs, and deterministic, each sampled in blocks of 64
-and 512; and of a small network, with graphs and without. Exit status 1 if something is not as promised, 2 if there is
-no such device.
+Runs the tests marked `cuda`, a short `flowers64` on drawn pictures, and the comparison with a stock diffusers loop.
+Trains the headline network plain, compiled, with CUDA graphs, deterministically and in float32, and a small network
+with and without graphs. Each training has its own process and is sampled in blocks of 64 and 512; two deterministic
+ones are compared by hash. Exits with status 1 if something is not as promised, 2 if there is no such device.
 """
 
 import argparse
@@ -36,9 +36,9 @@ SMALL = (
     "data.resolution=16 generator.unet.channels=[32,64] generator.unet.attention=[false,true] "
     "generator.unet.layers_per_block=1 generator.training.batch_size=16 runtime.compile=true "
 )
-"""A network whose kernels take longer to launch than to run, compiled."""
+"""Overrides for a compiled network whose kernels take longer to launch than to run."""
 STEPS = {False: 300, True: 6}
-"""Steps of a trial, and of one with `--short`."""
+"""Whether `--short` is given -> training steps of a trial."""
 TRIALS = {
     "plain": "runtime.compile=false",
     "plain again": "runtime.compile=false",
@@ -50,9 +50,9 @@ TRIALS = {
     "deterministic again": "runtime.deterministic=true",
     "fp32": "runtime.compile=false runtime.precision=fp32",
 }
-"""What is trained, and how: the rest of a command line."""
+"""Trial -> the overrides that say what is trained and how."""
 CLOSE = 0.02
-"""Largest relative difference of the mean losses of two ways to compute one training."""
+"""Largest accepted relative difference between the mean losses of two ways to compute the same training."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(device: str, short: bool, out: Path) -> dict[str, Any]:
-    """Run every section, each whatever becomes of the others; write the report after each, and return it."""
+    """Run every section, even if others fail. Write the report after each section, and return it."""
     sections: dict[str, Callable[[], Any]] = {"machine": lambda: machine(device)}
     if not short:
         sections["tests"] = lambda: command("-m", "pytest", "-q", "-n0", "-m", "cuda", "--timeout", "1800")
@@ -117,7 +117,7 @@ def verdict(report: dict[str, Any]) -> list[str]:
 
 
 def chosen(device: str, short: bool, num_steps: int) -> list[str]:
-    """Return the overrides of a trial or of the smoke."""
+    """Return the overrides of a trial or of the smoke run."""
     steps = f"generator.training.num_epochs=null generator.training.num_steps={num_steps} runtime.device={device}"
     return [*(TINY if short else HEADLINE).split(), *steps.split()]
 
@@ -143,8 +143,8 @@ def machine(device: str) -> dict[str, Any]:
 def trial(overrides: list[str]) -> dict[str, Any]:
     """Train and sample in this process.
 
-    Returns checksums of the weights and of the samples by block, the mean loss, seconds to the end of the first step
-    and of each later one, and the memory that torch had at most, in bytes.
+    Returns checksums of the weights and of the samples by block size, the mean loss, the seconds to the end of the
+    first step and of each later step, the peak memory that torch allocated in bytes, and facts of the runtime.
     """
     import numpy as np
     import torch
@@ -188,7 +188,7 @@ def trial(overrides: list[str]) -> dict[str, Any]:
 
 
 def smoke(device: str, short: bool) -> dict[str, Any]:
-    """Run a chain of two generations by its command; return its rows without their configurations."""
+    """Run a chain of two generations as a command; return its outcome and its rows without their configurations."""
     from bench import ledger
 
     with tempfile.TemporaryDirectory() as folder:
@@ -199,7 +199,7 @@ def smoke(device: str, short: bool) -> dict[str, Any]:
 
 
 def compared(device: str) -> dict[str, Any]:
-    """Time the headline training beside a stock diffusers loop."""
+    """Time the headline training compared with a stock diffusers loop."""
     from bench.perf.compare_training import HEADLINE, STOCK, compare
 
     return {"rows": [row.as_json() for row in compare(HEADLINE, device, 5, STOCK)]}
@@ -212,7 +212,7 @@ def command(*arguments: str) -> dict[str, Any]:
 
 
 def apart(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """Return the result of some work in a new process: settings of torch and choices of kernels are of a process."""
+    """Run some work in a new process and return its result: torch's settings and kernel choices are per process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(work, *arguments).result()
 

@@ -1,4 +1,4 @@
-"""How costs grow: scores with N, in seconds and peak memory, and training with resolution and width."""
+"""Growth of costs: of scores with N, in seconds and peak memory, and of training with resolution and width."""
 
 import ctypes
 from pathlib import Path
@@ -12,7 +12,8 @@ from bench.perf.sides import Side
 
 
 def scores(sizes: tuple[int, ...] = (1_000, 5_000, 20_000, 50_000)) -> list[dict[str, Any]]:
-    """Return one entry per score and N, at d = 2048. extra_mib: memory beyond the features."""
+    """Return one entry per score and N, and one per implementation of the manifold scores at N = 10 000, at d = 2048.
+    extra_mib: peak memory beyond the features."""
     cases = [(work, n) for work in ("frechet", "manifold", "kernel") for n in sizes]
     cases += [(work, 10_000) for work in ("manifold", "torch_fidelity_full", "torch_fidelity_parts", "prdc")]
     entries = []
@@ -44,7 +45,7 @@ def _resident(field: str) -> float:
 
 
 def training() -> list[dict[str, Any]]:
-    """Return one entry per resolution and width, for batches of 16."""
+    """Return one entry per pair of resolution and width, for batches of 16."""
     entries = []
     for resolution, width in ((16, 1), (32, 1), (64, 1), (32, 2), (32, 4)):
         channels = f"generator.unet.channels=[{32 * width},{64 * width},{64 * width}]"

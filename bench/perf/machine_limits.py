@@ -1,4 +1,4 @@
-"""The limits of this machine, measured, with which the rate of a training step or a score is compared."""
+"""Measured limits of this machine, with which the rate of a training step or a score is compared."""
 
 import math
 import platform
@@ -15,11 +15,12 @@ from bench.machine.device import resolve_runtime
 from bench.perf.pairs import timed
 
 SIDE = {"cpu": 3072, "cuda": 8192}
-"""Width of the square matrices whose product is timed: far beyond what call overheads or caches could blur."""
+"""Device type -> width of the square matrices whose product is timed, so large that call overheads and caches do not
+matter."""
 
 COPIED = 2**28  # bytes
 LONG_ENOUGH = 0.2
-"""Seconds of one measurement, so that the wait for a fast device at its end is negligible."""
+"""Minimum seconds of one measurement, so that the wait for a fast device at its end is negligible."""
 
 
 def device_types() -> list[str]:
@@ -29,10 +30,10 @@ def device_types() -> list[str]:
 
 @cache
 def measured_machine(kind: str) -> dict[str, Any]:
-    """Measure one of `device_types` here, with the settings of a run. Takes seconds, once per process.
+    """Measure a device of one of the `device_types`, with the settings of a run. Takes seconds, once per process.
 
-    matrix_rate: GFLOP/s of a square product, a multiply-add counting as two, by dtype. bandwidth: GB/s of a copy, bytes
-    read plus bytes written.
+    matrix_rate: dtype -> GFLOP/s of a square matrix product, counting a multiply-add as two. bandwidth: GB/s of a copy,
+    bytes read plus bytes written.
     """
     device = resolve_runtime(RuntimeConfig(device=kind)).device
     rates = {}
@@ -51,7 +52,7 @@ def measured_machine(kind: str) -> dict[str, Any]:
 def fastest(work: Callable[[], Any], num_measurements: int = 3) -> float:
     """Return the seconds per call of the fastest measurement: a limit is the best possible rate, not the usual one.
 
-    A measurement is at least `LONG_ENOUGH` seconds of calls back to back, with one synchronisation at the end."""
+    A measurement is at least `LONG_ENOUGH` seconds of consecutive calls, with one synchronisation at the end."""
 
     def measure(count: int) -> float:
         return timed(lambda: [work() for _ in range(count)] and None)[0]

@@ -1,4 +1,4 @@
-"""Several ways to do the same work, timed in turn: drift of the machine affects all of them, but not their ratios."""
+"""Time several ways to do the same work in turn: drift of the machine affects all of them, but not their ratios."""
 
 import statistics
 import time
@@ -45,7 +45,7 @@ class Comparison:
 
     @property
     def ratio(self) -> Spread:
-        """Return how many times faster ours is, pair by pair."""
+        """Return the spread of theirs / ours over the pairs: how many times faster ours is."""
         return Spread.of([b / a for a, b in zip(self.ours, self.theirs, strict=True)])
 
     @property
@@ -59,7 +59,8 @@ class Comparison:
 
 
 def alternate(*turns: Turn, num_pairs: int, warmup: bool = True) -> tuple[list[list[float]], list[Any]]:
-    """Run every turn `num_pairs` times, after one uncounted run each; the order is reversed from one time to the next.
+    """Run every turn `num_pairs` times, in an order that is reversed each time. If `warmup`, run each once before,
+    uncounted.
 
     Returns the seconds of each, one list per turn, and the last result of each.
     """

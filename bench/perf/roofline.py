@@ -1,7 +1,7 @@
 """FLOPs of a network, counted on tensors without contents, divided by the peak rate of a machine.
 
-`python -m bench.perf.roofline` prints it for `experiment=flowers64`: on an H100, from its data sheet, and on this
-machine, from measured rates.
+`python -m bench.perf.roofline` prints the resulting times for `experiment=flowers64` on an H100, from its data sheet,
+and on this machine, from measured rates.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from bench.protocols import compose_config
 H100 = 989e3  # GFLOP/s, dense bf16, from the data sheet of the SXM form
 
 NUM_SEEDS, NUM_ARMS = 5, (13, 3)
-"""Of `collapse_v1`: seeds, and arms of the first and of the second split."""
+"""Number of seeds of `collapse_v1`, and numbers of arms with its first and its second split."""
 
 
 def gflop(unet: Any, shape: tuple[int, int, int, int], training: bool) -> float:

@@ -12,9 +12,10 @@ _turn: Turn
 
 
 class Side(ProcessPoolExecutor):
-    """A turn in another process, where make(*arguments) prepares it. Use in a `with`, which ends the process.
+    """A turn that runs in another process, where `make(*arguments)` prepares it. Use in a `with` statement, which ends
+    the process.
 
-    Raises `RuntimeError` with the traceback of an error there, and `BrokenProcessPool` if the process was killed.
+    Raises `RuntimeError` with the traceback of an error in that process, and `BrokenProcessPool` if it was killed.
     """
 
     def __init__(self, make: Callable[..., Turn], *arguments: Any) -> None:

@@ -1,9 +1,9 @@
 """Memory of a training step, from the sizes of its tensors alone: `python -m bench.perf.training_memory`.
 
-Counts what is allocated at once in a step of `experiment=flowers64` in bf16, with the CPU's operators, and with group
-norms in float32, as CUDA's autocast computes them. What a device takes besides is not counted: its context, cuDNN's
-workspaces, and gaps between blocks. An H200 took 1.01 times what is counted. Compiled code takes half: it fuses the
-group norms with what follows, and keeps no float32 copies.
+Counts the bytes that are allocated at once in a step of `experiment=flowers64` in bf16, with the CPU's operators, and
+with group norms in float32, as CUDA's autocast computes them. Other memory of a device is not counted: its context,
+cuDNN's workspaces, and gaps between blocks. An H200 used 1.01 times the counted memory. Compiled code uses half of it:
+it fuses the group norms with the operations that follow, and keeps no float32 copies.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ BATCH_SIZES = (16, 32, 64, 128, 256, 512)
 
 
 class Allocated(TorchDispatchMode):
-    """Counts the bytes of the storages that operations make, while they live. peak: the most at once."""
+    """Counts the bytes of live storages that operations have allocated. peak: the most bytes so far."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,13 +53,13 @@ class Allocated(TorchDispatchMode):
 
 
 def training_memory(unet: UNetConfig, resolution: int, batch_size: int) -> int:
-    """Return the most bytes that a step of a training has allocated at once, in bf16: weights, their average, moments,
-    gradients, and what the backward pass needs.
+    """Return the peak number of bytes that a training step in bf16 allocates: weights, their moving average, the
+    optimiser's moments, gradients, and what the backward pass needs.
 
     Args:
-        unet: The network.
-        resolution: Side of the images, in pixels.
-        batch_size: Images that go through the network at once.
+        unet: The configuration of the network.
+        resolution: The side of the images, in pixels.
+        batch_size: The number of images that go through the network at once.
     """
     with FakeTensorMode():
         network = build_unet(unet, resolution, seed=0)
@@ -71,7 +71,7 @@ def training_memory(unet: UNetConfig, resolution: int, batch_size: int) -> int:
             with torch.autocast("cpu", torch.bfloat16):
                 output = network(x, torch.empty(batch_size, dtype=torch.int64), return_dict=False)[0]
             (output.float() - x).square().mean().backward()
-    kept = 4  # float32 numbers a weight: itself, its average, two moments; its gradient has been counted
+    kept = 4  # float32 numbers per weight: itself, its average, two moments; its gradient is counted above
     return allocated.peak + kept * 4 * network.num_parameters()
 
 

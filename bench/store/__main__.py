@@ -1,4 +1,4 @@
-"""python -m bench.store list | explain | size | verify | prune STORE: what is stored and why, and what may go.
+"""python -m bench.store list | explain | size | verify | prune STORE: inspect, verify and prune stored results.
 
 Results go to stdout, one line each; errors go to stderr. Exit status: 0; 1 if `verify` detects damage; 2 for a mistake
 in the command.
@@ -19,8 +19,8 @@ from bench.store.store import Store
 
 
 def list_results(store: Store, args: argparse.Namespace) -> int:
-    """List every finished result: key, size, time of creation, the chain, generation and ratio that use it, and the
-    facts that its stage recorded."""
+    """List every finished result: its key, size and time of creation, the chain, generation and ratio that use it, and
+    the facts that its stage recorded."""
     found = inventory.entries(store, args.stage)
     users = inventory.users(args.outputs or store.root.parent)
     for entry in found:
@@ -46,7 +46,7 @@ def explain(store: Store, args: argparse.Namespace) -> int:
 
 
 def size(store: Store, args: argparse.Namespace) -> int:
-    """Count results, files and bytes of each stage; then those that are unfinished, half-written or set aside."""
+    """Count results, files and bytes of each stage, and of results that are unfinished, half-written or set aside."""
     results = inventory.entries(store)
     for stage in sorted({entry.stage for entry in results}):
         paths = [entry.path for entry in results if entry.stage == stage]
@@ -59,7 +59,7 @@ def size(store: Store, args: argparse.Namespace) -> int:
 
 
 def verify(store: Store, args: argparse.Namespace) -> int:
-    """Compare every file of every result with its checksum. Damaged results are computed again when next needed."""
+    """Compare every file of every result with its checksum. Damaged results are recomputed when next needed."""
     results = inventory.entries(store, args.stage)
     num_damaged = 0
     for entry in results:

@@ -1,4 +1,5 @@
-"""The store of a chain that runs in several processes: the first one uses the store, and all of them produce."""
+"""The store of a chain that runs in several processes: the first one reads and publishes results, and all of them take
+part in producing them."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -13,14 +14,17 @@ from bench.store.store import Produce, Result, Store
 
 
 def open_store(root: Path, chain: str = "") -> Store:
-    """Return the store under `root` for the stages of a chain, which one process runs or several run together."""
+    """Return the store under `root` for the stages of a chain that runs in one process or in several together."""
     store = GroupStore if distributed.world_size() > 1 else Store
     return store(root, required=REQUIRED, user=chain)
 
 
 class OutOfStep(Exception):
-    """The first process speaks of another result than the one that this process is at. Caught where this process is at
-    that one: a result may be made of others, and the first process may fail while another is several deep."""
+    """The first process reported on another result than the one that this process is producing.
+
+    Producing a result may request others, so the first process may fail in an outer `make` while this process is still
+    in a nested one. The error therefore propagates to the `make` of the reported result, which handles it.
+    """
 
     def __init__(self, said: list[Any], key: str) -> None:
         super().__init__(f"the processes went different ways: the first says {said[:2]}, and this one is at {key}")
@@ -32,11 +36,11 @@ class GroupStore(Store):
 
     Every process must call `make` with the same spec. Only the files of the first process are published; the others
     write theirs into a directory that is removed afterwards. All share one `work` directory. While the first process
-    waits for the lease of another job, or does what only one must do, the others wait for any time.
+    waits for the lease of another job, or does work that only one process may do, the others wait without a time limit.
     """
 
     def make(self, stage: str, spec: dict[str, Any], produce: Produce) -> Result:
-        """Return the result of a spec, as `Store.make` does; the same result in every process."""
+        """Return the result of a spec as `Store.make` does, the same one in every process."""
         key = f"{stage}/{spec_hash(stage, spec)}"
         return self._lead(key, stage, spec, produce) if distributed.is_first() else self._follow(key, produce)
 
@@ -64,7 +68,7 @@ class GroupStore(Store):
         raise OutOfStep(said, key)
 
     def _produce_beside(self, produce: Produce, out: Path, work: Path) -> list[Any]:
-        """Produce what is not published, and return what the first process says next."""
+        """Produce files that are not published, and return the next message of the first process."""
         scratch = result_files.make_directory(out.with_name(f"{out.name}-{distributed.rank()}"))
         try:
             produce(scratch, work)

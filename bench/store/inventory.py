@@ -1,4 +1,4 @@
-"""Queries behind the store's commands: which results there are, what refers to them, and how two specs differ."""
+"""Queries behind the store's commands: list results, find what refers to them, and compare two specs."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -18,8 +18,8 @@ from bench.store.store import Store
 class Entry:
     """One finished result.
 
-    refers: keys of the results that it was made from. damage: why its manifest cannot be used, or None. Only the
-    manifest is checked here; `verify` compares the files.
+    refers: keys of the results that this one was computed from. damage: why its manifest cannot be used, or None. Only
+    the manifest is checked here; `verify` compares the files.
     """
 
     key: str
@@ -37,7 +37,7 @@ class Entry:
 
 
 def entries(store: Store, stage: str | None = None) -> list[Entry]:
-    """Return every finished result, sorted by key; only those of one stage if given.
+    """Return every finished result, or those of one stage, sorted by key.
 
     Raises `StoreError` if there is no store, or no such stage in it.
     """
@@ -71,7 +71,7 @@ def is_key(value: Any) -> bool:
 
 
 def find_key(store: Store, text: str) -> str:
-    """Return the one key, of a finished or unfinished result, that starts with `text` ("train/3fa2").
+    """Return the only key of a finished or unfinished result that starts with `text`, such as "train/3fa2".
 
     Raises `StoreError` if there is none or more than one.
     """
@@ -110,7 +110,8 @@ def differences(here: dict[str, Any], there: dict[str, Any]) -> list[Difference]
 
 
 def nearest(store: Store, key: str) -> tuple[Entry, list[Difference]] | None:
-    """Return the other finished result of the same stage whose spec differs in the fewest fields, and these fields."""
+    """Return the other finished result of the same stage whose spec differs in the fewest fields, and these fields;
+    None if there is no other."""
     spec, stage = spec_of(store, key), key.split("/")[0]
     others = [e for e in entries(store) if e.stage == stage and e.key != key and e.damage is None]
     compared = [(e, differences(spec, e.spec)) for e in others]
@@ -118,8 +119,8 @@ def nearest(store: Store, key: str) -> tuple[Entry, list[Difference]] | None:
 
 
 def explain_differences(store: Store, here: str, there: str, depth: int = 0) -> Iterator[str]:
-    """Yield one line for each field in which the specs of two results differ. A field that names other results is
-    followed by the differences of their specs.
+    """Yield one line for each field in which the specs of two results differ. If a field names other results, the
+    differences of their specs follow.
 
     Args:
         store: the store of both results.
@@ -137,7 +138,7 @@ def explain_differences(store: Store, here: str, there: str, depth: int = 0) -> 
 
 
 def used_keys(store: Store, outputs: Path) -> tuple[set[str], int]:
-    """Return the keys that a ledger below `outputs` refers to, with everything that these results were made from; and
+    """Return the keys of all results that the ledgers below `outputs` refer to, directly or through other results, and
     the number of ledgers.
 
     Raises `LedgerError` for a ledger that cannot be read, because what it refers to is unknown.
@@ -148,8 +149,8 @@ def used_keys(store: Store, outputs: Path) -> tuple[set[str], int]:
 
 
 def users(outputs: Path) -> dict[str, str]:
-    """Return key -> the chain, generation and synthetic ratio that a ledger below `outputs` has it for, and how many
-    others. Ledgers that cannot be read are left out."""
+    """Return key -> the first chain, generation and synthetic ratio that use the result according to the ledgers below
+    `outputs`, and the number of other uses. Ledgers that cannot be read are skipped."""
     found: dict[str, dict[str, None]] = {}
     for path in sorted(outputs.glob(f"**/{ledger.FILENAME}")):
         with suppress(LedgerError):
@@ -174,7 +175,7 @@ def _key_of(artifact: str) -> str:
 
 
 def closure(known: Iterable[Entry], keys: set[str]) -> set[str]:
-    """Return the keys, and those of everything that their results were made from, directly or indirectly."""
+    """Return the given keys and those of all results that they were computed from, directly or indirectly."""
     refers = {entry.key: entry.refers for entry in known}
     reached, todo = set(keys), list(keys)
     while todo:

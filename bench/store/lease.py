@@ -1,13 +1,14 @@
-"""Leases: at most one process, on any machine, produces a result. Its holder keeps a lock file fresh.
+"""Leases: at most one process, on any machine, produces a result. The holder of a lease keeps its lock file fresh.
 
 `filelock.SoftFileLease` needs no lock service, only a file system on which exclusive creation is atomic. A holder that
-died on this machine is noticed at once, because its pid is gone. Any other lock file expires when it has not changed
-for `LEASE_SECONDS` on the waiting process's own monotonic clock, whatever it holds: clocks that are skewed or go
-backwards cannot expire the lease of a live holder, and an empty or unreadable lock, left by a kill or a power cut,
-stops nobody for longer. filelock itself waits for ever for an empty one, so the expiry is here.
+died on this machine is detected at once, because its pid is gone. Any other lock file expires, whatever it contains,
+when it has not changed for the duration of the lease on the waiting process's own monotonic clock. Clocks that are
+skewed or go backwards therefore cannot expire the lease of a live holder, and an empty or unreadable lock file, left by
+a kill or a power cut, blocks nobody for longer. filelock itself waits forever for an empty one, so the expiry is
+implemented here.
 
-A holder that was suspended for longer than its lease may continue at the same time as its successor. It learns of its
-loss by `is_held`, which whoever holds a lease asks before anything that others see.
+A holder that was suspended for longer than its lease may continue at the same time as its successor. It detects the
+loss with `is_held`, which every holder calls before it changes anything that other processes can see.
 """
 
 import logging
@@ -27,28 +28,28 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 120.0
 HEARTBEATS_PER_LEASE = 8
 SAY_EVERY = 60.0
-"""Seconds between two lines of a process that waits."""
+"""Seconds between two log lines of a waiting process."""
 
 
 class Lost(Exception):
-    """Another process has taken over the lease: what was made under it must not be published."""
+    """Another process has taken over the lease, so nothing that was produced under it may be published."""
 
 
 @contextmanager
 def hold(
     lock: Path, what: str, lease_seconds: float = LEASE_SECONDS, wait: bool = True, user: str = ""
 ) -> Iterator[Callable[[], bool]]:
-    """Hold a lock for the body of the `with`. If another process holds it, wait, and log for whom and how long.
+    """Hold a lock for the body of the `with` statement. If another process holds it, wait and log the wait.
 
     Args:
         lock: the lock file.
-        what: what is locked, as it is named in the log.
+        what: the name of what is locked, for the log.
         lease_seconds: how long the lock file may stay unchanged before its holder counts as dead.
         wait: whether to wait for another holder.
-        user: the chain that asks, as it is named in the log.
+        user: the name of the chain that requests the lock, for the log.
 
     Yields:
-        `is_held`, which returns whether the lock is still this process's.
+        `is_held`, which returns whether this process still holds the lock.
 
     Raises:
         OSError: the lock file cannot be written, or is a folder.
@@ -77,7 +78,7 @@ def hold(
 def _acquire(lease: SoftFileLease) -> bool:
     try:
         lease.acquire(timeout=0)
-    except (Timeout, LeaseSettingsMismatch):  # the latter: the file names another duration, so it expires by ours
+    except (Timeout, LeaseSettingsMismatch):  # the latter: the file states another duration; ours applies
         return False
     return True
 
@@ -88,7 +89,7 @@ def _is_held(lease: SoftFileLease) -> bool:
 
 
 class _Waiting:
-    """What a process that waits has seen of a lock file: since when it is unchanged, and what was said of it."""
+    """The observations of a waiting process: since when a lock file is unchanged, and when the wait was last logged."""
 
     def __init__(self, lock: Path, what: str, lease_seconds: float, user: str) -> None:
         self._lock, self._what, self._lease_seconds = lock, what, lease_seconds
@@ -98,7 +99,7 @@ class _Waiting:
         self._said_at = -SAY_EVERY
 
     def look(self, lease: SoftFileLease) -> None:
-        """Look at the lock file again: log who holds it from time to time, and remove it once it has expired."""
+        """Inspect the lock file: log its holder at intervals, and remove the file once it has expired."""
         now, state = time.monotonic(), _state(self._lock)
         if state != self._seen:
             self._seen, self._seen_at = state, now
@@ -118,7 +119,8 @@ class _Waiting:
 
 
 def _state(lock: Path) -> tuple[int, ...] | None:
-    """What changes with every heartbeat and with every new lock file; None where there is no file."""
+    """Return (inode, mtime, ctime), times in ns, which change with every heartbeat and with every new lock file; None
+    if there is no file."""
     try:
         status = os.lstat(lock)
     except FileNotFoundError:
@@ -127,12 +129,12 @@ def _state(lock: Path) -> tuple[int, ...] | None:
 
 
 def _remove(lock: Path, expired: tuple[int, ...]) -> None:
-    """Remove an expired lock file. If another process has taken over since it was looked at, put its lock back."""
+    """Remove an expired lock file. If another process has taken over since the inspection, put its lock file back."""
     aside = lock.with_name(f"{lock.name}.expired.{secrets.token_hex(4)}")
     with suppress(FileNotFoundError):  # another process was faster
         lock.rename(aside)
         moved = _state(aside)
-        if moved is not None and moved[:2] != expired[:2]:  # a rename changes the third
-            with suppress(OSError):  # then that process asks `is_held` before it publishes
+        if moved is not None and moved[:2] != expired[:2]:  # a rename changes the ctime
+            with suppress(OSError):  # if this fails, `is_held` keeps that process from publishing
                 os.link(aside, lock)
         aside.unlink()

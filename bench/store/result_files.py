@@ -48,15 +48,15 @@ def seal(
     uses: list[str],
     required: Sequence[str] = (),
 ) -> None:
-    """Turn the files of a finished stage into a result: add spec.json and manifest.json, and flush all to the disk.
+    """Turn the files of a finished stage into a result: add spec.json and manifest.json, and flush all files to disk.
 
     Args:
-        directory: where the stage has written its files.
+        directory: the directory into which the stage has written its files.
         key: "<stage>/<hash>" of the result.
         spec: every input of the stage, as plain JSON.
         facts: what the stage returned, as plain JSON.
         uses: keys of the results that were requested while this one was produced.
-        required: the files without which this is no result of its stage (`bench.store.stage_files`).
+        required: the files that every result of the stage must have (`bench.store.stage_files`).
 
     Raises:
         StoreError: the facts are not plain JSON, or a required file is missing.
@@ -84,7 +84,7 @@ def seal(
 
 
 def read_manifest(directory: Path, key: str) -> dict[str, Any]:
-    """Read the manifest, verify its own checksum, and that it is the manifest of `key`. Raises `Damaged` if not."""
+    """Read a manifest, and verify its own checksum and its key. Raises `Damaged` if that fails."""
     try:
         manifest = json.loads((directory / MANIFEST).read_text())
     except (OSError, ValueError) as error:
@@ -97,8 +97,8 @@ def read_manifest(directory: Path, key: str) -> dict[str, Any]:
 
 
 def verify(directory: Path, manifest: dict[str, Any], required: Sequence[str] = ()) -> None:
-    """Compare every file of a result with the manifest, and see that it names every required file. Raises `Damaged` at
-    the first difference."""
+    """Compare every file of a result with the manifest, and check that the manifest names every required file. Raises
+    `Damaged` at the first difference."""
     files = manifest["files"]
     absent = stage_files.absent(required, files)
     if absent:
@@ -122,7 +122,7 @@ def file_names(directory: Path) -> list[str]:
 
 
 def stamp(directory: Path) -> Stamp:
-    """Return size and modification time of every file of a result, the manifest included."""
+    """Return the size and modification time of every file of a result, including the manifest."""
     stats = [(name, (directory / name).stat()) for name in [*file_names(directory), MANIFEST]]
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
@@ -149,7 +149,7 @@ def remove(path: Path) -> None:
 
 def discard(path: Path, trash: Path) -> None:
     """Remove a directory that another process may be using. It is renamed into `trash` first, so that no process ever
-    sees, or publishes, half of it. Raises `OSError` if it cannot be renamed."""
+    sees or publishes a partly removed one. Raises `OSError` if it cannot be renamed."""
     doomed = make_directory(trash) / f"{path.name}.{secrets.token_hex(4)}"
     path.rename(doomed)
     remove(doomed)

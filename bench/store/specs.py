@@ -17,7 +17,7 @@ _STAGE = re.compile(r"[a-z][a-z0-9_-]*")
 def canonical(value: Any, what: str) -> str:
     """Return the same text for equal values: JSON with sorted keys.
 
-    Raises `StoreError`, with `what` as the name of the value, for NaN and for what JSON cannot hold.
+    Raises `StoreError`, with `what` as the name of the value, for NaN, infinity and whatever JSON cannot represent.
     """
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
@@ -27,7 +27,10 @@ def canonical(value: Any, what: str) -> str:
 
 
 def spec_hash(stage: str, spec: dict[str, Any]) -> str:
-    """Return 32 hex digits (128 bits) of the SHA-256 of the stage and its canonical spec. Raises `StoreError`."""
+    """Return 32 hex digits (128 bits) of the SHA-256 of the stage and its canonical spec.
+
+    Raises `StoreError` if the stage's name is invalid or the spec is not plain JSON.
+    """
     if not _STAGE.fullmatch(stage) or stage in RESERVED:
         raise StoreError(
             f"stage={stage!r}: must be lower-case letters, digits, - and _, and none of {', '.join(RESERVED)}"

@@ -1,6 +1,7 @@
-"""The files without which a folder is no result of its stage, whatever its manifest says.
+"""The files that every result of a stage must have, whatever its manifest says.
 
-A name that ends with a slash is a folder with at least one file in it, whose names its component chooses.
+A name that ends with a slash means a folder with at least one file. The component that writes the folder chooses the
+names of its files.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -21,16 +21,17 @@ log = logging.getLogger(__name__)
 
 NO_PERMISSION = (errno.EROFS, errno.EACCES, errno.EPERM)
 WRONG_KIND = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP)
-"""Of a file where a folder should be, a folder where a file should be, and links to nothing or to themselves."""
+"""Error numbers for a file in place of a folder, a folder in place of a file, and links to nothing or to themselves."""
 
 Produce = Callable[[Path, Path], dict[str, Any]]
 """produce(out, work) -> facts. See `Store.make`."""
 
 _uses: ContextVar[list[str] | None] = ContextVar("_uses", default=None)
-"""Keys of the results that were requested so far while the current one is produced; None outside `produce`."""
+"""Keys of the results that producing the current one has requested so far; None outside `produce`."""
 
 _verified: dict[Path, result_files.Stamp] = {}
-"""Results whose checksums this process has verified, with their stamps at that time: each is read in full once."""
+"""Results whose checksums this process has verified, with their stamps at that time. An unchanged result is read in
+full only once."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,11 @@ class Store:
         """Open a store.
 
         Args:
-            root: its directory.
-            lease_seconds: how long a lock may stay unchanged before its holder counts as dead; the same for all users.
-            required: stage -> the files without which a result is none. `stage_files.REQUIRED` for a chain.
-            user: the chain that uses this store, as the log names it.
+            root: the store's directory.
+            lease_seconds: how long a lock file may stay unchanged before its holder counts as dead. All processes that
+                share the store must use the same value.
+            required: stage -> the files that every result must have; `stage_files.REQUIRED` for a chain.
+            user: the name of the chain that uses this store, for the log.
         """
         self.root = Path(root).absolute()
         self.lease_seconds = lease_seconds
@@ -81,8 +83,8 @@ class Store:
         return self.root / "work" / f"{key}.json"
 
     def work(self, key: str) -> list[Path]:
-        """Return the scratch directories of an unfinished result, the newest first; no more than one unless a process
-        was suspended past its lease."""
+        """Return the scratch directories of an unfinished result, newest first. There is at most one, unless a process
+        was suspended for longer than its lease."""
         stage, digest = key.split("/")
         found = [path for path in (self.root / "work" / stage).glob(f"{digest}.*") if path.is_dir()]
         return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
@@ -102,12 +104,11 @@ class Store:
         `produce` writes the files of the result into `out`, an empty temporary directory, and returns facts as plain
         JSON. `work` is the spec's own scratch directory: files there survive a kill and are passed to the next attempt,
         until the result is published. If several processes call this at once, one produces and the others wait. A
-        process that was suspended for so long that another one took over publishes nothing, and uses what the other
-        publishes.
+        process that was suspended until another one took over publishes nothing, and uses the other's result.
 
-        Raises `StoreError` if the disk is full, if there is no such result in a store that cannot be written, and if
-        `produce` leaves out a file that the stage requires. Any other error of `produce` is passed on, and nothing is
-        published.
+        Raises `StoreError` if the disk is full, if a store that cannot be written lacks the result, if the store needs
+        a folder where there is a file or the reverse, or if `produce` does not write a file that the stage requires.
+        Any other error of `produce` is passed on, and nothing is published.
         """
         result = self._make(stage, spec, produce)
         outer = _uses.get()
@@ -134,8 +135,8 @@ class Store:
     def _produce(self, key: str, spec: dict[str, Any], produce: Produce, is_held: Callable[[], bool]) -> Result:
         """Produce and publish a result that is not stored. Raises `lease.Lost` if the lease is not held at the end.
 
-        Both directories have names that no other process uses, so a successor that takes over neither deletes what
-        this process goes on writing nor writes into the same files.
+        Both directories have names that no other process uses, so a successor that takes over neither deletes files
+        that this process continues to write nor writes into the same files.
         """
         stage, digest = key.split("/")
         name = f"{digest}.{secrets.token_hex(4)}"
@@ -151,7 +152,7 @@ class Store:
         except Exception as error:
             if is_held():
                 raise
-            result_files.remove(work)  # of this name only what was written after the loss
+            result_files.remove(work)  # the successor renamed the directory, so this one was written after the loss
             raise lease.Lost(key) from error
         finally:
             _uses.reset(inside)
@@ -163,8 +164,8 @@ class Store:
         return replace(result, reused=False)
 
     def _adopt_work(self, key: str, name: str) -> Path:
-        """Return the scratch directory of this name, with the whole files of an earlier attempt. Half-written ones are
-        left to the process that may still write them."""
+        """Return the scratch directory of this name, with the complete files of an earlier attempt. Its partial files
+        are removed, because a suspended process may still be writing them."""
         work = self.root / "work" / key.split("/")[0] / name
         found = self.work(key)
         for older in found[1:]:
@@ -177,7 +178,7 @@ class Store:
         return work
 
     def lock(self, key: str) -> Path:
-        """Return the lock file that is held while a result is produced."""
+        """Return the path of the lock file that is held while a result is produced."""
         return self.root / "locks" / f"{key}.lock"
 
     def hold(self, key: str, wait: bool = True) -> AbstractContextManager[Callable[[], bool]]:
@@ -189,9 +190,10 @@ class Store:
         result_files.discard(path, self.root / "tmp" / "discarded")
 
     def open(self, key: str) -> Result | None:
-        """Return the stored result, or None; its checksums are verified on this process's first use.
+        """Return the stored result, or None if there is none.
 
-        Raises `result_files.Damaged` if they do not match.
+        Its checksums are verified on this process's first use, and again if its files have changed since. Raises
+        `result_files.Damaged` if they do not match.
         """
         path = self.path(key)
         if not path.is_dir():
@@ -238,8 +240,8 @@ class Store:
 
     @contextmanager
     def _explaining(self, key: str) -> Iterator[None]:
-        """Turn the errors of a file system that is full, read-only, or has a file where the store needs a folder or the
-        other way round, into a `StoreError` that explains what to do."""
+        """Turn the errors of a file system that is full, is read-only, or has a file where the store needs a folder (or
+        the reverse) into a `StoreError` that explains what to do."""
         try:
             yield
         except StoreError:
@@ -265,8 +267,8 @@ class Store:
 
 
 def _is_full(error: Exception) -> bool:
-    """Return whether an error means a full disk. Some libraries drop the errno: safetensors keeps the message, and
-    NumPy's tofile only reports how much it wrote."""
+    """Return whether an error means a full disk. Some libraries drop the errno: safetensors keeps only the message, and
+    NumPy's `tofile` only reports how much it wrote."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     short = isinstance(error, OSError) and re.search(r"\d+ requested and \d+ written", str(error))
@@ -274,8 +276,8 @@ def _is_full(error: Exception) -> bool:
 
 
 def _is_within(error: Exception, root: Path, numbers: Collection[int]) -> bool:
-    """Return whether an error has one of these numbers and means a file of the store, not another one of the
-    producer, or a folder that the store would lie in."""
+    """Return whether an error has one of these numbers and concerns a file of the store or a parent folder of the
+    store, not another file that the producer uses."""
     if not isinstance(error, OSError) or error.errno not in numbers or error.filename is None:
         return False
     return Path(os.fsdecode(error.filename)).is_relative_to(root) or root.is_relative_to(os.fsdecode(error.filename))

@@ -1,6 +1,6 @@
-"""An independent witness of finished chains: it derives again whatever can be derived, and names all differences.
+"""An independent witness of finished chains: it recomputes whatever can be derived, and reports all differences.
 
-It reads files and shares no other code with what it checks. Seeds, policies, noise, training and sampling are
-implemented here a second time, slowly and plainly; scores come from torch-fidelity, prdc, scikit-learn and SciPy.
-`python -m bench.audit --deep RUN` runs it.
+Apart from readers of files and the tables of drawn species, it shares no code with what it checks. Seeds, policies,
+noise, training and sampling are implemented here a second time, in a slow and plain way. Scores come from
+torch-fidelity, prdc, scikit-learn and SciPy. `python -m bench.audit --deep RUN` runs it.
 """

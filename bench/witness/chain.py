@@ -1,4 +1,4 @@
-"""Checks of one chain: what was trained on what, from which model, sampled with which seeds, and scored how."""
+"""Checks of one chain: its training sets, initial models, training, seeds, samples and scores."""
 
 import json
 import math
@@ -17,20 +17,20 @@ from bench.witness.diffusion import derive
 from bench.witness.policies import compose
 
 GREY_LEVELS = {"fp32": 0.25, "bf16": 1.5}
-"""Tolerated difference of a recomputed sample, in grey levels averaged over its pixels."""
+"""Precision -> tolerated difference of a recomputed sample, in grey levels averaged over its pixels."""
 MOVED = 0.05
-"""Tolerated difference of retrained weights, as a share of how far training has moved them."""
+"""Tolerated difference of retrained weights, as a share of the distance by which training moved them."""
 
 
 class Witness:
     """Examines the rows of one chain, in order.
 
-    problems: the differences, one sentence each. unchecked: what was not derived again, one sentence each.
+    problems: the differences, one sentence each. unchecked: what was not recomputed, one phrase each.
     """
 
     def __init__(self, num_samples: int = 3, max_steps: int = 200) -> None:
-        """Prepare to follow a chain. num_samples: how many samples of each generation to recompute. max_steps: longer
-        training is not repeated."""
+        """Prepare to follow a chain. num_samples: how many samples of each generation to recompute. max_steps: length
+        of the longest training to repeat, in steps."""
         self.num_samples, self.max_steps = num_samples, max_steps
         self.problems: list[str] = []
         self.unchecked: list[str] = []
@@ -60,7 +60,7 @@ class Witness:
             self.expect(False, f"cannot be derived again: {type(error).__name__}: {error}")
 
     def links(self) -> None:
-        """Check which result was made from which, and compare the ledger's facts with theirs."""
+        """Check which result was computed from which, and compare the ledger's facts with those of the results."""
         manifest, spec = {}, {}
         for stage in ("real", "train", "remedy", "sample", "score"):
             if stage == "remedy" and stage not in self.folder:
@@ -85,12 +85,13 @@ class Witness:
         self.expect(rows == self.row.scores, "the ledger's scores are not those of its result")
         self.key, self.uses = manifest["train"]["key"], list(manifest["score"]["uses"])
         for stage, digest in (key.split("/") for key in manifest["score"]["uses"]):
-            if stage == "floor":  # which itself was made from features of real images
+            if stage == "floor":  # a floor is itself computed from features of real images
                 folder = Path(self.row.store_dir) / stage / digest[:2] / digest
                 self.uses += stored_results.read_result(folder)[0]["uses"]
 
     def split(self) -> None:
-        """Check that real pools are disjoint by name and by pixels, and divided in the order of the documented hash."""
+        """Check that real pools are disjoint by name and divided in the order of the documented hash. By pixels, check
+        that the reserve has no held-out image and that training has as many as noted."""
         names = [name for name in ("heldout", "train", "reserve") if (self.folder["real"] / name).exists()]
         parts = [self.pools.setdefault(name, Pool.load(self.folder["real"] / name)) for name in names]
         ids = [name for part in parts for name in part.records.source_id.tolist()]
@@ -125,7 +126,7 @@ class Witness:
         parts = {named.get(part.pool.id): part.rows for part in drawn.parts}
         self.expect(None not in parts and "heldout" not in parts, "it trained on held-out images or a foreign pool")
         sizes = {name: len(pool) for name, pool in pools.items()}
-        if "reserve" in sizes:  # its end is what a vetting rule calibrates itself on
+        if "reserve" in sizes:  # a vetting rule calibrates itself on its end
             sizes["reserve"] -= self.row.vetting.get("num_calibration", 0)
         expected = compose(self.config["mixing"], self.g, self.seed, sizes)
         if expected is None:
@@ -154,7 +155,7 @@ class Witness:
         self.parts = [(pools[named[part.pool.id]], part.rows) for part in trained_on.parts]
 
     def training(self) -> None:
-        """Check the number of steps, and derive the averaged weights by a plain loop over the documented draws."""
+        """Check the number of steps, and recompute the averaged weights in a plain loop over the documented draws."""
         if not self.is_ddpm:
             self.models.append((self.key, {}))
             self.unchecked.append(f"models of generator {self.row.generator}")
@@ -187,7 +188,7 @@ class Witness:
         self.expect(off < MOVED, f"its weights are off replayed ones by {off:.2f} of the way that training moved them")
 
     def remedy(self) -> None:
-        """Check the seeds of own samples, and derive the weights of Neon from the two models that it is made of."""
+        """Check the seeds of own samples, and compute Neon's weights from the two models that it combines."""
         self.guide: tuple[Path, float] | None = None
         asked = self.config.get("remedy", {"name": "none"})
         self.expect(
@@ -279,7 +280,7 @@ class Witness:
             self.expect(
                 (entry["num_subject"], entry["num_reference"]) == (size, size), f"{name} has another N than {size}"
             )
-            if entry["metric"] == "mauve":  # its clusters depend on the start of one implementation
+            if entry["metric"] == "mauve":  # its clusters depend on how one implementation initialises them
                 self.unchecked.append("mauve")
                 continue
             try:
@@ -302,8 +303,12 @@ class Witness:
             )
 
     def twin(self, features: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the features of items trained on, and of as many that were not, of every pool at one share: held-out
-        images for real ones, otherwise samples of the same generation. None where a pool has none left."""
+        """Return features of items that were trained on and of equally many that were not, float32 (n, d) each.
+
+        All pools contribute the same share of their items. Held-out images stand in for unused real images; for
+        samples, they are unused samples of the same generation. None after vetting, with samples taken for real, or if
+        fewer than two items of a side remain.
+        """
         if "vet" in self.folder or any((pool.records.generation < REAL).any() for pool, _ in self.parts):
             return None
         heldout, groups = self.pools["heldout"], []
@@ -326,7 +331,7 @@ class Witness:
         return (np.stack(sides[0]), np.stack(sides[1])) if len(sides[0]) > 1 else None
 
     def features(self, pool: Pool, space: str) -> np.ndarray:
-        """Return the stored features of a pool, float32 (N, d), after comparing them with its images' features."""
+        """Return the stored features of a pool, float32 (N, d). On first use, compare them with recomputed ones."""
         stored = stored_results.find_features(Path(self.row.store_dir), self.uses, pool.id, space)
         if (space, pool.id) in self.compared:  # one result for all generations
             return stored

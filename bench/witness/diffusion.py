@@ -114,7 +114,7 @@ def sample(
         generator: the configuration of the generator.
         seeds: one noise seed per image.
         bf16: whether the network runs under autocast to bfloat16.
-        guide: the stored network that samples are led away from, and how far (Alemohammad et al. 2024).
+        guide: the stored network that samples are guided away from, and the guidance weight (Alemohammad et al. 2024).
     """
     unet = UNet2DModel.from_pretrained(unet_folder, low_cpu_mem_usage=False).eval()
     other = UNet2DModel.from_pretrained(guide[0], low_cpu_mem_usage=False).eval() if guide else None
@@ -149,7 +149,7 @@ def sample(
 
 
 def spaced(sampling: dict[str, Any], num_timesteps: int) -> list[int]:
-    """Return different timesteps from high to low, at sin²(πi/2n), (i/n)² (Song et al. 2021, app. D.2) or i/n."""
+    """Return distinct timesteps from high to low, at sin²(πi/2n), (i/n)² (Song et al. 2021, app. D.2) or i/n."""
     num_steps = sampling["num_steps"]
     rising: list[int] = []
     for i in range(1, num_steps + 1):

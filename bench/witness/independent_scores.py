@@ -1,4 +1,4 @@
-"""Features and scores computed a second time, by other packages: torch-fidelity, prdc, scikit-learn, SciPy."""
+"""Features and scores, recomputed with other packages: torch-fidelity, prdc, scikit-learn, SciPy."""
 
 import contextlib
 import io
@@ -70,7 +70,7 @@ def score(
         x: features of the subject.
         y: features of the reference.
         training: features of the model's training set.
-        twin: features of items trained on, and of as many of the same pools that were not; None where there is none.
+        twin: features of items trained on, and of equally many of the same pools that were not; None if there are none.
         real: features and labels by attribute, of the real training images and of the held-out images.
         fitted: a cache of classifiers, by attribute.
     """
@@ -127,7 +127,7 @@ def score(
 
 
 def vendi(x: np.ndarray) -> float:
-    """Return the Vendi score of Friedman & Dieng 2023, with a direction of their own for rows of zeros."""
+    """Return the Vendi score of Friedman & Dieng 2023, with an extra dimension for rows of zeros."""
     rows = np.column_stack([x.astype(float), ~x.any(axis=1)])
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     shares = np.linalg.eigvalsh(rows @ rows.T / len(x))
@@ -135,8 +135,8 @@ def vendi(x: np.ndarray) -> float:
 
 
 def entropy(x: np.ndarray, k: int) -> tuple[float, bool]:
-    """Return the entropy of Kozachenko & Leonenko 1987, per dimension, and whether no radius is a rounding error, as
-    that of identical images is."""
+    """Return the entropy of Kozachenko & Leonenko 1987, per dimension, and whether every k-NN radius is larger than a
+    rounding error, which those of identical images are not."""
     n, d = x.shape
     radii = np.sort(cdist(x, x), axis=1)[:, k]
     volume = d / 2 * np.log(np.pi) - special.gammaln(d / 2 + 1)
@@ -148,7 +148,8 @@ POLYNOMIAL = {"kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_k
 
 
 def frechet(x: np.ndarray, y: np.ndarray) -> float:
-    """Return torch-fidelity's distance, in an orthonormal basis of the span of both sets if it has fewer dimensions."""
+    """Return torch-fidelity's Fréchet distance, computed in an orthonormal basis of the span of both sets if the sets
+    have fewer rows than features have dimensions."""
     x, y = x.astype(np.float64), y.astype(np.float64)
     if len(x) + len(y) < x.shape[1]:
         basis = np.linalg.qr(np.concatenate([x, y]).T)[0]
@@ -158,14 +159,14 @@ def frechet(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def copying(metric: str, x: np.ndarray, new: np.ndarray, old: np.ndarray, twin: Twin) -> float:
-    """Compute a score of copying: Meehan et al. 2020 (closer), Alaa et al. 2022 (authenticity).
+    """Compute a score of copying: Meehan et al. 2020 (closer_to_training), Alaa et al. 2022 (authenticity).
 
     Args:
         metric: one of `COPYING`.
         x: features of samples.
         new: features of held-out images.
         old: features of training images.
-        twin: features of training images, and of as many that are unseen.
+        twin: features of training images, and of equally many unseen images; None if there are none.
     """
     if metric in ("closer_to_training", "near_copy_rate"):
         assert twin is not None, f"{metric} has a value without a twin"
@@ -242,15 +243,17 @@ def hallucinations(
     kind: str,
     fitted: dict[str, Any],
 ) -> tuple[float, float]:
-    """Return the share of drawings of a species in a colour that it never has, corrected for mistakes, or the share of
-    these that is recognised, and a tolerance.
+    """Compute a score of hallucination and return (value, tolerance).
+
+    The rate is the share of samples that show a species in a colour that it never has, corrected for mistakes of the
+    classifiers. The sensitivity is the share of drawings of such pairs that the classifiers recognise as such.
 
     Args:
         metric: one of `HALLUCINATIONS`.
         x: features of samples.
         calibration: features and labels by attribute, of the drawings of all pairs.
         heldout: features of held-out images.
-        kind: of the drawings.
+        kind: what the drawings show: "flowers" or "birds".
         fitted: a cache of what does not depend on samples, by attribute.
     """
     room: Any = {"flowers": flowers, "birds": birds}[kind]
@@ -279,7 +282,7 @@ def hallucinations(
 def _thirds(
     train: np.ndarray, labels: np.ndarray, attribute: str, fitted: dict[str, Any], images: str = "real"
 ) -> list[Any]:
-    """Return three regressions, each fitted without a third of the labelled images."""
+    """Return three regressions, each fitted without a different third of the images and on labelled images only."""
     key = f"{attribute} of {images} images"
     if key not in fitted:
         rows = [(np.arange(len(train)) % 3 != k) & (labels >= 0) for k in range(3)]
@@ -297,7 +300,7 @@ def _regression(x: np.ndarray, labels: np.ndarray) -> tuple[Any, np.ndarray, np.
 
 
 def _said(fitted: tuple[Any, np.ndarray, np.ndarray], x: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the predicted classes, and bool (n, size): the two classes of every image that is near their border."""
+    """Return the predicted classes, and bool (n, size): the two likeliest classes of every image near their border."""
     model, mean, sd = fitted
     logits = model.decision_function((x - mean) / sd)
     ends = logits if logits.ndim == 2 else np.stack([-logits, logits], 1)
@@ -310,14 +313,14 @@ def _said(fitted: tuple[Any, np.ndarray, np.ndarray], x: np.ndarray, size: int) 
 
 
 def _leads(fitted: tuple[Any, np.ndarray, np.ndarray], x: np.ndarray) -> list[float]:
-    """Return for each image how much likelier its likeliest class is than the second."""
+    """Return for each image the probability of its likeliest class minus that of the second."""
     model, mean, sd = fitted
     first, second = np.sort(model.predict_proba((x - mean) / sd), axis=1).T[[-1, -2]]
     return list(first - second)
 
 
 def _least_alive(c: int, undo: np.ndarray, rates: np.ndarray, known: np.ndarray, found: np.ndarray, n: int) -> float:
-    """Return the share that a dead class c is given by mistakes in 5 % of cases.
+    """Return the share that a class c without any samples exceeds, by classification mistakes, in 5 % of cases.
 
     Args:
         c: the class.

@@ -1,4 +1,4 @@
-"""The mixing policies, implemented a second time: rows of each pool from configuration, seed and sizes alone."""
+"""The mixing policies, implemented a second time: they derive rows from configuration, seed and sizes alone."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ Rows = dict[Any, np.ndarray]
 
 
 def compose(mixing: dict[str, Any], g: int, seed: int, sizes: dict[Any, int]) -> Rows | None:
-    """Return the training set of a generation, or None for a policy that a user has written.
+    """Return the training set of a generation, or None for a user-defined policy.
 
     Args:
         mixing: the configuration of the policy.
@@ -36,7 +36,7 @@ def compose(mixing: dict[str, Any], g: int, seed: int, sizes: dict[Any, int]) ->
         return {pool: np.array([row for p, row in picked if p == pool]) for pool in dict.fromkeys(p for p, _ in picked)}
 
     def share(name: str, generation: int) -> int:
-        """Return how many images a ratio means; the first entry of a schedule belongs to generation 1."""
+        """Return the number of images that a ratio means; the first entry of a schedule belongs to generation 1."""
         value = mixing[name]
         return round((value[generation - 1] if isinstance(value, list) else value) * budget)
 

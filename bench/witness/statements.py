@@ -13,7 +13,8 @@ MEASURE = ("metric", "feature_space", "reference", "num_subject", "num_reference
 
 
 def examine(card: dict[str, Any], chains: Sequence[Chain]) -> list[str]:
-    """Return what in a card (`card.json` of a report) does not follow from these chains, one sentence each."""
+    """Return the statements of a card (`card.json` of a report) that do not follow from these chains, one sentence
+    each."""
     return list(_differences(card, {chain.id: chain for chain in chains}))
 
 
@@ -71,7 +72,7 @@ def _differences(card: dict[str, Any], chains: dict[str, Chain]) -> Iterator[str
 
 
 def _judgement(card: dict[str, Any], condition: dict[str, Any], members: dict[str, dict[str, Chain]]) -> Iterator[str]:
-    """Check the word of a verdict and the numbers behind it."""
+    """Yield a sentence if a condition's verdict, or the numbers behind it, do not follow from the chains."""
     against = {s["metric"]: s for s in reversed(card["scores"]) if s["reference"] == "heldout"}
     score = against.get("perplexity") or against.get("fid")
     by_seed = members[condition["label"]]
@@ -86,13 +87,14 @@ def _judgement(card: dict[str, Any], condition: dict[str, Any], members: dict[st
 
 
 Excess = tuple[str, list[int], list[list[float]]]
-"""What the curves are compared with, the seeds, and per seed the score's excess as a share, generation 0 first."""
+"""(what the curves are compared with, the seeds, and for each seed the score's relative excess from generation 0 on)"""
 
 
 def _excess(
     card: dict[str, Any], condition: dict[str, Any], members: dict[str, dict[str, Chain]], score: dict[str, Any]
 ) -> Excess | None:
-    """Return a condition's excess over the same seeds at ratio 0, or over its own generation 0; None: too short.
+    """Return a condition's excess over the same seeds at ratio 0, or over its own generation 0. None if the curves are
+    too short or have a value that is not positive.
 
     Args:
         card: the results card.
@@ -125,7 +127,7 @@ def _excess(
 
 
 def _curve(chain: Chain, score: dict[str, Any]) -> list[float]:
-    """Return the values of generation 0, 1, … up to the first that is missing."""
+    """Return the values of generations 0, 1, … up to the first missing one."""
     values: list[float] = []
     while (value := _value(chain, len(values), score, "samples")) is not None:
         values.append(value)
@@ -133,7 +135,7 @@ def _curve(chain: Chain, score: dict[str, Any]) -> list[float]:
 
 
 def _judge(found: Excess | None) -> tuple[str, dict[str, Any]]:
-    """Return the word that the benchmark's rule has for an excess, and the numbers behind it."""
+    """Return the verdict of the benchmark's rule on an excess, and the numbers behind it."""
     if found is None:
         return "too short", {}
     against, seeds, lines = found
@@ -182,7 +184,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _equal(a: Any, b: Any) -> bool:
-    """Whether two numbers of a card are equal but for rounding."""
+    """Return whether two values of a card are equal up to rounding of floats."""
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
     return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9) if isinstance(a, float) and isinstance(b, float) else a == b

@@ -1,4 +1,4 @@
-"""Results in the store, read without the code of the store."""
+"""Read results from the store without the store's own code."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ def read_result(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def find_features(store: Path, keys: list[str], pool_id: str, space: str) -> np.ndarray:
-    """Return the features of a pool in a space, float32 (N, d), from the results that a score was made from.
+    """Return the features of a pool in a space, float32 (N, d), from the results that a score was computed from.
 
     Raises `ValueError` if there are none.
     """

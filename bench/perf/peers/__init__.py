@@ -1,1 +1,1 @@
-"""What a user would pick instead, set up as its own documentation recommends, and in its favour in case of doubt."""
+"""What a user would choose instead, set up as its own documentation recommends, and in its favour in case of doubt."""

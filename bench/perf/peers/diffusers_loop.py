@@ -1,7 +1,7 @@
 """The training loop of diffusers' documented example for unconditional images, in plain torch.
 
 Settings are those of `examples/unconditional_image_generation`: float32, AdamW, cosine schedule with warm-up, EMA, and
-reading the loss at every step. Without its slow extras: no progress bar, no tracker, no `accelerate`, no image files.
+reading the loss at every step. Its slow extras are left out: progress bar, tracker, `accelerate` and image files.
 """
 
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ class DiffusersLoop:
 
 
 def endless_batches(images: np.ndarray, batch_size: int) -> Iterator[Tensor]:
-    """Yield float32 (batch_size, 3, H, H), made by the example's transforms."""
+    """Yield batches, float32 (batch_size, 3, H, H), with the example's transforms."""
     steps = [
         transforms.Resize(images.shape[-1], interpolation=transforms.InterpolationMode.BILINEAR),
         transforms.CenterCrop(images.shape[-1]),

@@ -33,7 +33,7 @@ def torchmetrics(metric_class: str, subject: np.ndarray, reference: np.ndarray) 
 
 
 def scipy_fid(subject: np.ndarray, reference: np.ndarray) -> Work:
-    """Return the work of the textbook formula: np.cov, and scipy's root of S1 S2."""
+    """Return the work of the textbook formula: np.cov, and scipy's matrix square root of S1 S2."""
     from scipy.linalg import sqrtm
 
     mean, covariance = reference.mean(axis=0), np.cov(reference, rowvar=False)
