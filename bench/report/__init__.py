@@ -1,6 +1,6 @@
-"""From statements to what a person looks at: tables, figures, page and cards, by `python -m bench.report RUNS…`.
+"""Reports on finished chains: tables, figures, page and cards, written by `python -m bench.report RUNS…`.
 
-Needs no GPU, no torch and no training code.
+This package needs no GPU, no torch and no training code.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""python -m bench.report RUN_DIR… [--out DIR] [--mixed]: tables, figures and a page of finished chains."""
+"""python -m bench.report RUN_DIR… [--out DIR] [--mixed]: write tables, figures and a page for finished chains."""
 
 import argparse
 import logging
@@ -10,7 +10,7 @@ from bench.machine.pipes import exit_with
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the tables on stdout and the paths of all files on stderr. Exit status 2 where a ledger cannot be read."""
+    """Print the tables on stdout and paths of the files on stderr. Return exit status 2 if the report fails, else 0."""
     parser = argparse.ArgumentParser(prog="python -m bench.report", description="Tables and figures from ledgers.")
     parser.add_argument("runs", nargs="+", type=Path, help="directories of chains, of sweeps, or ledger files")
     parser.add_argument("--out", type=Path, help="where to write (default: report/ in the first sweep's directory)")
@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--mixed", action="store_true", help="allow different protocols or feature spaces, and mark them"
     )
     given = parser.parse_args(arguments)
-    from bench.report.build import write  # Imported late: --help need not wait for Matplotlib
+    from bench.report.build import write  # imported late, so that --help does not wait for Matplotlib
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     try:
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def shown(paths: list[Path]) -> list[str]:
-    """Return the page, the tables and one picture, and how many other files lie beside them."""
+    """Return the paths of the page, the tables and one picture, and the number of other files beside them."""
     wanted = ("report.html", "tables.md", "samples.png", "scores.png")
     main = [path for name in wanted for path in paths if path.name == name or path.name.endswith(f"_{name}")][:3]
     rest = len(paths) - len(main)
@@ -41,7 +41,7 @@ def shown(paths: list[Path]) -> list[str]:
 
 
 def default_out(run: Path) -> Path:
-    """Return report/ in the sweep's directory, also where a single chain or its ledger is given."""
+    """Return report/ in the sweep's directory, even if a single chain or its ledger is given."""
     directory = run.parent if run.is_file() else run
     return (directory.parent if (directory / "ledger.jsonl").exists() else directory) / "report"
 

@@ -1,4 +1,4 @@
-"""Everything that a report consists of, in one call."""
+"""Write all files of a report in one call."""
 
 import json
 import re
@@ -26,7 +26,11 @@ from bench.report.vetting_statement import vetting
 
 @dataclass(frozen=True)
 class Written:
-    """paths: every file that was written; text: the tables and verdicts as Markdown, followed by what is missing."""
+    """The result of `write`.
+
+    paths: Every file that was written.
+    text: The tables and verdicts as Markdown, followed by what is missing.
+    """
 
     paths: list[Path]
     text: str
@@ -35,12 +39,12 @@ class Written:
 def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Written:
     """Write the report on the chains below `run_dirs` into `out`.
 
-    What cannot be shown (samples that were deleted, chains that ended early) is left out and named in the text.
+    What cannot be shown (samples that were deleted, chains that ended early) is left out and listed in the text.
 
     Args:
-        run_dirs: directories of chains or sweeps, or ledger files.
-        out: the directory to write to; it is created if needed.
-        mixed: whether the runs may have different protocols or feature spaces.
+        run_dirs: Directories of chains or sweeps, or ledger files.
+        out: The directory to write to; it is created if needed.
+        mixed: Whether the runs may have different protocols or feature spaces.
 
     Raises:
         LedgerError: there is no ledger, a ledger is damaged, or runs are mixed without permission.
@@ -90,7 +94,7 @@ def write(run_dirs: list[Path], out: Path, mixed: bool = False) -> Written:
 
 
 def all_statements(study: Study, every: list[Study]) -> list[statements.Statement]:
-    """Return every statement about a study. every: all studies at hand, as some statements compare several."""
+    """Return every statement about a study. every: All available studies, because some statements compare several."""
     own = [*state_map(study), *vetting(study), *ranking(study), *size_statements(study, every), *first_mover(study)]
     return [*statements.statements(study, every), *own]
 
@@ -104,6 +108,6 @@ def _make_writable(out: Path) -> None:
 
 
 def _slug(study: Study, most: int = 60) -> str:
-    """Return a prefix for file names that is short and different for every study."""
+    """Return a prefix for file names that is short and unique for every study."""
     words = re.sub(r"[^a-z0-9.]+", "-", study.title.lower())[: most - len(study.hash) - 1].strip("-.")
     return f"{words}-{study.hash}"

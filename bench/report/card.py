@@ -1,4 +1,4 @@
-"""Results cards as Markdown: one card for a person to read, and several cards in one table."""
+"""Results cards as Markdown: one card as text, and several cards in one table."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ __all__ = ["card", "comparison", "load", "to_markdown"]
 
 
 def to_markdown(study: Study, body: dict[str, Any], stated: Sequence[Statement] = ()) -> str:
-    """Return a study's card as Markdown. body: what `card` returned for the study. stated: the statements about it."""
+    """Return a study's card as Markdown. body: The result of `card` for the study. stated: The statements about it."""
     last = study.last_common
     lines = [
         f"# Results card: {study.title}",
@@ -56,11 +56,11 @@ def to_markdown(study: Study, body: dict[str, Any], stated: Sequence[Statement] 
 def comparison(cards: dict[str, dict[str, Any]]) -> str:
     """Return a Markdown table with one column per card.
 
-    It has one line per score, condition and generation that at least two cards have. Where the cards have no condition
-    in common, it has all conditions, of the scores and generations that they share.
+    It has one line per score, condition and generation that at least two cards have. If the cards have no condition in
+    common, it has all conditions for the scores and generations that they share.
 
     Args:
-        cards: name -> card.
+        cards: Name -> card.
 
     Raises:
         LedgerError: some pair of cards may not be compared; the message names every reason.

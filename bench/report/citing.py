@@ -1,6 +1,6 @@
 """BibTeX for everything that a report uses: the benchmark, data sets, scores, generators and published loops.
 
-The entries are the `CITATION` of the components; a component that a user has written is not cited.
+The entries are the `CITATION` of the components; user-defined components are not cited.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from bench.ledger import Row
 
 
 def bibtex(studies: list[Study]) -> str:
-    """Return one entry for the benchmark, then one for every cited part that the rows name, without repetition."""
+    """Return one entry for the benchmark, then one for every cited component that the rows name, without repetition."""
     cited = {entry for study in studies for row in study.rows for part in _parts(row) for entry in part.split("\n\n")}
     ours = f"""@software{{diffusion_collapse_bench,
   title   = {{diffusion-collapse-bench: the reference benchmark for diffusion-model collapse}},
@@ -23,7 +23,7 @@ def bibtex(studies: list[Study]) -> str:
 
 
 def _parts(row: Row) -> Iterator[str]:
-    """Yield the BibTeX of every component that made a row."""
+    """Yield the BibTeX of every component that a row was computed with; "" for components without any."""
     for group, room in registry.ROOMS.items():
         config = row.config.get(group, {})
         yield registry.citation(room.package, config.get(room.discriminator, ""), config)

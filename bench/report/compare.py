@@ -1,4 +1,4 @@
-"""python -m bench.report.compare CARD.json CARD.json…: prints results as one table, or why they may not be compared."""
+"""python -m bench.report.compare CARD.json CARD.json…: print results as one table, or why they may not be compared."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from bench.report.card import comparison
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the table on stdout. Exit status 2, with the reasons on stderr, where the cards may not be compared."""
+    """Print the table on stdout and return 0, or print on stderr why cards may not be compared or read and return 2."""
     parser = argparse.ArgumentParser(prog="python -m bench.report.compare", description="Compare results cards.")
     parser.add_argument("cards", nargs="+", type=Path, help="two or more card.json files")
     given = parser.parse_args(arguments)
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def short_names(paths: list[Path]) -> list[str]:
-    """Return the paths without the folders that all of them are in, which say nothing to a reader of the table."""
+    """Return the paths without the folders that they share, which tell a reader of the table nothing."""
     parts = [path.absolute().parts for path in paths]
     shared = 0
     while len({part[: shared + 1] for part in parts}) == 1 and all(len(part) > shared + 1 for part in parts):

@@ -1,4 +1,4 @@
-"""Score curves: every score against the generation."""
+"""Figures of score curves: every score against the generation."""
 
 import math
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ from bench.report.style import (
 )
 
 MOST_MARKERS = 20
-"""A longer line has a marker at every second, third, … generation, so that it stays a line."""
+"""A longer line has a marker only at every second, third, … generation, so that the line stays visible."""
 MOST_BANDS = 8
-"""Of more conditions the bands would hide one another."""
+"""Largest number of conditions with bands; the bands of more would hide one another."""
 MARKS = {
     "band": "bands: 95 % interval of the mean over seeds (Student's t), ± of the tables",
     "no band": f"no bands: of more than {MOST_BANDS} conditions they would hide one another; the tables have their ±",
@@ -37,38 +37,38 @@ MARKS = {
     "floor band": "grey band: 95 % of other splits of the same real items",
     "grey": "grey dots: recall says nothing, precision is too low",
 }
-"""What the caption says of each mark that a figure has."""
+"""Mark of a figure -> its description in the caption."""
 
 
 @dataclass(frozen=True)
 class Curves:
-    """One figure: the measures that its panels show, and the files it was written to."""
+    """One figure: the measures that its panels show, and the files that it was written to."""
 
     measures: list[Measure]
     paths: list[Path]
 
 
 def curves(study: Study, out: Path, name: str) -> list[Curves]:
-    """Draw every score against the generation: mean, band of its 95 % interval, and the floor.
+    """Draw every score against the generation: the mean, the band of its 95 % interval, and the floor.
 
-    A panel is as high as the scores of all seeds need; a wider band, such as that of two seeds, is cut at its edge.
-    The main scores share one figure of a column's width, the others one of a page's width, and the scores of each
-    labelled attribute one more. There is one set of figures per feature space, reference and N.
+    A panel covers the range of the scores of all seeds; a wider band, such as that of two seeds, is cut at its edge.
+    The main scores share one figure of a column's width, the others share one of a page's width, and the scores of each
+    labelled attribute have one more figure. There is one set of figures per feature space, reference and N.
 
     Returns:
-        The figures, main scores against held-out images first where the ledger has them first.
+        The figures, in the order of the ledger: main scores against held-out images are first if they are first there.
     """
     return [Curves(measures, _figure(study, measures, out, file)) for measures, file in _figures(study, name)]
 
 
 def main_curves(study: Study, out: Path, name: str) -> Curves:
-    """Draw the first of these figures alone."""
+    """Draw only the first figure of `curves`."""
     measures, file = _figures(study, name)[0]
     return Curves(measures, _figure(study, measures, out, file))
 
 
 def _figures(study: Study, name: str) -> list[tuple[list[Measure], str]]:
-    """Return the measures of each figure, and what its files are called."""
+    """Return the measures of each figure, and the name of its files."""
     figures: list[tuple[list[Measure], str]] = []
     groups: dict[tuple, list[Measure]] = {}
     for m in study.measures():
@@ -86,7 +86,7 @@ def _figures(study: Study, name: str) -> list[tuple[list[Measure], str]]:
 
 
 def _figure(study: Study, measures: list[Measure], out: Path, name: str) -> list[Path]:
-    """Draw one panel per measure: the main scores below each other, others in two columns."""
+    """Draw one panel per measure: main scores in one column, others in two."""
     num_columns = 1 if measures[0].metric in MAIN_METRICS else min(2, len(measures))
     num_rows = math.ceil(len(measures) / num_columns)
     width = COLUMN if num_columns == 1 else PAGE
@@ -113,13 +113,13 @@ def _figure(study: Study, measures: list[Measure], out: Path, name: str) -> list
 
 
 def _panel(axis: Axes, study: Study, measure: Measure, panel: int) -> set[str]:
-    """Draw one score and return the `MARKS` that it has.
+    """Draw one score and return the keys of `MARKS` that its panel has.
 
     Args:
-        axis: where to draw.
-        study: the chains to draw.
-        measure: the score to draw.
-        panel: number of the panel within its figure, for the ids of its parts.
+        axis: The panel to draw on.
+        study: The study to draw.
+        measure: The score to draw.
+        panel: The number of the panel within its figure, for the ids of its parts.
     """
     palette = colours(study)
     every: list[float] = []
@@ -146,7 +146,7 @@ def _panel(axis: Axes, study: Study, measure: Measure, panel: int) -> set[str]:
         elif several:
             marks.add("band")
             cells = [c for _, values in points if (c := cell(values)) is not None]
-            # No band where a generation has one seed, rather than one of no width.
+            # A generation with one seed has no band, rather than one of width zero.
             low, high = (
                 [math.nan if c.half_width is None else c.mean + s * c.half_width for c in cells] for s in (-1, 1)
             )
@@ -166,7 +166,7 @@ def _panel(axis: Axes, study: Study, measure: Measure, panel: int) -> set[str]:
     least, most = min(every, default=0.0), max(every, default=1.0)
     space = 0.05 * (most - least) or 0.05 * abs(most) or 1.0
     axis.set_ylim(least - space, most + space)
-    # From zero, unless that would flatten the curves.
+    # The axis begins at zero, unless that would flatten the curves.
     if least >= 0 and (least <= most / 2 or measure.metric in MAIN_METRICS):
         axis.set_ylim(0, axis.get_ylim()[1] if most > 0 else 1)
     if measure.direction == "up" and most <= 1:

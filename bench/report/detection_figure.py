@@ -1,4 +1,4 @@
-"""The figure of who made an item: detectors of each generation on every other, and marks that samples still carry."""
+"""The figure of who made an item: detectors of one generation tested on another, and marks that samples still carry."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +13,10 @@ from bench.report.style import PAGE, caption, panel_title, save, styled
 
 MOST_COLUMNS = 3
 MOST_NUMBERS = 12
-"""Generations up to which a matrix has numbers in its cells."""
+"""Largest number of generations for which the cells of a matrix contain numbers."""
 
 Place = Callable[[dict[str, Any], int], tuple[int, int]]
-"""Maps the parameters of a score and its generation to row and column of its matrix."""
+"""Maps the parameters and the generation of a score to the row and column of its matrix."""
 KINDS: dict[str, tuple[str, str, str, Place]] = {
     "detector_auroc": (
         "detectors: AUROC",
@@ -34,7 +34,7 @@ KINDS: dict[str, tuple[str, str, str, Place]] = {
 
 
 def detection(study: Study, out: Path, name: str) -> list[Path]:
-    """Draw a matrix for each condition and kind, the mean over its seeds. Nothing is drawn where none was scored."""
+    """Draw a matrix of means over seeds for each condition and metric. Nothing is drawn if no such score exists."""
     panels = [
         (metric, condition, matrix)
         for metric in KINDS
@@ -76,7 +76,7 @@ def detection(study: Study, out: Path, name: str) -> list[Path]:
 
 
 def _matrix(study: Study, condition: Condition, metric: str) -> np.ndarray | None:
-    """Return the mean over seeds, float (G, G), NaN where there is no score; None where there is none at all."""
+    """Return the mean over seeds, float (G, G), NaN in cells without a score; None if there is no score at all."""
     found: dict[tuple[int, int], list[float]] = {}
     for chain in study.chains[condition].values():
         for row in chain.rows:

@@ -1,4 +1,4 @@
-"""The figure of exchange rates: what real images alone reach, and how many of them one synthetic image is worth."""
+"""The figure of exchange rates: scores of real images alone, and how many real images one synthetic image is worth."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def _figure(study: Study, exchange: Exchange, out: Path, name: str) -> list[Path
 
 
 def _doses(axis: Axes, study: Study, exchange: Exchange) -> None:
-    """Draw the scores of real images alone, and at each condition's score the size that it equals."""
+    """Draw the scores of real images alone, and at each condition's score the number of real images that reach it."""
     sizes = list(exchange.real_only)
     cells = [cell(by_seed.values()) for by_seed in exchange.real_only.values()]
     means = [c.mean for c in cells if c]
@@ -73,7 +73,7 @@ def _doses(axis: Axes, study: Study, exchange: Exchange) -> None:
 
 
 def _apart(sizes: list[int], factor: float = 1.25) -> list[int]:
-    """Return those sizes, the largest first, whose labels do not overlap: each at least `factor` below the last."""
+    """Return the sizes whose labels do not overlap, in descending order; each is smaller by `factor` or more."""
     kept: list[int] = []
     for size in reversed(sizes):
         if not kept or size * factor <= kept[-1]:
@@ -119,12 +119,12 @@ def _bar(axis: Axes, at: float, estimate: Estimate, horizontal: bool, color: tup
     """Draw an interval; an end beyond the range is an arrow at the end of the range.
 
     Args:
-        axis: where to draw.
-        at: position on the other axis.
-        estimate: the interval.
-        horizontal: whether it lies along x.
-        color: its colour.
-        zorder: what it is in front of.
+        axis: The panel to draw on.
+        at: The position on the other axis.
+        estimate: The estimate whose interval to draw.
+        horizontal: Whether the interval lies along x.
+        color: The colour.
+        zorder: The drawing order of Matplotlib; higher values are in front.
     """
     low = estimate.least if estimate.low is None else estimate.low
     high = estimate.most if estimate.high is None else estimate.high
@@ -138,16 +138,16 @@ def _bar(axis: Axes, at: float, estimate: Estimate, horizontal: bool, color: tup
 def _mark(
     axis: Axes, at: float, estimate: Estimate, marker: str, horizontal: bool, color: tuple, zorder: float
 ) -> None:
-    """Draw a value, at the end of the range where it lies beyond.
+    """Draw a value; one beyond the range is drawn at the end of the range.
 
     Args:
-        axis: where to draw.
-        at: position on the other axis.
-        estimate: the value.
-        marker: its sign.
-        horizontal: whether it lies along x.
-        color: its colour.
-        zorder: what it is in front of.
+        axis: The panel to draw on.
+        at: The position on the other axis.
+        estimate: The estimate whose value to draw.
+        marker: The marker of the value.
+        horizontal: Whether values lie along x.
+        color: The colour.
+        zorder: The drawing order of Matplotlib; higher values are in front.
     """
     value = _shown(estimate)
     where = (value, at) if horizontal else (at, value)

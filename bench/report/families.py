@@ -1,4 +1,4 @@
-"""Families of generators side by side: two tables, a figure, and what may be compared across families."""
+"""The report on families of generators side by side: two tables, a figure, and what may be compared across families."""
 
 import math
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from bench.report.style import PAGE, caption, save, styled, wrapped
 
 TITLE = "Families side by side"
 MOST_PERCENT = 9.0
-"""Rises from this share on are shown as factors."""
+"""Rises by at least this share are shown as factors; 9 is a rise to ten times the value."""
 MOST_IN_A_CELL = 12
-"""Characters that a cell of the figure has room for in a line."""
+"""Number of characters that fit into one line of a cell of the figure."""
 OF_VERDICTS = {"worse": "yes", "level": "open", "better": "no", "open": "open"}
-"""Kind of a verdict -> the answer whose colour its cell has."""
+"""Kind of a verdict -> the answer whose colour its cell gets."""
 
 
 def statements(found: Sequence[Member]) -> list[Statement]:
-    """Return what is stated about all families; [] where there is a single one."""
+    """Return the statements about all families; [] if there is only one."""
     if not found:
         return []
     yes, no = comparable(found)
@@ -98,14 +98,15 @@ def _record(member: Member) -> dict[str, object]:
 
 
 def _short(finding: Finding) -> str:
-    """Return the change for the worse as a cell has room for it: from ten times on as a factor."""
+    """Return the change for the worse in a form that fits into a cell: a rise to ten times or more as a factor."""
     if finding.interval is not None and finding.unit == PERCENT and finding.interval.value >= MOST_PERCENT:
         return f"×{1 + finding.interval.value:,.0f}".replace(",", " ")
     return finding.change.replace(" a generation", "\n/ gen").removesuffix(f" {EXPONENT}")
 
 
 def figure(found: Sequence[Member], out: Path) -> list[Path]:
-    """Draw one row per condition and family: the verdict, the risk, and the eight meanings. [] for a single family."""
+    """Draw one row per condition and family: the verdict, the risk, and the eight meanings. Return the paths; [] for a
+    single family."""
     if not found:
         return []
     columns = ["verdict", "risk", *MEANINGS]

@@ -1,4 +1,4 @@
-"""All figures of a study. The page shows the SVG files that are written here."""
+"""All figures of a study. The page shows their SVG files."""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -26,7 +26,7 @@ MOST_MISSING = 5
 
 @dataclass(frozen=True)
 class Figures:
-    """The files of each figure; [] where a figure would have nothing to show. missing: what could not be drawn."""
+    """The files of each figure; [] if a figure would have nothing to show. missing: What could not be drawn."""
 
     curves: list[Curves]
     final: list[Path]
@@ -58,13 +58,13 @@ class Figures:
 
 
 def draw(study: Study, every: list[Study], out: Path, prefix: str = "") -> Figures:
-    """Draw every figure of a study into `out`, with `prefix` before the names of the files.
+    """Draw every figure of a study.
 
     Args:
-        study: the chains to draw.
-        every: all studies at hand, as some statements compare several.
-        out: the directory to write to.
-        prefix: the beginning of every file's name.
+        study: The study to draw.
+        every: All available studies, because some statements compare several.
+        out: The directory to write to.
+        prefix: The beginning of every file's name.
     """
     samples, missing = strip(study, out, f"{prefix}samples")
     return Figures(

@@ -1,4 +1,4 @@
-"""The first mover's advantage: what a chain loses that begins later, in a world with the samples of an earlier one."""
+"""The first mover's advantage: the loss of a chain that begins later, with samples of an earlier one in its data."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,8 +21,10 @@ LEGEND = (
 
 @dataclass(frozen=True)
 class Advantage:
-    """What a newcomer's generation 0 scores beside the first mover's, over common seeds. difference: newcomer − first
-    mover."""
+    """One score of generation 0 of a newcomer and of the first mover, as means over common seeds.
+
+    difference: Newcomer minus first mover, paired by seed.
+    """
 
     condition: Condition
     measure: Measure
@@ -32,8 +34,8 @@ class Advantage:
 
 
 def advantages(study: Study) -> list[Advantage]:
-    """Return one for each condition that joins an earlier chain, and each score; those without a seed in common with a
-    first mover are left out."""
+    """Return the advantage for each condition that joins an earlier chain and each score; conditions without a common
+    seed with a first mover are left out."""
     found = []
     for condition in (c for c in study.conditions if c.joined):
         for measure in (m for m in map(study.total, METRICS) if m):
@@ -52,7 +54,7 @@ def advantages(study: Study) -> list[Advantage]:
 
 
 def first_mover(study: Study) -> Iterator[Statement]:
-    """Yield one statement where chains of the study join an earlier one."""
+    """Yield one statement if chains of the study join an earlier one."""
     found = advantages(study)
     if not found:
         return

@@ -1,4 +1,4 @@
-"""The figure of losses: how each generation's training went."""
+"""The figure of losses: the training loss of each generation."""
 
 import math
 from pathlib import Path
@@ -14,14 +14,14 @@ from bench.report.panels import Panels
 from bench.report.style import caption, save, styled
 
 MOST_NAMES = 8
-"""Of more generations the legend names the first, the last, and some between."""
+"""Largest number of generations that the legend names, about; of more it names the first, the last and some between."""
 
 
 def losses(study: Study, out: Path, name: str) -> list[Path]:
     """Draw one panel per condition: the mean training loss against the step, one line per generation.
 
-    Each panel shows the condition's longest chain. A panel stays empty where the store has no curve, and nothing is
-    drawn where there is none at all.
+    Each panel shows the condition's longest chain. A panel stays empty if the store has no curve, and nothing is drawn
+    if there is none at all.
     """
     chains = {condition: study.longest(condition) for condition in study.conditions}
     curves = {
@@ -55,7 +55,7 @@ def losses(study: Study, out: Path, name: str) -> list[Path]:
 
 
 def _scale(axis: Axis, values: list[float]) -> None:
-    """Make an axis logarithmic, with a few round numbers, where all values are positive."""
+    """Make an axis logarithmic, with a few round numbers, if all values are positive."""
     if min(values) <= 0:
         return
     axis.axes.set_yscale("log")

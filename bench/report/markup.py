@@ -1,4 +1,4 @@
-"""HTML that is safe by construction: text is escaped unless it is HTML already. SVG files become parts of a page."""
+"""HTML that is safe by construction: text is escaped unless it is `Html` already. SVG files become parts of a page."""
 
 import html
 import re
@@ -22,22 +22,22 @@ THEMED = {
     "#f2c4b5": "var(--bad-wash)",
     "#cfe5ef": "var(--good-wash)",
 }
-"""Colours of figures' ground, ink and lines -> those of the page, light or dark. All others, such as those of
-conditions, shades and samples, are the same on both."""
+"""Colours of backgrounds, text and lines in figures -> the variables of the page, which is light or dark. All other
+colours, such as those of conditions, shades and samples, are the same on both."""
 
 
 class Html(str):
-    """Text that is HTML already and must not be escaped again."""
+    """Text that is already HTML and must not be escaped again."""
 
 
 def element(tag: str, *content: Any, **attributes: Any) -> Html:
     """Return one element.
 
     Args:
-        tag: name of the element.
-        content: text, which is escaped, or `Html`, or lists of these; None is left out.
-        attributes: `class_` stands for class and `data_x` for data-x. True gives an attribute without a value, and None
-            or False leaves it out.
+        tag: The name of the element.
+        content: Text, which is escaped, or `Html`, or lists of these; None is left out.
+        attributes: Attributes by name: `class_` stands for class and `data_x` for data-x. True gives an attribute
+            without a value, and None or False leaves it out.
     """
     written = []
     for name, value in attributes.items():
@@ -49,7 +49,7 @@ def element(tag: str, *content: Any, **attributes: Any) -> Html:
 
 
 def join(*content: Any) -> Html:
-    """Return pieces of content as one piece, with text escaped."""
+    """Return pieces of content as one piece of HTML, with text escaped."""
     parts: list[Html] = []
     for piece in content:
         if isinstance(piece, list | tuple):
@@ -68,9 +68,9 @@ def inline_svg(path: Path, prefix: str, label: str) -> Html:
     """Return an SVG file as an element of a page.
 
     Args:
-        path: the file.
-        prefix: put before every id, as the ids of two figures may be equal.
-        label: what the figure shows, for people who do not see it.
+        path: The file.
+        prefix: The text to put before every id, because the ids of two figures may be equal.
+        label: The description of the figure for screen readers.
     """
     root = ET.parse(path).getroot()
     for node in list(root.iter()):

@@ -1,4 +1,4 @@
-"""The oracle's map as a figure and as a table: how good must a detector be?"""
+"""The oracle's map as a figure and as a table: the verdict at each pair of detector error rates."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,18 +15,21 @@ from bench.report.style import COLUMN, FLOOR, GRID, ON_DARK, ON_PALE, PAGE, capt
 
 FIGURE = "oracle_map"
 COLOURS = {STABLE: "#d3eaf4", BOUNDED: "#8cc3e3", RISING: "#dd7f1f", DIVERGING: "#8f2d04", INCONCLUSIVE: "#e9e9e9"}
-"""From light to dark by how bad it is, so that a print in grey tells them apart; each cell has its word, too."""
+"""From light to dark by severity, so that a greyscale print distinguishes them; each cell also contains its word."""
 UNJUDGED = "#f7f7f7"
 WIDTH, HEIGHT = 0.66, 0.44
-"""Of a cell with words, inches."""
+"""Size of a cell with words, inches."""
 NARROWEST = 0.56
-"""Narrower cells have the first letter of their word and nothing else."""
+"""Smallest width of a cell with words, inches; narrower cells contain only the first letter of their word."""
 GAP = 0.3
-"""Between the map and the condition without vetting, to the right of it, in columns."""
+"""Space between the map and the condition without vetting to the right of it, in columns."""
 
 
 def draw_map(study: Study, out: Path, name: str) -> list[Path]:
-    """Draw a panel for each mixing policy and ratio, TPR against FPR; nothing where no condition has an oracle."""
+    """Draw TPR against FPR, one panel per set of conditions that differ only in the error rates of their oracle.
+
+    Nothing is drawn if no condition has an oracle.
+    """
     panels = oracle_map(study)
     if not panels:
         return []
@@ -66,7 +69,7 @@ def _every(panel: Panel) -> list[Point]:
 
 
 def _panel(axis: Axes, panel: Panel, down: list[float], across: list[float], with_words: bool) -> None:
-    """Draw the cells of a panel. down, across: the TPR and the FPR of its rows and columns, ascending."""
+    """Draw the cells of a panel. down, across: The TPR of its rows and the FPR of its columns, ascending."""
     axis.grid(visible=False)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
@@ -99,7 +102,7 @@ def _cell(axis: Axes, point: Point, place: tuple[float, float], with_words: bool
 
 
 def _marks(panels: list[Panel], points: list[Point], with_words: bool) -> Iterator[str]:
-    """Yield what the caption says of each mark that the figure has."""
+    """Yield the caption's lines on the marks that the figure has."""
     against = sorted({point.against for point in points if point.against})
     if with_words and against:
         change = f"change of FID in the last generation against {' or '.join(against)}, median over seeds"
@@ -114,7 +117,7 @@ def _marks(panels: list[Panel], points: list[Point], with_words: bool) -> Iterat
 
 
 def state_map(study: Study) -> Iterator[Statement]:
-    """Yield the map as a statement where conditions of the study have an oracle."""
+    """Yield the map as a statement if conditions of the study have an oracle."""
     panels = oracle_map(study)
     if not panels:
         return

@@ -35,20 +35,21 @@ from bench.report.style import (
 )
 
 MOST_NUMBERS = 12
-"""Generations up to which the cells of the phase diagram have numbers."""
+"""Largest number of generations for which the cells of the phase diagram contain numbers."""
 LARGEST_NUMBER = 6.5
-"""Points of these numbers; they are smaller where cells are narrow, so that none reaches into the next cell."""
+"""Largest font size of these numbers, points. In narrow cells they are smaller, so that none reaches the next cell."""
 DIGIT_WIDTH = 0.64
-"""Width of a digit as a share of the size of the text, in DejaVu Sans."""
+"""Width of a digit relative to the font size, in DejaVu Sans."""
 NEAR = 0.5
-"""Real images are in the panel of paths where these still fill so much of its sides."""
+"""The panel of paths includes real images if the paths still fill at least this share of its sides."""
 
 
 def final_scores(study: Study, out: Path, name: str) -> list[Path]:
-    """Draw the last generation that every chain has, against the synthetic ratio.
+    """Draw the scores of the last generation that every chain has, against the synthetic ratio.
 
     Every seed is a dot, means are a line with 95 % intervals, and the critical ratio is marked with its interval.
-    Nothing is drawn for a single condition, or where a ratio does not tell the conditions apart.
+    Nothing is drawn for a single condition, if the ratio does not distinguish the conditions, or if the last common
+    generation is 0.
     """
     generation = study.last_common
     if not study.by_ratio or len(study.conditions) < 2 or generation < 1:
@@ -74,7 +75,7 @@ def final_scores(study: Study, out: Path, name: str) -> list[Path]:
 def _marks_of_final(
     study: Study, measures: list[Measure], generation: int, threshold: CriticalRatio | None
 ) -> Iterator[str]:
-    """Yield what the caption says of each mark that the figure of the last generation has."""
+    """Yield the caption's lines on the marks that the figure of the last generation has."""
     every = [(c, m, study.values(c, generation, m)) for c in study.conditions for m in measures]
     yield "dots: seeds · line: their mean"
     if any(len(values) > 1 for _, _, values in every):
@@ -91,16 +92,16 @@ def _final_panel(axis: Axes, study: Study, measure: Measure, generation: int) ->
     """Draw one score of one generation against the ratio.
 
     Args:
-        axis: where to draw.
-        study: the chains to draw.
-        measure: the score to draw.
-        generation: the generation to draw.
+        axis: The panel to draw on.
+        study: The study to draw.
+        measure: The score to draw.
+        generation: The generation to draw.
     """
     palette = colours(study)
     means = []
     lowest = 0.0
     for condition in study.conditions:
-        assert condition.ratio is not None  # as `by_ratio` has it
+        assert condition.ratio is not None  # `study.by_ratio` ensures it
         values = list(study.values(condition, generation, measure).values())
         where = [condition.ratio] * len(values)
         axis.plot(where, values, ".", color=palette[condition], markersize=5, zorder=3, clip_on=False)
@@ -139,7 +140,10 @@ def _mark_critical(axes: list[Axes], threshold: CriticalRatio, ratio: float) -> 
 
 
 def phase_diagram(study: Study, out: Path, name: str) -> list[Path]:
-    """Draw FID, condition × generation, as shades and numbers: where collapse begins, and how fast it goes."""
+    """Draw FID by condition × generation as shades and numbers: at which ratio collapse begins, and how fast it is.
+
+    Nothing is drawn without FID, or for a single condition or generation.
+    """
     measure = study.primary("fid")
     if measure is None or len(study.conditions) < 2 or len(study.generations) < 2:
         return []
@@ -175,7 +179,7 @@ def phase_diagram(study: Study, out: Path, name: str) -> list[Path]:
         bar.ax.tick_params(length=0)
         bar.set_label(measure.name)
         figure.tight_layout()
-        cell_width = axis.get_window_extent().width * 72 / figure.dpi / means.shape[1]  # in points, like sizes of text
+        cell_width = axis.get_window_extent().width * 72 / figure.dpi / means.shape[1]  # in points, like font sizes
         longest = max((len(number.get_text()) for number in numbers), default=1)
         for number in numbers:
             number.set_fontsize(min(LARGEST_NUMBER, cell_width / (longest + 1) / DIGIT_WIDTH))
@@ -185,7 +189,7 @@ def phase_diagram(study: Study, out: Path, name: str) -> list[Path]:
 
 
 def trajectories(study: Study, out: Path, name: str) -> list[Path]:
-    """Draw recall against precision, one path per condition over its generations: which of the two is lost first."""
+    """Draw recall against precision, one path per condition over its generations, to show which is lost first."""
     precision, recall = study.primary("precision"), study.primary("recall")
     if precision is None or recall is None:
         return []
@@ -235,11 +239,11 @@ def _mark_last(axis: Axes, study: Study, condition: Condition, end: np.ndarray, 
     """Write the number of the last generation at the end of a path, and draw its intervals.
 
     Args:
-        axis: where to draw.
-        study: the chains to draw.
-        condition: the path's condition.
-        end: precision and recall, float (2,).
-        measures: precision and recall.
+        axis: The panel to draw on.
+        study: The study to draw.
+        condition: The condition of the path.
+        end: The path's last precision and recall, float (2,).
+        measures: The measures of precision and recall.
     """
     colour = colours(study)[condition]
     last = [g for g in study.generations if all(study.values(condition, g, m) for m in measures)][-1]
@@ -265,11 +269,11 @@ def _mark_last(axis: Axes, study: Study, condition: Condition, end: np.ndarray, 
 
 
 def _limits(points: np.ndarray, real: np.ndarray | None) -> tuple[float, float, float, float]:
-    """Return left, right, bottom and top of a panel that the paths fill, with real images where they are near.
+    """Return left, right, bottom and top of a panel that the paths fill, including real images if they are near.
 
     Args:
-        points: precision and recall of every generation, float (G, 2).
-        real: precision and recall of real images, float (2,); None where one of them is not known.
+        points: Precision and recall of every generation of every path, float (N, 2).
+        real: Precision and recall of real images, float (2,); None if one of them is not known.
     """
     low, high = points.min(axis=0), points.max(axis=0)
     if real is not None:
@@ -285,10 +289,10 @@ def _path(study: Study, condition: Condition, precision: Measure, recall: Measur
     """Return mean precision and recall of each generation that has both, float (G, 2).
 
     Args:
-        study: the chains to read.
-        condition: the condition to read.
-        precision: which precision.
-        recall: which recall.
+        study: The study to read.
+        condition: The condition to read.
+        precision: The measure of precision.
+        recall: The measure of recall.
     """
     points = []
     for generation in study.generations:

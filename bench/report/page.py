@@ -1,7 +1,7 @@
-"""One HTML page that holds everything: it opens from the file system and asks nothing of any network.
+"""The HTML page of a report: one self-contained file that opens from the file system and needs no network.
 
-The page is complete as written here: text, tables, and the figures' own SVG files. JavaScript shows the samples, and
-shows and hides parts of the page.
+The text, the tables and the figures' SVG files are in the page as written here. JavaScript shows the samples, and shows
+and hides parts of the page.
 """
 
 import base64
@@ -47,11 +47,11 @@ def page(
     """Write `report.html` into `out` and return its path.
 
     Args:
-        drawn: every study with its figures.
-        stated: the statements about each study.
-        files: name -> text of files that the page offers for download.
-        out: the directory to write to.
-        families: the statements about several families side by side, and the files of their figure.
+        drawn: Every study with its figures.
+        stated: The statements about each study.
+        files: Name -> text of files that the page offers for download.
+        out: The directory to write to.
+        families: The statements about several families side by side, and the files of their figure.
     """
     uris: list[str] = []
     drawn = [(study, offered(figures, DOWNLOADS // len(drawn))) for study, figures in drawn]
@@ -76,7 +76,7 @@ def page(
         "STUDIES": join(articles),
         "FILES": _files(files),
         "FOOTER": html.escape(_footer(studies)),
-        # No "<" inside the data: a "</script>" in somebody's text would end it.
+        # The data must not contain "<", because a "</script>" in a user's text would end the script element.
         "DATA": json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
         "SCRIPT": (HERE / "page.js").read_text(encoding="utf-8"),
     }
@@ -101,14 +101,14 @@ def _choice(studies: list[Study]) -> Html:
 
 
 def _study(number: int, study: Study, stated: list[Statement], figures: Figures, encoded: Sheets) -> Html:
-    """Return everything about one study.
+    """Return the article with all sections about one study.
 
     Args:
-        number: position of the study on the page.
-        study: its chains.
-        stated: the statements about it.
-        figures: its figures.
-        encoded: its sheets of samples.
+        number: The position of the study on the page.
+        study: The study to show.
+        stated: The statements about the study.
+        figures: The figures of the study.
+        encoded: The sheets of the study's samples.
     """
 
     def section(name: str, heading: str | None, *content: Any) -> Html:

@@ -1,4 +1,4 @@
-"""Parts that several sections of the page have: the colour of a condition, and a figure with its downloads."""
+"""Parts that several sections of the page share: the colour of a condition, and a figure with its downloads."""
 
 import base64
 from collections.abc import Iterable
@@ -14,25 +14,25 @@ from bench.report.markup import Html, element, inline_svg
 from bench.report.style import colours
 
 DOWNLOADS = 5_000_000
-"""Characters that the figures offered for download may take: of a large report PNG, then PDF are left out."""
+"""Characters that the figures offered for download may take; a large report omits PNG files first, then PDF files."""
 WIDEST_OF_A_COLUMN = 300
-"""Points; wider figures take the whole width of the page."""
+"""Largest width of a figure that stands in a column, points; wider figures take the whole width of the page."""
 TYPES = {".svg": "image/svg+xml", ".pdf": "application/pdf", ".png": "image/png"}
 
 
 def swatch(study: Study, condition: Condition) -> Html:
-    """Return a mark in the colour that a condition has in all figures."""
+    """Return a mark in the colour of a condition, which is the same in all figures."""
     return element("i", class_="swatch", style=f"--c:{to_hex(colours(study)[condition])}")
 
 
 def figure(paths: list[Path], prefix: str, label: str, tall: bool = False) -> Html | None:
-    """Return a figure as the page shows it; None where no SVG file was written.
+    """Return a figure as the page shows it; None if no SVG file was written.
 
     Args:
-        paths: the files that the figure was written to.
-        prefix: different for every figure of the page.
-        label: what the figure shows, for people who do not see it.
-        tall: whether the figure takes two rows where figures stand in two columns.
+        paths: The files that the figure was written to.
+        prefix: The beginning of the ids in the figure, unique for every figure of the page.
+        label: The description of the figure for screen readers.
+        tall: Whether the figure takes two rows if figures stand in two columns.
     """
     drawing = next((path for path in paths if path.suffix == ".svg"), None)
     if drawing is None:
@@ -45,7 +45,7 @@ def figure(paths: list[Path], prefix: str, label: str, tall: bool = False) -> Ht
 
 
 def downloads(paths: list[Path]) -> Html:
-    """Return links to a figure's files, which are inside the page."""
+    """Return links to a figure's files, which are embedded in the page as data URIs."""
     kinds = [(kind, path) for kind in TYPES for path in paths if path.suffix == kind]
     links = [
         element(
@@ -60,11 +60,11 @@ def downloads(paths: list[Path]) -> Html:
 
 
 def offered(figures: Figures, budget: int) -> Figures:
-    """Return the figures without the kinds of files that the page has no room for; SVG files always stay.
+    """Return the figures without the kinds of files that exceed the budget; SVG files are always kept.
 
     Args:
-        figures: those of one study.
-        budget: how many characters their files may take.
+        figures: The figures of one study.
+        budget: The number of characters that their files may take.
     """
     for kind in (".png", ".pdf"):
         if download_size(figures.paths) > budget:
@@ -76,5 +76,5 @@ def offered(figures: Figures, budget: int) -> Figures:
 
 
 def download_size(paths: Iterable[Path]) -> int:
-    """Return how many characters of a page these files take."""
+    """Return the number of characters that these files take in a page, in base64."""
     return sum(path.stat().st_size * 4 // 3 for path in paths)

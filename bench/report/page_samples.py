@@ -1,4 +1,4 @@
-"""The samples on the page: the controls of their browser, and what the script needs to fill it."""
+"""The samples on the page: the controls of their browser, and the data that the script fills it with."""
 
 from contextlib import suppress
 from typing import Any
@@ -17,7 +17,7 @@ from bench.report.strip import FEWER, MOST
 
 
 def samples_data(study: Study, encoded: Sheets) -> dict[str, Any]:
-    """Return what the script needs to show samples."""
+    """Return the data that the script needs to show samples."""
     last = study.last_common or study.generations[-1]
     return {
         "axis": study.axis,
@@ -31,13 +31,13 @@ def samples_data(study: Study, encoded: Sheets) -> dict[str, Any]:
 
 
 def samples(number: int, study: Study, figures: Figures, encoded: Sheets) -> Html:
-    """Return the controls that the script fills with pictures of samples, or the texts themselves.
+    """Return the controls that the script fills with pictures of samples, or the samples themselves if they are texts.
 
     Args:
-        number: position of the study on the page.
-        study: its chains.
-        figures: its figures.
-        encoded: its sheets.
+        number: The position of the study on the page.
+        study: The study to show.
+        figures: The figures of the study.
+        encoded: The sheets of the study's samples.
     """
     files = downloads(figures.samples) if figures.samples else None
     if not encoded.count:
@@ -129,18 +129,17 @@ def _stepper() -> Html:
 
 
 MOST_TEXTS = 3
-"""Texts that are shown, each through the generations."""
+"""Number of texts that are shown, each in every generation."""
 
 
 def _texts(study: Study) -> Html | None:
-    """Return the first texts of every condition's longest chain through the generations, as tables; None where there
-    are none."""
+    """Return the first texts of every condition's longest chain by generation, as tables; None if there are none."""
     generations = some_of(study.generations, MOST, FEWER)
     found: dict[tuple[Condition, int], list[str]] = {}
     for condition in study.conditions:
         chain = study.longest(condition)
         for row in (row for row in chain.rows if row.generation in generations):
-            with suppress(DataError):  # `strip` says which are damaged
+            with suppress(DataError):  # `strip` reports damaged files
                 probes = load_probes(chain, row)
                 if probes is not None and kind_of(probes) is TOKENS:
                     found[condition, row.generation] = texts_of(probes, row, chain.directory)

@@ -1,4 +1,4 @@
-"""The scores on the page: figures of curves with the tables of what they show."""
+"""The scores on the page: figures of curves with the tables of their scores."""
 
 from bench.analysis.measures import Measure, metric_name
 from bench.analysis.off_manifold import reason
@@ -13,7 +13,7 @@ BEST = "better than every other condition (95 % interval of the paired differenc
 
 
 def scores(number: int, study: Study, figures: Figures) -> Html:
-    """Return one panel per figure of curves, with the tables of its scores; the main one has the overviews, too."""
+    """Return one panel per figure of curves, with the tables of its scores; the first also has the overview figures."""
     by_measure = {table.measure: table for table in tables(study)}
     primary = study.primary("fid")
     ordered = sorted(figures.curves, key=lambda c: (primary not in c.measures, c.measures[0].reference != "heldout"))
@@ -25,7 +25,7 @@ def scores(number: int, study: Study, figures: Figures) -> Html:
             files["FID by condition and generation"] = figures.phase
             files["recall against precision"] = figures.trajectories
         shown = [
-            # Curves and last generation have one panel per main score, all below each other.
+            # The figures of curves and of the last generation have one panel per main score, stacked vertically.
             figure(paths, f"scores-{number}-{i}-{j}-", label, tall=paths in (drawn.paths, figures.final))
             for j, (label, paths) in enumerate(files.items())
         ]
@@ -109,13 +109,13 @@ def _table(table: Table) -> Html:
 
 
 def _about(table: Table, line: Line, generation: int, shown: str, remark: str | None) -> str:
-    """Return the tooltip of a cell: the condition, the generation, the score, and what is special about it."""
+    """Return the tooltip of a cell: condition, generation, score, and a remark on why the cell is marked."""
     who = f"{table.head} {line.condition.label}" if table.study.by_ratio else line.condition.label
     return f"{who}, generation {generation}: {table.name} {shown}" + (f" · {remark}" if remark else "")
 
 
 def _badness(value: float, every: list[float], direction: str) -> float:
-    """Return 0 for the best value of a table and 1 for the worst."""
+    """Return the position of a value between the best (0) and the worst (1) of a table."""
     low, high = min(every), max(every)
     share = (value - low) / ((high - low) or 1)
     return share if direction == "down" else 1 - share

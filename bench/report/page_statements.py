@@ -8,16 +8,16 @@ from bench.report.page_parts import figure
 from bench.report.statements import Statement
 
 MOST_ROWS = 12
-"""Longer tables are folded."""
+"""Largest number of rows of a table that is shown unfolded."""
 
 
 def statements(number: int, stated: list[Statement], figures: Figures) -> Html:
-    """Return the figures of a study's statements, and one table for each.
+    """Return a figure, if there is one, and a table for each statement about a study.
 
     Args:
-        number: position of the study on the page.
-        stated: the statements.
-        figures: the figures of the study.
+        number: The position of the study on the page.
+        stated: The statements.
+        figures: The figures of the study.
     """
     drawings = [*figures.profile, *figures.exchange, *figures.ranking, *figures.sizes, *figures.oracle_map]
     parts = []
@@ -29,11 +29,11 @@ def statements(number: int, stated: list[Statement], figures: Figures) -> Html:
 
 
 def of_families(stated: list[Statement], paths: list[Path]) -> Html | None:
-    """Return the section on several families side by side; None where there is a single one.
+    """Return the section on several families side by side; None if there is only one family.
 
     Args:
-        stated: the statements about them.
-        paths: the files of their figure.
+        stated: The statements about the families.
+        paths: The files of their figure.
     """
     if not stated:
         return None

@@ -1,4 +1,4 @@
-"""One panel for each condition, side by side on shared axes."""
+"""Figures with one panel per condition, side by side on shared axes."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,10 +15,10 @@ MOST_COLUMNS = 4
 
 
 class Panels:
-    """A figure with a panel per condition, to be made within `styled()`."""
+    """A figure with one panel per condition, to be created within `styled()`."""
 
     def __init__(self, study: Study, conditions: Sequence[Condition], height: float) -> None:
-        """Lay the panels out. height: of a row of panels, in inches."""
+        """Lay out the panels. height: The height of a row of panels in inches."""
         self.conditions = conditions
         self.num_columns = min(MOST_COLUMNS, len(conditions))
         num_rows = math.ceil(len(conditions) / self.num_columns)
@@ -34,7 +34,7 @@ class Panels:
         return zip(self.axes.flat, self.conditions, strict=False)
 
     def finish(self, across: str, down: str) -> None:
-        """Name both axes, each once for a column or row, and hide the panels that no condition fills."""
+        """Label the axes, x once per column and y once per row, and hide the panels that no condition fills."""
         num = len(self.conditions)
         for axis in self.axes.flat[num:]:
             axis.set_visible(False)

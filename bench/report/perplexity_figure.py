@@ -1,4 +1,4 @@
-"""The figure of how probable generation 0 finds what each generation writes (as figure 1 of Shumailov et al. 2024)."""
+"""The figure of the perplexity of each generation's samples under generation 0 (figure 1 of Shumailov et al. 2024)."""
 
 import math
 from pathlib import Path
@@ -15,14 +15,14 @@ from bench.report.panels import Panels
 from bench.report.style import FLOOR, caption, save, styled
 
 MOST_LINES = 6
-"""Of more generations the first, the last, and some between are drawn."""
+"""Largest number of generations that are drawn; of more, the first, the last and some between are drawn."""
 
 Histogram = dict[str, list[float]]
 
 
 def perplexity_histograms(study: Study, out: Path, name: str) -> list[Path]:
     """Draw one panel per condition: the share of samples by perplexity under generation 0, one line per generation, and
-    that of held-out text. All seeds are counted together. Nothing is drawn where no text was scored so.
+    that of held-out text. All seeds are pooled. Nothing is drawn if no row has this histogram.
     """
     found = {c: by_generation for c in study.conditions if (by_generation := _histograms(study, c))}
     if not found:
@@ -56,7 +56,7 @@ def perplexity_histograms(study: Study, out: Path, name: str) -> list[Path]:
 
 
 def _histograms(study: Study, condition: Condition) -> dict[int, Histogram]:
-    """Return generation -> the histogram of all seeds: `edges`, and counts of `samples` and `heldout`."""
+    """Return generation -> the pooled histogram of all seeds: `edges`, and the counts `samples` and `heldout`."""
     found: dict[int, list[Histogram]] = {}
     for chain in study.chains[condition].values():
         for row in chain.rows:
@@ -67,7 +67,7 @@ def _histograms(study: Study, condition: Condition) -> dict[int, Histogram]:
 
 
 def _added(parts: list[Histogram]) -> Histogram:
-    """Return the sum of histograms whose edges are parts of one sequence."""
+    """Return the sum of histograms whose edges are contiguous parts of one sequence."""
     edges = sorted({edge for part in parts for edge in part["edges"]})
     together: dict[str, Any] = {"edges": edges}
     for name in ("samples", "heldout"):
@@ -89,6 +89,6 @@ def _range(histograms: list[Histogram]) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> range:
-    """Return exponents of 2 between two perplexities, about four of them."""
+    """Return about four exponents of 2 between two perplexities."""
     first, last = math.ceil(math.log2(low)), math.floor(math.log2(high))
     return range(first, last + 1, max(1, math.ceil((last - first) / 4)))

@@ -14,14 +14,14 @@ from bench.report.style import INK, PAGE, caption, names, save, styled, wrapped
 
 SIGNS = {YES: "●", OPEN: "◐", NO: "○", UNKNOWN: "–"}
 ACROSS = 112
-"""Characters that the heads of all columns have in a line."""
+"""Characters per line that the heads of all columns have together."""
 COLOURS = {YES: "#f2c4b5", OPEN: "#ececec", NO: "#cfe5ef", UNKNOWN: "#ffffff"}
 
 
 def collapse_profile(study: Study, every: list[Study], out: Path, name: str) -> list[Path]:
     """Draw one row per condition and one column per meaning: sign, answer, change for the worse and its interval.
 
-    Nothing is drawn where nothing is known.
+    Nothing is drawn if nothing is known.
     """
     found = profile(study, every)
     if all(finding.answer == UNKNOWN for findings in found.values() for finding in findings):
@@ -44,7 +44,7 @@ def collapse_profile(study: Study, every: list[Study], out: Path, name: str) -> 
 
 
 def grid(axis: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
-    """Name the columns and rows of a table of cells, and draw nothing else."""
+    """Set up the axes of a table of cells and label its columns and rows, without drawing the cells."""
     axis.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
     axis.grid(False)
     axis.spines[:].set_visible(False)
@@ -63,7 +63,7 @@ def answer_cell(axis: Axes, row: int, column: int, answer: str, words: str) -> N
 
 
 def _based_on(study: Study) -> str:
-    """Return which scores the answers are computed from: feature spaces, N and k."""
+    """Return a description of the scores that the answers are computed from: feature spaces, N and k."""
     measures = [m for m in study.measures() if m.reference == "heldout"]
     spaces = ", ".join(dict.fromkeys(m.feature_space for m in measures))
     sizes = ", ".join(dict.fromkeys(str(m.num_subject) for m in measures))
@@ -72,7 +72,7 @@ def _based_on(study: Study) -> str:
 
 
 def _wrapped(meaning: str, most: int) -> str:
-    """Return a meaning in lines of fewer than `most` characters, or of one word."""
+    """Return a meaning in lines of at most `most` characters, or of one longer word."""
     lines: list[str] = []
     for word in meaning.split():
         if lines and len(lines[-1]) + len(word) < most:

@@ -1,4 +1,4 @@
-"""Remedies ranked: the differences of all arms to their baseline, with intervals, a panel for each quantity."""
+"""The figure of ranked remedies: differences of all arms to their baseline, with intervals, one panel per quantity."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from bench.flatten import flatten
 from bench.report.style import FLOOR, MOST_OF_A_NAME, PAGE, caption, save, styled, wrapped
 
 LOOKS = {True: ("#1b6ca8", "o", "better"), False: ("#c8501e", "X", "worse"), None: (FLOOR, "d", "not established")}
-"""Colour, marker and word by whether a difference is for the better."""
+"""Whether a difference is for the better -> its colour, marker and word."""
 LABEL = 2.0
 """Width of the arms' names, inches."""
 
@@ -28,7 +28,7 @@ def figure_name(number: int) -> str:
 
 
 def draw_rankings(study: Study, out: Path, prefix: str = "") -> list[Path]:
-    """Draw one figure for each baseline; none where no arm of the study has a rule. prefix: the beginning of their
+    """Draw one figure for each baseline; none if no arm of the study has a rule. prefix: The beginning of the files'
     names."""
     return [
         path
@@ -39,8 +39,11 @@ def draw_rankings(study: Study, out: Path, prefix: str = "") -> list[Path]:
 
 
 def arm_names(found: Ranking) -> list[str]:
-    """Return what the arms are called beside their baseline: the rules that they add to it, with the options in which
-    arms of equal rules differ; an arm without rules has its label."""
+    """Return the names of the arms relative to their baseline.
+
+    A name consists of the rules that the arm adds, with the options in which arms of equal rules differ. An arm without
+    rules keeps its label.
+    """
     rules = [{r: o for r, o in json.loads(arm.condition.parameters).items() if r in RULES} for arm in found.arms]
     short = [" + ".join(f"{rule} {o.get('function', o['name'])}" for rule, o in own.items()) for own in rules]
     names = []
@@ -88,7 +91,7 @@ def _figure(found: Ranking, out: Path, name: str) -> list[Path]:
 
 
 def _panel(axis: Axes, arms: list[Arm], quantity: str) -> None:
-    """Draw a quantity of all arms, from top to bottom."""
+    """Draw one quantity of all arms, from top to bottom."""
     axis.axvline(0, color=FLOOR, linewidth=0.9, zorder=1)
     axis.grid(axis="x")
     axis.grid(visible=False, axis="y")

@@ -1,4 +1,4 @@
-"""Remedies ranked: a table for each baseline, with what every arm spends."""
+"""The statement on ranked remedies: one table per baseline, with the costs of every arm."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,8 +15,7 @@ COSTS = ("real items", "optimiser steps", "network evaluations")
 
 
 def ranking(study: Study) -> Iterator[Statement]:
-    """Yield a statement for each baseline of a study that some arm changes by a selection, vetting, watermark or
-    remedy."""
+    """Yield a statement for each baseline to which some arm adds a selection, vetting, watermark or remedy."""
     for number, found in enumerate(rankings(study)):
         yield _statement(study, found, figure_name(number))
 
@@ -48,7 +47,7 @@ def _statement(study: Study, found: Ranking, figure: str) -> Statement:
 
 
 def differences_told(found: Ranking, arm: Arm) -> dict[str, str]:
-    """Return quantity -> the difference of an arm to its baseline, in the decimals that all arms share."""
+    """Return quantity -> the difference of an arm to its baseline, with the number of decimals that all arms share."""
     places = {name: digits([a.differences[name].difference.mean for a in found.arms]) for name in found.quantities}
     return {name: difference_words(arm, name, places[name]) for name in found.quantities}
 
@@ -58,7 +57,7 @@ def _mean(rank: float | None) -> str:
 
 
 def difference_words(arm: Arm, quantity: str, places: int) -> str:
-    """Return e.g. `+0.12 (+0.08 to +0.16) better`; without a bracket where there is one seed."""
+    """Return e.g. `+0.12 (+0.08 to +0.16) better`; without the interval if there is one seed."""
     found = arm.differences[quantity].difference
     interval = "" if found.low is None else f" ({found.low:+.{places}f} to {found.high:+.{places}f})"
     word = {True: " better", False: " worse", None: ""}[arm.is_better(quantity)]

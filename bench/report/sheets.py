@@ -1,5 +1,5 @@
-"""Pictures for the page: the probes of each generation as one row of images, and their nearest real training images;
-of points, one picture."""
+"""Sheets of samples for the page: the probes of each generation as one row of images, and their nearest real training
+images. Probes that are points have one picture per generation."""
 
 import base64
 import io
@@ -19,11 +19,11 @@ from bench.kinds import IMAGES, POINTS, kind_of
 from bench.ledger import Chain, Row
 
 BUDGET = 11_000_000
-"""Characters that all sheets of a page may take together; with everything else the page stays below 15 MB."""
+"""Characters that the sheets and downloadable figures of a page may take together, so that it stays below 15 MB."""
 SIDE = 128
-"""Images larger than this are shown at this size, in pixels."""
+"""Largest height of an image on the page, pixels; larger images are scaled down to it."""
 MOST_GENERATIONS = 41
-"""Of longer chains, so many generations are shown."""
+"""Number of generations of a longer chain that are shown, about."""
 
 Key = tuple[str, int, int]
 """Label of a condition, seed, generation."""
@@ -33,14 +33,14 @@ Key = tuple[str, int, int]
 class Sheets:
     """The sheets of one study.
 
-    generations: those that are shown.
+    generations: The generations that are shown.
     sheets: [condition][seed][generation] -> positions of samples and neighbours in the page's list of data URIs; None
-        where there are none.
-    count: pictures per sheet: one per probe, or of points a single one.
-    side: size of a picture in pixels.
-    has_neighbours: whether there are nearest training images.
-    words: what a caption says of points.
-    notes: what was left out to keep the page small.
+        if there are none.
+    count: Number of pictures per sheet: one per probe, or a single one for points.
+    side: Size of a picture in pixels.
+    has_neighbours: Whether there are nearest training images.
+    words: The caption's description of points; "" for other items.
+    notes: What was left out to keep the page small.
     """
 
     generations: list[int]
@@ -53,12 +53,14 @@ class Sheets:
 
 
 def build(study: Study, uris: list[str], budget: int) -> Sheets:
-    """Encode as many probes as the budget allows: all probes of all seeds, else fewer, else only the first seed.
+    """Encode as many probes as the budget allows: 16, 8 or 4 of all seeds, else 16, 8 or 4 of the first seed.
+
+    The smallest choice is encoded even if it exceeds the budget.
 
     Args:
-        study: the chains whose probes are shown; of texts there are no sheets.
-        uris: the page's data URIs, each of them once; new ones are appended.
-        budget: how many characters the URIs of this study may have.
+        study: The study whose probes are shown; texts have no sheets.
+        uris: The page's data URIs, without repetition; new ones are appended.
+        budget: The number of characters that the URIs of this study may have.
     """
     words = _words_of_points(study)
     generations = some_of(study.generations, MOST_GENERATIONS, MOST_GENERATIONS)
@@ -98,7 +100,7 @@ def build(study: Study, uris: list[str], budget: int) -> Sheets:
 
 
 def _words_of_points(study: Study) -> str:
-    """Return what a caption says of points: their axes and what lies below them; "" of other items."""
+    """Return the caption's description of points: their axes and what is drawn below them; "" for other items."""
     for chain in map(study.longest, study.conditions):
         with suppress(DataError):
             probes = load_probes(chain, chain.rows[0])
@@ -108,8 +110,10 @@ def _words_of_points(study: Study) -> str:
 
 
 def _load(study: Study, generations: list[int]) -> dict[Key, tuple[np.ndarray, np.ndarray | None]]:
-    """Return the probes of generations and their neighbours, uint8 (P, 3, H, W); of points one picture, (1, 3, H, W).
-    Equal files are read once."""
+    """Return the probes of generations and their neighbours, uint8 (P, 3, H, W).
+
+    Probes that are points become one picture, (1, 3, H, W), without neighbours. Equal files are read once.
+    """
     loaded: dict[Key, tuple[np.ndarray, np.ndarray | None]] = {}
     known: dict[tuple[str, str], tuple[np.ndarray, np.ndarray | None]] = {}
     real: dict[Path, _Real] = {}
@@ -118,7 +122,7 @@ def _load(study: Study, generations: list[int]) -> dict[Key, tuple[np.ndarray, n
             for row in (row for row in chain.rows if row.generation in generations):
                 files = (row.artifacts.get("probes", ""), row.artifacts.get("real", ""))
                 if files not in known:
-                    with suppress(DataError):  # `strip` says which are damaged
+                    with suppress(DataError):  # `strip` reports damaged files
                         probes = load_probes(chain, row)
                         if probes is not None and kind_of(probes) is IMAGES:
                             known[files] = (probes, _neighbours(probes, chain, row, real))
@@ -138,13 +142,15 @@ class _Real:
 
 
 def _neighbours(probes: np.ndarray, chain: Chain, row: Row, cache: dict[Path, _Real]) -> np.ndarray | None:
-    """Return for each probe the nearest image of the real pool, by Euclidean distance of pixels averaged to 16 px.
+    """Return for each probe the nearest image of the real pool, uint8 (P, 3, H, W), by Euclidean distance of `_small`.
+
+    None if the pool is missing, damaged or has images of another size.
 
     Args:
-        probes: uint8 (P, 3, H, W).
-        chain: the chain that the probes belong to.
-        row: the generation that the probes belong to.
-        cache: real pools that were already read.
+        probes: The probes, uint8 (P, 3, H, W).
+        chain: The chain that the probes belong to.
+        row: The generation that the probes belong to.
+        cache: Real pools that were already read.
     """
     directory = artifact_path(chain, row, "real")
     path = directory / "train" / "items.npy" if directory else None
@@ -154,7 +160,7 @@ def _neighbours(probes: np.ndarray, chain: Chain, row: Row, cache: dict[Path, _R
         try:
             images = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):
-            return None  # damaged: the page shows no neighbours, and the store's `verify` says so
+            return None  # damaged: the page shows no neighbours, and the store's `verify` reports it
         if images.shape[1:] != probes.shape[1:]:
             return None
         small = np.concatenate([_small(images[i : i + 1024]) for i in range(0, len(images), 1024)])
@@ -165,7 +171,7 @@ def _neighbours(probes: np.ndarray, chain: Chain, row: Row, cache: dict[Path, _R
 
 
 def _small(images: np.ndarray) -> np.ndarray:
-    """Return means over at most 16 × 16 blocks, float32 (N, d), without pixels at the edge that fill no block."""
+    """Return means over square blocks of max(1, H // 16) pixels a side, float32 (N, d), without incomplete blocks."""
     n, channels, height, width = images.shape
     block = max(1, height // 16)
     side_h, side_w = height // block, width // block
@@ -179,11 +185,11 @@ def _encode_both(value: tuple[np.ndarray, np.ndarray | None], count: int, whole:
 
 
 def encode(images: np.ndarray, whole: bool = False) -> str:
-    """Return images side by side as a data URI: exact (PNG) up to 32 px, WebP above, at most SIDE px high.
+    """Return images side by side as a data URI: PNG (lossless) up to 32 px high, else WebP, at most SIDE px high.
 
     Args:
-        images: uint8 (P, 3, H, W).
-        whole: whether they are drawings of few colours (PNG with 24 of them), which are kept as large as they are.
+        images: The images, uint8 (P, 3, H, W).
+        whole: Whether they are drawings of few colours, which become PNG with 24 colours in their original size.
     """
     row = Image.fromarray(np.concatenate(list(images.transpose(0, 2, 3, 1)), axis=1))
     height = images.shape[-2]

@@ -1,4 +1,4 @@
-"""Sizes of network and data: how far each leaves its own ratio 0, a panel for each quantity."""
+"""The figure of network and data sizes: the change of each size from its own ratio 0, one panel per quantity."""
 
 import math
 from collections.abc import Iterable
@@ -21,8 +21,14 @@ def figure_name(number: int) -> str:
 
 
 def draw_sizes(study: Study, every: Iterable[Study], out: Path, prefix: str = "") -> list[Path]:
-    """Draw one figure for each comparison of sizes that a study is the first member of. prefix: the beginning of their
-    names."""
+    """Draw one figure for each comparison of sizes that a study is the first member of.
+
+    Args:
+        study: The study to draw.
+        every: All available studies.
+        out: The directory to write to.
+        prefix: The beginning of the files' names.
+    """
     return [
         path
         for number, found in enumerate(sizes(study, every))
@@ -65,7 +71,7 @@ def _panel(axis: Axes, found: Sizes, quantity: str) -> None:
 
 
 def _short(x: int) -> str:
-    """Return `41 k` for 40 779 and `2.5 M` for 2 530 371; numbers below 10 000 as they are."""
+    """Return `41 k` for 40 779 and `2.5 M` for 2 530 371; numbers below 10 000 are unchanged."""
     if x < 10_000:
         return str(x)
     return f"{x / 1e3:.0f} k" if x < 1e6 else f"{x / 1e6:.1f} M"

@@ -1,4 +1,4 @@
-"""Sizes of network and data: a table for each comparison, and whether larger ones resist."""
+"""The statement on network and data sizes: one table per comparison, and the trend of each change with the size."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,7 +15,7 @@ from bench.report.statements import Statement
 
 
 def size_statements(study: Study, every: Iterable[Study]) -> Iterator[Statement]:
-    """Yield a statement for each comparison of sizes that a study is the first member of. every: all studies."""
+    """Yield a statement for each comparison of sizes that a study is the first member of. every: All studies."""
     for number, found in enumerate(sizes(study, every)):
         yield _statement(found, figure_name(number))
 
@@ -55,7 +55,7 @@ def _row(size: Size, quantities: list[str]) -> list[str]:
 
 
 def _shown(quantity: str, change: Interval | None) -> str:
-    """Return a change with its interval in the unit of its quantity."""
+    """Return a change and its interval, in the unit of its quantity."""
     return "–" if change is None else percent(change).replace(PERCENT, unit_of(quantity))
 
 

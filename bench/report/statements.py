@@ -1,4 +1,4 @@
-"""Statements that are more than one score: their tables as Markdown, LaTeX and CSV."""
+"""Statements about a study that combine several scores: their tables as Markdown, LaTeX and CSV."""
 
 import csv
 import io
@@ -19,11 +19,15 @@ from bench.report.tables import NARROW, booktabs, escape, inert, markdown_table
 
 @dataclass(frozen=True)
 class Statement:
-    """One table of words.
+    """One statement, as a table of text.
 
-    title: what is stated. about: what the numbers depend on. head, rows: the table; no rows where it is refused.
-    legend: how to read it, or why there is nothing to read. records: the numbers for `COLUMNS`, unrounded.
-    figure: name of the figure that shows it, "" where there is none. of_several: whether it compares several studies.
+    title: What is stated.
+    about: What the numbers depend on.
+    head, rows: The table; there are no rows if the statement is refused.
+    legend: How to read the table, or why it is empty.
+    records: The unrounded numbers, one dict per row of the CSV file with some of `COLUMNS` as keys.
+    figure: Name of the figure that shows the statement; "" if there is none.
+    of_several: Whether the statement compares several studies.
     """
 
     title: str
@@ -37,11 +41,11 @@ class Statement:
 
 
 def statements(study: Study, every: Iterable[Study]) -> list[Statement]:
-    """Return every statement about a study.
+    """Return the collapse profile, exchange rates and variance components of a study; `build.all_statements` adds more.
 
     Args:
-        study: the chains.
-        every: all studies at hand, as some statements compare several.
+        study: The study to describe.
+        every: All available studies, because some statements compare several.
     """
     every = list(every)
     return [
@@ -52,7 +56,7 @@ def statements(study: Study, every: Iterable[Study]) -> list[Statement]:
 
 
 def _profile(found: dict[Condition, list[Finding]]) -> Statement:
-    """State the collapse profile; what is known of no condition, for one reason, is said once."""
+    """State the collapse profile. A meaning that is unknown for all conditions, for the same reason, is stated once."""
     pairs = [(condition, finding) for condition, findings in found.items() for finding in findings]
     reasons = {meaning: {f.reason for _, f in pairs if f.meaning == meaning} for meaning in MEANINGS}
     never = {meaning: why.copy().pop() for meaning, why in reasons.items() if len(why) == 1 and why != {""}}
@@ -123,7 +127,7 @@ def _exchange(study: Study, exchange: Exchange) -> Statement:
 
 
 def _variances(study: Study, found: Variances) -> Statement:
-    """State variance components; of several crossed studies the first has the table."""
+    """State variance components; the first of several crossed studies has the table."""
     places = digits([c.sd for components in found.components.values() for c in components])
     names = list(dict.fromkeys(c.name for components in found.components.values() for c in components))
     rows = []
@@ -196,11 +200,11 @@ def to_lines(statement: Statement) -> list[str]:
 
 
 MOST_ROWS = 40
-"""Rows of a LaTeX table that fit on a page."""
+"""Number of rows of a LaTeX table that fit on a page."""
 
 
 def to_latex(statement: Statement) -> str:
-    """Return a statement as booktabs tables of at most a page each; a comment where it is refused."""
+    """Return a statement as booktabs tables of at most a page each, or as a comment if it is refused."""
     if not statement.rows:
         return "\n".join(f"% {statement.title}: {line}" for line in statement.legend)
     caption = f"{statement.title}: {statement.about}. {' '.join(statement.legend)}"
@@ -215,7 +219,7 @@ def _latex(head: list[str], rows: list[list[str]], caption: str) -> str:
 
 
 NAMES = ("study", "condition", "quantity")
-"""Columns whose text may be a user's."""
+"""Columns that may contain text from a user."""
 COLUMNS = (
     *("study", "setting", "statement", "condition", "generation", "metric", "quantity"),
     *("value", "low_95", "high_95", "range", "detectable", "num_seeds", "answer", "reason"),
@@ -223,7 +227,7 @@ COLUMNS = (
 
 
 def to_csv(by_study: Iterable[tuple[Study, list[Statement]]]) -> str:
-    """Return every number of every statement in long form, unrounded; empty where it lies beyond the range."""
+    """Return every number of every statement in long form, unrounded; a value beyond its range is empty."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n", restval="")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""The sample strip: the same noise seeds through the generations, one row per condition."""
+"""The sample strip: samples of the same noise seeds in every generation, one row per condition."""
 
 import math
 import textwrap
@@ -19,22 +19,22 @@ from bench.report.style import INK, PAGE, SOFT, caption, names, save, styled, wr
 from bench.scatter import words
 
 MOST, FEWER = 10, 8
-"""Up to so many generations fit the width of a page; of more, about so many are shown."""
+"""Number of generations that fit the width of a page, and number of those shown, about, if there are more."""
 MOST_TEXTS = 4
-"""Generations of which a text is shown."""
+"""Number of generations whose text is shown."""
 TEXT_SIZE, TEXT_PER_INCH, TEXT_LINES = 5.5, 24, 11
-"""Size of texts in points, how many of their characters fit an inch, and how many lines are shown of one."""
+"""Size of texts in points, number of their characters that fit into an inch, and number of lines shown of one text."""
 
 
 def strip(study: Study, out: Path, name: str) -> tuple[list[Path], list[str]]:
-    """Draw the first probes of every generation; no file is written where there are none at all.
+    """Draw the first probes of every generation; no file is written if there are none at all.
 
-    Every cell shows the first probes of the condition's longest chain: up to 16 images, or fewer where there are many
-    generations, all points, or the first text. The noise is the same along a row and, where the conditions share that
+    Every cell shows the first probes of the condition's longest chain: up to 16 images, or fewer if there are many
+    generations, all points, or the first text. The noise is the same along a row and, if the conditions share that
     seed, down a column.
 
     Returns:
-        The paths, and which probes are missing.
+        The paths, and one line for each set of probes that is missing.
     """
     most = (MOST_TEXTS, MOST_TEXTS) if study.kind is TOKENS else (MOST, FEWER)
     shown = some_of(study.generations, *most)
@@ -71,12 +71,12 @@ def _figure(
     """Draw the cells.
 
     Args:
-        study: where labels come from.
-        shown: the generations.
+        study: The study that labels come from.
+        shown: The generations to show.
         cells: (condition, generation), both as positions -> uint8 (H, W, 3), or the lines of a text.
-        facts: what the caption says of all cells.
-        out: the directory to write to.
-        name: name of the files, without suffix.
+        facts: The text of the caption that applies to all cells.
+        out: The directory to write to.
+        name: The name of the files, without suffix.
     """
     num_rows, num_columns = len(study.conditions), len(shown)
     side = _width(num_columns)
@@ -129,12 +129,12 @@ def _figure(
 
 
 def _width(num_columns: int) -> float:
-    """Return the width of a cell, inches."""
+    """Return the width of a cell in inches."""
     return min(1.9, (PAGE - 1.0) / num_columns)
 
 
 def _lines(text: str, inches: float) -> str:
-    """Return the first lines of a text, broken to be so wide."""
+    """Return the first lines of a text, broken at a width of `inches`."""
     width = int(inches * TEXT_PER_INCH)
     lines = [piece for line in visible(text).splitlines() for piece in textwrap.wrap(line, width) or [""]]
     if len(lines) > TEXT_LINES:
@@ -145,7 +145,7 @@ def _lines(text: str, inches: float) -> str:
 def _block(probes: np.ndarray, per_row: int) -> np.ndarray:
     """Return probes as one picture, uint8 (H, W, 3).
 
-    Up to per_row² images form a grid, enlarged by whole pixels with white lines between.
+    Up to per_row² images form a grid, enlarged by an integer factor, with white lines between them.
     """
     per_row = min(per_row, math.ceil(math.sqrt(len(probes))))
     large = enlarge(probes[: per_row**2], min_side=128)

@@ -1,4 +1,4 @@
-"""How figures look: one column wide, distinguishable without colour, and readable on light and on dark ground."""
+"""The style of all figures: one column wide, distinguishable without colour, readable on light and dark backgrounds."""
 
 import json
 import re
@@ -31,15 +31,16 @@ FLOOR = "#7a7a7a"
 INK = "#222222"
 SOFT, GRID = "#444444", "#e6e6e6"
 ON_PALE, ON_DARK = "#1a1a1a", "#fefefe"
-"""Ink of what is written on a coloured cell: it stays as it is where a page is dark."""
+"""Text colours on coloured cells, which stay the same on a dark page."""
 RATIOS = LinearSegmentedColormap.from_list("ratios", ["#239ad3", "#7f86e0", "#b05fc4", "#d0427e", "#cf3a30"])
-"""Blue to red by the ratio. All its colours have a contrast of 3 or more on white and on the page's dark ground."""
+"""Blue to red by the ratio. All its colours have a contrast of 3 or more on white and the page's dark background."""
 OTHERS = ("#3a9d4a", "#a8861b", "#c0703a", "#1f9a94", "#7d8f2a", "#9a7b5f")
-"""Conditions that have no ratio, or share it."""
+"""Colours of conditions that have no ratio or share it with another condition."""
 LONG_NAME, MOST_OF_A_NAME = 44, 64
-"""Characters of a condition's name in figures: longer ones leave out what all share, and end at the second number."""
+"""Characters of a condition's name in figures. If a name is longer than the first number, all names omit the options
+that they share; names are cut at the second number."""
 PER_INCH = 15
-"""Characters of a figure's labels that fit an inch."""
+"""Characters of a figure's labels that fit into an inch."""
 
 SETTINGS: Any = {
     "font.family": "sans-serif",
@@ -69,9 +70,9 @@ SETTINGS: Any = {
     "lines.linewidth": 1.4,
     "lines.markersize": 4,
     "legend.frameon": False,
-    "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3
+    "pdf.fonttype": 42,  # TrueType, because publishers refuse Type 3
     "svg.fonttype": "none",
-    "text.parse_math": False,  # a name may have a dollar sign
+    "text.parse_math": False,  # a name may contain a dollar sign
     "svg.hashsalt": "bench",
     "figure.dpi": 100,
     "savefig.dpi": 300,
@@ -80,7 +81,7 @@ SETTINGS: Any = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Apply the settings of all figures."""
+    """Apply the settings that all figures share."""
     with matplotlib.rc_context(SETTINGS):
         yield
 
@@ -88,9 +89,9 @@ def styled() -> Iterator[None]:
 def colours(study: Study) -> dict[Condition, tuple]:
     """Return one colour per condition.
 
-    A ratio has the same colour in every study, alone or beside other policies. Small ratios, where collapse sets in,
-    are further apart, as the ramp goes by the square root. Conditions without a ratio have colours of their own, and so
-    have those that add a rule to the ratio of another. Markers and dashes tell apart what is left.
+    A ratio has the same colour in every study, alone or beside other policies. The ramp follows the square root of the
+    ratio, so that small ratios, at which collapse sets in, are easier to distinguish. Conditions without a ratio have
+    separate colours, and so do those that add a rule to the ratio of another. Markers and dashes distinguish the rest.
     """
     ratios = [c.ratio for c in study.conditions]
     others = [c for c in study.conditions if c.ratio is None or (ratios.count(c.ratio) > 1 and not c.is_plain)]
@@ -103,8 +104,11 @@ def colours(study: Study) -> dict[Condition, tuple]:
 
 
 def names(study: Study) -> dict[Condition, str]:
-    """Return what figures call the conditions: their labels, short and different, without the module of a function, and
-    where they are long without the options that all conditions with a rule have in common."""
+    """Return the short, unique names of the conditions in figures.
+
+    They are the labels without the module of a function and, if some are long, without the options that all conditions
+    with a rule share.
+    """
     labels = [c.label for c in study.conditions]
     short = [re.sub(r"[^\s:]+:(?=\w)", "", label) for label in labels]
     if len(set(short)) < len(short):
@@ -115,8 +119,8 @@ def names(study: Study) -> dict[Condition, str]:
 
 
 def _without_common_options(labels: list[str]) -> list[str]:
-    """Leave out of `… + vetting detector (FPR 0.05, refit True)` what all labels with that rule say of it; the labels
-    stay as they are where two of them would be one."""
+    """Return labels such as `… + vetting detector (FPR 0.05, refit True)` without the options that all labels with that
+    rule share, or the labels unchanged if two of them would become equal."""
     rules: dict[str, list[set[str]]] = {}
     pattern = rf" \+ ((?:{'|'.join(RULES)}) [^ ()]+)(?: \(([^()]*)\))?"
     for label in labels:
@@ -133,12 +137,12 @@ def _without_common_options(labels: list[str]) -> list[str]:
 
 
 def panel_title(study: Study, condition: Condition, inches: float) -> str:
-    """Return the title of a condition's own panel, in lines that are at most so wide."""
+    """Return the title of a condition's own panel, in lines of at most `inches`."""
     return wrapped(f"ratio {names(study)[condition]}" if study.by_ratio else names(study)[condition], inches)
 
 
 def wrapped(text: str, inches: float) -> str:
-    """Return text in lines that are at most so wide, broken at spaces and within the name of a function."""
+    """Return text in lines of at most `inches`, broken at spaces and within the name of a function."""
     most = max(8, int(inches * PER_INCH))
     lines = [""]
     for piece in re.findall(rf"[^\s_.:/]{{0,{most - 1}}}[\s_.:/]|[^\s_.:/]{{1,{most}}}", text):
@@ -158,7 +162,7 @@ def line_style(study: Study, condition: Condition) -> dict[str, Any]:
         "markeredgecolor": "white",
         "markeredgewidth": 0.5,
         "label": wrapped(names(study)[condition], 2.2),
-        "clip_on": False,  # a marker at the edge of its panel is drawn whole
+        "clip_on": False,  # so that a marker at the edge of its panel is drawn completely
     }
 
 
@@ -168,17 +172,17 @@ def condition_id(study: Study, condition: Condition, part: str) -> str:
 
 
 def legend(figure: Figure, study: Study, entries: tuple[list, list[str]], per_row: int = 3) -> None:
-    """Draw a legend above the figure, row by row, with the word that all labels belong to.
+    """Draw a legend above the figure, row by row, with the axis name as its title if the labels are ratios.
 
     Args:
-        figure: where to draw.
-        study: the study whose conditions the labels name.
-        entries: handles and labels.
-        per_row: how many entries a row has at most.
+        figure: The figure to draw on.
+        study: The study whose conditions the labels name.
+        entries: Handles and labels.
+        per_row: The largest number of entries in a row.
     """
     handles, labels = entries
     columns = min(len(labels), per_row if study.by_ratio else max(2, per_row // 2))
-    order = [i for column in range(columns) for i in range(column, len(labels), columns)]  # Matplotlib goes by columns
+    order = [i for column in range(columns) for i in range(column, len(labels), columns)]  # Matplotlib fills columns
     figure.legend(
         [handles[i] for i in order],
         [labels[i] for i in order],
@@ -193,7 +197,7 @@ def legend(figure: Figure, study: Study, entries: tuple[list, list[str]], per_ro
 
 
 def band_of_seeds() -> Patch:
-    """Return what a legend shows for the bands of curves: the ± of the tables."""
+    """Return the legend entry for the bands of curves, which show the ± of the tables."""
     return Patch(facecolor=FLOOR, alpha=0.3, linewidth=0, label="95 % interval over seeds")
 
 
@@ -201,9 +205,9 @@ def note(figure: Figure, measures: Sequence[Measure], marks: str = "") -> None:
     """Write below the figure what its scores depend on (feature space, reference, N, k), and what its marks mean.
 
     Args:
-        figure: where to write.
-        measures: the scores that are shown, of one feature space, reference and N.
-        marks: one line per kind of mark.
+        figure: The figure to write on.
+        measures: The scores that are shown, of one feature space, reference and N.
+        marks: One line per kind of mark.
     """
     first = measures[0]
     facts = [] if first.attribute is None else [f"classes by {first.attribute}"]
@@ -219,7 +223,7 @@ def note(figure: Figure, measures: Sequence[Measure], marks: str = "") -> None:
 
 
 def caption(figure: Figure, facts: str, marks: str = "") -> None:
-    """Write lines below the figure, broken at its width."""
+    """Write text below the figure, broken at its width."""
     width = max(40, int(figure.get_figwidth() * 23))
     lines = [line for part in (facts, *marks.split("\n")) if part for line in textwrap.wrap(part, width)]
     figure.text(0.99, -0.01, "\n".join(lines), ha="right", va="top", size=6, color=FLOOR)
@@ -227,7 +231,7 @@ def caption(figure: Figure, facts: str, marks: str = "") -> None:
 
 @contextmanager
 def written_as(*kinds: str, dpi: int = SETTINGS["savefig.dpi"]) -> Iterator[None]:
-    """Write figures in these formats alone, such as `svg`. dpi: pixels per inch of a PNG file."""
+    """Write figures only in these formats, such as `svg`. dpi: Pixels per inch of a PNG file."""
     global FORMATS
     usual, FORMATS = (FORMATS, SETTINGS["savefig.dpi"]), kinds
     SETTINGS["savefig.dpi"] = dpi
@@ -238,11 +242,11 @@ def written_as(*kinds: str, dpi: int = SETTINGS["savefig.dpi"]) -> Iterator[None
 
 
 def save(figure: Figure, out: Path, name: str) -> list[Path]:
-    """Write a figure as PNG, SVG and PDF and return the paths.
+    """Write a figure in the current `FORMATS`, by default PNG, SVG and PDF, and return the paths.
 
     The files do not contain the time of writing, so equal ledgers give equal files.
     """
-    name = re.sub(r"[^\w.:-]", "_", plain(name, 150))  # it may have the name of an attribute
+    name = re.sub(r"[^\w.:-]", "_", plain(name, 150))  # it may contain the name of an attribute
     paths = [out / f"{name}.{kind}" for kind in FORMATS]
     for path in paths:
         stamp = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix, {})

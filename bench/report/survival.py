@@ -21,9 +21,9 @@ MISSING = "#a9aeb3"
 def survival(study: Study, out: Path, name: str) -> list[Path]:
     """Draw one figure per labelled attribute, with one panel per condition.
 
-    A cell is dark where a class is generated as often as it occurs among real images, and pale where it has died out.
-    Beside its name stands how many images of a class are expected among N. If there are very many classes, only the
-    most common and the rarest are shown.
+    A cell is dark if a class is generated as often as it occurs among real images, and pale if it has died out. The
+    number of images of a class that are expected among N follows its name. If there are more than `MOST_CLASSES`, only
+    the most common and the rarest are shown.
     """
     written = []
     shares = class_shares(study)
@@ -37,11 +37,11 @@ def _figure(study: Study, shares: dict[Condition, Shares], attribute: str, out: 
     """Draw the panels of one attribute.
 
     Args:
-        study: where generations come from.
-        shares: condition -> shares of its classes.
-        attribute: name of the attribute, "" where it has none.
-        out: the directory to write to.
-        name: name of the files, without suffix.
+        study: The study to draw.
+        shares: Condition -> the shares of its classes.
+        attribute: The name of the attribute; "" if it has none.
+        out: The directory to write to.
+        name: The name of the files, without suffix.
     """
     classes = next(iter(shares.values())).classes
     rows = np.arange(len(classes))

@@ -13,7 +13,7 @@ from bench.analysis.verdicts import critical_words, verdict
 
 
 def text(value: Cell | None, places: int, sign: str = "±") -> str:
-    """Return `12.3 ± 0.4`, or `12.3` for a single seed, or an en dash for an empty cell."""
+    """Return `12.3 ± 0.4`, `12.3` for a single seed, or an en dash for an empty cell."""
     if value is None:
         return "–"
     if value.half_width is None:
@@ -22,7 +22,7 @@ def text(value: Cell | None, places: int, sign: str = "±") -> str:
 
 
 def marks(line: Line) -> Iterable[tuple[bool, bool]]:
-    """Return for each cell of a line whether it is the best, and whether it is greyed because it says nothing."""
+    """Return for each cell of a line whether it is the best, and whether it is greyed (`off_manifold`)."""
     return zip(line.is_best, line.is_greyed, strict=True)
 
 
@@ -30,13 +30,13 @@ def marks(line: Line) -> Iterable[tuple[bool, bool]]:
 
 
 def in_cell(text: str) -> str:
-    """Return text whose bars end no cell of a Markdown table."""
+    """Return text with escaped bars, so that they do not end a cell of a Markdown table."""
     return text.replace("|", r"\|")
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], num_words: int | None = None) -> str:
-    """Return a table of Markdown. num_words: how many columns from the left hold words, and the others numbers, which
-    stand at the right; None: all."""
+    """Return a table of Markdown. num_words: The number of columns with words, from the left; the others have numbers,
+    aligned to the right. None stands for all columns."""
     left = len(head) if num_words is None else num_words
     lines = [f"| {' | '.join(head)} |", f"|{':--|' * left}{'--:|' * (len(head) - left)}"]
     return "\n".join([*lines, *(f"| {' | '.join(map(in_cell, row))} |" for row in rows)])
@@ -58,7 +58,7 @@ def verdict_lines(study: Study) -> str:
 
 
 def table_markdown(table: Table) -> str:
-    """Return one score as a Markdown table, between what the numbers depend on and what the signs mean."""
+    """Return one score as a Markdown table, below what the numbers depend on and above the meaning of the signs."""
     table = table.shortened()
     lines = [
         f"**{table.name}** · " + " · ".join(table.facts()),
@@ -87,7 +87,7 @@ COLUMNS = (
 
 
 def inert(value: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe."""
+    """Return a cell that no spreadsheet evaluates: text that begins like a formula gets an apostrophe."""
     return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
 
 
@@ -95,8 +95,8 @@ def to_csv(studies: Iterable[Study]) -> str:
     """Return every score of every study in long form, with unrounded numbers.
 
     There is one line per score, condition and generation; floor and controls have no generation. The columns `seeds`
-    and `values` list seeds and their values in the same order, separated by spaces. `is_greyed` marks a recall that
-    says nothing, because precision is too low; `low_95` and `high_95` are the floor's interval over re-splits.
+    and `values` list seeds and their values in the same order, separated by spaces. `is_greyed` marks a recall that is
+    meaningless because precision is too low. `low_95` and `high_95` are the floor's interval over re-splits.
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n", restval="")
@@ -161,17 +161,19 @@ _ESCAPES = dict(zip("&%$#_{}", (r"\&", r"\%", r"\$", r"\#", r"\_", r"\{", r"\}")
     "”": "''",
 }
 TYPESET = "\u017f"
-"""The last character that LaTeX's T1 fonts have."""
+"""The last character that is written as it is, because LaTeX's T1 fonts have it."""
 
 
 def escape(text: str) -> str:
-    """Escape plain text for LaTeX, including the signs that occur in tables. Others that its fonts lack, such as emoji,
-    are named by their number."""
+    """Escape plain text for LaTeX, including the signs that occur in tables.
+
+    Other characters that its fonts lack, such as emoji, are replaced by their code point, `[U+1F600]`.
+    """
     return "".join(_ESCAPES.get(sign, sign if sign <= TYPESET else f"[U+{ord(sign):04X}]") for sign in text)
 
 
 def latex(studies: Iterable[Study], everything: bool = False) -> str:
-    """Return booktabs tables to be included by `\\input`, one float per score: of the main scores, or of everything."""
+    """Return booktabs tables for `\\input`, one float per main score, or per score with `everything`."""
     parts = ["% Needs \\usepackage{booktabs,xcolor}; captions use \\usepackage[T1]{fontenc} and UTF-8 input."]
     for study in studies:
         parts += [_latex(table) for table in (tables(study) if everything else main_tables(study))]
@@ -203,9 +205,9 @@ def booktabs(caption: str, columns: str, groups: Sequence[Sequence[Sequence[str]
     """Return one floating table.
 
     Args:
-        caption: plain text.
-        columns: their alignment, as LaTeX has it.
-        groups: rows of cells, escaped, with a rule between two groups; those without rows are left out.
+        caption: Plain text, which is escaped here.
+        columns: The alignment of the columns, as in LaTeX.
+        groups: Groups of rows of escaped cells, with a rule between two groups; empty groups are left out.
         size: `SMALL` or `NARROW`.
     """
     lines: list[str] = []

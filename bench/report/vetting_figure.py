@@ -1,4 +1,4 @@
-"""Figures of vetting rules by generation: the detector's errors, and contamination before and after."""
+"""Figures of vetting rules by generation: the detector's errors, and contamination before and after vetting."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ LINES: dict[str, tuple[str, str, tuple, Value]] = {
     "FPR": ("#c8501e", "s", (1.2, 1.2), lambda row: row.vetting["false_positive_rate"]),
     "AUROC": ("#3a9d4a", "^", (5, 1.5), lambda row: row.vetting["auroc"]),
 }
-"""Name -> colour, marker, dashes and what it shows of a generation."""
+"""Name of a line -> its colour, marker, dashes, and the function that returns its value in a row."""
 SHARES: dict[str, tuple[str, str, tuple, Value]] = {
     "drawn by the mixing policy": ("#a8861b", "o", (), lambda row: row.composition["synthetic_ratio"]),
     "trained on, after vetting": ("#7f3f98", "s", (5, 1.5), lambda row: row.vetting["effective_ratio"]),
@@ -30,20 +30,20 @@ MARKS = "lines: means over seeds · bands: lowest to highest seed"
 
 
 def detector_curves(study: Study, out: Path, name: str) -> list[Path]:
-    """Draw TPR, FPR and AUROC against the generation, a panel for each condition whose vetting rule has scores."""
+    """Draw TPR, FPR and AUROC against the generation, one panel per condition whose vetting rule has scores."""
     conditions = [c for c in study.conditions if any(row.vetting.get("auroc") is not None for row in _rows(study, c))]
     return _figure(study, conditions, LINES, out, name, down="rate", stated=True)
 
 
 def contamination(study: Study, out: Path, name: str) -> list[Path]:
-    """Draw the synthetic share before and after vetting against the generation, a panel for each condition with a
-    vetting rule. Oracles are left out: the map has what they leave."""
+    """Draw the synthetic share before and after vetting against the generation, one panel per condition with a vetting
+    rule. Oracles are left out, because their map shows the share after vetting."""
     conditions = [c for c in study.conditions if any(row.vetting.get("rule") != ORACLE for row in _rows(study, c))]
     return _figure(study, conditions, SHARES, out, name, down="synthetic share", stated=False)
 
 
 def _rows(study: Study, condition: Condition) -> list[Row]:
-    """Return the rows of all seeds and generations that the table of vetting has."""
+    """Return the rows of all seeds and generations that the table of vetting covers."""
     return [row for rows in vetted(study, condition).values() for row in rows]
 
 
@@ -56,8 +56,17 @@ def _figure(
     down: str,
     stated: bool,
 ) -> list[Path]:
-    """Draw lines in a panel for each condition; nothing without conditions. down: what the lines measure. stated:
-    whether to draw the false-positive rate that the rule was asked for."""
+    """Draw lines in one panel per condition; nothing is drawn without conditions.
+
+    Args:
+        study: The study to draw.
+        conditions: The conditions to draw.
+        lines: The lines of a panel, such as `LINES`.
+        out: The directory to write to.
+        name: The name of the files, without suffix.
+        down: The label of the vertical axis.
+        stated: Whether to draw the false-positive rate that the rule was configured with.
+    """
     if not conditions:
         return []
     with styled():

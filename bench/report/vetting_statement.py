@@ -1,4 +1,4 @@
-"""What vetting did to the training sets of a study: contamination before and after, and the detector's errors."""
+"""The statement on vetting: contamination of training sets before and after it, and the detector's errors."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,8 +19,7 @@ LEGEND = (
 
 
 def vetting(study: Study) -> Iterator[Statement]:
-    """Yield one statement where chains of the study have a vetting rule, with a row for each condition and
-    generation."""
+    """Yield one statement if chains of the study have a vetting rule, with one row per condition and generation."""
     found = [(c, g, rows) for c in study.conditions for g, rows in vetted(study, c).items()]
     if found:
         yield Statement(
@@ -41,7 +40,7 @@ def vetting(study: Study) -> Iterator[Statement]:
 
 
 def vetted(study: Study, condition: Condition) -> dict[int, list[Row]]:
-    """Return generation -> the rows of all seeds; generation 0 is left out where it trains on real items only."""
+    """Return generation -> the vetted rows of all seeds, without a generation 0 that trains only on real items."""
     found: dict[int, list[Row]] = {}
     for chain in study.chains[condition].values():
         for row in chain.rows:
@@ -51,7 +50,7 @@ def vetted(study: Study, condition: Condition) -> dict[int, list[Row]]:
 
 
 def _means(rows: list[Row]) -> dict[str, float | None]:
-    """Return the means over rows: ratio drawn, ratio trained on, TPR, FPR, AUROC, seconds; None where no row has it."""
+    """Return the means over rows of ratio drawn, ratio trained on, TPR, FPR, AUROC, seconds; None if no row has it."""
     values: dict[str, list[Any]] = {
         "synthetic_ratio": [row.composition["synthetic_ratio"] for row in rows],
         "effective_ratio": [row.vetting["effective_ratio"] for row in rows],

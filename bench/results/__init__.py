@@ -1,5 +1,6 @@
-"""Reference results: one small file per condition and seed, which ship with the package and which anyone can check.
+"""Reference results: one small file per condition and seed, shipped with the package, which anyone can check.
 
-`columns` is their form, `result_file` one file, `shelf` where they lie, `likeness` how alike two results are,
-`verification` what a run has to pass. Everything is made from the rows of ledgers; nothing here trains or samples.
+`columns` converts rows to columns and back, `result_file` reads and writes one file, `shelf` manages the folder of
+files, `likeness` compares a run with its reference, and `verification` checks whether a run may stand beside it.
+Everything is computed from the rows of ledgers; nothing here trains or samples.
 """

@@ -1,7 +1,7 @@
 """`python -m bench.results list | show NAME | cite NAME | check RUN | compare RUN | pack RUN`: the reference results.
 
-Results go to stdout, errors to stderr. Exit status: 0; 1 where `check` has found a problem or `compare` a difference;
-2 for a mistake in the command or files that are not in order.
+Results go to stdout, errors to stderr. The exit status is 0; 1 if `check` found a problem or `compare` a difference;
+2 for a mistake in the command or files that are not valid.
 """
 
 import argparse
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def list_results(args: argparse.Namespace) -> int:
-    """List the studies that there are results of: name, version, what was run, and the fingerprint."""
+    """List the studies that have results: name, version, numbers of chains, seeds and generations, and fingerprint."""
     from bench.results import shelf
 
     entries = shelf.read(args.reference)
@@ -61,7 +61,7 @@ def cite(args: argparse.Namespace) -> int:
 
 
 def check(args: argparse.Namespace) -> int:
-    """Check a run as a submission is: protocol, hashes, audit, seeds, generation 0, likeness to the reference."""
+    """Check a run like a submission: protocol, hashes, audit, seeds, generation 0, likeness to the reference."""
     from bench.results import shelf
     from bench.results.verification import verify
 
@@ -99,8 +99,10 @@ def compare(args: argparse.Namespace) -> int:
 
 
 def _runs(paths: Sequence[Path]) -> "dict[str, list[Chain]]":
-    """Return the chains of these paths, ledgers or files of results, by study. Below a folder with ledgers other JSON
-    files, such as those of a report, are none of results."""
+    """Return the chains of these paths, which are ledgers or files of results, by study.
+
+    Below a folder with ledgers, other JSON files, such as those of a report, are not read as files of results.
+    """
     from bench import ledger
     from bench.results import result_file, shelf
 
@@ -121,7 +123,7 @@ def _runs(paths: Sequence[Path]) -> "dict[str, list[Chain]]":
 
 
 def pack(args: argparse.Namespace) -> int:
-    """Write one file of results for every chain of a run; the files of a submission."""
+    """Write one file of results for every chain of a run, as a submission needs them."""
     from bench import ledger
     from bench.results import shelf
 

@@ -1,4 +1,4 @@
-"""How to cite a reference result: one sentence with number, interval, protocol and version, and BibTeX."""
+"""Citations of reference results: one sentence with number, interval, protocol and version, and BibTeX."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ PACKAGE = "diffusion-collapse-bench"
 
 
 def titled(entry: Entry) -> str:
-    """Return what a study is called: `collapse_mini_v1 version 1`, or `vae16 version 3fa2b1c4, no protocol`."""
+    """Return the title of a study: `collapse_mini_v1 version 1`, or `vae16 version 3fa2b1c4, no protocol`."""
     protocol = protocol_of(entry.chain.rows[0])
     named = f"{entry.name} version {entry.version}"
     return named if protocol == named else f"{named}, {protocol}"
@@ -33,12 +33,13 @@ def sentence(entries: Sequence[Entry], label: str | None = None) -> str:
     """Return a citable sentence about one condition of a study.
 
     Args:
-        entries: all measured entries of the study.
-        label: of the condition, before it in brackets what sets its study apart where several have such a condition;
-            None: that of the highest synthetic ratio, in the study with most conditions.
+        entries: All measured entries of the study.
+        label: The label of the condition. If several studies have this condition, the label begins with the part of
+            the title that distinguishes its study, in brackets. None selects the condition of the highest synthetic
+            ratio in the study with the most conditions.
 
     Raises:
-        LedgerError: there is no such condition, there are several, or too little for a verdict on it.
+        LedgerError: there is no such condition, there are several, or the data do not suffice for a verdict on it.
     """
     every = studies(entry.chain for entry in entries)
     study, condition = _chosen(every, label)
@@ -69,7 +70,7 @@ def sentence(entries: Sequence[Entry], label: str | None = None) -> str:
 
 
 def _beside_baseline(study: Study, condition: Condition) -> str:
-    """Return the differences of an arm to its baseline, as the ranking states them; "" where it is in no ranking."""
+    """Return the differences of an arm to its baseline, as the ranking states them; "" if it is in no ranking."""
     for found in rankings(study):
         for arm in found.arms:
             if arm.condition == condition and arm.differences:
@@ -89,7 +90,7 @@ def _with_interval(found: Growth, seeds: str) -> str:
 
 
 def apart(study: Study) -> str:
-    """Return what sets one of several studies apart, as its title has it in brackets: `data.num_train=256`."""
+    """Return the part in brackets of a study's title, which distinguishes it from others: `data.num_train=256`."""
     return study.title.partition("(")[2].removesuffix(")")
 
 
@@ -98,7 +99,7 @@ def rows_of(study: Study, condition: Condition) -> list[Row]:
 
 
 def _chosen(every: Sequence[Study], label: str | None) -> tuple[Study, Condition]:
-    """Return the condition with this label, and its study. Raises `LedgerError` where there is none, or several."""
+    """Return the condition with this label, and its study. Raise `LedgerError` if there is none, or several."""
     if label is None:
         study = max(every, key=lambda one: len(one.conditions))
         with_ratio = [condition for condition in study.conditions if condition.ratio is not None and condition.is_plain]
@@ -112,18 +113,18 @@ def _chosen(every: Sequence[Study], label: str | None) -> tuple[Study, Condition
 
 
 def _named(every: Sequence[Study]) -> dict[str, tuple[Study, Condition]]:
-    """Return each condition and its study by its label, which begins with what sets one of several studies apart."""
+    """Return label -> (study, condition). With several studies, a label begins with the part that distinguishes one."""
     pairs = [(study, condition) for study in every for condition in study.conditions]
     return {f"({apart(study)}) {c.label}" if len(every) > 1 else c.label: (study, c) for study, c in pairs}
 
 
 def labels(entries: Sequence[Entry]) -> list[str]:
-    """Return the labels that `sentence` takes. entries: all measured entries of the study."""
+    """Return the labels that `sentence` accepts. entries: All measured entries of the study."""
     return list(_named(studies(entry.chain for entry in entries)))
 
 
 def references(entries: Sequence[Entry]) -> str:
-    """Return BibTeX of the results themselves, then of the benchmark and of everything that they rest on."""
+    """Return BibTeX of the results themselves, then of the benchmark and of every cited component of their runs."""
     first = entries[0]
     seeds = {entry.chain.rows[0].seed for entry in entries}
     year = max(row.finished_at for entry in entries for row in entry.chain.rows)[:4]

@@ -1,6 +1,6 @@
-"""Rows of a chain as columns, and back without loss: what is equal in all generations is written once.
+"""Lossless conversion of a chain's rows to columns and back: a value that is equal in all generations is stored once.
 
-A row of a ledger has some 30 KB, most of which says what its scores are. Ten rows as columns have as much as one.
+A row of a ledger takes about 30 KB, most of which describes its scores. Ten rows as columns take about as much as one.
 """
 
 import itertools
@@ -11,11 +11,11 @@ from typing import Any
 EACH = "each"
 """The key of a list with one value per row."""
 OF_A_GROUP = ("feature_space", "subject", "reference", "num_subject", "num_reference")
-"""What neighbouring scores have in common, in the order of the file."""
+"""The keys that neighbouring scores share, in the order of the file."""
 
 
 def fold(values: Sequence[Any]) -> Any:
-    """Return one value for all rows: itself where all are equal, dicts of equal keys key by key, else a list."""
+    """Return one value for all rows: the value if all are equal, dicts with equal keys folded by key, else a list."""
     first = values[0]
     if all(value == first and type(value) is type(first) for value in values):
         return first
@@ -25,7 +25,7 @@ def fold(values: Sequence[Any]) -> Any:
 
 
 def unfold(folded: Any, num_rows: int) -> list[Any]:
-    """Return the values of all rows that `fold` was given. Raises `ValueError` for a list of another length."""
+    """Return the values of all rows, the inverse of `fold`. Raise `ValueError` for a list of another length."""
     if not isinstance(folded, dict):
         return [folded] * num_rows
     if folded.keys() == {EACH}:
@@ -37,11 +37,13 @@ def unfold(folded: Any, num_rows: int) -> list[Any]:
 
 
 def fold_scores(rows: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return groups of scores, in the order of the longest row: what a group's scores share, and below `scores` each of
-    them as a column. A score that some rows lack has the `rows` that have it.
+    """Return groups of scores, in the order of the longest row.
+
+    A group has the keys that its scores share and, under `scores`, each of them as a column. A score that some rows
+    lack lists under `rows` the positions of those that have it.
 
     Args:
-        rows: the scores of every row.
+        rows: The scores of every row.
     """
     by_row = [{_key(score): score for score in scores} for scores in rows]
     order = dict.fromkeys(key for scores in sorted(by_row, key=len, reverse=True) for key in scores)
@@ -57,7 +59,7 @@ def fold_scores(rows: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def unfold_scores(groups: Sequence[dict[str, Any]], num_rows: int) -> list[list[dict[str, Any]]]:
-    """Return the scores of every row, from what `fold_scores` returned."""
+    """Return the scores of every row, the inverse of `fold_scores`."""
     rows: list[list[dict[str, Any]]] = [[] for _ in range(num_rows)]
     for group in groups:
         shared = {key: group[key] for key in OF_A_GROUP}
@@ -70,6 +72,6 @@ def unfold_scores(groups: Sequence[dict[str, Any]], num_rows: int) -> list[list[
 
 
 def _key(score: dict[str, Any]) -> tuple[str, str]:
-    """Return what groups a score, and what tells it from the others of its group."""
+    """Return the key of a score's group, and the key of the score within the group."""
     own = {key: score[key] for key in ("metric", "parameters")}
     return json.dumps({key: score[key] for key in OF_A_GROUP}), json.dumps(own, sort_keys=True)

@@ -1,4 +1,4 @@
-"""The command that runs the chains of a study again, from the commands that have run them one by one."""
+"""The commands that run the chains of a study again, merged from the recorded commands of the single chains."""
 
 import shlex
 from collections.abc import Sequence
@@ -7,17 +7,20 @@ from bench.config import all_local_keys
 from bench.ledger import Chain, Row
 
 KEPT = ("name", "num_generations", "num_probes", "runtime.num_threads")
-"""Local keys that stay in the command. The number of threads belongs to it, because it moves the last digits."""
+"""Local keys that stay in the command. The number of threads is one of them, because it changes the last digits."""
 
 
 def command_of(row: Row) -> list[str]:
-    """Return the overrides that run a row's chain again, without places, with the number of threads; [] if unknown."""
+    """Return the overrides that run a row's chain again; [] if its command is unknown.
+
+    Local keys other than `KEPT` are left out, and the number of threads is added.
+    """
     words = shlex.split(row.environment.get("command") or "")
     if words[:3] != ["python", "-m", "bench"]:
         return []
     left_out = [key for key in all_local_keys() if key not in KEPT]
     kept = [word for word in words[3:] if word.partition("=")[0].lstrip("+") not in left_out]
-    kept = [word.replace("=…/", "=", 1) for word in kept]  # of a place that was left out the name stays
+    kept = [word.replace("=…/", "=", 1) for word in kept]  # a path whose folders were removed keeps its file name
     threads = row.environment.get("num_threads")
     at_the_end = [word for word in kept if word.startswith("runtime.")]
     if threads and not any(word.startswith("runtime.num_threads=") for word in kept):
@@ -26,7 +29,7 @@ def command_of(row: Row) -> list[str]:
 
 
 def commands(chains: Sequence[Chain]) -> list[str]:
-    """Return as few commands as run all chains: overrides that differ in one value become one with commas."""
+    """Return the commands that run all chains, with commands that differ in one key merged into one with commas."""
     found = [dict(_split(word) for word in words) for chain in chains if (words := command_of(chain.rows[-1]))]
     grids: list[dict[str, tuple[str, ...]]] = [
         {key: (value,) for key, value in overrides.items()} for overrides in found
@@ -53,14 +56,14 @@ def _split(word: str) -> tuple[str, str]:
 
 
 def _listed(key: str, grid: dict[str, tuple[str, ...]]) -> str:
-    """Return the values of a key as Hydra reads them: an option of several swept components has to be swept, too."""
+    """Return the values of a key as Hydra reads them. An option of a group that is swept has to be swept, too."""
     is_swept = len(grid.get(key.partition(".")[0], ())) > 1
     text = ",".join(_sorted(grid[key]))
     return f"choice({text})" if is_swept and "." in key and len(grid[key]) == 1 else text
 
 
 def _sorted(values: Sequence[str]) -> list[str]:
-    """Return values in order of size where all are numbers, else in the order they came in."""
+    """Return values in ascending order if all are numbers, else in their original order."""
     try:
         return sorted(values, key=float)
     except ValueError:

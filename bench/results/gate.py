@@ -1,4 +1,4 @@
-"""What a file of results has to pass before it is taken into the repository, beyond being in order (`shelf.read`)."""
+"""Checks that a file of results must pass before it is added to the repository, besides validity (`shelf.read`)."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,9 +10,9 @@ from bench.results import result_file
 from bench.results.shelf import Entry
 
 MOST_OF_A_FILE = 100_000
-"""Bytes of one file."""
+"""Maximum size of one file, bytes."""
 MOST_IN_ALL = 5_000_000
-"""Bytes of all files, which every user downloads with the package."""
+"""Maximum size of all files together, bytes; every user downloads them with the package."""
 PRIVATE = {
     "an address of mail": re.compile(r"[\w.+-]+@[\w-]+\.\w{2,}"),
     "an address of the network": re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b|\b[\w-]+\.(?:local|lan|internal|corp)\b"),
@@ -25,10 +25,10 @@ PRIVATE = {
 
 
 def problems(entries: Sequence[Entry], known: Mapping[str, str]) -> list[str]:
-    """Return why these files may not be taken, one sentence each; [] where they may.
+    """Return the reasons why these files may not be added, one sentence each; [] if they may.
 
     Args:
-        entries: all files of a folder of results.
+        entries: All files of a folder of results.
         known: `name vVERSION` of every protocol -> its fingerprint.
     """
     found = [f"{entry.path.name}: {line}" for entry in entries for line in _of_a_file(entry, known)]
@@ -57,7 +57,7 @@ def _of_a_file(entry: Entry, known: Mapping[str, str]) -> Iterable[str]:
 
 
 def private(body: dict[str, Any]) -> Iterable[str]:
-    """Yield what a file says of a machine or a person: folders, names, addresses, secrets."""
+    """Yield the information about a machine or a person that a file contains: folders, names, addresses, secrets."""
     text = result_file.to_text(body)
     if everywhere(body) != body:
         yield "names a folder of a machine"
@@ -67,8 +67,11 @@ def private(body: dict[str, Any]) -> Iterable[str]:
 
 
 def left_out(study: Sequence[Entry]) -> list[str]:
-    """Return the seeds that some condition of one study lacks, of those that another condition of it has or that come
-    before one of its own in the order of the protocol (without a protocol: from 0 on)."""
+    """Return one sentence for each condition of a study that lacks seeds.
+
+    A condition is expected to have all seeds up to the last one that any condition of the study has, in the order of
+    the protocol (without a protocol: from 0 upwards).
+    """
     rows = [entry.chain.rows[0] for entry in study]
     by_condition: dict[tuple[str, Any], set[int]] = {}
     for row in rows:

@@ -1,9 +1,9 @@
-"""How alike a run and its reference are: the same bytes, the same within the spread of seeds, or different.
+"""Compare a run with its reference: the same bytes, the same within the spread of seeds, or different.
 
-Samples are compared by checksum. Where these differ (another kind of processor, other seeds), the main scores of each
-condition and generation are compared by Student's t test of two samples with one variance: z is its statistic, the
-difference of the means in standard errors. The run is different where the smallest p, times the number of comparisons
-(Bonferroni), is below `ALPHA`: by chance that happens to one run in a hundred, however many scores it has.
+Samples are compared by checksum. If these differ (another kind of processor, other seeds), the main scores of each
+condition and generation are compared by Student's t test of two samples with a common variance. z is its statistic, the
+difference of the means in standard errors. The run is different if the smallest p times the number of comparisons
+(Bonferroni) is below `ALPHA`. By chance that happens to at most one run in a hundred, however many scores it has.
 """
 
 import math
@@ -25,7 +25,7 @@ SAME, WITHIN, DIFFERENT, UNKNOWN = "same bytes", "same within spread", "differen
 class Compared:
     """One score of one condition and generation, as means over the seeds of the run and of the reference.
 
-    z: difference in standard errors, with p two-sided; None where neither side varies or both have one seed.
+    z: Difference in standard errors, with a two-sided p. Both are None if neither side varies or both have one seed.
     """
 
     condition: Condition
@@ -39,11 +39,14 @@ class Compared:
 
 @dataclass(frozen=True)
 class Likeness:
-    """A run beside its reference.
+    """The result of comparing a run with its reference.
 
-    outcome: SAME, WITHIN, DIFFERENT, or UNKNOWN where nothing can be judged. same: ids of the chains whose samples are
-    those of the reference, all generations. other: those whose samples differ. alone: those that the reference lacks.
-    tampered: a sentence for each score that differs although its samples do not. compared: the main scores.
+    outcome: SAME, WITHIN, DIFFERENT, or UNKNOWN if nothing can be judged.
+    same: Ids of the chains whose samples equal those of the reference in all generations.
+    other: Ids of the chains whose samples differ.
+    alone: Ids of the chains that the reference lacks.
+    tampered: A sentence for each score that differs although its samples do not.
+    compared: The comparisons of the main scores.
     """
 
     outcome: str
@@ -90,7 +93,7 @@ def different(compared: Sequence[Compared]) -> list[Compared]:
 
 
 def same_samples(chain: Chain, known: Chain) -> bool:
-    """Return whether two chains have samples of equal checksums, in all generations that either has."""
+    """Return whether the samples of two chains have equal checksums in all generations that either of them has."""
     return bool(_samples(chain)) and _samples(chain) == _samples(known)
 
 
@@ -100,7 +103,7 @@ def _samples(chain: Chain) -> dict[int, tuple[str | None, ...]]:
 
 
 def differing_scores(chain: Chain, known: Chain) -> list[str]:
-    """Return a sentence for each score of one chain that is not that of the other, in the digits of a file."""
+    """Return a sentence for each score of a chain that is not `equal` to that of the other chain."""
     return [
         f"{chain.id}, generation {row.generation}: {name} is {value:g}, and {reference[name]:g} in the reference, "
         "of the same samples"
@@ -112,7 +115,7 @@ def differing_scores(chain: Chain, known: Chain) -> list[str]:
 
 
 def equal(value: float, other: float) -> bool:
-    """Return whether two scores are equal in the digits that files of results keep."""
+    """Return whether two scores agree to a relative tolerance of 10^(2 − `DIGITS`) or an absolute one of 1e-9."""
     return math.isclose(value, other, rel_tol=10 ** (2 - DIGITS), abs_tol=1e-9)
 
 
@@ -121,7 +124,7 @@ def _scores(row: Row) -> dict[str, float]:
 
 
 def main_scores(run: Study, reference: Study) -> Iterator[Compared]:
-    """Yield the main scores of every condition and generation that both have, against held-out items."""
+    """Yield the main scores against held-out items, for every condition and generation that both studies have."""
     for condition in run.conditions:
         for metric in MAIN_METRICS:
             for measure in run.measures(metric):
@@ -135,7 +138,7 @@ def main_scores(run: Study, reference: Study) -> Iterator[Compared]:
 def compare(
     condition: Condition, generation: int, measure: Measure, ours: Mapping[int, float], theirs: Mapping[int, float]
 ) -> Compared:
-    """Return one score beside the reference. ours, theirs: seed -> value."""
+    """Return the comparison of one score with the reference. ours, theirs: Seed -> value."""
     a, b = summarise(list(ours.values())), summarise(list(theirs.values()))
     degrees = a.n + b.n - 2
     squares = sum((s.n - 1) * s.sd**2 for s in (a, b) if s.sd is not None)

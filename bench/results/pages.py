@@ -1,6 +1,6 @@
-"""The leaderboard: one page of Markdown per study with its figures, and an index, made from files of results alone.
+"""The leaderboard: one page of Markdown per study with its figures, and an index, generated only from files of results.
 
-Equal files give equal pages. `python docs/generate.py` writes those of the results that ship with the package.
+Equal files give equal pages. `python docs/generate.py` writes the pages of the results that ship with the package.
 """
 
 import tempfile
@@ -49,10 +49,10 @@ def write(entries: Sequence[Entry], out: Path, pictures: Path | None = None) -> 
     """Write all pages and figures into a folder and return their paths. Files of earlier pages are removed.
 
     Args:
-        entries: of all studies, measured and claimed.
-        out: the folder; it holds nothing else, but for `pictures`.
-        pictures: the folder of pictures of samples, `pack --samples` has drawn them; None: out/samples. The page of a
-            study shows its own where there is one.
+        entries: The entries of all studies, measured and claimed.
+        out: The folder to write to. It contains nothing else except `pictures`.
+        pictures: The folder of the pictures of samples that `pack --samples` has drawn; None stands for out/samples.
+            The page of a study shows the study's own picture if there is one.
     """
     pictures = pictures or out / SAMPLES
     (out / FIGURES).mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def page_name(entry: Entry) -> str:
 
 
 def index(by_study: dict[tuple[str, str], list[Entry]], found: dict[tuple[str, str], list[Study]], out: Path) -> str:
-    """Return the first page: one row for each study, and the families side by side."""
+    """Return the index page: one row for each study, and the families side by side."""
     head = ["study", "system", "arms · seeds · generations", "last arm", "its change", "verdict", "critical ratio"]
     rows = [_row(by_study[key], study, len(of) > 1) for key, of in found.items() for study in of]
     parts = [ABOUT.format(made=MADE), "## Studies", markdown_table(head, rows)]
@@ -98,7 +98,7 @@ def index(by_study: dict[tuple[str, str], list[Entry]], found: dict[tuple[str, s
 
 
 def _row(entries: Sequence[Entry], study: Study, is_one_of_several: bool) -> list[str]:
-    """Return the row of a study; one of several on its page is named with what sets it apart."""
+    """Return the row of a study. If its page has several studies, the name contains what distinguishes this one."""
     row, first = study.rows[0], entries[0]
     ratio = max((c.ratio for c in study.conditions if c.ratio is not None), default=None)
     last = [c for c in study.conditions if ratio in (None, c.ratio)]
@@ -136,11 +136,11 @@ def page(entries: Sequence[Entry], found: Sequence[Study], every: Sequence[Study
     """Return the page of one study: what was run, verdicts, tables, statements and figures, and claimed results.
 
     Args:
-        entries: its files.
-        found: the measured chains of these files; several where they have several splits of the data.
-        every: all studies at hand, as some statements compare several.
-        out: the folder of the pages, into which figures are drawn.
-        pictures: the folder of pictures of samples.
+        entries: The files of the study.
+        found: The studies of the measured chains in these files, such as one per split of the data.
+        every: All available studies, because some statements compare several.
+        out: The folder of the pages; figures are drawn into its subfolder.
+        pictures: The folder of pictures of samples.
     """
     parts = [f"# {titled(entries[0])}", MADE]
     chains = [entry.chain for entry in entries if not entry.claimed_by]
@@ -162,11 +162,11 @@ def _sections(study: Study, every: Sequence[Study], pictures: dict[str, str], na
     """Return verdicts, scores, statements and figures of one study.
 
     Args:
-        study: the chains.
-        every: all studies at hand.
-        pictures: name of a figure -> the Markdown that shows it.
-        name: of the study, with its version.
-        heading: what follows every heading.
+        study: The study to show.
+        every: All available studies.
+        pictures: Name of a figure -> the Markdown that shows it. Figures that are used are removed from it.
+        name: The name of the study, with its version.
+        heading: The text that is appended to every heading.
     """
     mark = f"*{name} · [run it again](#run-it-again)*"
     parts = [f"## Verdicts{heading}", mark, _verdicts(study), critical_words(study), f"*{RULE}*"]
@@ -186,7 +186,7 @@ def _sections(study: Study, every: Sequence[Study], pictures: dict[str, str], na
 
 
 def _stated(statement: Statement, pictures: dict[str, str], mark: str, heading: str) -> list[str]:
-    """Return the section of a statement, and take its figure from those that are left."""
+    """Return the section of a statement, and remove its figure from `pictures`."""
     heading = "" if statement.of_several else heading
     return [f"## {statement.title}{heading}", mark, pictures.pop(statement.figure, ""), to_markdown(statement)]
 
@@ -206,7 +206,7 @@ def _facts(first: Entry, found: Sequence[Study]) -> str:
 
 
 def _where(found: Sequence[Study]) -> str:
-    """Return what was computed on which device: that of most rows, and of each other one also which conditions."""
+    """Return the device of most rows, and each other device with the conditions that were run on it."""
     num_rows: dict[str, int] = {}
     labels: dict[str, dict[str, None]] = {}
     for study in found:
@@ -220,7 +220,7 @@ def _where(found: Sequence[Study]) -> str:
 
 
 def _short(revision: str) -> str:
-    """Return the first digits of a revision, and whether files differed from it."""
+    """Return the first digits of a revision, with its suffix if files differed from it."""
     commit, plus, dirty = revision.partition("+")
     return commit[:12] + plus + dirty
 
@@ -245,13 +245,13 @@ def _verdicts(study: Study) -> str:
 
 
 def draw(study: Study, every: Sequence[Study], folder: Path, prefix: str) -> dict[str, str]:
-    """Draw the figures that need nothing but rows; return name -> the Markdown that shows them.
+    """Draw the figures that need only the rows of ledgers; return name -> the Markdown that shows the figure.
 
     Args:
-        study: the chains to draw.
-        every: all studies at hand.
-        folder: where the SVG files go.
-        prefix: the beginning of their names.
+        study: The study to draw.
+        every: All available studies.
+        folder: The folder to write the SVG files to.
+        prefix: The beginning of the files' names.
     """
     with tempfile.TemporaryDirectory() as aside, written_as("svg"):
         shown: dict[str, str] = {}
@@ -270,7 +270,7 @@ def draw(study: Study, every: Sequence[Study], folder: Path, prefix: str) -> dic
 
 
 def _claims(claims: Sequence[Entry], measured: Sequence) -> str:
-    """Return what others report, beside what was measured here; it is in no number above."""
+    """Return the section of claimed results, compared with the measured chains. No number above includes them."""
     rows = []
     for who in sorted({entry.claimed_by for entry in claims}):
         chains = [entry.chain for entry in claims if entry.claimed_by == who]

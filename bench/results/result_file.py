@@ -1,7 +1,7 @@
-"""One file of results: the rows of one chain as columns, without what is a machine's own, below a digest.
+"""One file of results: the rows of one chain as columns, without machine-specific values, and a digest of them.
 
-A file is JSON with one entry per line, so that a change to it shows in a diff. What is left out: folders, the store,
-W&B's project and user, the release of the kernel, and the hashes of specs other than that of the real items.
+A file is JSON with one entry per line, so that a change to it shows in a diff. It omits folders, the store, W&B's
+project and user, the kernel release, and the hashes of specs other than that of the real items.
 """
 
 import hashlib
@@ -18,31 +18,31 @@ from bench.ledger import Chain, Row, digest_of
 from bench.results import columns
 
 FORM = 1
-"""Version of the file's form."""
+"""Version of the file format."""
 HEAD = ("form", "study", "generations")
 DIGITS = 7
-"""Significant digits of the numbers. Whether samples and scores are equal to the last bit, their checksums tell."""
+"""Significant digits of the numbers. The checksums show whether samples and scores are equal to the last bit."""
 HASHED = ("sample", "select", "score")
-"""Stages whose results are known by their checksum."""
+"""Stages whose results a file identifies by their checksum."""
 LEFT_OUT = ("store_dir", "schema")
 OF_THE_ENVIRONMENT = (
     *("python", "platform", "versions", "code_revision", "command", "device", "processor", "cpu_capability"),
     *("num_threads", "precision", "compile", "cuda_graphs", "deterministic", "fallbacks"),
     *("data_content", "data_kind", "data_notes"),
 )
-"""What of a row's environment is kept."""
+"""The keys of a row's environment that a file keeps."""
 OPTIONAL = tuple(f.name for f in fields(Row) if f.default_factory is dict)
-"""Columns that are left out where they are empty, so that a column that rows get later changes no file."""
+"""Columns that a file omits if they are empty, so that a new column of `Row` changes no existing file."""
 RULES_OF_A_CHAIN = ("mix", "vet", "select", "watermark", "remedy", "join")
-"""Stages that not all conditions of one study have, or not with the same code."""
+"""Stages that only some conditions of a study have, or that they run with different code."""
 
 
 def study_of(row: Row) -> dict[str, str]:
     """Return name, version and fingerprint of the study that a row's chain belongs to.
 
-    Of a protocol these are its own. A sweep without one has its name (with `_deviating` where it deviates), the
-    fingerprint of everything that its chains share (configuration, data, length, precision, versions of the code), and
-    its first eight digits as the version.
+    A chain that follows a protocol has those of the protocol. Otherwise, the name is that of the sweep (with
+    `_deviating` if the chain deviates from a protocol), the fingerprint covers everything that the chains share
+    (configuration, data, length, precision, versions of the code), and the version is its first eight digits.
     """
     protocol = row.protocol
     if protocol.get("name") and not protocol.get("deviations"):
@@ -53,7 +53,7 @@ def study_of(row: Row) -> dict[str, str]:
         }
     setting = {key: value for key, value in json.loads(setting_of(row)).items() if key != "runtime.precision"}
     shared = {
-        "setting": setting,  # the precision that was asked for, or `auto`, ended in the one below
+        "setting": setting,  # without the requested precision, maybe `auto`; the one that was used is below
         "deviations": protocol.get("deviations", {}),
         "num_generations": row.config.get("num_generations"),
         "precision": row.environment.get("precision"),
@@ -80,7 +80,7 @@ def body_of(chain: Chain) -> dict[str, Any]:
 
 
 def _publishable(row: Row) -> dict[str, Any]:
-    """Return a row as a dict without what is a machine's own."""
+    """Return a row as a dict without machine-specific values."""
     body: dict[str, Any] = everywhere({k: v for k, v in asdict(row).items() if k not in LEFT_OUT})
     environment = {key: body["environment"][key] for key in OF_THE_ENVIRONMENT if key in body["environment"]}
     if "platform" in environment:
@@ -92,7 +92,7 @@ def _publishable(row: Row) -> dict[str, Any]:
 
 
 def to_text(body: dict[str, Any]) -> str:
-    """Return the file's text: a line for every key, and for every score."""
+    """Return the file's text, with one line per key and per score."""
     lines = []
     for key, value in body.items():
         if key != "scores":
@@ -115,7 +115,7 @@ def parse(text: str) -> dict[str, Any]:
     """Return the content of a file.
 
     Raises:
-        LedgerError: it is no JSON object of this form, or was changed after it was written.
+        LedgerError: the text is not a JSON object of this format, or was changed after it was written.
     """
     try:
         body = json.loads(text)
@@ -132,10 +132,10 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def chain_of(body: dict[str, Any], path: Path) -> Chain:
-    """Return the chain that a file's content is of, as analysis and report read it.
+    """Return the chain that a file's content describes, as analysis and report read it.
 
     Raises:
-        LedgerError: some generation is no row of this version's ledger.
+        LedgerError: a generation is not a valid row of this version's ledger.
     """
     generations = body["generations"]
     try:
@@ -152,7 +152,7 @@ def chain_of(body: dict[str, Any], path: Path) -> Chain:
 
 
 def read(path: Path) -> Chain:
-    """Return the chain of a file. Raises `LedgerError` naming the file, where it cannot be read or is not in order."""
+    """Return the chain of a file. Raise `LedgerError`, which names the file, if it cannot be read or is not valid."""
     try:
         body = parse(path.read_text(encoding="utf-8"))
         chain = chain_of(body, path)

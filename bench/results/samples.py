@@ -1,4 +1,4 @@
-"""Samples of packed runs as one small picture per study, for the leaderboard: files of results hold numbers alone."""
+"""One small picture of samples per study of packed runs, for the leaderboard: files of results hold only numbers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +15,11 @@ DPI = 150
 
 
 def picture_name(row: Row) -> str:
-    """Return the name of a study's picture, without suffix: name, version, and the values of what the protocol leaves
-    free of its data, such as `-num_train256`, which set studies of one protocol apart. A value of 0 is not named."""
+    """Return the file name of a study's picture, without suffix: name, version, and the values of free data keys.
+
+    Free data keys are those that the protocol does not fix. Their values, such as `-num_train256`, distinguish studies
+    of one protocol. A value of 0 is left out.
+    """
     study, free = study_of(row), row.config.get("protocol", {}).get("free", {})
     values = {key: row.config["data"].get(key) for group, _, key in (k.partition(".") for k in free) if group == "data"}
     apart = (f"-{key}{value}" for key, value in sorted(values.items()) if value)
@@ -24,14 +27,14 @@ def picture_name(row: Row) -> str:
 
 
 def draw_samples(chains: Sequence[Chain], folder: Path) -> tuple[list[Path], list[str]]:
-    """Draw the same noise seeds through the generations, a row for each condition, from the samples in the stores.
+    """Draw the samples of the same noise seeds in every generation, one row per condition, from the chains' stores.
 
     Args:
-        chains: of one study or several.
-        folder: where the PNG files go: one for each study, in 256 colours.
+        chains: The chains of one or several studies.
+        folder: The folder to write the PNG files to, one per study, in 256 colours.
 
     Returns:
-        The files, and which samples are missing; a study whose samples are in no store has no file.
+        The files, and one line for each missing sample. A study whose samples are in no store has no file.
     """
     by_picture: dict[str, list[Chain]] = {}
     for chain in chains:

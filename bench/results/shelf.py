@@ -1,7 +1,7 @@
-"""Where files of results lie: `<name>/<version>/measured/<chain>.json`, or `…/claimed/<who>/<chain>.json`.
+"""The folder of results: `<name>/<version>/measured/<chain>.json`, or `…/claimed/<who>/<chain>.json`.
 
-What the maintainers have run themselves is `measured` and makes the reference; what others report is `claimed` until it
-was run again. Claimed numbers enter no mean of the reference and are shown apart.
+Results that the maintainers have run themselves are `measured` and form the reference. Results that others report are
+`claimed` until they were run again. Claimed numbers enter no mean of the reference and are shown separately.
 """
 
 import importlib.resources
@@ -20,7 +20,7 @@ MEASURED, CLAIMED = "measured", "claimed"
 
 @dataclass(frozen=True)
 class Entry:
-    """One file. claimed_by: who reports it; "" where the maintainers have measured it."""
+    """One file of results. claimed_by: Who reports it; "" if the maintainers have measured it."""
 
     path: Path
     name: str
@@ -39,7 +39,7 @@ def read(folder: Path) -> list[Entry]:
     """Return all files below a folder, sorted by path.
 
     Raises:
-        LedgerError: there is no such folder, or a file is not in order or does not lie where its content says.
+        LedgerError: the folder does not exist, a file is not valid, or its path does not match its content.
     """
     if not folder.is_dir():
         raise LedgerError(f"{folder}: there is no such folder of results")
@@ -59,12 +59,12 @@ def measured(entries: Sequence[Entry], name: str, version: str | None = None) ->
     """Return the measured entries of a study.
 
     Args:
-        entries: to choose from.
-        name: of the study.
-        version: None: the only one, or of a protocol the highest.
+        entries: The entries to choose from.
+        name: The name of the study.
+        version: The version of the study. None selects the only version, or the highest one of a protocol.
 
     Raises:
-        LedgerError: there is none, or without a version there are several.
+        LedgerError: there is no such entry, or no version is given and a study without a protocol has several.
     """
     found = [entry for entry in entries if entry.name == name and not entry.claimed_by]
     versions = sorted({entry.version for entry in found})
@@ -78,7 +78,7 @@ def measured(entries: Sequence[Entry], name: str, version: str | None = None) ->
 
 
 def of_the_study(entries: Sequence[Entry], chain: Chain) -> list[Entry]:
-    """Return the measured entries of the study that a chain is of. Raises `LedgerError` where there are none."""
+    """Return the measured entries of the study that a chain belongs to. Raise `LedgerError` if there are none."""
     study = study_of(chain.rows[0])
     found = [e for e in entries if e.fingerprint == study["fingerprint"] and not e.claimed_by]
     if not found:
@@ -91,17 +91,18 @@ def of_the_study(entries: Sequence[Entry], chain: Chain) -> list[Entry]:
 
 
 def place(folder: Path, chain: Chain, claimed_by: str = "") -> Path:
-    """Return the path of a chain's file below a folder. claimed_by: who reports it, if not measured here."""
+    """Return the path of a chain's file below a folder. claimed_by: Who reports it; "" if it is measured."""
     study = study_of(chain.rows[0])
     whose = Path(CLAIMED, claimed_by) if claimed_by else Path(MEASURED)
     return folder / study["name"] / study["version"] / whose / f"{chain.id}.json"
 
 
 def pack(chains: Sequence[Chain], folder: Path, claimed_by: str = "") -> list[Path]:
-    """Write the files of chains and return their paths. A file that is there with the same content stays as it is.
+    """Write the files of chains and return their paths. Existing numbers are never replaced.
 
     Raises:
-        LedgerError: a chain has not all of its generations, or its file has another content: numbers are not replaced.
+        LedgerError: a chain lacks some of its generations, its file exists with other content, or `claimed_by` is not
+            a valid name.
     """
     if claimed_by and not re.fullmatch(r"[\w-]{1,40}", claimed_by):
         raise LedgerError(f"claimed by {claimed_by!r}: give a name of letters, digits, - and _")

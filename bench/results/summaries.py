@@ -1,5 +1,7 @@
-"""What the README and the page for a start show of the results, made from their files like the leaderboard;
-`python docs/generate.py` writes it."""
+"""Excerpts of the results for README.md and docs/index.md, generated from the same files as the leaderboard.
+
+`python docs/generate.py` writes them.
+"""
 
 from collections.abc import Sequence
 
@@ -21,10 +23,10 @@ RISING_MEANS = "“Rising”: with so few seeds it is open whether FID goes on r
 
 
 def quick(entries: Sequence[Entry]) -> str:
-    """Return what `make run` shows: scores of both ratios by generation, and the verdicts.
+    """Return the results of `make run`: scores of both ratios by generation, and the verdicts.
 
     Args:
-        entries: of all studies.
+        entries: The entries of all studies.
 
     Raises:
         LedgerError: there is no result of `make run`, or there are several versions.
@@ -47,16 +49,16 @@ def quick(entries: Sequence[Entry]) -> str:
 
 
 def how_much(entries: Sequence[Entry]) -> str:
-    """Return what the protocol's results say of each ratio of blend: verdict, changes, and the critical ratio.
+    """Return the protocol's results for each ratio of the policy `blend`: verdict, changes, and the critical ratio.
 
     Args:
-        entries: of all studies.
+        entries: The entries of all studies.
 
     Raises:
         LedgerError: the protocol has no results.
     """
     own = shelf.measured(entries, PROTOCOL)
-    study = studies(entry.chain for entry in own)[0]  # of several splits of the data the first
+    study = studies(entry.chain for entry in own)[0]  # the first of several splits of the data
     system = f"{study.rows[0].generator} on {data_of(study.rows[0])}"
     fid = next(table for table in main_tables(study) if table.measure.metric == "fid")
     floor = next(fid.baseline(label) for label in fid.baselines if label.startswith("floor"))
@@ -78,6 +80,6 @@ def how_much(entries: Sequence[Entry]) -> str:
 
 
 def _cells(table: Table, number: int) -> list[str]:
-    """Return a row: a condition's label, the score and its means by generation."""
+    """Return one row of the table: a condition's label, the score and its means by generation."""
     line = table.lines[number]
     return [line.condition.label, table.name, *(text(cell, table.places) for cell in line.cells)]

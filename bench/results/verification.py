@@ -1,4 +1,7 @@
-"""What a run has to pass before its numbers may stand beside the reference: protocol, hashes, audit, seeds, start."""
+"""Checks that a run must pass before its numbers may stand beside the reference.
+
+They cover the protocol, hashes, the audit, seeds, generation 0 and the likeness to the reference.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,13 +26,17 @@ from bench.results.result_file import study_of
 from bench.results.shelf import Entry
 
 MOVES_DIGITS = ("device", "processor", "cpu_capability", "num_threads", "precision", "compile", "versions")
-"""Facts of a machine with which the bytes of samples change."""
+"""Facts of a machine that can change the bytes of samples."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """problems: one sentence each; a run passes without any. notes: what was not checked. likeness: to the reference;
-    None where there is none."""
+    """The result of checking a run.
+
+    problems: One sentence each; a run passes if there are none.
+    notes: Facts that are no problems, such as checks that were not made.
+    likeness: The comparison with the reference; None if there is no reference.
+    """
 
     problems: list[str]
     notes: list[str] = field(default_factory=list)
@@ -40,8 +47,8 @@ def verify(run: Sequence[Chain], entries: Sequence[Entry]) -> Verification:
     """Check the chains of one study.
 
     Args:
-        run: read from ledgers, whose digests were checked then, or from files of results.
-        entries: the reference; its claimed entries are left out.
+        run: The chains, read from ledgers or from files of results, which checks their digests.
+        entries: The reference; its claimed entries are ignored.
     """
     try:
         reference = [entry.chain for entry in shelf.of_the_study(entries, run[0])]
@@ -85,7 +92,7 @@ def _cut_short(run: Sequence[Chain]) -> list[tuple[Chain, int]]:
 
 
 def off_protocol(chain: Chain) -> list[str]:
-    """Return in what a chain is not what it says of its protocol, or of none that this version knows."""
+    """Return how a chain contradicts the protocol that it states, or that this version does not have the protocol."""
     row = chain.rows[0]
     problems = []
     if len({study_of(one)["fingerprint"] for one in chain.rows}) > 1:
@@ -116,7 +123,7 @@ def deviations(chain: Chain) -> list[str]:
 
 @cache
 def _known(name: str) -> tuple[int | None, str] | None:
-    """Return version and fingerprint of a protocol of this version; None where it has no such protocol."""
+    """Return version and fingerprint of a protocol in this version; None if it has no such protocol."""
     try:
         protocol = protocols.compose_protocol(name)
     except HydraException:
@@ -125,14 +132,14 @@ def _known(name: str) -> tuple[int | None, str] | None:
 
 
 def _departures(row: Row, name: str) -> dict[str, list[Any]]:
-    """Return what a row's configuration has otherwise than the protocol; keys that are newer than the row are equal."""
+    """Return `protocols.departures` of a row from a protocol; keys that are newer than the row count as equal."""
     recorded = flatten(row.config)
     found = protocols.departures(protocols.compose_protocol(name), row.config)
     return {key: values for key, values in found.items() if key in recorded or values[0] is None}
 
 
 def machines(run: Sequence[Chain], reference: Sequence[Chain]) -> list[str]:
-    """Return one line on what differs between the machines of a run and of its reference: what moves last digits."""
+    """Return one line on the differences between the machines of a run and of its reference (`MOVES_DIGITS`)."""
     sides = []
     for chains in (run, reference):
         facts = [flatten({key: row.environment.get(key) for key in MOVES_DIGITS}) for c in chains for row in c.rows]
@@ -149,8 +156,10 @@ def machines(run: Sequence[Chain], reference: Sequence[Chain]) -> list[str]:
 
 
 def left_out(run: Sequence[Chain], reference: Sequence[Chain]) -> list[str]:
-    """Return the seeds that a condition of the run lacks: of the reference's, where it has the condition, else of those
-    that the run's other conditions have."""
+    """Return one sentence for each condition of the run that lacks seeds.
+
+    The expected seeds are those of the reference if it has the condition, else those of all conditions of the run.
+    """
     known = (
         {(s.hash, c): set(by_seed) for s in studies(reference) for c, by_seed in s.chains.items()} if reference else {}
     )
@@ -172,7 +181,7 @@ def not_run(run: Sequence[Chain], reference: Sequence[Chain]) -> list[str]:
 def beyond_at_start(run: Sequence[Chain], reference: Sequence[Chain]) -> list[Compared]:
     """Return the main scores of generation 0 that differ from the reference beyond chance.
 
-    Generation 0 trains on real items alone, so that every condition of a seed has the same: each seed counts once.
+    Generation 0 trains only on real items, so it is the same for every condition of a seed, and each seed counts once.
     """
     by_setting = {study.hash: study for study in studies(reference)}
     compared = []
@@ -188,7 +197,7 @@ def beyond_at_start(run: Sequence[Chain], reference: Sequence[Chain]) -> list[Co
 
 
 def _at_start(study: Study, measure: Measure) -> dict[int, float]:
-    """Return seed -> score of generation 0; where conditions differ in it, that of the last."""
+    """Return seed -> score of generation 0; if the conditions differ in it, that of the last condition."""
     values: dict[int, float] = {}
     for condition in study.conditions:
         values |= study.values(condition, 0, measure)
@@ -196,7 +205,7 @@ def _at_start(study: Study, measure: Measure) -> dict[int, float]:
 
 
 def describe(one: Compared) -> str:
-    """Return one compared score as words."""
+    """Return the comparison of one score in words."""
     condition: Condition = one.condition
     z = "" if one.z is None else f" (z = {one.z:+.1f}, p = {one.p:.1g})"
     space = one.measure.feature_space

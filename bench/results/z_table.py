@@ -1,4 +1,4 @@
-"""A run beside its reference as text: a table of z per condition and score, one column for each generation."""
+"""A table of z that compares a run with its reference: one row per condition and score, one column per generation."""
 
 from bench.analysis.measures import metric_name
 from bench.report.tables import markdown_table
@@ -7,11 +7,11 @@ from bench.results.likeness import Compared, Likeness
 from bench.results.verification import describe
 
 MOST = 5
-"""How many of the scores that differ most are written out."""
+"""Number of scores that are listed individually, the most different first."""
 
 
 def z_table(found: Likeness) -> str:
-    """Return the table, how many chains have the samples of the reference, and the outcome."""
+    """Return the table, the number of chains whose samples equal those of the reference, and the outcome."""
     lines: dict[tuple[str, str, str], dict[int, Compared]] = {}
     for one in found.compared:
         key = (one.condition.label, metric_name(one.measure.metric), one.measure.feature_space)
