@@ -24,6 +24,8 @@ def plain(text: str, most: int = MOST) -> str:
 
 def visible(text: str, keep: str = "\n\t") -> str:
     """Return text with � for every character that is not shown, except for those in `keep`."""
+    if text.isprintable():  # nearly all text, and a page has megabytes of it
+        return text
     return "".join("�" if sign not in keep and unicodedata.category(sign) in HIDDEN else sign for sign in text)
 
 
