@@ -1,16 +1,20 @@
-"""Generators: `fit` writes a model, `sample` draws from it, `risk` tells its loss on given items, `features` what its
-network makes of them.
+"""Generators: `fit` trains and writes a model, `sample` draws from it, `risk` computes its loss on given items, and
+`features` computes its network's features of given items.
 
-A generator is one file or folder. It offers `Config` (a `GeneratorConfig`), `VERSION`, `CITATION`, the kinds of items
-that it can learn (`KINDS`, images if absent), the verbs `fit` and `sample`, and where it can `risk`, `features` (of its
-own network), `check(config, shape)`, `num_evaluations(config)`, `vocab_size(config)`, `content(config)`, which
-identifies files that a training reads, `prefetch(config)`, which downloads them, and `extrapolate` and `guide`, which
-remedies are made with. `LIKELIHOOD = True` states that the total of its risk is minus the log-likelihood of an item, in
-nats per point or per token, so that what the truth has can be subtracted; `PROMPTED = True` that its samples continue
-given items.
+A generator is one file or folder. It offers `Config` (a `GeneratorConfig`), `VERSION`, `CITATION`, and the verbs `fit`
+and `sample`. It may also offer:
 
-What enters the spec of a training or a sampling follows from the fields of `Config`, whose metadata state the stage.
-Importing this package loads neither torch nor diffusers, so `check` answers at once.
+- `KINDS`: the kinds of items that it can learn; images if absent.
+- `risk`, and `features` of its own network.
+- `check(config, shape)`, `num_evaluations(config)` and `vocab_size(config)`.
+- `content(config)`, which identifies files that a training reads, and `prefetch(config)`, which downloads them.
+- `extrapolate` and `guide`, which remedies use to combine models.
+- `LIKELIHOOD = True`: the total of its risk is minus the log-likelihood of an item, in nats per point or per token, so
+  that the value of the true distribution can be subtracted.
+- `PROMPTED = True`: its samples continue given items.
+
+The metadata of each field of `Config` state its stage, which decides whether the field enters the spec of a training or
+of a sampling. Importing this package loads neither torch nor diffusers, so `check` is fast.
 """
 
 import math
@@ -49,8 +53,8 @@ def sample_spec(config: GeneratorConfig) -> dict[str, Any]:
 
 
 def risk_spec(config: GeneratorConfig) -> Any:
-    """Return everything in the configuration that changes the loss of a model on given items, and the version of its
-    code. Raises `ConfigError` where the generator has no `risk`."""
+    """Return everything in the configuration that changes the loss of a model on given items, and the version of the
+    loss code. Raises `ConfigError` if the generator has no `risk`."""
     module, own = registry.module_and_config("generator", config, VERBS)
     if not hasattr(module, "risk"):
         raise ConfigError("generator.name", own.name, "offers no risk, which a score of metrics.scores needs")
@@ -58,13 +62,14 @@ def risk_spec(config: GeneratorConfig) -> Any:
 
 
 def is_likelihood(config: GeneratorConfig) -> bool:
-    """Return whether the total of this generator's risk is minus a log-likelihood, comparable with the truth's."""
+    """Return whether the total of this generator's risk is minus a log-likelihood, which is comparable with that of the
+    true distribution."""
     return getattr(registry.module_and_config("generator", config, VERBS)[0], "LIKELIHOOD", False)
 
 
 def features_spec(config: GeneratorConfig) -> Any:
-    """Return everything in the configuration that changes the features that a model has of given items, and the version
-    of their code. Raises `ConfigError` where the generator has no `features`."""
+    """Return everything in the configuration that changes a model's features of given items, and the version of the
+    feature code. Raises `ConfigError` if the generator has no `features`."""
     module, own = registry.module_and_config("generator", config, VERBS)
     if not hasattr(module, "features"):
         raise ConfigError(
@@ -82,7 +87,7 @@ def _spec(config: GeneratorConfig, stage: str) -> dict[str, Any]:
 
 
 def check(config: GeneratorConfig, kind: str, shape: tuple[int, ...]) -> None:
-    """Raise `ConfigError` where this generator cannot learn items of that kind and shape."""
+    """Raise `ConfigError` if this generator cannot learn items of the given kind and shape."""
     module, own = registry.module_and_config("generator", config, VERBS)
     check_kind(config, kind)
     if hasattr(module, "check"):
@@ -90,7 +95,7 @@ def check(config: GeneratorConfig, kind: str, shape: tuple[int, ...]) -> None:
 
 
 def check_kind(config: GeneratorConfig, kind: str) -> None:
-    """Raise `ConfigError` that names those that can where this generator cannot learn items of that kind."""
+    """Raise `ConfigError`, which names the generators that can, if this one cannot learn items of the given kind."""
     module, own = registry.module_and_config("generator", config, VERBS)
     kinds = kinds_of(module)
     if kind not in kinds:
@@ -102,7 +107,10 @@ def check_kind(config: GeneratorConfig, kind: str) -> None:
 
 
 def check_vocabulary(config: GeneratorConfig, num_tokens: int | None) -> None:
-    """Raise `ConfigError` where this generator says that it knows fewer tokens than the data have; None: unknown."""
+    """Raise `ConfigError` if this generator's vocabulary is known and smaller than the `num_tokens` of the data.
+
+    num_tokens: The number of different tokens in the data; None: unknown, not checked.
+    """
     module, own = registry.module_and_config("generator", config, VERBS)
     known = module.vocab_size(own) if hasattr(module, "vocab_size") else None
     if num_tokens is not None and known is not None and known < num_tokens:
@@ -111,8 +119,8 @@ def check_vocabulary(config: GeneratorConfig, num_tokens: int | None) -> None:
 
 
 def prefetch(config: GeneratorConfig) -> str | None:
-    """Download what a training needs beside its items. Return what that is; None: nothing. Raises `ConfigError` where
-    it cannot be had."""
+    """Download what a training needs besides its items. Return its name, or None if nothing is needed. Raises
+    `ConfigError` if it cannot be obtained."""
     module, own = registry.module_and_config("generator", config, VERBS)
     return module.prefetch(own) if hasattr(module, "prefetch") else None
 
@@ -123,22 +131,24 @@ def kinds_of(module: ModuleType) -> tuple[str, ...]:
 
 
 def num_steps(config: GeneratorConfig) -> int | None:
-    """Return the optimiser steps of a training; None where that depends on the number of items, or for a family that
+    """Return the number of optimiser steps of a training; None if it depends on the number of items, or if the family
     does not train in steps."""
     training = getattr(registry.module_and_config("generator", config, VERBS)[1], "training", None)
     return training.num_steps if training is not None and training.num_epochs is None else None
 
 
 def num_evaluations(config: GeneratorConfig) -> int | None:
-    """Return how often the sampling of an item evaluates the network; None where the family does not tell."""
+    """Return how often the sampling of an item evaluates the network; None if the family does not offer this number."""
     module, own = registry.module_and_config("generator", config, VERBS)
     return module.num_evaluations(own) if hasattr(module, "num_evaluations") else None
 
 
 def with_num_steps(config: GeneratorConfig, num_items: int, num_epochs: float | None = None) -> GeneratorConfig:
-    """Return the generator with `num_epochs`, or else its own, counted out in steps over `num_items`.
+    """Return the generator with its number of epochs converted to optimiser steps over `num_items` items.
 
-    Raises `ConfigError` where epochs are asked for of a generator that does not train in steps.
+    The number of epochs is `num_epochs`, or that of the configuration if None. A configuration with neither, or without
+    a training in steps, is returned unchanged. Raises `ConfigError` if `num_epochs` is given and the generator does not
+    train in steps.
     """
     own = registry.module_and_config("generator", config, VERBS)[1]
     training = getattr(own, "training", None)
@@ -154,7 +164,7 @@ def with_num_steps(config: GeneratorConfig, num_items: int, num_epochs: float | 
 
 
 def with_exact_steps(config: GeneratorConfig, num_steps: int) -> GeneratorConfig:
-    """Return the generator with a training of `num_steps`. Raises `ConfigError` where it does not train in steps."""
+    """Return the generator with a training of `num_steps`. Raises `ConfigError` if it does not train in steps."""
     own = registry.module_and_config("generator", config, VERBS)[1]
     if getattr(own, "training", None) is None:
         raise ConfigError("retrain_steps", num_steps, f"generator {own.name} does not train in steps: set null")
@@ -162,8 +172,8 @@ def with_exact_steps(config: GeneratorConfig, num_steps: int) -> GeneratorConfig
 
 
 def short_training(config: GeneratorConfig, num_steps: int, learning_rate_factor: float) -> GeneratorConfig:
-    """Return a generator that passed `check_combinable` with a training of `num_steps` at a constant share of its
-    learning rate."""
+    """Return the generator, which must have passed `check_combinable`, with a training of `num_steps` at the constant
+    learning rate `learning_rate_factor` times its own."""
     own: Any = registry.module_and_config("generator", config, VERBS)[1]
     rate = learning_rate_factor * own.training.learning_rate
     return _with_training(
@@ -172,7 +182,7 @@ def short_training(config: GeneratorConfig, num_steps: int, learning_rate_factor
 
 
 def _with_training(config: GeneratorConfig, own: Any, **values: Any) -> GeneratorConfig:
-    """Return a generator with other values of its training. own: its module's configuration."""
+    """Return a generator with `values` replaced in its training. own: The configuration class of its module."""
     training = replace(own.training, **values)
     if own is config:
         return replace(own, training=training)  # type: ignore[call-arg]
@@ -194,23 +204,23 @@ def fit(
     """Train on `items` and write the model into the directory `out`.
 
     Args:
-        config: Of any generator.
+        config: Configuration of any generator.
         items: An array of one kind, such as uint8 (N, 3, H, H) images, possibly memory-mapped.
-        seed: Of everything that the training draws.
-        out: Directory of the model; tensors as safetensors, no pickles.
-        work: Directory that outlives a killed process; the same call again resumes from the checkpoint there, and ends
-            in the same bytes (on CUDA only with a deterministic runtime).
+        seed: Seed of everything that the training draws.
+        out: Directory to write the model to; tensors are stored as safetensors, never as pickles.
+        work: Directory that outlives a killed process. Repeating the same call resumes from the checkpoint there and
+            ends in the same bytes (on CUDA only with a deterministic runtime).
         runtime: Device and precision.
-        progress: Called with (steps done, steps in all).
+        progress: Called with (steps done, total steps).
         init: Directory of a model to start from, instead of seeded random weights.
 
     Returns:
         Facts for the ledger: steps, images seen, losses, seconds, …
 
     Raises:
-        ConfigError, DataError: The items cannot be trained on; before any training.
-        TrainingError: The loss or a weight is no longer a number; nothing is written.
-        Interrupted: SIGTERM came; a checkpoint is saved.
+        ConfigError, DataError: The items cannot be trained on; raised before any training.
+        TrainingError: The loss or a weight is no longer finite; no model is written.
+        Interrupted: SIGTERM was received; a checkpoint is saved.
     """
     if len(items) == 0:
         raise DataError("there are no items to train on")
@@ -234,19 +244,19 @@ def sample(
 ) -> np.ndarray:
     """Draw item i from the noise seed `seeds[i]`.
 
-    On one machine an item depends on the model and its own seed alone: not on n, its neighbours, or the batch size
+    On one machine, an item depends only on the model and its own seed, not on n, its neighbours or the batch size
     (byte for byte on the CPU; up to the last bits of float arithmetic on CUDA).
 
     Args:
-        config: Of the generator that the model is of.
+        config: Configuration of the model's generator.
         model: Directory that `fit` wrote.
         seeds: int64 (n,).
         work: Directory that outlives a killed process; finished blocks are kept there.
         runtime: Device and precision.
-        progress: Called with (items done, items in all).
-        mark: Puts a watermark into initial noise, of a generator that passed `check_invertible`.
-        prompts: What each item continues, n items of that kind, for a generator that `is_prompted`: then an item
-            depends on its prompt, too.
+        progress: Called with (items done, total items).
+        mark: Puts a watermark into the initial noise; only for a generator that passed `check_invertible`.
+        prompts: The n items that the samples continue, of the kind of the samples; only for a generator that
+            `is_prompted`. An item then also depends on its prompt.
 
     Returns:
         n items of the kind that the model was trained on.
@@ -264,14 +274,15 @@ def sample(
 
 
 def is_prompted(config: GeneratorConfig) -> bool:
-    """Return whether samples of a generator continue given items (`PROMPTED = True` in its module)."""
+    """Return whether the samples of a generator continue given items (`PROMPTED = True` in its module)."""
     return getattr(registry.module_and_config("generator", config, VERBS)[0], "PROMPTED", False)
 
 
 def check_invertible(config: GeneratorConfig, needed_by: str) -> None:
-    """Raise `ConfigError` where images of a generator cannot be followed back to their initial noise.
+    """Raise `ConfigError` if the generator's sampler cannot be inverted, from an image to its initial noise.
 
-    Such a generator offers `invert`, `check_invertible(config, needed_by)`, and takes `mark` in `sample`.
+    A generator that can be inverted offers `invert` and `check_invertible(config, needed_by)`, and its `sample` accepts
+    `mark`.
     """
     module, own = registry.module_and_config("generator", config, VERBS)
     if not hasattr(module, "invert"):
@@ -282,7 +293,7 @@ def check_invertible(config: GeneratorConfig, needed_by: str) -> None:
 
 
 def invert_spec(config: GeneratorConfig) -> dict[str, Any]:
-    """Return what changes the noise that `invert` finds, apart from model and items, for store keys."""
+    """Return everything except model and items that changes the noise that `invert` finds, for store keys."""
     module = registry.module_and_config("generator", config, VERBS)[0]
     return {"sampler": sample_spec(config), "version": registry.version(module, "invert")}
 
@@ -295,24 +306,24 @@ def invert(
     runtime: "Runtime",
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Follow items back to the initial noise that this model would have drawn them from.
+    """Invert the sampler: return the initial noise from which this model would have drawn the items.
 
     Args:
-        config: Of a generator that passed `check_invertible`.
+        config: Configuration of a generator that passed `check_invertible`.
         model: Directory that `fit` wrote.
         items: N items of the kind that the model was trained on.
         runtime: Device and precision.
-        progress: Called with (items done, items in all).
+        progress: Called with (items done, total items).
 
     Returns:
-        float32, of the shape of the items.
+        The noise, float32, of the shape of the items.
     """
     module, own = registry.module_and_config("generator", config, VERBS)
     return module.invert(own, model, items, runtime=runtime, progress=progress or _silent)
 
 
 def check_combinable(config: GeneratorConfig, verb: str, needed_by: str) -> None:
-    """Raise `ConfigError` that names those that can where a generator does not offer a verb of `combine`."""
+    """Raise `ConfigError`, which names the generators that do, if this one does not offer a verb of `combine`."""
     module, own = registry.module_and_config("generator", config, VERBS)
     if not hasattr(module, verb):
         package = registry.ROOMS["generator"].package
@@ -322,15 +333,16 @@ def check_combinable(config: GeneratorConfig, verb: str, needed_by: str) -> None
 
 
 def combine(config: GeneratorConfig, verb: str, model: Path, self_trained: Path, weight: float, out: Path) -> None:
-    """Make one model of a model and of the same after a short training on its own samples.
+    """Combine a model with a copy of it that was trained briefly on its own samples.
 
     Args:
-        config: Of a generator that passed `check_combinable`.
-        verb: `extrapolate` its weights away from self-training, or `guide` its sampling away from it.
+        config: Configuration of a generator that passed `check_combinable`.
+        verb: `extrapolate` to move the weights away from the self-trained model, or `guide` to move the sampling away
+            from it.
         model: Directory that `fit` wrote.
-        self_trained: Directory that `fit` wrote, with `init=model`; it becomes a part of the outcome.
-        weight: 0 for the model as it is.
-        out: Directory of the outcome, to sample from, which is not there yet.
+        self_trained: Directory that `fit` wrote with `init=model`. It is moved into the combined model.
+        weight: Strength of the correction; 0 gives the model unchanged.
+        out: Directory to write the combined model to, for sampling. It must not exist.
     """
     getattr(registry.module_and_config("generator", config, VERBS)[0], verb)(model, self_trained, weight, out)
 
@@ -347,15 +359,16 @@ def risk(
     """Compute the model's own loss on items that it may or may not have been trained on.
 
     Args:
-        config: Of the generator that the model is of.
+        config: Configuration of the model's generator.
         model: Directory that `fit` wrote.
         items: N items of the kind that the model was trained on.
-        seeds: int64 (N,), of the noise of each item, where the loss needs one: the same for every model compared.
+        seeds: int64 (N,), the noise seed of each item, if the loss needs noise. Models that are compared must get the
+            same seeds.
         runtime: Device and precision.
-        progress: Called with (items done, items in all).
+        progress: Called with (items done, total items).
 
     Returns:
-        "total" and whatever parts the family has (noise levels for diffusion): float64 (N,) each.
+        "total" and the parts that the family defines (noise levels for diffusion), float64 (N,) each.
     """
     module, own = registry.module_and_config("generator", config, VERBS)
     return module.risk(own, model, items, seeds, runtime=runtime, progress=progress or _silent)
@@ -369,20 +382,20 @@ def features(
     runtime: "Runtime",
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Compute what a model's own network makes of items: a description of each that does not depend on the others.
+    """Compute the model's own network's features of items. The features of an item do not depend on the other items.
 
     Args:
-        config: Of the generator that the model is of.
+        config: Configuration of the model's generator.
         model: Directory that `fit` wrote.
         items: N items of the kind that the model was trained on.
-        runtime: Device; features have no autocast.
-        progress: Called with (items done, items in all).
+        runtime: Device; its autocast is not used.
+        progress: Called with (items done, total items).
 
     Returns:
         float32 (N, d).
 
     Raises:
-        MetricError: The generator returns something else, or a feature is NaN or infinite.
+        MetricError: The generator returns another shape or dtype, or a feature is NaN or infinite.
     """
     module, own = registry.module_and_config("generator", config, VERBS)
     values = module.features(own, model, items, runtime=replace(runtime, autocast=None), progress=progress or _silent)
@@ -398,4 +411,4 @@ def features(
 
 
 def _silent(done: int, total: int) -> None:
-    """Show no progress."""
+    """Ignore progress."""

@@ -1,6 +1,6 @@
-"""One Gaussian with a full covariance: the model whose self-consuming loops can be computed (2305.17493, section 4).
+"""One Gaussian with a full covariance, whose self-consuming loop can be computed exactly (2305.17493, section 4).
 
-Torch is needed for the noise alone, and is imported when samples are drawn.
+Torch is needed only for the noise, and is imported when samples are drawn.
 """
 
 import time
@@ -34,17 +34,17 @@ FILE = "gaussian.safetensors"
 
 @dataclass
 class Config(GeneratorConfig):
-    """A Gaussian with the mean and the covariance of its N points. estimator: the covariance divides by N − 1
-    (unbiased) or by N (maximum_likelihood)."""
+    """A Gaussian with the mean and the covariance of its N training points. estimator: the covariance estimator, which
+    divides by N − 1 (unbiased) or by N (maximum_likelihood)."""
 
     name: str = "gaussian"
     estimator: str = option("unbiased", one_of=("unbiased", "maximum_likelihood"))
 
 
 def fit(config: Config, items: "Items", *, out: Path, **others: Any) -> dict[str, Any]:
-    """Write the mean, float64 (d,), and the Cholesky factor of the covariance, float64 (d, d). Draws nothing.
+    """Write the mean, float64 (d,), and the Cholesky factor of the covariance, float64 (d, d). Draws no random numbers.
 
-    Raises `DataError` for fewer than d + 1 points, and `TrainingError` where the covariance has become singular.
+    Raises `DataError` for fewer than d + 1 points, and `TrainingError` if the covariance is singular or not finite.
     """
     from safetensors.numpy import save_file
 
@@ -68,7 +68,7 @@ def fit(config: Config, items: "Items", *, out: Path, **others: Any) -> dict[str
 
 
 def load(model: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the Cholesky factor of the covariance of a fitted model."""
+    """Return the mean, float64 (d,), and the Cholesky factor of the covariance, float64 (d, d), of a fitted model."""
     from safetensors.numpy import load_file
 
     tensors = load_file(model / FILE)
@@ -76,18 +76,18 @@ def load(model: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sample(config: Config, model: Path, seeds: np.ndarray, **others: Any) -> np.ndarray:
-    """Draw point i from the noise of `seeds[i]` alone. Returns float64 (n, d)."""
+    """Draw point i only from the noise of `seeds[i]`. Returns float64 (n, d)."""
     import torch
 
     from bench.generators.shared import noise
 
     mean, factor = load(model)
     normals = noise.normal(torch.from_numpy(seeds), (len(mean),), 0).double().numpy()
-    return mean + (normals[:, None, :] * factor).sum(axis=2)  # not a product, whose last bits depend on the batch
+    return mean + (normals[:, None, :] * factor).sum(axis=2)  # not a matrix product: its last bits depend on the batch
 
 
 def risk(config: Config, model: Path, items: "Items", seeds: np.ndarray, **others: Any) -> dict[str, np.ndarray]:
-    """Return the negative log-likelihood of every point, in nats. It needs no noise: `seeds` is not used."""
+    """Return the negative log-likelihood of every point, in nats, as "total", float64 (N,). `seeds` is not used."""
     from scipy.linalg import solve_triangular
 
     mean, factor = load(model)

@@ -1,7 +1,7 @@
 """A mixture of Gaussians with full covariances, fitted by scikit-learn: the mixture experiment of Shumailov et al.
 (2305.17493).
 
-scikit-learn is needed for fitting alone; it is the optional extra `points`. Sampling and the loss read the stored
+scikit-learn is needed only for fitting; it is the optional extra `points`. Sampling and the loss read the stored
 parameters.
 """
 
@@ -33,8 +33,8 @@ FILE = "gaussian_mixture.safetensors"
 @dataclass
 class Config(GeneratorConfig):
     """A mixture of Gaussians, fitted by expectation–maximisation from a k-means start that the training seed draws.
-    tolerance: of the gain in log-likelihood per point, where it stops; covariance_floor: added to the diagonal of every
-    covariance."""
+    tolerance: the fit stops when the gain in log-likelihood per point falls below this value. covariance_floor: added
+    to the diagonal of every covariance."""
 
     name: str = "gaussian_mixture"
     num_components: int = option(2, at_least=1)
@@ -51,7 +51,8 @@ class Config(GeneratorConfig):
 def fit(config: Config, items: "Items", *, seed: int, out: Path, **others: Any) -> dict[str, Any]:
     """Write the weights, float64 (k,), the means (k, d), and the Cholesky factors of the covariances (k, d, d).
 
-    Raises `DataError` for fewer points than components, and `TrainingError` where a covariance has become singular.
+    Raises `DataError` for fewer points than components or fewer than 2, and `TrainingError` if the mixture cannot be
+    fitted, for example because a covariance is singular.
     """
     from safetensors.numpy import save_file
     from sklearn.exceptions import ConvergenceWarning
@@ -87,7 +88,7 @@ def fit(config: Config, items: "Items", *, seed: int, out: Path, **others: Any) 
 
 
 def load(model: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return weights, means and Cholesky factors of a fitted model."""
+    """Return the weights, the means and the Cholesky factors of a fitted model, shaped as `fit` writes them."""
     from safetensors.numpy import load_file
 
     tensors = load_file(model / FILE)
@@ -95,7 +96,7 @@ def load(model: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def sample(config: Config, model: Path, seeds: np.ndarray, **others: Any) -> np.ndarray:
-    """Draw point i, its component and its place, from the noise of `seeds[i]` alone. Returns float64 (n, d)."""
+    """Draw the component and the position of point i only from the noise of `seeds[i]`. Returns float64 (n, d)."""
     import torch
 
     from bench.generators.shared import noise
@@ -109,7 +110,7 @@ def sample(config: Config, model: Path, seeds: np.ndarray, **others: Any) -> np.
 
 
 def risk(config: Config, model: Path, items: "Items", seeds: np.ndarray, **others: Any) -> dict[str, np.ndarray]:
-    """Return the negative log-likelihood of every point, in nats. It needs no noise: `seeds` is not used."""
+    """Return the negative log-likelihood of every point, in nats, as "total", float64 (N,). `seeds` is not used."""
     from scipy.linalg import solve_triangular
     from scipy.special import logsumexp
 

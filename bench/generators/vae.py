@@ -1,7 +1,8 @@
-"""A variational autoencoder (Kingma & Welling 2014) on images: convolutions, or none, and then it is linear.
+"""A variational autoencoder (Kingma & Welling 2014) on images: convolutional, or linear if it has no convolutions.
 
-The verbs load torch when they are called; importing this module does not. Values of pixels are scaled to [0, 1] inside,
-and all losses are stated on the scale of grey levels, 0 to 255.
+The verbs load torch when they are called; importing this module does not. Pixel values are scaled to [0, 1] internally.
+A
+gaussian likelihood is a density on the scale of grey levels, 0 to 255.
 """
 
 import functools
@@ -39,21 +40,23 @@ CITATION = """@inproceedings{kingma2014vae,
 }"""
 FILE = "vae.safetensors"
 TILE = 64
-"""Images per evaluation of the network in sampling and risk, whose last bits depend on it: part of their versions."""
+"""Images per network evaluation. The last bits of samples, risk and features depend on it, so it is part of their
+versions."""
 DRAWS = 8
-"""Draws from the posterior of each image, over which its risk is averaged."""
+"""Number of draws from the posterior of each image, over which its risk is averaged."""
 LEAST_VARIANCE = 1 / 255**2 / 12
-"""Of a pixel: that of rounding to grey levels. Below it a density of the pixel says nothing any more."""
+"""Smallest variance of a pixel: that of rounding to grey levels. With a smaller one, the density of a pixel would be
+meaningless."""
 MOST_LEVELS, MOST_CHANNELS, MOST_LATENTS = 8, 8192, 65_536
 
 
 @dataclass
 class Config(GeneratorConfig):
     """A VAE with a standard normal prior and a posterior of independent normals. channels: width of each level, whose
-    4 x 4 convolution halves the image; []: none, encoder and decoder are linear. likelihood: of a pixel; gaussian, with
-    one variance for all pixels, the best one (Rybkin et al. 2021), or bernoulli, as in most papers. beta: weight of the
-    KL divergence in training (Higgins et al. 2017). decoder: whether a sample is the mean of the decoder's distribution
-    or drawn from it."""
+    4 x 4 convolution halves the image; []: no convolutions, the encoder and the decoder are linear. likelihood: the
+    distribution of a pixel: gaussian, with the optimal single variance for all pixels (Rybkin et al. 2021), or
+    bernoulli, as in most papers. beta: weight of the KL divergence in training (Higgins et al. 2017). decoder: whether
+    a sample is the mean of the decoder's distribution or drawn from it."""
 
     name: str = "vae"
     latent_size: int = option(32, at_least=1, at_most=MOST_LATENTS)
@@ -84,9 +87,9 @@ def check(config: Config, shape: tuple[int, ...]) -> None:
 
 
 def build(config: Config, resolution: int, seed: int) -> "torch.nn.ModuleDict":
-    """Return `encoder`, images (n, 3, H, H) -> mean and log variance of the posterior (n, 2 L), and `decoder`, latents
-    (n, L) -> means, or for bernoulli logits, (n, 3, H, H). Weights are drawn from `seed`; the global state of random
-    numbers does not change."""
+    """Return the two networks `encoder`, from images (n, 3, H, H) to the mean and log variance of the posterior
+    (n, 2 L), and `decoder`, from latents (n, L) to means, or for bernoulli logits, (n, 3, H, H). Weights are drawn from
+    `seed`; the global random state does not change."""
     import torch
     from torch import nn
 
@@ -110,7 +113,7 @@ def build(config: Config, resolution: int, seed: int) -> "torch.nn.ModuleDict":
 def posterior(network: "torch.nn.ModuleDict", x: "torch.Tensor") -> tuple["torch.Tensor", "torch.Tensor"]:
     """Return mean and log variance of the latents of images in [0, 1], float32 (n, L) each."""
     mean, log_variance = network["encoder"](2 * x - 1).float().chunk(2, dim=1)
-    return mean, log_variance.clamp(-30, 20)  # beyond, exp leaves float32
+    return mean, log_variance.clamp(-30, 20)  # keeps exp far within the range of float32
 
 
 def divergence(mean: "torch.Tensor", log_variance: "torch.Tensor") -> "torch.Tensor":
@@ -130,7 +133,7 @@ def fit(
     init: Path | None = None,
 ) -> dict[str, Any]:
     """Train on images, uint8 (N, 3, H, H). Write the average (EMA) of the weights, the variance of a pixel around the
-    decoder's mean, and the loss curve, in nats per value of a pixel.
+    decoder's mean, and the loss curve in nats per channel value.
 
     Args, Returns and Raises are those of `bench.generators.fit`.
     """
@@ -154,8 +157,11 @@ def fit(
 
 
 class VAETraining:
-    """Everything that a step changes: the weights, their average, and the optimiser's moments. It is a
-    `bench.generators.shared.steps.Trainee`, which it cannot inherit from without importing torch."""
+    """Everything that a step changes: the weights, their average, and the optimiser's moments.
+
+    The class has the interface of `bench.generators.shared.steps.Trainee`, but does not inherit from it, because that
+    would import torch.
+    """
 
     num_micro_batches = 1
     out_of_memory: tuple[dict[str, Any], ...] = ()
@@ -181,7 +187,7 @@ class VAETraining:
         )
 
     def step(self, step: int) -> "torch.Tensor":
-        """Take one optimiser step and return the mean loss of its batch, in nats per value of a pixel."""
+        """Take one optimiser step and return the mean loss of its batch, in nats per channel value."""
         import torch
 
         from bench.generators.shared import steps
@@ -208,7 +214,8 @@ class VAETraining:
         return loss.detach()
 
     def _reconstruction(self, x: "torch.Tensor", decoded: "torch.Tensor") -> "torch.Tensor":
-        """Return the negative log-likelihood per value, for gaussian with the variance that is best for the batch."""
+        """Return the negative log-likelihood per channel value. For gaussian, the variance is the optimal one for the
+        batch."""
         import torch
 
         if self.config.likelihood == "bernoulli":
@@ -217,7 +224,7 @@ class VAETraining:
         return 0.5 * (2 * math.pi * math.e * 255**2 * variance).log()
 
     def tensors(self) -> "dict[str, torch.Tensor]":
-        """Return the weights, their averages and AdamW's state, each with the weight's name in its own."""
+        """Return the weights, their averages and AdamW's state, as `<what>/<name of the weight>`."""
         from bench.generators.shared import steps
 
         return steps.tensors_of(self.weights, self.average, self.optimizer)
@@ -231,7 +238,7 @@ class VAETraining:
             self.optimizer.state[weight] = moments
 
     def write(self, out: Path, losses: list[tuple[int, float]]) -> None:
-        """Write the model and its loss curve. The variance is the mean squared error of the training images."""
+        """Write the model and its loss curve. The stored variance is the mean squared error on the training images."""
         import torch
         from safetensors.torch import save_file
 
@@ -257,8 +264,10 @@ def _copy_weights(network: "torch.nn.ModuleDict", init: Path) -> None:
 
 
 def load(config: Config, model: Path, runtime: "Runtime") -> tuple["torch.nn.ModuleDict", float, int]:
-    """Return the network of a stored model on the runtime's device, the variance of a pixel, and the resolution. Raises
-    `SamplingError` for weights that are NaN or infinite."""
+    """Return the network of a stored model on the runtime's device, the variance of a pixel, and the resolution.
+
+    Raises `SamplingError` if a weight is NaN or infinite.
+    """
     from safetensors.torch import load_file
 
     tensors = load_file(model / FILE)
@@ -280,7 +289,7 @@ def sample(
     runtime: "Runtime",
     progress: Callable[[int, int], None],
 ) -> np.ndarray:
-    """Decode latents drawn from the prior, image i from the noise of `seeds[i]` alone. Returns uint8 (n, 3, H, H)."""
+    """Decode latents drawn from the prior, image i only from the noise of `seeds[i]`. Returns uint8 (n, 3, H, H)."""
     import torch
 
     from bench.generators.shared.blocks import sample_in_blocks
@@ -322,8 +331,8 @@ def risk(
     runtime: "Runtime",
     progress: Callable[[int, int], None],
 ) -> dict[str, np.ndarray]:
-    """Return the negative ELBO of every image in nats, "total", and its parts "reconstruction" and "kl": float64 (N,)
-    each. beta has no part in it. A gaussian density is that of values from 0 to 255, so that the total is about that of
+    """Return the negative ELBO of every image in nats, "total", and its parts "reconstruction" and "kl", float64 (N,)
+    each. beta is not used. A gaussian density refers to values from 0 to 255, so that the total approximates that of
     the discrete values, as in bits per dimension."""
     network, variance, resolution = load(config, model, runtime)
     errors = _errors(config, network, items, seeds, runtime, DRAWS, progress)
@@ -343,7 +352,7 @@ def features(
     runtime: "Runtime",
     progress: Callable[[int, int], None],
 ) -> np.ndarray:
-    """Return the mean of the posterior of every image, float32 (N, L): the encoder's μ."""
+    """Return the posterior mean of every image, the encoder's μ, float32 (N, L)."""
     import torch
 
     network, _, _ = load(config, model, runtime)
@@ -367,17 +376,20 @@ def _errors(
     draws: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, np.ndarray]:
-    """Return for every image, averaged over draws from its posterior, float64 (N,): `squared`, mean squared error of
-    a pixel in [0, 1]; `cross_entropy` of all pixels; `kl`.
+    """Return the errors of every image, averaged over draws from its posterior.
 
     Args:
-        config: Of the network.
-        network: What encodes and decodes.
+        config: The configuration of the network.
+        network: The encoder and the decoder.
         images: uint8 (N, 3, H, H).
-        seeds: int64 (N,), of the draws for each image.
+        seeds: int64 (N,), the seed of the draws for each image.
         runtime: Device and precision.
         draws: Number of draws for each image.
-        progress: Called with (images done, images in all).
+        progress: Called with (images done, total images).
+
+    Returns:
+        float64 (N,) each: `squared`, the mean squared error of a channel value in [0, 1]; `cross_entropy`, the sum over
+        all channel values; and `kl`, both in nats.
     """
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits

@@ -1,0 +1,1 @@
+"""The machine that a run uses: devices, processes, signals, memory and the terminal."""

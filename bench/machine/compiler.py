@@ -1,4 +1,4 @@
-"""Whether torch can compile networks on this machine: probed in a tenth of a second, before a run relies on it."""
+"""The check whether torch can compile networks on this machine. It takes a tenth of a second, before a run needs it."""
 
 import os
 import shutil
@@ -10,9 +10,9 @@ from importlib.util import find_spec
 
 @cache
 def missing_for_compilation(device_type: str) -> str | None:
-    """Return what torch.compile needs on such a device ("cpu" or "cuda") and does not find, or None.
+    """Return what torch.compile needs on a type of device ("cpu" or "cuda") and does not find, or None.
 
-    It builds a small extension of Python while it compiles: for CUDA through Triton in C, for the CPU in C++.
+    torch.compile builds a small Python extension: for CUDA through Triton in C, for the CPU in C++.
     """
     if device_type == "cuda":
         if find_spec("triton") is None:

@@ -1,4 +1,4 @@
-"""What a person sees on stderr during a run: one live view on a terminal, plain lines elsewhere.
+"""Progress on stderr during a run: one live view on a terminal, plain lines elsewhere.
 
 Printed lines and log lines stay above the live view, so that the scores so far can be read while the next stage runs.
 """
@@ -30,9 +30,9 @@ COMPILING = "the first step compiles what is not compiled yet"
 
 
 class Console:
-    """Shows which chain, generation and stage is running, how far it is, how fast, and how long it will take.
+    """Shows the running chain, generation and stage with its progress, its speed and the remaining time.
 
-    where: the chain and generation to show.
+    where: The chain and generation to show.
     """
 
     def __init__(
@@ -41,9 +41,10 @@ class Console:
         """Create a console.
 
         Args:
-            quiet: print nothing, as all but the first process of a chain must.
-            place: which chain of how many of a sweep this is, from 1 on.
-            seconds: what each generation took that this process has computed, of earlier chains too; grows.
+            quiet: Whether to print nothing, which is required in all processes of a chain except the first.
+            place: Number of this chain in the sweep, counted from 1, and number of chains in the sweep.
+            seconds: Seconds that each generation computed by this process took, including those of earlier chains. The
+                console appends to it.
         """
         self._rich = RichConsole(stderr=True, highlight=False, quiet=quiet)
         self._place, self._seconds = place, seconds if seconds is not None else []
@@ -57,7 +58,7 @@ class Console:
 
     @contextmanager
     def chain(self, name: str, num_generations: int) -> Iterator[None]:
-        """Show a chain for the body of the `with`, which says with `generation` where it is."""
+        """Show a chain for the body of the `with`, which reports each generation by calling `generation`."""
         self._chain = f"chain {self._place[0]} of {self._place[1]} · {name}" if self._place else name
         self.where, self._num_generations = self._chain, num_generations
         with self._view():
@@ -69,21 +70,21 @@ class Console:
         self.where = f"{self._chain} · generation {number} of {self._num_generations - 1}"
 
     def finished(self, reused: bool) -> None:
-        """Take note of how long the generation took, unless it was in the store."""
+        """Record how long the generation took, unless it was in the store."""
         if not reused:
             self._seconds.append(time.monotonic() - self._began)
         self._generation, self._began = self._generation + 1, time.monotonic()
 
     def left(self) -> list[str]:
-        """Return how long the rest of the chain and of the sweep will take if every generation takes as long as those
-        that were computed; nothing before the first one."""
+        """Return the remaining times of the chain and of the sweep as texts, if every generation takes the mean time of
+        those computed so far; an empty list before the first one."""
         if not self._seconds or not self._num_generations:
             return []
         each = sum(self._seconds) / len(self._seconds)
         now = max(0.0, each - (time.monotonic() - self._began))
         chain = now + each * max(0, self._num_generations - self._generation - 1)
         shown = [f"chain {duration(chain)} left"]
-        alone = current_process().name == "MainProcess"  # chains side by side do not know of each other
+        alone = current_process().name == "MainProcess"  # parallel chains of a sweep do not know of each other
         if alone and self._place and self._place[0] < self._place[1]:
             others = (self._place[1] - self._place[0]) * self._num_generations * each
             shown.append(f"sweep {duration(chain + others)} left")
@@ -91,8 +92,13 @@ class Console:
 
     @contextmanager
     def stage(self, name: str, unit: str = "", compiles: bool = False) -> Iterator[ReportProgress]:
-        """Show a running stage for the body of the `with`; yields the callback for its progress. compiles: whether it
-        may compile a network before it first reports."""
+        """Show a running stage for the body of the `with`, and yield the callback for its progress.
+
+        Args:
+            name: The name to show.
+            unit: The unit of the progress, for the speed; "" shows none.
+            compiles: Whether the stage may compile a network before its first report.
+        """
         if self._rich.quiet:
             yield silent
         elif self._is_live():
@@ -120,8 +126,8 @@ class Console:
 
     @contextmanager
     def _view(self) -> Iterator[Progress]:
-        """Have the one live view for the body of the `with`: the bars of all stages that run. Log lines, which go to
-        whatever `sys.stderr` is, are put above it."""
+        """Show the one live view, with the bars of all running stages, for the body of the `with`. Log lines, which go
+        to the current `sys.stderr`, are printed above it."""
         if self._bars is not None:
             yield self._bars
             return
@@ -149,20 +155,20 @@ class Console:
             self._bars = None
 
     def _header(self) -> Text:
-        lines = filter(None, [self.where, " · ".join(self.left())])  # two, or a narrow terminal would hide the second
+        lines = filter(None, [self.where, " · ".join(self.left())])  # two: a narrow terminal would cut a single one off
         return Text("\n".join(lines), style="dim", no_wrap=True, overflow="ellipsis")
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it: `40 s`, `12 min`, `3.5 h`."""
+    """Return a duration in words: `40 s`, `12 min`, `3.5 h`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class _Pace:
-    """Computes units per second since the first report, which leaves out the time to compile a network and what an
-    earlier, interrupted run had done; 0 at that report."""
+    """Computes units per second since the first report, which excludes the time to compile a network and the units that
+    an earlier, interrupted run has done. It is 0 at the first report."""
 
     def __init__(self) -> None:
         self._first: tuple[int, float] | None = None
@@ -175,7 +181,7 @@ class _Pace:
 
 
 class _PlainLines:
-    """Prints a line when a stage has advanced and some seconds have passed: for logs and pipes."""
+    """Prints the progress of a stage at most every `PLAIN_EVERY` seconds, for logs and pipes."""
 
     def __init__(self, title: str, unit: str, console: Console) -> None:
         self._title, self._unit, self._console = title, unit, console

@@ -1,7 +1,7 @@
-"""Whether CUDA graphs compute on the device at hand what the same code computes without them: checked before use.
+"""The check, before use, that CUDA graphs compute the same values on the present device as the code without graphs.
 
-A graph is replayed with the addresses that it was recorded with. So what could go wrong unseen is a replay that reads
-an earlier input, or weights of an earlier step: the check changes both between replays.
+A graph is replayed with the addresses that it was recorded with. So an undetected error would be a replay that reads an
+earlier input or the weights of an earlier step. The check changes both between replays.
 """
 
 import logging
@@ -15,29 +15,31 @@ from torch import nn
 log = logging.getLogger(__name__)
 
 MOST_PARAMETERS = 4_000_000
-"""Largest network that is replayed without being asked to. On paper, until `make gpu` has measured it: below it,
-launching some 500 kernels a pass takes longer than running them."""
+"""Largest number of parameters of a network that is replayed by default. Below it, launching some 500 kernels per pass
+takes longer than running them. This is an estimate until `make gpu` has measured it."""
 
 STEPS = 6
-"""Steps of the check: one that runs as it is, one that is recorded, and replays."""
+"""Steps of the check: one without a graph, one that is recorded, and the others replayed."""
 
 TOLERANCES = {None: 1e-4, torch.bfloat16: 5e-2}
-"""Largest relative distance of outputs and gradients, by type of autocast: compiled code rounds in other places."""
+"""Largest relative distance of outputs and gradients, by type of autocast. It is not 0, because compiled code rounds
+differently."""
 
 
 def pay_for(network: nn.Module) -> bool:
-    """Return whether a network is so small that launching its kernels takes longer than running them."""
+    """Return whether CUDA graphs pay for a network: whether it is so small that launching its kernels takes longer than
+    running them."""
     return sum(weight.numel() for weight in network.parameters()) <= MOST_PARAMETERS
 
 
 found: dict[tuple[torch.device, torch.dtype | None], str | None] = {}
-"""What `problem` has found in this process, by its arguments."""
+"""The results of `problem` in this process, by its arguments."""
 
 
 def problem(device: torch.device, autocast: torch.dtype | None) -> str | None:
-    """Return what is wrong with graphs on a device in words, after logging it; None where they replay right values.
+    """Return what is wrong with CUDA graphs on a device, in words, and log it; None if they replay correct values.
 
-    Takes a compilation, some ten seconds, once per process.
+    The check compiles a network, which takes some ten seconds, once per process for the same arguments.
     """
     if (device, autocast) not in found:
         found[device, autocast] = _problem(device, autocast)
@@ -48,7 +50,7 @@ def _problem(device: torch.device, autocast: torch.dtype | None) -> str | None:
     options: dict[str, Any] = {"triton.cudagraphs": True, "triton.cudagraph_or_error": True}
     try:
         wrong = wrong_values(device, autocast, lambda network: torch.compile(network, dynamic=False, options=options))
-    except Exception as error:  # of torch, Triton, the compiler or the driver: none of them may end a run
+    except Exception as error:  # from torch, Triton, the compiler or the driver: no error of these may end a run
         wrong = f"{type(error).__name__}: {error}".strip().splitlines()[0]
     if wrong:
         log.warning("CUDA graphs are not used: %s", wrong)
@@ -58,20 +60,21 @@ def _problem(device: torch.device, autocast: torch.dtype | None) -> str | None:
 def wrong_values(
     device: torch.device, autocast: torch.dtype | None, replayed: Callable[[nn.Module], Callable[..., torch.Tensor]]
 ) -> str | None:
-    """Train a small network as it is and through `replayed`, on a new batch and with new weights in each step, and
-    evaluate it as in sampling. Return where the two differ by more than rounding, None where they do not.
+    """Compare a small network with and without `replayed`, on a new batch and with new weights in each step, with
+    gradients as in training and without as in sampling. Return the step in which they differ by more than rounding, in
+    words, or None if they agree.
 
     Args:
-        device: Where to compute.
-        autocast: Type of the products, or None.
-        replayed: Makes of a network the function whose values are checked.
+        device: The device to compute on.
+        autocast: The type of autocast, or None.
+        replayed: Returns the function, for a network, whose values are checked.
     """
     plain = _probe().to(device)
     other = deepcopy(plain)
     call, limit = replayed(other), TOLERANCES[autocast]
     batches = torch.rand(STEPS, 8, 3, 16, 16, generator=torch.Generator().manual_seed(1)).to(device)
     for step, batch in enumerate(batches):
-        for with_gradient in (True, False):  # training and sampling record graphs of their own
+        for with_gradient in (True, False):  # training and sampling record separate graphs
             sides: list[list[torch.Tensor]] = []
             for network, run in ((plain, plain), (other, call)):
                 network.zero_grad()
@@ -96,7 +99,7 @@ def _or_zero(gradient: torch.Tensor | None, weight: torch.Tensor) -> torch.Tenso
 
 
 def _probe() -> nn.Module:
-    """Return a network of the operations that generators use most, with weights that are always the same."""
+    """Return a network of the operations that generators use most, with fixed weights."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         convolutions = nn.Conv2d(3, 16, 3, padding=1), nn.GroupNorm(4, 16), nn.SiLU(), nn.Conv2d(16, 8, 3, stride=2)

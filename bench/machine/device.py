@@ -1,4 +1,4 @@
-"""Device and precision: `RuntimeConfig` resolved on this machine, with every fallback logged and recorded."""
+"""Device and precision: resolves `RuntimeConfig` on this machine, and logs and records every fallback."""
 
 import logging
 import os
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 
 STEPS_WORTH_COMPILING = 4000
 """Optimiser steps below which a training on CUDA is not compiled by default. Compiling takes about a minute and saves
-some 10 to 20 ms of a step: on paper, until `make gpu` has measured both."""
+some 10 to 20 ms per step. Both are estimates until `make gpu` has measured them."""
 
 CUBLAS_WORKSPACES = (":4096:8", ":16:8")
-"""The values of CUBLAS_WORKSPACE_CONFIG with which cuBLAS adds in a fixed order, the faster one first."""
+"""The values of CUBLAS_WORKSPACE_CONFIG with which cuBLAS sums in a fixed order, the faster one first."""
 
 Progress = Callable[[int, int], None]
-"""A callback for (done, total) as a stage advances, cheap enough to be called at every step."""
+"""A callback for (done, total) as a stage advances, cheap enough to be called in every step."""
 
 
 def silent(done: int, total: int) -> None:
@@ -35,13 +35,13 @@ def silent(done: int, total: int) -> None:
 
 
 class Watched:
-    """Progress of a training that also takes its loss, as `progress.loss(done, total, mean loss since the last)`.
+    """Progress callback of a training that also takes losses: `progress.loss(done, total, mean loss since the last)`.
 
-    A generator that takes no steps need not know of it.
+    A generator that does not train in steps can ignore `loss`.
     """
 
     def __init__(self, progress: Progress, loss: Callable[[int, int, float], None]) -> None:
-        """Create it. progress: where progress goes. loss: where losses go."""
+        """Create the callback. progress: Called with the progress. loss: Called with the losses."""
         self._progress, self.loss = progress, loss
 
     def __call__(self, done: int, total: int) -> None:
@@ -50,12 +50,17 @@ class Watched:
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where networks run, and how.
+    """The device, the precision and the execution of networks.
 
-    autocast: torch.bfloat16, or None for plain float32. compile: whether networks are compiled. cuda_graphs: whether
-    compiled networks are replayed as CUDA graphs; None: small ones, if their values prove right. deterministic: whether
-    the same command on the same kind of GPU ends in the same bytes. fallbacks: what this machine could not do, in
-    words. ordered_gradients: whether processes add up gradients in rank order.
+    Attributes:
+        device: The device that networks run on.
+        autocast: torch.bfloat16, or None for plain float32.
+        compile: Whether networks are compiled.
+        cuda_graphs: Whether compiled networks are replayed as CUDA graphs; None: only small ones, if the check of their
+            values passes.
+        deterministic: Whether the same command on the same kind of GPU ends in the same bytes.
+        fallbacks: What this machine could not do, in words.
+        ordered_gradients: Whether processes add gradients in the order of the ranks.
     """
 
     device: torch.device
@@ -68,24 +73,24 @@ class Runtime:
 
     @property
     def draw_on(self) -> torch.device:
-        """Return the device that a training's random numbers are drawn on. Those of a GPU depend on its number of
-        multiprocessors."""
+        """Return the device that a training's random numbers are drawn on: the CPU in a deterministic run, because
+        those of a GPU depend on its number of multiprocessors."""
         return torch.device("cpu") if self.deterministic else self.device
 
     @property
     def arithmetic(self) -> dict[str, Any]:
-        """Return what changes the bytes of a model or a sample: part of their keys."""
+        """Return what changes the bytes of a model or a sample. It is part of their keys."""
         compiled = {"compile": True} if self.compile else {}
         deterministic = {"deterministic": True} if self.deterministic and self.device.type == "cuda" else {}
         return {"device": self.device.type, "precision": self.precision, **compiled, **deterministic}
 
     @property
     def precision(self) -> str:
-        """Return the name of the precision in ledgers: bf16 or fp32."""
+        """Return the name of the precision in ledgers, bf16 or fp32."""
         return "bf16" if self.autocast is torch.bfloat16 else "fp32"
 
     def mixed_precision(self) -> AbstractContextManager[Any]:
-        """Return the context that networks are evaluated in: autocast, or nothing in full precision."""
+        """Return the context that networks are evaluated in: autocast, or a null context in full precision."""
         if self.autocast is None:
             return nullcontext()
         return torch.autocast(self.device.type, self.autocast)
@@ -117,11 +122,11 @@ def resolve_runtime(config: RuntimeConfig, num_steps: int | None = None) -> Runt
     """Choose device, precision and compilation, and set up the process for them.
 
     Args:
-        config: What was asked for.
-        num_steps: Optimiser steps of a training, which decide whether compiling pays; None: unknown, taken as many.
+        config: The requested runtime.
+        num_steps: Optimiser steps of a training, which decide whether compiling pays; None: unknown, assumed large.
 
     Raises:
-        ConfigError: The machine lacks what the configuration names.
+        ConfigError: The machine lacks what the configuration names, or its options contradict each other.
     """
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
@@ -137,7 +142,7 @@ def resolve_runtime(config: RuntimeConfig, num_steps: int | None = None) -> Runt
         device = own_device(config.device)
         torch.cuda.set_device(device)
     if device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = False  # fp32 means fp32; for speed there is bf16
+        torch.backends.cuda.matmul.allow_tf32 = False  # fp32 means fp32; bf16 is the fast precision
         torch.backends.cudnn.allow_tf32 = False
         set_deterministic(config.deterministic)
     autocast = torch.bfloat16 if config.precision == "bf16" else None
@@ -153,9 +158,9 @@ def resolve_runtime(config: RuntimeConfig, num_steps: int | None = None) -> Runt
 
 
 def own_device(asked: str) -> torch.device:
-    """Return the CUDA device of this process among those that torch's launcher started on this node, one each.
+    """Return the CUDA device of this process. Each process that torch's launcher started on this node gets its own.
 
-    Raises `ConfigError`, in all of them, if there are fewer devices, or if `asked` is one device for all.
+    Raises `ConfigError` in all processes if there are fewer devices, or if `asked` names one device for all.
     """
     if torch.device(asked if asked != "auto" else "cuda").index is not None:
         raise ConfigError("runtime.device", asked, "several processes cannot share a device: must be cuda or auto")
@@ -169,10 +174,10 @@ def own_device(asked: str) -> torch.device:
 def choose_compilation(
     config: RuntimeConfig, device: torch.device, num_steps: int | None
 ) -> tuple[bool, tuple[str, ...]]:
-    """Return whether to compile networks, and why not where one would expect it. By default they are compiled on CUDA,
-    where the machine can, and the training is long enough to gain from it.
+    """Return whether to compile networks, and a message if they are unexpectedly not compiled. By default they are
+    compiled on CUDA if the machine can compile and the training is long enough to gain from it.
 
-    Raises `ConfigError` where it was asked for and cannot be.
+    Raises `ConfigError` if `config.compile` is true and networks cannot be compiled.
     """
     asked = config.compile or config.cuda_graphs
     if config.compile is False or not (asked or device.type == "cuda"):
@@ -194,10 +199,10 @@ def choose_compilation(
 
 
 def set_deterministic(wanted: bool) -> None:
-    """Make what runs on CUDA in this process the same in every run, or as fast as it can be.
+    """Make computations on CUDA in this process deterministic if `wanted`, or else as fast as possible.
 
-    To be called before the first matrix product on CUDA, because cuBLAS reads CUBLAS_WORKSPACE_CONFIG once. torch then
-    raises a `RuntimeError` in any operation that has no deterministic form. Raises `ConfigError` where that variable
+    Call it before the first matrix product on CUDA, because cuBLAS reads CUBLAS_WORKSPACE_CONFIG once. If `wanted`,
+    torch raises a `RuntimeError` in any operation that has no deterministic form. Raises `ConfigError` if that variable
     has a value that allows sums in any order.
     """
     if wanted and os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACES[0]) not in CUBLAS_WORKSPACES:
@@ -206,16 +211,16 @@ def set_deterministic(wanted: bool) -> None:
         raise ConfigError("runtime.deterministic", True, problem)
     torch.use_deterministic_algorithms(wanted)
     torch.backends.cudnn.deterministic = wanted
-    torch.backends.cudnn.benchmark = not wanted  # chooses by timing
-    torch.backends.cuda.enable_flash_sdp(not wanted)  # attention as plain products and a softmax remains
+    torch.backends.cudnn.benchmark = not wanted  # the benchmark chooses kernels by timing them
+    torch.backends.cuda.enable_flash_sdp(not wanted)  # what remains is attention by matrix products and a softmax
     torch.backends.cuda.enable_mem_efficient_sdp(not wanted)
     torch.backends.cuda.enable_cudnn_sdp(not wanted)
 
 
 def free_memory(device: torch.device) -> int:
-    """Return how many bytes can still be allocated on a device, including those that torch has reserved and not used.
+    """Return how many bytes can still be allocated on a device, including those that torch has reserved but not used.
 
-    For the CPU see `bench.machine.memory.available_memory`.
+    For the CPU, see `bench.machine.memory.available_memory`.
     """
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -224,7 +229,7 @@ def free_memory(device: torch.device) -> int:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Return whether the hardware has bf16 arithmetic, so that it is fast and not emulated."""
+    """Return whether the hardware has bf16 arithmetic, so that bf16 is fast and not emulated."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     cpu = torch.backends.cpu.get_cpu_capability()

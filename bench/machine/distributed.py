@@ -4,10 +4,10 @@ Every process runs the same loop on the same configuration. The batch of a train
 tiles of feature extraction are divided between the processes (`shard`). Only the first process writes results. In a
 process that runs alone, every function here does nothing or returns its argument.
 
-Two ways lead from process to process. Numbers go through torch's collectives, in which a process waits inside C, deaf
-to signals, and only until a limit of 10 to 30 minutes: for work that all do at one pace. `broadcast`, `barrier` and
-`agreed` go through torch's key-value store, at which a process that waits looks from time to time: for waits of any
-length, such as that of the first process for another job's lease.
+Processes communicate in two ways. Numbers go through torch's collectives, in which a process waits inside C without
+handling signals, for at most 10 to 30 minutes; these are for work that all processes do at the same pace. `broadcast`,
+`barrier`, `all_gather` and `agreed` go through torch's key-value store, which a waiting process polls; these are for
+waits of any length, such as the wait of the first process for another job's lease.
 """
 
 import json
@@ -26,19 +26,19 @@ from bench.machine import torchrun
 T = TypeVar("T")
 
 LOOK_EVERY = 0.001, 0.2
-"""Seconds between two looks at the key-value store, at first and in a long wait."""
+"""Seconds between two polls of the key-value store: the first pause, and the longest one in a long wait."""
 
 
 class _Board:
-    """Messages in torch's key-value store. All processes leave and read them in the same order, so a number names
-    each; the last reader removes it."""
+    """Messages in torch's key-value store. All processes write and read them in the same order, so a number identifies
+    each. The last reader removes it."""
 
     def __init__(self, store: dist.Store) -> None:
         self._store = dist.PrefixStore("bench", store)
         self._count = 0
 
     def exchange(self, text: str, writers: Sequence[int]) -> list[str]:
-        """Leave a text if this process is among the writers, and return the texts of all of them."""
+        """Write a text if this process is among the writers, and return the texts of all writers."""
         self._count += 1
         keys = [f"{self._count}/{writer}" for writer in writers]
         if rank() in writers:
@@ -58,7 +58,7 @@ _board: _Board | None = None
 
 
 def rank() -> int:
-    """Return the number of this process: 0 for the first one and for a process that runs alone."""
+    """Return the rank of this process: 0 for the first one and for a process that runs alone."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -68,13 +68,13 @@ def world_size() -> int:
 
 
 def is_first() -> bool:
-    """Return whether this process is the one that writes results."""
+    """Return whether this process is the first one, which writes results."""
     return rank() == 0
 
 
 @contextmanager
 def group() -> Iterator[None]:
-    """Join the processes that torch's launcher started, for the body of the `with`; nested calls do nothing. A process
+    """Join the processes that torch's launcher started, for the body of the `with`. Nested calls do nothing. A process
     can join only once."""
     global _board
     if torchrun.num_processes() == 1 or dist.is_initialized():
@@ -92,7 +92,7 @@ def group() -> Iterator[None]:
 
 
 def shard(items: Sequence[T]) -> Sequence[T]:
-    """Return this process's part of the items: every world_size-th one, from its own rank on."""
+    """Return this process's part of the items: every world_size-th item, starting at its rank."""
     return items[rank() :: world_size()]
 
 
@@ -113,31 +113,31 @@ def all_reduce_sum(value: torch.Tensor) -> torch.Tensor:
 
 
 def broadcast(value: Any = None) -> Any:
-    """Return the first process's value, of JSON's types, in every process. Every process must call this; the value of
-    the others is ignored. They wait for any time."""
+    """Return the first process's value, JSON-compatible, in every process. Every process must call this; the values of
+    the others are ignored. The wait has no time limit."""
     if _board is None:
         return value
     return json.loads(_board.exchange(json.dumps(value) if is_first() else "", [0])[0])
 
 
 def barrier() -> None:
-    """Wait, for any time, until every process has called this."""
+    """Wait, without a time limit, until every process has called this."""
     all_gather("")
 
 
 def all_gather(text: str) -> list[str]:
-    """Return the texts of all processes, in the order of their ranks. Every process must call this; waits for any
-    time."""
+    """Return the texts of all processes, in the order of their ranks. Every process must call this. The wait has no
+    time limit."""
     return [text] if _board is None else _board.exchange(text, range(world_size()))
 
 
 @contextmanager
 def agreed() -> Iterator[None]:
-    """Make an error in the body of the `with` one of all processes: none goes on to exchange results with one that has
-    failed. For work that is divided; waits for any time until all processes have done their part.
+    """Raise an error from the body of the `with` in all processes, so that none continues to exchange results with a
+    process that has failed. For divided work. The wait for all processes to finish their part has no time limit.
 
-    Raises `ProcessError` for what is no `BenchError` in this process, and in the others for what happened there. A
-    process that is alone raises the error itself.
+    A process that failed raises its own error if that is a `BenchError` or the process runs alone, and otherwise
+    `ProcessError`. The other processes raise `ProcessError`, which names the error of the first process that failed.
     """
     failure: Exception | None = None
     try:
@@ -153,8 +153,8 @@ def agreed() -> Iterator[None]:
 
 
 def all_gather_blocks(array: np.ndarray, starts: Sequence[int], size: int) -> None:
-    """Complete an array, in place and in all processes, after each process has computed the blocks
-    [start, start + size) for the starts of its `shard`."""
+    """Complete an array in place in all processes, after each process has computed the blocks [start, start + size) for
+    the starts in its `shard`."""
     for index, start in enumerate(starts):
         if world_size() > 1:
             block = torch.from_numpy(np.ascontiguousarray(array[start : start + size]))

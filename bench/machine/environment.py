@@ -1,4 +1,4 @@
-"""What a number was measured with: versions, code revision, command line. Recorded in every ledger row."""
+"""The software that a number was measured with: versions, code revision, command line. Every ledger row records it."""
 
 import platform
 import shlex
@@ -27,7 +27,7 @@ PACKAGES = (
 
 @cache
 def describe() -> dict[str, Any]:
-    """Return versions and code revision as plain JSON values. They are collected once per process."""
+    """Return versions and the code revision as plain JSON values. They are collected once per process."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -37,7 +37,7 @@ def describe() -> dict[str, Any]:
 
 
 class _FromPython:
-    """The overrides of the chain that Python runs; None: not known."""
+    """State: whether a chain is run from Python, and its overrides; None: not known."""
 
     running = False
     overrides: Sequence[str] | None = None
@@ -45,7 +45,7 @@ class _FromPython:
 
 @contextmanager
 def run_from_python(overrides: Sequence[str] | None) -> Iterator[None]:
-    """Let `command` be that of these overrides, and not of the process, for the body of the `with`. None: not known."""
+    """Make `command` use these overrides instead of the process's, for the body of the `with`. None: not known."""
     _FromPython.running, _FromPython.overrides = True, overrides
     try:
         yield
@@ -54,8 +54,8 @@ def run_from_python(overrides: Sequence[str] | None) -> Iterator[None]:
 
 
 def command() -> str | None:
-    """Return the shell command that runs this chain alone, whether it ran by itself, in a sweep or from Python; None
-    where there is none, because the configuration was changed after it was composed."""
+    """Return the shell command that runs this chain alone, whether it runs by itself, in a sweep or from Python; None
+    if there is none, because the configuration was changed after it was composed."""
     overrides: Sequence[str] | None = _FromPython.overrides
     if not _FromPython.running:
         overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else sys.argv[1:]
@@ -70,7 +70,7 @@ def _version(package: str) -> str | None:
 
 
 def code_revision() -> str | None:
-    """Return the git commit of the running code, with `+dirty` if files differ from it; None outside a checkout."""
+    """Return the git commit of the running code, with `+dirty` if tracked files differ; None outside a checkout."""
     here = Path(__file__).resolve().parent
     try:
         head = _git(here, "rev-parse", "HEAD")

@@ -1,4 +1,5 @@
-"""SIGTERM, which a cluster sends before it takes a machine away: save, and exit with a status that means "try again".
+"""Handling of SIGTERM, which a cluster sends before it takes a machine away: save, and exit with a status that means
+"try again".
 
 Files on the disk survive a kill at any moment, so most code simply stops. Training would lose the steps since its last
 checkpoint, so it runs within `deferred`, calls `requested` after each step, and saves before it stops.
@@ -18,17 +19,18 @@ from bench.machine import torchrun
 log = logging.getLogger(__name__)
 
 EXIT_STATUS = 75
-"""EX_TEMPFAIL of sysexits.h, "try again later": all progress is saved, and the same command resumes."""
+"""EX_TEMPFAIL of sysexits.h, "try again later": all progress is saved, and the same command resumes the run."""
 
 
 ECHO_SECONDS = 1.0
-"""A second SIGTERM within this time is the first one again: a cluster tells all processes of a job, and a launcher
-those that it has started. Torch's launcher does so whenever it gets to it, and kills after half a minute by itself, so
-that below it no later one means anything else."""
+"""Seconds within which a second SIGTERM counts as a repetition of the first. A cluster signals all processes of a job,
+and a launcher passes the signal on to those that it has started. Torch's launcher may pass it on at any later time, and
+kills the processes itself after half a minute, so under it every later SIGTERM counts as a repetition."""
 
 
 class Interrupted(BaseException):
-    """The process was asked to stop. Not an `Exception`, which a sweep would treat as a failed chain and go on."""
+    """The process was asked to stop. It is not an `Exception`, because a sweep would treat that as a failed chain and
+    continue."""
 
 
 class _State:
@@ -39,16 +41,16 @@ class _State:
 
 @contextmanager
 def on_sigterm(for_good: bool = False) -> Iterator[None]:
-    """Raise `Interrupted` on SIGTERM within the `with`. Called from any thread but the main one, this does nothing.
+    """Raise `Interrupted` on SIGTERM within the `with`. In any thread except the main one, this does nothing.
 
-    for_good: whether the process ends after the `with`, so that once it has heard one SIGTERM, it needs no other.
+    for_good: Whether the process ends after the `with`, so that after one SIGTERM it ignores further ones.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = signal.signal(signal.SIGTERM, _handle)
     if before is not _handle:
-        _State.heard_at = None  # `stop` may have been called outside
+        _State.heard_at = None  # `stop` may have been called outside the `with`
     try:
         yield
     finally:
@@ -61,9 +63,9 @@ def on_sigterm(for_good: bool = False) -> Iterator[None]:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Let a first SIGTERM within the `with` only make `requested` true; a second one stops at once.
+    """Defer a first SIGTERM within the `with`: it only makes `requested` true. A second one stops at once.
 
-    Raises `Interrupted` at the end, where one came too late for the body to look.
+    Raises `Interrupted` at the end of the `with` if a SIGTERM arrived too late for the body to notice it.
     """
     _State.depth += 1
     try:
@@ -80,7 +82,7 @@ def requested() -> bool:
 
 
 def stop() -> NoReturn:
-    """End as at SIGTERM, which another process of this chain may have heard before this one."""
+    """Raise `Interrupted` as on SIGTERM, which another process of this chain may have received before this one."""
     _State.heard_at = time.monotonic()
     raise Interrupted
 

@@ -1,4 +1,4 @@
-"""Log lines on stderr, which a live view puts above itself (`bench.machine.console`)."""
+"""Log lines on stderr, which a live view prints above itself (`bench.machine.console`)."""
 
 import logging
 import sys
@@ -6,13 +6,13 @@ from typing import TextIO
 
 
 class StderrHandler(logging.StreamHandler):
-    """Writes to what `sys.stderr` is at that moment. Python's own handler keeps what it was at the start, and writes
-    into a live view that has taken its place."""
+    """Writes to the current `sys.stderr`. Python's own handler keeps the original one, and would write into a live view
+    that has replaced it."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
 
     @property
     def stream(self) -> TextIO:
-        """What to write to."""
+        """Return the stream to write to."""
         return sys.stderr

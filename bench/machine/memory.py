@@ -1,4 +1,5 @@
-"""How much memory there is, asked before it is taken: a process that takes too much is killed without a word."""
+"""The available memory, checked before an allocation, because a process that takes too much is killed without a
+message."""
 
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from bench.errors import DataError
 
 
 def available_memory() -> int:
-    """Return how many bytes can be allocated: on Linux its estimate without swapping, elsewhere all memory."""
+    """Return how many bytes can be allocated: on Linux the kernel's estimate without swapping, elsewhere all memory."""
     meminfo = Path("/proc/meminfo")
     for line in meminfo.read_text().splitlines() if meminfo.exists() else []:
         if line.startswith("MemAvailable:"):
@@ -16,7 +17,7 @@ def available_memory() -> int:
 
 
 def check_memory(num_bytes: int, what: str) -> None:
-    """Raise `DataError` where something of a size in bytes does not fit into the available memory."""
+    """Raise `DataError` if `num_bytes` do not fit into the available memory. what: Names them in the message."""
     available = available_memory()
     if num_bytes > available:
         raise DataError(f"{what} take {num_bytes / 1e9:.4g} GB of memory, and {available / 1e9:.4g} GB are available")

@@ -1,4 +1,4 @@
-"""What the log and the ledger tell when a device runs out of memory: above all, whether others have taken it."""
+"""The facts for log and ledger when a device runs out of memory, above all whether other programs have taken it."""
 
 import json
 from typing import Any
@@ -8,18 +8,19 @@ import torch
 from bench.machine import distributed
 
 CONTEXT = 2**30
-"""Bytes of a device that CUDA and its libraries take beside tensors, roughly: no sign of another process."""
+"""Approximate number of bytes of a device that CUDA and its libraries take besides tensors. Up to this amount, missing
+memory is not attributed to another process."""
 
 
 def describe(error: torch.OutOfMemoryError | None, device: torch.device) -> dict[str, Any]:
-    """Return how a device ran out of memory, the same in all processes that run a chain together.
+    """Return the facts about a device that ran out of memory, the same in all processes that run a chain together.
 
     Args:
-        error: What this process ran into; None: only another one did.
-        device: Of this process.
+        error: The error of this process; None if only other processes ran out of memory.
+        device: The device of this process.
 
     Returns:
-        process: the rank of the first process that ran out. bytes_of_others: of its device, what other programs hold.
+        process: The lowest rank that ran out of memory. bytes_of_others: Bytes of its device that other programs hold.
     """
     mine = "" if error is None else json.dumps(bytes_of_others(device))
     said = distributed.all_gather(mine)
@@ -28,7 +29,7 @@ def describe(error: torch.OutOfMemoryError | None, device: torch.device) -> dict
 
 
 def bytes_of_others(device: torch.device) -> int:
-    """Return how many bytes of a device other programs hold; 0 on the CPU, where none can be told apart."""
+    """Return how many bytes of a device other programs hold; 0 on the CPU, where they cannot be distinguished."""
     if device.type != "cuda":
         return 0
     free, total = torch.cuda.mem_get_info(device)
@@ -37,7 +38,7 @@ def bytes_of_others(device: torch.device) -> int:
 
 
 def sentence(event: dict[str, Any]) -> str:
-    """Return in words what `describe` returned."""
+    """Return the result of `describe` in words."""
     text = "out of device memory"
     text += f" in process {event['process']}" if distributed.world_size() > 1 else ""
     others = event["bytes_of_others"]

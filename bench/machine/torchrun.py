@@ -1,5 +1,5 @@
-"""What torch's launcher, `torchrun`, tells the processes that it starts. Free of torch, so that those can ask first who
-may not need it.
+"""The environment that torch's launcher, `torchrun`, gives to the processes that it starts. This module does not import
+torch, so that processes that may not need torch can use it.
 """
 
 import os
@@ -11,12 +11,12 @@ def num_processes() -> int:
 
 
 def is_first() -> bool:
-    """Return whether this process is the first of them, which writes and prints."""
+    """Return whether this process is the first of those that run this chain; only the first one writes and prints."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def local_rank() -> int:
-    """Return the number of this process among those on its node."""
+    """Return the rank of this process among those on its node."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
@@ -26,6 +26,6 @@ def num_local_processes() -> int:
 
 
 def has_agent() -> bool:
-    """Return whether an agent of torch's launcher watches this process: it passes every SIGTERM on, and kills those
-    that have not ended half a minute later."""
+    """Return whether an agent of torch's launcher watches this process. The agent passes every SIGTERM on, and kills
+    the processes that have not ended half a minute later."""
     return "TORCHELASTIC_RUN_ID" in os.environ

@@ -61,12 +61,12 @@ __all__ = [
 
 
 def num_evaluations(config: Config) -> int:
-    """Return how often an image's sampling evaluates the network."""
+    """Return how often the sampling of an image evaluates the network."""
     return ode.num_evaluations(config.sampling.sampler, config.sampling.num_steps)
 
 
 def cite(config: dict[str, Any]) -> str:
-    """Return the BibTeX entries of the model and of its preconditioning or sampler."""
+    """Return the BibTeX entries of the model and of its preconditioning or sampler, if that has one."""
     is_edm = config.get("noise", {}).get("prediction") == "edm"
     sampler = "edm" if is_edm else config.get("sampling", {}).get("sampler", "").removeprefix("sde-")
     return "\n\n".join(entry for entry in (CITATION, SAMPLER_CITATIONS.get(sampler)) if entry)
@@ -95,7 +95,8 @@ def risk(*args: Any, **kwargs: Any) -> Any:
 
 
 def check_invertible(config: Config, needed_by: str) -> None:
-    """Raise `ConfigError` for a sampler that adds noise at its steps, so that no way leads back."""
+    """Raise `ConfigError` if the sampler adds noise in its steps, so that it cannot be inverted, or if the temperature
+    is 0, so that there is no noise to find."""
     sampling = config.sampling
     if sampling.sampler in ("ddpm", "sde-dpmsolver++") or sampling.eta > 0:
         shown = f"{sampling.sampler} with eta={sampling.eta:g}" if sampling.eta > 0 else sampling.sampler
@@ -109,7 +110,7 @@ def check_invertible(config: Config, needed_by: str) -> None:
 
 
 def invert(*args: Any, **kwargs: Any) -> Any:
-    """Follow images back to noise; see `bench.generators.ddpm.inversion.invert`."""
+    """Invert sampling, from images to noise; see `bench.generators.ddpm.inversion.invert`."""
     from bench.generators.ddpm import inversion
 
     return inversion.invert(*args, **kwargs)

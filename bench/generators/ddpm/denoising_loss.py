@@ -1,4 +1,4 @@
-"""The risk of a diffusion model: its denoising loss on given images, per noise level, with a fixed noise per image."""
+"""The risk of a diffusion model: its denoising loss on given images, per noise level, with fixed noise per image."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ def denoising_loss(
     """Return the squared error of the predicted noise (Ho et al. 2020, eq. 14), averaged over pixels and channels.
 
     The network's output is converted to an estimate of the noise, so that models with different prediction types are
-    comparable. Image i gets the noise of `seeds[i]` in every model.
+    comparable. Image i gets the noise of `seeds[i]` for every model.
 
     Args:
         config: The generator's configuration.
@@ -35,7 +35,7 @@ def denoising_loss(
         images: uint8 (N, 3, H, H).
         seeds: int64 (N,), the noise seed of each image.
         runtime: Device and precision.
-        progress: Called with (images done, images in all).
+        progress: Called with (images done, total images).
 
     Returns:
         "total", the mean over the noise levels, and one entry per level, "t50", "t150", …: float64 (N,) each, one loss

@@ -18,40 +18,41 @@ class EDMProcess:
     config: EDMConfig
 
     def times(self, u: torch.Tensor) -> torch.Tensor:
-        """Return σ, float32 (n,), log-normal, for uniform numbers in [0, 1], float32 (n,)."""
+        """Return log-normal σ, float32 (n,), for uniform numbers in [0, 1], float32 (n,)."""
         return (self.config.log_sigma_mean + self.config.log_sigma_deviation * normal_quantiles(u)).exp()
 
     def levels(self) -> dict[str, float]:
-        """Return the σ at which the risk is computed, by name: the midpoints of equal shares of those of training."""
+        """Return the σ at which the risk is computed, by name: the midpoints, in probability, of `LEVELS` equally
+        likely parts of the training distribution."""
         sigmas = self.times((torch.arange(LEVELS) + 0.5) / LEVELS).tolist()
         return {f"sigma{sigma:.3g}": sigma for sigma in sigmas}
 
     def noisy(self, x0: torch.Tensor, eps: torch.Tensor, t: float) -> torch.Tensor:
-        """Return images with noise of deviation t, float32 of their shape."""
+        """Return images with noise of standard deviation t, float32 of the shape of x0."""
         return x0 + t * eps
 
     def loss(self, network: Network, x0: torch.Tensor, eps: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """Return the mean of λ(σ) |D(x0 + σ eps; σ) - x0|² of a batch, where λ = 1 / c_out² (eq. 8).
+        """Return the mean of λ(σ) |D(x0 + σ eps; σ) - x0|² over a batch, with λ = 1 / c_out² (eq. 8).
 
         Args:
             network: The network to evaluate.
             x0: float32 (n, 3, H, W), images in [-1, 1].
             eps: float32 (n, 3, H, W), their noise.
-            t: float32 (n,), the σ of each.
+            t: float32 (n,), their σ.
 
         Returns:
-            A scalar, with its graph for the gradient.
+            A scalar that can be differentiated.
         """
         denoised = self._denoised(network, x0 + _per_image(t) * eps, t)
         weight = (t.square() + self.config.sigma_data**2) / (t * self.config.sigma_data).square()
         return ((denoised - x0).square().mean(dim=(1, 2, 3)) * weight).mean()
 
     def denoise(self, network: Network, x: torch.Tensor, t: float) -> torch.Tensor:
-        """Return the network's estimate of x0 from x with noise of deviation t, without clipping; float32."""
+        """Return the network's estimate of x0, not clipped, from x with noise of standard deviation t; float32."""
         return self._denoised(network, x, torch.full((len(x),), t, device=x.device))
 
     def predicted_noise(self, network: Network, x: torch.Tensor, t: float) -> torch.Tensor:
-        """Return the network's estimate of eps, float32 of the shape of x."""
+        """Return the network's estimate of eps from x with noise of standard deviation t, float32 of the shape of x."""
         return (x - self.denoise(network, x, t)) / t
 
     def _denoised(self, network: Network, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -66,7 +67,7 @@ class EDMProcess:
 
 
 def sigmas(config: SigmaConfig, num_steps: int) -> list[float]:
-    """Return the σ of the steps of sampling and the 0 that they end at, num_steps + 1 falling numbers (eq. 5)."""
+    """Return the σ of the sampling steps and the final 0, num_steps + 1 falling numbers (eq. 5)."""
     most, least = config.most ** (1 / config.rho), config.least ** (1 / config.rho)
     parts = [i / max(num_steps - 1, 1) for i in range(num_steps)]
     return [*((most + part * (least - most)) ** config.rho for part in parts), 0.0]

@@ -26,18 +26,20 @@ def invert(
     runtime: Runtime,
     progress: Callable[[int, int], None],
 ) -> np.ndarray:
-    """Follow the probability-flow ODE from images to noise, by Euler steps at the times that the sampler takes, each
-    evaluated where it starts. x0 is not clipped.
+    """Follow the probability-flow ODE from images to noise, by Euler steps at the sampler's times. x0 is not clipped.
+
+    The network is evaluated on the image at the start of each step. The noise level that it gets is that of the start
+    with EDM (for the first step, which starts at 0, the smallest σ), and that of the end with DDIM.
 
     Args:
         config: The generator's configuration.
         model: Directory of a trained model.
         images: uint8 (N, 3, H, H).
         runtime: Device and precision.
-        progress: Called with (images done, images in all).
+        progress: Called with (images done, total images).
 
     Returns:
-        float32 (N, 3, H, H), near a standard normal where the images are samples of this model.
+        The noise, float32 (N, 3, H, H), approximately standard normal if the images are samples of this model.
     """
     network, _ = load_network(model, runtime)
     process = build_process(config.noise, runtime.device)
@@ -54,7 +56,7 @@ def invert(
 
 def _ddim(process: Process, network: Network, x: torch.Tensor, timesteps: list[int]) -> torch.Tensor:
     """Return the noise of images by the steps of DDIM in reverse (Song et al. 2021, eq. 14; Dhariwal & Nichol 2021,
-    appendix F). timesteps: rising."""
+    appendix F). timesteps: Rising timesteps."""
     signal, noise = 1.0, 0.0
     for t in timesteps:
         eps = process.predicted_noise(network, x, t)
@@ -65,7 +67,7 @@ def _ddim(process: Process, network: Network, x: torch.Tensor, timesteps: list[i
 
 
 def _edm(process: EDMProcess, network: Network, x: torch.Tensor, steps: list[float]) -> torch.Tensor:
-    """Return the noise of images along dx/dσ = eps(x; σ) (Karras et al. 2022, eq. 3). steps: rising from 0."""
+    """Return the noise of images along dx/dσ = eps(x; σ) (Karras et al. 2022, eq. 3). steps: The σ, rising from 0."""
     for now, then in pairwise(steps):
         x = x + (then - now) * process.predicted_noise(network, x, now or then)
     return x / steps[-1]

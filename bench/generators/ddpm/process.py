@@ -1,4 +1,4 @@
-"""The forward process, from diffusers, with the loss and the denoiser defined on it."""
+"""The forward process, from diffusers, and the loss and the denoiser that are defined on it."""
 
 from dataclasses import dataclass
 
@@ -28,10 +28,10 @@ class Process:
 
     Attributes:
         prediction: What the network predicts: "epsilon", "sample" (x0) or "v_prediction".
-        signal: float32 (T,) on one device, as are `noise` and `weight`.
-        noise: float32 (T,).
-        weight: float32 (T,), the weight of the squared error of the network's output. 1, or with min-SNR-gamma (Hang et
-            al. 2023, section 3.4) min(SNR, gamma) for x0, that is min(SNR, gamma) / SNR for epsilon and
+        signal: float32 (T,), the factor of x0, on the same device as `noise` and `weight`.
+        noise: float32 (T,), the factor of eps.
+        weight: float32 (T,), the weight of the squared error of the network's output. It is 1, or with min-SNR-gamma
+            (Hang et al. 2023, section 3.4) min(SNR, gamma) for x0, min(SNR, gamma) / SNR for epsilon, and
             min(SNR, gamma) / (SNR + 1) for v.
     """
 
@@ -46,16 +46,16 @@ class Process:
         return (u * num_timesteps).long().clamp(max=num_timesteps - 1)
 
     def levels(self) -> dict[str, int]:
-        """Return the timesteps at which the risk is computed, by name: the midpoints of equal parts of them all."""
+        """Return the timesteps at which the risk is computed, by name: the midpoints of `LEVELS` equal ranges."""
         timesteps = [int((i + 0.5) * len(self.signal) / LEVELS) for i in range(LEVELS)]
         return {f"t{t}": t for t in timesteps}
 
     def noisy(self, x0: torch.Tensor, eps: torch.Tensor, t: int) -> torch.Tensor:
-        """Return x_t of images and their noise, float32 of their shape."""
+        """Return x_t for images and their noise, float32 of their shape."""
         return self.signal[t] * x0 + self.noise[t] * eps
 
     def loss(self, network: Network, x0: torch.Tensor, eps: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """Return the mean weighted squared error of a batch.
+        """Return the mean weighted squared error over a batch.
 
         Args:
             network: The network to evaluate.
@@ -64,7 +64,7 @@ class Process:
             t: int64 (n,), their timesteps.
 
         Returns:
-            A scalar, with its graph for the gradient.
+            A scalar that can be differentiated.
         """
         signal, noise = _per_image(self.signal[t]), _per_image(self.noise[t])
         output = network(signal * x0 + noise * eps, t, return_dict=False)[0].float()

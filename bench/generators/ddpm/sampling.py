@@ -1,4 +1,4 @@
-"""Sampling of a DDPM. Tiles and blocks are in `bench.generators.shared.unet_sampling`."""
+"""Sampling of a DDPM. Tiles and blocks are implemented in `bench.generators.shared.unet_sampling`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +35,7 @@ def sample(
         seeds: int64 (n,), the noise seed of each image.
         work: Directory that outlives a killed process, for finished blocks.
         runtime: Device and precision.
-        progress: Called with (images done, images in all).
+        progress: Called with (images done, total images).
         mark: Puts a watermark into the initial noise.
 
     Returns:
@@ -68,7 +68,7 @@ def trajectory(
     """Solve the reverse process from the initial noise of each seed to an image.
 
     Args:
-        config: Sampler, number of steps, temperature, forward process.
+        config: Gives the sampler, the number of steps, the temperature and the forward process.
         process: The forward process on the device.
         network: A network that predicts what `config.noise.prediction` names.
         seeds: int64 (n,) on the device, one per image.
@@ -96,7 +96,7 @@ def trajectory(
 def _solve_edm(
     sampling: SamplingConfig, process: EDMProcess, network: Network, eps: torch.Tensor, runtime: Runtime
 ) -> torch.Tensor:
-    """Return the images at the end of dx/dσ = (x - D(x; σ)) / σ (Karras et al. 2022, eq. 3) from noise eps."""
+    """Return the images that dx/dσ = (x - D(x; σ)) / σ (Karras et al. 2022, eq. 3) leads to from the noise eps."""
     steps = sigmas(sampling.sigma, sampling.num_steps)
     with runtime.mixed_precision():
         return solve(

@@ -17,7 +17,8 @@ SAMPLERS = ("ddpm", "ddim", "dpmsolver++", "sde-dpmsolver++", *SOLVERS)
 @dataclass
 class EDMConfig:
     """The preconditioning of Karras et al. 2022 (EDM). sigma_data: standard deviation of the values of images in [-1,
-    1]. log_sigma_mean, log_sigma_deviation: of ln σ in training, σ being the deviation of the noise."""
+    1]. log_sigma_mean, log_sigma_deviation: mean and deviation of ln σ in training, with σ the deviation of the
+    noise."""
 
     sigma_data: float = option(0.5, above=0, at_most=1.0)
     log_sigma_mean: float = option(-1.2, at_least=-10.0, at_most=10.0)
@@ -26,7 +27,7 @@ class EDMConfig:
 
 @dataclass
 class SigmaConfig:
-    """The deviations of the noise at the steps of sampling with EDM (Karras et al. 2022, eq. 5)."""
+    """The noise deviations σ of the sampling steps with EDM (Karras et al. 2022, eq. 5)."""
 
     least: float = option(0.002, above=0)
     most: float = option(80.0)
@@ -39,8 +40,9 @@ class SigmaConfig:
 
 @dataclass
 class NoiseConfig:
-    """The forward process of DDPM (Ho et al. 2020) and what the network predicts. prediction `edm` has a process of its
-    own, x0 + σ eps with continuous σ (Karras et al. 2022), and `edm` its options; the others have no effect on it."""
+    """The forward process of DDPM (Ho et al. 2020) and what the network predicts. prediction: with `edm`, the process
+    is x0 + σ eps with continuous σ instead (Karras et al. 2022); `edm` holds its options, and the other options have no
+    effect."""
 
     num_timesteps: int = option(1000, at_least=2)
     beta_schedule: str = option("linear", one_of=("linear", "scaled_linear", "squaredcos_cap_v2"))
@@ -54,7 +56,7 @@ class NoiseConfig:
 
 
 def refuse_without_effect(config: Any, names: Sequence[str], because: str, path: str = "") -> None:
-    """Raise `ConfigError` for the first of some fields of a configuration at `path` that is not the default."""
+    """Raise `ConfigError` for the first field of a configuration at `path` that is in `names` and not the default."""
     for f in fields(config):
         value, default = getattr(config, f.name), default_of(f)
         if f.name in names and value != default:
@@ -66,12 +68,12 @@ def refuse_without_effect(config: Any, names: Sequence[str], because: str, path:
 class SamplingConfig:
     """How images are drawn from a trained model. sampler: `ddpm` (ancestral; the reference when num_steps is
     noise.num_timesteps), `ddim` (stochasticity eta), `dpmsolver++` (second-order ODE), `sde-dpmsolver++` (second-order
-    SDE); and for prediction `edm` alone, at the deviations `sigma`, `euler` or `heun` (second-order ODE). num_steps:
-    network evaluations per image; with heun n steps take 2 n - 1. spacing: of their timesteps: `cosine`,
-    denser at both ends; `quadratic`, ever denser towards the image (Song et al. 2021), which narrows the spread of mean
-    colours in every generation; or `uniform`. temperature: standard deviation of the initial noise; below 1 it
-    trades variety for typical images (the sampling bias of MAD, arXiv 2307.01850). batch_size: images of a block,
-    which is stored when it is done; it never changes a pixel."""
+    SDE); and only for prediction `edm`, at the deviations `sigma`, `euler` or `heun` (second-order ODE). num_steps:
+    network evaluations per image; with heun, n steps take 2 n - 1. spacing: the spacing of the timesteps: `cosine`,
+    denser at both ends; `quadratic`, increasingly dense towards the image (Song et al. 2021), which narrows the spread
+    of mean colours in every generation; or `uniform`. temperature: standard deviation of the initial noise; a value
+    below 1 trades variety for typical images (the sampling bias of MAD, arXiv 2307.01850). batch_size: number of images
+    per block; a block is stored when it is finished. It never changes a pixel."""
 
     sampler: str = option("dpmsolver++", one_of=SAMPLERS)
     num_steps: int = option(25, at_least=1)

@@ -1,6 +1,6 @@
 """The samplers DDIM, ancestral DDPM and DPM-Solver++, as solvers that step from x_t to the next timestep.
 
-Each step gets an estimate of x0, and its noise as an argument. `DDIMSolver` is DDIM and, with eta = 1, ancestral DDPM;
+Each step takes an estimate of x0 and its noise as arguments. `DDIMSolver` is DDIM and, with eta = 1, ancestral DDPM.
 `DPMSolver` is DPM-Solver++ from diffusers.
 """
 
@@ -15,7 +15,7 @@ from bench.generators.shared.spacing import SPACINGS
 
 class DDIMSolver:
     """The solver x_s = a x0 + b x_t + c noise (Song et al. 2021, eq. 12 and 16). With eta = 1 this is eq. 6 and 7 of Ho
-    et al. 2020, over any subset of the timesteps."""
+    et al. 2020, for any subset of the timesteps."""
 
     def __init__(self, timesteps: list[int], noise: NoiseConfig, eta: float) -> None:
         self.timesteps = timesteps
@@ -30,7 +30,7 @@ class DDIMSolver:
         self.index = 0
 
     def step(self, x: torch.Tensor, x0: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
-        """Return x at the next timestep, float32 of the shape of x. noise: standard normals; None: no noise."""
+        """Return x at the next timestep, float32 of the shape of x. noise: Standard normals; None: no noise."""
         a, b, c = self.coefficients[self.index]
         self.index += 1
         x = a * x0 + b * x
@@ -49,13 +49,13 @@ class DPMSolver:
             prediction_type="sample",  # `step` gets estimates of x0, whatever the network predicts
         )
         self.scheduler.set_timesteps(timesteps=timesteps)
-        self.scheduler.set_begin_index(0)  # otherwise it looks up its position, which waits for the device
+        self.scheduler.set_begin_index(0)  # otherwise it looks its position up, which waits for the device
         self.timesteps = timesteps
         self.is_stochastic = algorithm.startswith("sde")
         self.index = 0
 
     def step(self, x: torch.Tensor, x0: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
-        """Return x at the next timestep, float32 of the shape of x. noise: standard normals; None for the ODE."""
+        """Return x at the next timestep, float32 of the shape of x. noise: Standard normals; None for the ODE."""
         t = self.timesteps[self.index]
         self.index += 1
         return self.scheduler.step(x0, t, x, variance_noise=noise, return_dict=False)[0]
@@ -72,10 +72,10 @@ def build_solver(sampling: SamplingConfig, noise: NoiseConfig) -> DDIMSolver | D
 
 
 def spaced(spacing: str, num_steps: int, num_timesteps: int) -> list[int]:
-    """Return `num_steps` distinct timesteps, descending from num_timesteps - 1; all timesteps where they are as many.
+    """Return `num_steps` distinct timesteps, descending from num_timesteps - 1; all of them if the numbers are equal.
 
-    The last step ends at the mean of x0 given x_t, so detail finer than the noise before that step is lost, and lost
-    again in every generation: what is wanted is many steps at little noise, too.
+    The last step ends at the mean of x0 given x_t, so detail finer than the noise before that step is lost, and is lost
+    again in every generation. Many steps are therefore needed at low noise, too.
     """
     steps: list[int] = []
     for i in range(1, num_steps + 1):

@@ -13,7 +13,7 @@ from bench.machine.device import Runtime
 
 
 class DDPMTraining(unet_training.UNetTraining):
-    """The training of the network of a DDPM. Args are those of `UNetTraining`."""
+    """The training of a DDPM's network. Args are those of `UNetTraining`."""
 
     def __init__(self, config: Config, images: Items, seed: int, runtime: Runtime, init: Path | None) -> None:
         process, scheduler = build_process(config.noise, runtime.device), stored_scheduler(config.noise)
@@ -21,7 +21,7 @@ class DDPMTraining(unet_training.UNetTraining):
 
 
 def stored_scheduler(noise: NoiseConfig) -> SchedulerMixin:
-    """Return the scheduler of diffusers that is stored with a model."""
+    """Return the diffusers scheduler that is stored with a model."""
     if noise.prediction == "edm":
         return EDMEulerScheduler(sigma_data=noise.edm.sigma_data)
     return build_scheduler(noise)

@@ -1,4 +1,4 @@
-"""Flow matching along straight paths (Lipman et al. 2023; Liu et al. 2023) with the network and training of the DDPM.
+"""Flow matching along straight paths (Lipman et al. 2023; Liu et al. 2023), with the network and training of the DDPM.
 
 The verbs load torch when they are called; importing this module does not.
 """
@@ -52,13 +52,13 @@ __all__ = [
 
 
 def cite(config: dict[str, Any]) -> str:
-    """Return the BibTeX entries of the model and of the times that it is trained at."""
+    """Return the BibTeX entries of the model and of the distribution of its training times."""
     is_logit_normal = config.get("time", {}).get("distribution") == "logit_normal"
     return "\n\n".join([CITATION, LOGIT_NORMAL] if is_logit_normal else [CITATION])
 
 
 def num_evaluations(config: Config) -> int:
-    """Return how often an image's sampling evaluates the network."""
+    """Return how often the sampling of an image evaluates the network."""
     return ode.num_evaluations(config.sampling.sampler, config.sampling.num_steps)
 
 
@@ -78,20 +78,21 @@ def sample(*args: Any, **kwargs: Any) -> Any:
 
 
 def risk(*args: Any, **kwargs: Any) -> Any:
-    """Compute the error of the velocity; see `bench.generators.flow.sampling.velocity_loss`."""
+    """Compute the squared error of the velocity; see `bench.generators.flow.sampling.velocity_loss`."""
     from bench.generators.flow.sampling import velocity_loss
 
     return velocity_loss(*args, **kwargs)
 
 
 def check_invertible(config: Config, needed_by: str) -> None:
-    """Raise `ConfigError` where there is no noise to find; the samplers of a flow are deterministic."""
+    """Raise `ConfigError` if the temperature is 0, so that there is no noise to find. Every sampler of a flow is
+    deterministic, so any of them can be inverted."""
     if config.sampling.temperature == 0:
         raise ConfigError("generator.sampling.temperature", 0.0, f"{needed_by} marks the noise, of which there is none")
 
 
 def invert(*args: Any, **kwargs: Any) -> Any:
-    """Follow images back to noise; see `bench.generators.flow.sampling.invert`."""
+    """Invert sampling, from images to noise; see `bench.generators.flow.sampling.invert`."""
     from bench.generators.flow import sampling
 
     return sampling.invert(*args, **kwargs)

@@ -10,18 +10,19 @@ from bench.generators.shared.risk_by_level import LEVELS
 from bench.generators.shared.unet import Network
 
 SCALE = 1000
-"""The network is told 1000 t, as diffusers' schedulers of flows do: its embedding of times was made for whole steps."""
+"""Factor of the times that the network gets, 1000 t, as in diffusers' flow schedulers. Its embedding of times is
+designed for integer timesteps."""
 
 
 @dataclass(frozen=True)
 class FlowProcess:
-    """The path x_t = (1 - t) x0 + t eps, t from 0 to 1, whose velocity eps - x0 the network learns (Lipman et al. 2023;
-    Liu et al. 2023, eq. 1). Both papers count time the other way."""
+    """The path x_t = (1 - t) x0 + t eps for t from 0 to 1, whose velocity eps - x0 the network learns (Lipman et al.
+    2023; Liu et al. 2023, eq. 1). In both papers time runs in the opposite direction."""
 
     config: TimeConfig
 
     def times(self, u: torch.Tensor) -> torch.Tensor:
-        """Return the times of training, float32 (n,), for uniform numbers in [0, 1], float32 (n,)."""
+        """Return the training times, float32 (n,), for uniform numbers in [0, 1], float32 (n,)."""
         if self.config.distribution == "uniform":
             return u
         return (self.config.mean + self.config.deviation * normal_quantiles(u)).sigmoid()
@@ -32,7 +33,7 @@ class FlowProcess:
         return {f"t{t:g}": t for t in times}
 
     def loss(self, network: Network, x0: torch.Tensor, eps: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """Return the mean squared error of the velocities of a batch.
+        """Return the mean squared error of the velocity over a batch.
 
         Args:
             network: The network to evaluate.
@@ -41,7 +42,7 @@ class FlowProcess:
             t: float32 (n,), their times.
 
         Returns:
-            A scalar, with its graph for the gradient.
+            A scalar that can be differentiated.
         """
         part = t[:, None, None, None]
         output = network((1 - part) * x0 + part * eps, SCALE * t, return_dict=False)[0].float()
@@ -52,5 +53,5 @@ class FlowProcess:
         return network(x, torch.full((len(x),), SCALE * t, device=x.device), return_dict=False)[0].float()
 
     def errors(self, network: Network, x0: torch.Tensor, eps: torch.Tensor, t: float) -> torch.Tensor:
-        """Return the error of the network's velocity between images and their noise, float32 of their shape."""
+        """Return the error of the network's velocity at time t from images to their noise, float32 of their shape."""
         return self.velocity(network, (1 - t) * x0 + t * eps, t) - (eps - x0)

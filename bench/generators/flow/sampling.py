@@ -1,4 +1,4 @@
-"""Sampling, inversion and risk of a flow. Tiles and blocks are in `bench.generators.shared`."""
+"""Sampling, inversion and risk of a flow. Tiles and blocks are implemented in `bench.generators.shared`."""
 
 import functools
 from collections.abc import Callable
@@ -55,12 +55,12 @@ def trajectory(
     """Follow the path from the initial noise of each seed to an image.
 
     Args:
-        config: Sampler, number of steps, temperature.
+        config: Gives the sampler, the number of steps, the temperature and the path.
         network: A network that predicts velocities.
         seeds: int64 (n,) on the device, one per image.
         resolution: Side H of the images, in pixels.
         runtime: Device and precision.
-        mark: Puts a watermark into the initial noise.
+        mark: Puts a watermark into the initial noise, float32 (n, 3, H, H).
 
     Returns:
         Images, float32 (n, 3, H, H), scaled to [-1, 1].
@@ -76,8 +76,8 @@ def trajectory(
 def invert(
     config: Config, model: Path, images: Items, *, runtime: Runtime, progress: Callable[[int, int], None]
 ) -> np.ndarray:
-    """Follow the path from images to noise, by Euler steps at the times that the sampler takes. Returns float32
-    (N, 3, H, H). Args are those of `bench.generators.invert`."""
+    """Follow the path from images to noise, by Euler steps at the sampler's times. Returns float32 (N, 3, H, H). Args
+    are those of `bench.generators.invert`."""
     network, _ = load_network(model, runtime)
     velocity = functools.partial(FlowProcess(config.time).velocity, network)
 
@@ -89,7 +89,7 @@ def invert(
 
 
 def times(sampling: SamplingConfig) -> list[float]:
-    """Return the times of the steps and of their end, falling from 1 to 0."""
+    """Return the times of the steps and their end time, falling from 1 to 0."""
     spacing, num_steps = SPACINGS[sampling.spacing], sampling.num_steps
     return [spacing(1 - i / num_steps) for i in range(num_steps)] + [0.0]
 

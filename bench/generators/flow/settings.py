@@ -12,9 +12,9 @@ from bench.options import option
 
 @dataclass
 class TimeConfig:
-    """At which times of the path x_t = (1 - t) x0 + t eps the network is trained. distribution: `uniform`, as Lipman et
-    al. 2023 and Liu et al. 2023; or `logit_normal`, more often in the middle: the sigmoid of a normal with this mean
-    and deviation (Esser et al. 2024, section 3.1)."""
+    """The times of the path x_t = (1 - t) x0 + t eps at which the network is trained. distribution: `uniform`, as in
+    Lipman et al. 2023 and Liu et al. 2023; or `logit_normal`, which favours the middle of the path: the sigmoid of a
+    normal with this mean and deviation (Esser et al. 2024, section 3.1)."""
 
     distribution: str = option("uniform", one_of=("uniform", "logit_normal"))
     mean: float = option(0.0, at_least=-10.0, at_most=10.0)
@@ -29,10 +29,11 @@ class TimeConfig:
 
 @dataclass
 class SamplingConfig:
-    """How images are drawn from a trained model. sampler: of the path's equation: `euler`, one network evaluation a
-    step; or `heun`, two, but one for the last step. num_steps: steps from noise to the image. spacing: of their times:
-    `cosine`, denser at both ends, or `uniform`, as published. temperature: standard deviation of the initial noise.
-    batch_size: images of a block, which is stored when it is done; it never changes a pixel."""
+    """How images are drawn from a trained model. sampler: the solver of the path's equation: `euler`, with one network
+    evaluation per step; or `heun`, with two, but one for the last step. num_steps: number of steps from noise to image.
+    spacing: the spacing of their times: `cosine`, denser at both ends; or `uniform`, as published. temperature:
+    standard deviation of the initial noise. batch_size: number of images per block; a block is stored when it is
+    finished. It never changes a pixel."""
 
     sampler: str = option("heun", one_of=SOLVERS)
     num_steps: int = option(25, at_least=1, at_most=10_000)

@@ -12,7 +12,7 @@ from bench.machine.device import Runtime
 
 
 class FlowTraining(unet_training.UNetTraining):
-    """The training of the network of a flow. Args are those of `UNetTraining`."""
+    """The training of a flow's network. Args are those of `UNetTraining`."""
 
     def __init__(self, config: Config, images: Items, seed: int, runtime: Runtime, init: Path | None) -> None:
         scheduler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=SCALE)

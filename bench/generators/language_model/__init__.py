@@ -56,25 +56,27 @@ def check(config: Config, shape: tuple[int, ...]) -> None:
 
 
 def vocab_size(config: Config) -> int | None:
-    """Return the number of tokens that the network knows; None where only the model's own files tell."""
+    """Return the size of the network's vocabulary; None if only the files of the base model contain it."""
     return config.network.vocab_size if config.model is None else None
 
 
 def content(config: Config) -> dict[str, Any] | None:
-    """Return what identifies the base model: the SHA-256 of the files of a folder, or the hub's name and revision; None
-    without one."""
+    """Return what identifies the base model: the SHA-256 of each file of a folder, or the name on the hub; None without
+    a base model."""
     if config.model is None:
         return None
     folder = Path(config.model)
     if not folder.is_dir():
-        return {"hub": config.model}  # the revision is an option like any other
+        return {"hub": config.model}  # the spec contains the revision, as it does any other option
     files = sorted([folder / "config.json", *folder.glob("*.safetensors")])
     return {path.name: remembered_sha256(path) for path in files}
 
 
 def prefetch(config: Config) -> str | None:
-    """Download the base model, if there is one, to where a training looks for it, and return its name. Raises
-    `ConfigError` where it cannot be had."""
+    """Download the base model, if there is one, to the cache that a training reads, and return its name, or None.
+
+    Raises `ConfigError` if it cannot be loaded.
+    """
     from bench.generators.language_model import network
 
     if config.model is not None:

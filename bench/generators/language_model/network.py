@@ -16,8 +16,8 @@ transformers.utils.logging.disable_progress_bar()  # the console shows the progr
 
 
 def build(config: NetworkConfig, block_size: int, seed: int) -> Network:
-    """Return a small OPT for blocks of `block_size` tokens with weights drawn from `seed`; the global state of random
-    numbers does not change."""
+    """Return a small OPT for blocks of `block_size` tokens with weights drawn from `seed`; the global random state
+    does not change."""
     about = transformers.OPTConfig(
         vocab_size=config.vocab_size,
         hidden_size=config.hidden_size,
@@ -37,7 +37,7 @@ def build(config: NetworkConfig, block_size: int, seed: int) -> Network:
 
 
 def load_base(config: Config) -> Network:
-    """Return the model that is fine-tuned, in float32. Raises `ConfigError` where it is not there, has no safetensors
+    """Return the base model to fine-tune, in float32. Raises `ConfigError` if it is not found, has no safetensors
     weights, or lacks some of them."""
     assert config.model is not None
     try:
@@ -52,8 +52,8 @@ def load_base(config: Config) -> Network:
 
 
 def load(model: Path, runtime: Runtime) -> Network:
-    """Return the network of a stored model on the runtime's device, for inference. Raises `SamplingError` for weights
-    that are NaN or infinite."""
+    """Return the network of a stored model on the runtime's device, for inference. Raises `SamplingError` if a weight
+    is NaN or infinite."""
     network = _load(str(model), None)
     bad = [name for name, weight in network.named_parameters() if not weight.isfinite().all()]
     if bad:
@@ -62,8 +62,8 @@ def load(model: Path, runtime: Runtime) -> Network:
 
 
 def start_token(network: Network) -> int:
-    """Return the token that stands before every block. Raises `ConfigError` where the model's configuration names
-    none."""
+    """Return the token that stands before every block: `bos_token_id`, or else `eos_token_id`. Raises `ConfigError` if
+    the model's configuration has neither."""
     about = network.config.get_text_config()
     for token in (about.bos_token_id, about.eos_token_id):
         if isinstance(token, int):
@@ -73,17 +73,17 @@ def start_token(network: Network) -> int:
 
 
 def with_start(tokens: torch.Tensor, start: int) -> torch.Tensor:
-    """Return blocks, int64 (n, L), with the start token before each, (n, L + 1)."""
+    """Return blocks, int64 (n, L), with the start token before each, int64 (n, L + 1)."""
     return torch.cat([tokens.new_full((len(tokens), 1), start), tokens], dim=1)
 
 
 def num_positions(network: Network) -> int:
-    """Return how many tokens the network can read, the start token included."""
+    """Return how many tokens the network can read, including the start token."""
     return int(network.config.get_text_config().max_position_embeddings)
 
 
 def num_tokens(network: Network) -> int:
-    """Return the size of its vocabulary."""
+    """Return the size of the network's vocabulary."""
     return int(network.config.get_text_config().vocab_size)
 
 

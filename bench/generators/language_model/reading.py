@@ -1,4 +1,4 @@
-"""What a trained model makes of given blocks: its loss, and features."""
+"""The loss and the features of a trained model on given blocks."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +13,8 @@ from bench.kinds import Items
 from bench.machine.device import Runtime, silent
 
 TILE = 64
-"""Blocks per evaluation of the network, whose last bits depend on it: part of the versions of risk and features."""
+"""Blocks per network evaluation. The last bits of the results depend on it, so it is part of the versions of risk and
+features."""
 
 
 def risk(
@@ -25,8 +26,8 @@ def risk(
     runtime: Runtime,
     progress: Callable[[int, int], None],
 ) -> dict[str, np.ndarray]:
-    """Return minus the log-likelihood of each block, the first token included, in nats per token, "total", float64
-    (N,); its exponential is the perplexity. It needs no noise: `seeds` is not used."""
+    """Return minus the log-likelihood of each block, including its first token, in nats per token, as "total", float64
+    (N,). Its exponential is the perplexity. `seeds` is not used."""
     own = network.load(model, runtime)
     total = np.empty(len(items))
     for rows, tokens in _tiles(own, items, runtime):
@@ -58,7 +59,8 @@ def features(
 
 
 def _tiles(own: network.Network, items: Items, runtime: Runtime) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-    """Yield row numbers, and `TILE` blocks that begin with theirs, with the start token before each."""
+    """Yield row numbers and `TILE` blocks, int64 (TILE, L + 1), each after the start token. The first blocks are those
+    of the rows, and the rest is padding."""
     check_tokens(items, own)
     start = network.start_token(own)
     for first in range(0, len(items), TILE):

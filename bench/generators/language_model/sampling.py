@@ -1,4 +1,4 @@
-"""Drawing blocks: each continues the end of a given block, its prompt."""
+"""Sampling of blocks, each of which continues its prompt, the end of a given block."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from bench.generators.shared.noise import uniform
 from bench.machine.device import Runtime
 
 TILE = 128
-"""Blocks per evaluation of the network, whose last bits depend on it: part of the version of sampling."""
+"""Blocks per network evaluation. The last bits of the logits depend on it, so it is part of the sampling version."""
 
 
 def sample(
@@ -28,8 +28,8 @@ def sample(
     progress: Callable[[int, int], None],
     prompts: np.ndarray,
 ) -> np.ndarray:
-    """Continue the end of block i of `prompts`, int32 (n, L), by tokens from the noise of `seeds[i]` alone. Returns
-    int32 (n, L)."""
+    """Continue the end of block i of `prompts`, int32 (n, L), with tokens drawn only from the noise of `seeds[i]`.
+    Returns the new tokens, int32 (n, L). Other Args are those of `bench.generators.sample`."""
     own = network.load(model, runtime)
     size = prompts.shape[1]
     ends = prompts[:, size - (size if config.sampling.prompt_size is None else config.sampling.prompt_size) :]
@@ -60,14 +60,14 @@ def continued(
 ) -> torch.Tensor:
     """Return the next `num` tokens after each prompt, int64 (n, num).
 
-    Where the context is full, the newest half of it stays, and stands after the start token again, as in training.
+    When the context is full, its newest half is kept, again after the start token, as in training.
 
     Args:
         own: The network.
         prompt: int64 (n, P).
-        seeds: int64 (n,), of the draws for each row.
+        seeds: int64 (n,), the seed of the draws for each row.
         num: Number of tokens to draw.
-        sampling: Context, beams, and what changes the probabilities.
+        sampling: Gives the context, the beams and the options that change the probabilities.
         runtime: Device and precision.
     """
     start, most = network.start_token(own), network.num_positions(own) - 1
@@ -90,7 +90,7 @@ def continued(
 def _draw(
     own: network.Network, read: torch.Tensor, num: int, sampling: SamplingConfig, seeds: torch.Tensor, first: int
 ) -> torch.Tensor:
-    """Draw `num` tokens one by one; those of a row from the noise of its seed alone. first: number of the first."""
+    """Draw `num` tokens one by one, those of a row only from the noise of its seed. first: Number of the first draw."""
     change = processors(sampling)
     cache, given = None, read
     for at in range(num):
@@ -100,7 +100,7 @@ def _draw(
         if not scores.isfinite().all():
             raise SamplingError(f"{own.name_or_path}: the probabilities of a token are NaN")
         chances = change(read, scores).double().softmax(dim=-1)
-        # an exponential race: the first of exponential clocks with these rates rings (Gumbel-max in other words)
+        # an exponential race, equivalent to Gumbel-max: the smallest of exponential variables with these rates wins
         clocks = -uniform(seeds, (chances.shape[1],), draw=first + at).log() / chances
         given = clocks.argmin(dim=-1, keepdim=True)
         read = torch.cat([read, given], dim=1)
@@ -108,16 +108,16 @@ def _draw(
 
 
 def _search(own: network.Network, read: torch.Tensor, num: int, sampling: SamplingConfig) -> torch.Tensor:
-    """Return the likeliest `num` tokens that beam search finds."""
+    """Return the most likely `num` tokens that beam search finds, int64 (n, num)."""
     own.generation_config = transformers.GenerationConfig(
         max_new_tokens=num, num_beams=sampling.num_beams, repetition_penalty=sampling.repetition_penalty, pad_token_id=0
-    )  # no end token: a block has its length
+    )  # no end token: a block has a fixed length
     found = own.generate(input_ids=read, attention_mask=torch.ones_like(read))
     return found[:, read.shape[1] :]
 
 
 def processors(sampling: SamplingConfig) -> transformers.LogitsProcessorList:
-    """Return what changes the scores of the next token, in the order of transformers."""
+    """Return the processors that change the scores of the next token, in the order of transformers."""
     chosen = transformers.LogitsProcessorList()
     if sampling.repetition_penalty != 1:
         chosen.append(transformers.RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))

@@ -1,4 +1,4 @@
-"""The options of a language model: which network, training, sampling."""
+"""The options of a language model: network, training, sampling."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -10,13 +10,13 @@ from bench.generators.shared.schedule import TrainingConfig as Schedule
 from bench.options import option
 
 MOST_TOKENS = 2**20
-"""Of a vocabulary."""
+"""Largest size of a vocabulary."""
 
 
 @dataclass
 class NetworkConfig:
-    """A small OPT (Zhang et al. 2022) with random weights, for machines without a hub. vocab_size: at least as many as
-    the data have different tokens; token 0 stands before every block."""
+    """A small OPT (Zhang et al. 2022) with random weights, for machines without access to the hub. vocab_size: at least
+    the number of different tokens in the data; token 0 stands before every block."""
 
     vocab_size: int = option(512, at_least=2, at_most=MOST_TOKENS)
     hidden_size: int = option(64, at_least=1, at_most=16_384)
@@ -45,11 +45,12 @@ class TrainingConfig(Schedule):
 
 @dataclass
 class SamplingConfig:
-    """How blocks are drawn. prompt_size: the last so many tokens of a block of the real pool stand before what is drawn
-    and are not part of it; null: the whole block; 0: none. context_size: the model reads at most so many
-    tokens; where more are there, the newest half of as many; null: as many as it can. num_beams: 1 draws each token by
-    its probability; more search for the likeliest block by as many beams, and draw nothing. temperature, top_k (0:
-    off), top_p (1: off) and repetition_penalty (1: off) change the probabilities as in transformers."""
+    """How blocks are drawn. prompt_size: number of tokens at the end of a block of the real pool that the drawn block
+    continues and does not contain; null: the whole block; 0: none. context_size: largest number of tokens that the
+    model reads; if there are more, it reads the newest half of that number; null: as many as the model can read.
+    num_beams: 1 draws each token by its probability; with more, a search with that many beams returns the most likely
+    block that it finds, and nothing is drawn. temperature, top_k (0: off), top_p (1: off) and repetition_penalty (1:
+    off) change the probabilities as in transformers."""
 
     prompt_size: int | None = option(None, at_least=0)
     context_size: int | None = option(None, at_least=2)
@@ -68,12 +69,12 @@ class SamplingConfig:
 
 @dataclass
 class Config(GeneratorConfig):
-    """A causal language model of transformers. model: its name on the Hugging Face hub, or a folder with config.json
-    and safetensors weights, from which every generation is fine-tuned; null: the small OPT of `network`, which means
-    nothing otherwise. revision: of the hub's model."""
+    """A causal language model from transformers. model: the base model from which every generation is fine-tuned: its
+    name on the Hugging Face hub, or a folder with config.json and safetensors weights; null: the small OPT of
+    `network`, which is not used otherwise. revision: the revision of the model on the hub."""
 
     name: str = "language_model"
-    model: str | None = option(None, stage=None, file=True)  # the keys of stages contain its content instead
+    model: str | None = option(None, stage=None, file=True)  # stage keys contain its content instead
     revision: str = "main"
     network: NetworkConfig = option(NetworkConfig)
     training: TrainingConfig = option(TrainingConfig)
@@ -88,8 +89,8 @@ class Config(GeneratorConfig):
 
 
 def check_folder(folder: Path) -> None:
-    """Raise `ConfigError` unless a folder has a model with safetensors weights; a name that is no folder is the hub's
-    to know."""
+    """Raise `ConfigError` if a folder has no model with safetensors weights, or if a path that does not exist cannot be
+    a name on the hub."""
     if not folder.exists():
         if folder.is_absolute() or str(folder).startswith(".") or len(folder.parts) > 2:
             raise ConfigError("model", str(folder), "there is no such folder, and no model of the hub has such a name")

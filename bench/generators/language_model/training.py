@@ -1,4 +1,4 @@
-"""Training on blocks of tokens: the loss of every token given those before it in its block, in nats per token."""
+"""Training on blocks of tokens. The loss is that of every token given the tokens before it in its block, in nats."""
 
 import hashlib
 import json
@@ -33,8 +33,8 @@ def fit(
     progress: Callable[[int, int], None],
     init: Path | None = None,
 ) -> dict[str, Any]:
-    """Train on blocks, int32 (N, L). Write the average (EMA) of the weights as a folder of transformers, and the loss
-    curve, in nats per token.
+    """Train on blocks, int32 (N, L). Write the average (EMA) of the weights as a transformers folder, and the loss
+    curve in nats per token.
 
     Args, Returns and Raises are those of `bench.generators.fit`.
     """
@@ -111,7 +111,7 @@ class LanguageTraining(steps.Trainee):
         return loss.detach()
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the weights, their averages and AdamW's state, each with the weight's name in its own."""
+        """Return the weights, their averages and AdamW's state, as `<what>/<name of the weight>`."""
         return steps.tensors_of(self.weights, self.average, self.optimizer)
 
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
@@ -133,7 +133,7 @@ class LanguageTraining(steps.Trainee):
 
 
 def check_tokens(blocks: Items, own: network.Network) -> None:
-    """Raise `DataError` where blocks have tokens that the network does not know, or are longer than it can read."""
+    """Raise `DataError` if blocks have tokens outside the network's vocabulary, or are longer than it can read."""
     num, positions = network.num_tokens(own), network.num_positions(own)
     if blocks.shape[1] + 1 > positions:
         problem = f"and one to begin after are more than the {positions} that the model reads"

@@ -1,0 +1,1 @@
+"""Code that several generators share: training, sampling, networks and noise."""

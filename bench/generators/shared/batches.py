@@ -1,7 +1,7 @@
-"""The training items, and which of them each step reads.
+"""The training items, and the choice of items that each step reads.
 
-Where the items are kept never changes a draw. Items that fit are resident: on the device, or for a CPU where they
-already are, in memory or memory-mapped. Items that do not fit on the device are streamed to it step by step.
+Where the items are kept never changes a draw. Items that fit are resident: on a GPU they are copied to its memory; on a
+CPU they stay in memory or memory-mapped. Items that do not fit on the device are streamed to it step by step.
 """
 
 import logging
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 RESIDENT_SHARE = 0.25
 """Share of the device's free memory (on the CPU: of the available memory) that resident items may take. The rest is for
-activations and moments, which are not yet allocated when this is decided."""
+activations and moments, which are not yet allocated at the time of this choice."""
 
 _BLOCK = 4096
 
@@ -30,7 +30,7 @@ def open_batches(items: Items, training: TrainingConfig, seed: int, device: torc
 
     Args:
         items: The training items, (N, ...), possibly memory-mapped.
-        training: Batch size.
+        training: Gives the batch size.
         seed: Seed of the order of items.
         device: Device of the batches.
 
@@ -48,7 +48,7 @@ def open_batches(items: Items, training: TrainingConfig, seed: int, device: torc
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Return a tensor on a device. Only what comes from another device waits for that device."""
+    """Return a tensor on a device. The host waits only if the tensor comes from a device other than the CPU."""
     if tensor.device.type != "cpu" or device.type == "cpu":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
@@ -59,10 +59,10 @@ class Order:
 
     Args:
         num_items: Number of training items.
-        training: Batch size.
+        training: Gives the batch size.
         seed: Seed of the order.
-        keep_on: Device that the order of an epoch is kept on. It is drawn on the host, so that it is the same on every
-            device and streamed items need not wait for it.
+        keep_on: Device that keeps the order of an epoch. The order is drawn on the host, so that it is the same on
+            every device and streaming does not wait for the device.
     """
 
     def __init__(self, num_items: int, training: TrainingConfig, seed: int, keep_on: torch.device) -> None:
@@ -94,7 +94,7 @@ class Order:
 
 
 class Batches(ABC):
-    """The source of each step's items. `data` tells where they are kept: "resident" or "streamed"."""
+    """The source of each step's items. `data` says where they are kept: "resident" or "streamed"."""
 
     data = "resident"
 
@@ -118,8 +118,8 @@ class OnDevice(Batches):
 
 
 class OnHost(Batches):
-    """Items that stay where they are, in memory or on disk. The host gathers the items of a step while the device
-    computes earlier steps, and never waits for it."""
+    """Items that stay in memory or on disk. The host gathers the items of a step while the device computes earlier
+    steps, and never waits for the device."""
 
     def __init__(self, items: Items, training: TrainingConfig, seed: int, device: torch.device) -> None:
         self.items = items

@@ -1,4 +1,4 @@
-"""Sampling in blocks that outlive a killed process: a finished block is stored and never drawn again."""
+"""Sampling in blocks that outlive a killed process: a finished block is stored and not drawn again."""
 
 import hashlib
 import logging
@@ -23,17 +23,17 @@ def sample_in_blocks(
     work: Path,
     progress: Callable[[int, int], None],
 ) -> np.ndarray:
-    """Draw one item per seed, block by block. Processes that run together share the blocks.
+    """Draw one item per seed, block by block. Processes that run a chain together divide the blocks among them.
 
     Args:
         seeds: int64 (n,), the noise seed of each item.
         draw: Returns the items of a block, (b, *shape) of `dtype`, given their seeds, int64 (b,), and a function to
-            call with the number of items drawn so far. An item must depend on its seed alone.
+            call with the number of items drawn so far. An item must depend only on its seed.
         shape: Shape of one item.
         dtype: Data type of the items.
         block: Number of items per block.
         work: Directory that outlives a killed process, for finished blocks.
-        progress: Called with (items done, items in all).
+        progress: Called with (items done, total items).
 
     Returns:
         The items, (n, *shape) of `dtype`.
@@ -60,7 +60,7 @@ def _digest(array: np.ndarray) -> str:
 
 
 def _read(work: Path, name: str) -> np.ndarray | None:
-    """Return a finished block, or None if there is no file whose content has the digest in its name."""
+    """Return a finished block, or None if there is no file whose content matches the digest in its name."""
     for path in work.glob(f"{name}-*.npy"):
         try:
             block = np.load(path, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: one safetensors file each, written whole or not at all. The newest two are kept."""
+"""Checkpoints of a training: one safetensors file each, written atomically. The newest two are kept."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ def save(directory: Path, step: int, tensors: dict[str, torch.Tensor], about: di
     """Write the checkpoint `step-<step>.safetensors`, and remove all but the newest two.
 
     Args:
-        directory: Where to write; created if absent.
+        directory: The directory to write to; created if absent.
         step: Number of steps done.
         tensors: The state of the training, by name.
         about: JSON-compatible facts, stored in the file's header together with the step.
@@ -35,11 +35,11 @@ def save(directory: Path, step: int, tensors: dict[str, torch.Tensor], about: di
 
 
 class Writer:
-    """Writes the checkpoints of a training in a thread of its own, one at a time: a training waits only while its state
-    is copied to the memory of the CPU, or where the disk is slower than the interval of checkpoints.
+    """Writes the checkpoints of a training in a separate thread, one at a time. A training waits only while its state
+    is copied to the memory of the CPU, or if writing a checkpoint takes longer than the interval between two.
 
-    At the end of the `with`, however it is reached, the last checkpoint is on the disk. Raises what its writing raised,
-    for example that the disk is full, at the next checkpoint or at that end.
+    The last write has finished at the end of the `with`, also if the body raised. An error of a write, such as a full
+    disk, is raised at the next checkpoint or, unless the body raised, at the end of the `with`.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -57,7 +57,7 @@ class Writer:
             self.wait()
 
     def save(self, step: int, tensors: dict[str, torch.Tensor], about: dict[str, Any]) -> None:
-        """Copy the state of a training, and write it as `save` does while the training goes on."""
+        """Copy the state of a training, and write it as `checkpoint.save` does while the training continues."""
         self.wait()
         copies = _on_cpu(tensors)
         self._pending = self._thread.submit(_write, self.directory, step, copies, about)
@@ -90,7 +90,7 @@ def _write(directory: Path, step: int, copies: dict[str, torch.Tensor], about: d
 
 def load(directory: Path, identity: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
     """Return the tensors, on the CPU, and the header of the newest readable checkpoint whose `about["identity"]` is
-    `identity`, or None if there is none."""
+    `identity`, or None if there is no such checkpoint."""
     for path in _newest_first(directory):
         try:
             with safe_open(path, framework="pt") as file:
@@ -108,7 +108,7 @@ def load(directory: Path, identity: str) -> tuple[dict[str, torch.Tensor], dict[
 
 
 def newest(directory: Path) -> Path | None:
-    """Return the path of the newest checkpoint, of whatever identity, or None if there is none."""
+    """Return the path of the newest checkpoint of any identity, or None if there is none."""
     return next(iter(_newest_first(directory)), None)
 
 

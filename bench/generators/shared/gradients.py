@@ -8,27 +8,28 @@ import torch.distributed as dist
 from bench.machine import distributed
 
 PART = 2**24
-"""How many entries `_sum_in_rank_order` gathers at a time, which bounds the memory that it needs: 64 MiB a process."""
+"""Number of entries that `_sum_in_rank_order` gathers at a time, which bounds its memory to world_size x 64 MiB."""
 
 
 class GradientExchange:
-    """Sums the gradients of all processes in one buffer, which is kept and takes the memory of the weights once more.
+    """Sums the gradients of all processes in one permanent buffer, which takes as much memory as the weights.
 
-    By default in whatever order is fastest: the last bits of a sum of more than two depend on it, and so on the number
-    of processes. `ordered` adds up in the order of the ranks, exactly like one process that accumulates as many
-    micro-batches as there are processes. Both therefore train the same model, byte for byte where the kernels are
-    deterministic. The price: it moves world_size/2 times as much data, and takes 64 MiB per process of further memory.
+    By default the sum is taken in the fastest order. The last bits of a sum of more than two gradients depend on that
+    order, and thus on the number of processes. With `ordered`, gradients are added in the order of the ranks, exactly
+    as in one process that accumulates as many micro-batches as there are processes. Both then train the same model,
+    byte for byte if the kernels are deterministic. The cost is world_size/2 times as much data transfer, and
+    world_size x 64 MiB more memory.
     """
 
     def __init__(self, weights: Sequence[torch.nn.Parameter], ordered: bool) -> None:
-        """Create the exchange. weights: float32, on one device. ordered: whether to add in the order of ranks."""
+        """Create the exchange. weights: Float32, on one device. ordered: Whether to add in the order of the ranks."""
         self._weights, self._ordered = list(weights), ordered
         self._buffer = torch.empty(0)
         self._views: list[torch.Tensor] = []
 
     def __call__(self) -> None:
-        """Replace the gradient of every weight by its sum over the processes. A weight must have one in all of them or
-        in none."""
+        """Replace the gradient of every weight by its sum over the processes. A weight must have a gradient in all
+        processes or in none."""
         weights = [weight for weight in self._weights if weight.grad is not None]
         if len(self._views) != len(weights):
             self._views = self._reserve(weights)
@@ -41,8 +42,8 @@ class GradientExchange:
             weight.grad = view
 
     def _reserve(self, weights: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Make the buffer, and return a part of it for each weight, in the weight's memory format, which the fused
-        optimiser assumes."""
+        """Allocate the buffer, and return a view of it for each weight, in the weight's memory format, which the fused
+        optimiser requires."""
         sizes = [weight.numel() for weight in weights]
         self._buffer = torch.empty(sum(sizes), device=weights[0].device)
         parts = zip(weights, self._buffer.split(sizes), strict=True)

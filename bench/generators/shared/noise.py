@@ -1,8 +1,8 @@
-"""Counter-based noise: the normals of one item are a function of its seed and of nothing else.
+"""Counter-based noise: the normals of an item are a function of only its seed.
 
 Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") turns (seed, draw, position) into 32
-random bits; Box–Muller turns pairs of these into normals. There is no state, so items can be made in any order, in any
-batch, and on any device.
+random bits, and Box–Muller turns pairs of these into normals. There is no state, so items can be drawn in any order, in
+any batch and on any device.
 """
 
 import math
@@ -20,8 +20,8 @@ Words = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 def philox4x32(counter: Words, key: tuple[torch.Tensor, torch.Tensor]) -> Words:
     """Return four random words per counter.
 
-    All tensors are int64 with values in [0, 2^32), and are broadcast together. Products wrap around 2^64 in int64,
-    which leaves both 32-bit halves as they are in unsigned arithmetic.
+    All tensors are int64 with values in [0, 2^32), and are broadcast together. int64 products wrap around 2^64, which
+    leaves both 32-bit halves the same as in unsigned arithmetic.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -40,7 +40,7 @@ def philox4x32(counter: Words, key: tuple[torch.Tensor, torch.Tensor]) -> Words:
 
 
 def uniform(seeds: torch.Tensor, shape: tuple[int, ...], draw: int) -> torch.Tensor:
-    """Return numbers strictly between 0 and 1, in steps of 2^-32; the arguments are those of `normal`.
+    """Return uniform numbers strictly between 0 and 1, in steps of 2^-32. Args are those of `normal`.
 
     Returns:
         float64 (n, *shape).
@@ -55,7 +55,7 @@ def normal(seeds: torch.Tensor, shape: tuple[int, ...], draw: int) -> torch.Tens
     Args:
         seeds: int64 (n,), on the device of the result.
         shape: Shape of one item.
-        draw: Which of the independent tensors of each seed: 0 for the initial noise, s for the noise of solver step s.
+        draw: Number of the independent tensor of each seed, e.g. 0 for the initial noise, s for that of solver step s.
 
     Returns:
         float32 (n, *shape).
@@ -70,7 +70,7 @@ def normal(seeds: torch.Tensor, shape: tuple[int, ...], draw: int) -> torch.Tens
 
 
 def _words(seeds: torch.Tensor, size: int, draw: int) -> torch.Tensor:
-    """Return at least `size` random words for each seed, a multiple of four, int64 (n, size or more)."""
+    """Return random words for each seed, int64 (n, size rounded up to a multiple of four)."""
     block = torch.arange((size + 3) // 4, device=seeds.device)[None, :]
     zero = torch.zeros_like(block)
     key = (seeds[:, None] & _MASK, (seeds[:, None] >> 32) & _MASK)

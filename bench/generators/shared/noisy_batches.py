@@ -10,19 +10,19 @@ from bench.kinds import Items
 from bench.seeds import derive_seed
 
 NoisyBatch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""(x0, eps, u): images, float32 (B, 3, H, W) in [-1, 1]; standard normals of that shape; uniform numbers in [0, 1],
-float32 (B,), that the process turns into times."""
+"""(x0, eps, u): images, float32 (B, 3, H, W) in [-1, 1]; standard normals of the same shape; and uniform numbers in
+[0, 1], float32 (B,), which the process turns into times."""
 
 
 class NoisyBatches:
-    """The noisy batch of each step. It depends on the seed and the step, not on where the images are kept.
+    """The noisy batch of each step, which depends on the seed and the step, not on where the images are kept.
 
     Args:
         images: uint8 (N, 3, H, H).
-        training: Batch size and augmentation.
+        training: Gives the batch size and the augmentation.
         seed: Seed of the training.
         device: Device of the batches.
-        draw_on: Device that noise, times and mirror images are drawn on, which decides what they are.
+        draw_on: Device that draws noise, times and horizontal flips. Their values depend on it.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class NoisyBatches:
     def draw(self, step: int) -> NoisyBatch:
         """Return the batch of a step.
 
-        The times of a batch are evenly spaced from a random start (Kingma et al. 2021, appendix I.1). Each is uniform,
-        and their mean varies less than that of independent times, which matters most in small batches.
+        The times of a batch are evenly spaced from a random start (Kingma et al. 2021, appendix I.1). Each time is
+        uniform, and their mean varies less than that of independent times, which matters most in small batches.
         """
         x0 = self.batches.of_step(step).float() / 127.5 - 1.0
         self.generator.manual_seed(derive_seed(self.seed, 0, "step", step))

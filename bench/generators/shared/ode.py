@@ -1,4 +1,4 @@
-"""The solvers of Euler and Heun for the ordinary differential equation that leads from noise to an image."""
+"""Euler's and Heun's solvers for the ordinary differential equation that leads from noise to an image."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -17,11 +17,11 @@ def solve(slope: Slope, x: "torch.Tensor", times: Sequence[float], solver: str) 
     """Return x at the last of `times`.
 
     Args:
-        slope: Of the path, from the network.
-        x: At the first of `times`.
-        times: Falling to 0, where there is no noise; or rising from it, with Euler, on the way back.
+        slope: Computes dx/dt with the network.
+        x: The state at the first of `times`.
+        times: Times that fall to 0, where there is no noise; or, with `euler` only, times that rise from 0, to invert.
         solver: `euler`, first order; or `heun`, second order (Karras et al. 2022, algorithm 1 without churn), whose
-            last step is one of Euler: no network is trained where there is no noise.
+            last step is an Euler step, because the network is not trained at time 0.
     """
     for now, then in pairwise(times):
         here = slope(x, now)
@@ -33,5 +33,5 @@ def solve(slope: Slope, x: "torch.Tensor", times: Sequence[float], solver: str) 
 
 
 def num_evaluations(solver: str, num_steps: int) -> int:
-    """Return how often `solve` evaluates the slope in `num_steps` steps."""
+    """Return how often `solve` evaluates the slope in `num_steps` steps that end at time 0."""
     return 2 * num_steps - 1 if solver == "heun" else num_steps

@@ -1,4 +1,4 @@
-"""The risk of a generator that undoes noise: a loss at fixed noise levels, with a fixed noise per image."""
+"""The risk of a generator that removes noise: its loss at fixed noise levels, with fixed noise for each image."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,8 @@ LEVELS = 10
 """Number of noise levels at which the loss is evaluated."""
 
 Errors = Callable[[torch.Tensor, torch.Tensor, Any], torch.Tensor]
-"""(x0, eps, time of a level) -> error of each value: float32 (n, 3, H, W) in [-1, 1], noise, and the error."""
+"""(x0, eps, time of a level) -> error of each value. x0, images in [-1, 1], their noise eps and the error are float32
+(n, 3, H, W)."""
 
 
 @torch.no_grad()
@@ -28,15 +29,15 @@ def risk_by_level(
     runtime: Runtime,
     progress: Callable[[int, int], None],
 ) -> dict[str, np.ndarray]:
-    """Return the squared errors averaged over pixels and channels. Image i gets the noise of `seeds[i]` in every model.
+    """Return the squared error averaged over pixels and channels. Image i gets the noise of `seeds[i]` for every model.
 
     Args:
-        errors: Evaluates the network.
+        errors: Evaluates the network and returns its errors.
         levels: The time of each noise level, by name.
         images: uint8 (N, 3, H, H).
         seeds: int64 (N,), the noise seed of each image.
         runtime: Device and precision.
-        progress: Called with (images done, images in all).
+        progress: Called with (images done, total images).
 
     Returns:
         "total", the mean over the noise levels, and one entry per level: float64 (N,) each, one loss per image.

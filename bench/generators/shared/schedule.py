@@ -1,4 +1,4 @@
-"""The schedule of a gradient training, for every family: steps, batches, learning rate, average of the weights."""
+"""The schedule of a training by gradient steps, for every family: steps, batches, learning rate, weight average."""
 
 import math
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from bench.options import option
 @dataclass
 class TrainingConfig:
     """The schedule of a training. num_steps: optimiser steps, equal in every generation and condition, so that compute
-    never differs. decay: after its warm-up the learning rate is constant (`none`) or falls to 0 at num_steps (`linear`,
-    `cosine`). num_micro_batches: passes that a batch is split into, to save memory or to share it among processes; the
-    gradient is the same up to rounding."""
+    never differs. decay: after the warm-up, the learning rate is constant (`none`) or falls to 0 at num_steps
+    (`linear`, `cosine`). num_micro_batches: number of passes that a batch is split into, to save memory or to divide
+    the batch among processes; the gradient is the same up to rounding."""
 
     num_steps: int = option(100_000, at_least=1)
     num_epochs: float | None = option(None, above=0)
@@ -47,6 +47,6 @@ def learning_rate(training: TrainingConfig, step: int) -> float:
 
 
 def ema_decay(training: TrainingConfig, step: int) -> float:
-    """Return the decay of the average of the weights at a step. It rises to `training.ema_decay` as (1 + s) / (10 + s),
-    so that the average soon forgets the random initial weights."""
+    """Return the decay of the weight average at step s: (1 + s) / (10 + s), at most `training.ema_decay`. It rises, so
+    that the average soon forgets the random initial weights."""
     return min(training.ema_decay, (1 + step) / (10 + step))

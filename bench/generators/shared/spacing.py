@@ -1,4 +1,4 @@
-"""How the times of the steps of sampling are spread, from the image at 0 to pure noise at 1."""
+"""Spacings of the sampling times between the image at 0 and pure noise at 1."""
 
 import math
 
@@ -6,20 +6,21 @@ import math
 def cosine(part: float) -> float:
     """Map [0, 1] to itself, denser at both ends: sin²(πu/2).
 
-    The mean colour of an image is decided at far more noise than its detail: over P pixels, noise averages out to a
-    P-th of its variance. Steps that are wide apart there end near the mean of all mean colours, so each generation has
-    fewer colours than the last. docs/scores.md has what each spacing keeps.
+    The mean colour of an image is decided at a far higher noise level than its detail, because averaging over P pixels
+    divides the variance of noise by P. If steps are far apart at high noise, samples end near the mean of all mean
+    colours, and each generation has a narrower spread of colours than the last. docs/protocols.md shows how much of
+    the spread each spacing keeps.
     """
     return math.sin(math.pi * part / 2) ** 2
 
 
 def quadratic(part: float) -> float:
-    """Map [0, 1] to itself, ever denser towards 0: u² (Song et al. 2021, appendix D.2)."""
+    """Map [0, 1] to itself, increasingly dense towards 0: u² (Song et al. 2021, appendix D.2)."""
     return part**2
 
 
 def uniform(part: float) -> float:
-    """Return `part`."""
+    """Map [0, 1] to itself, evenly spaced: u."""
     return part
 
 

@@ -1,9 +1,9 @@
-"""The loop of a checkpointed training, the same for every family that is trained by gradient steps.
+"""The loop of a checkpointed training, shared by every family that is trained by gradient steps.
 
 A step's draws come from (seed, step), so there is no random state to save, and a resumed training ends in the same
-bytes as an uninterrupted one (on CUDA only where its kernels are deterministic). Nothing in a step waits for the
-device; the loss is read every `WATCH` steps, and with the weights before every checkpoint and at the end, so that no
-model with a weight that is no number is stored.
+bytes as an uninterrupted one (on CUDA only if the kernels are deterministic). A step does not wait for the device. The
+loss is read every `WATCH` steps. The loss and the weights are checked before every checkpoint and at the end, so that
+no model with a NaN or infinite weight is stored.
 """
 
 import logging
@@ -26,18 +26,19 @@ from bench.machine import distributed, interrupt
 log = logging.getLogger(__name__)
 
 WATCH = 100
-"""Steps between two entries of the loss curve; each reading of the loss waits for the device. A constant, because the
-curve is part of a model and must not depend on the interval of checkpoints."""
+"""Steps between two entries of the loss curve. Each reading of the loss waits for the device. This is a constant,
+because the curve is part of a model and must not depend on the interval of checkpoints."""
 
 
 class Trainee(ABC):
-    """What is trained: everything that a step changes, and the step itself.
+    """A model in training: the state that a step changes, and the step itself.
 
     Attributes:
         num_micro_batches: Number of passes that a batch is currently split into.
-        out_of_memory: Why it was raised: what the ledger tells of each time that a device ran out of memory.
-        shares_batches: Whether each of several processes that run together computes a part of each batch, so that its
-            loss is a part of the loss. Otherwise every process trains the whole.
+        out_of_memory: One ledger record for each time that a device ran out of memory and `num_micro_batches` was
+            raised.
+        shares_batches: Whether processes that run together compute a part of each batch each, so that the loss of a
+            process is a part of the batch's loss. Otherwise every process computes whole batches.
     """
 
     num_micro_batches = 1
@@ -46,7 +47,7 @@ class Trainee(ABC):
 
     @abstractmethod
     def step(self, step: int) -> torch.Tensor:
-        """Take one optimiser step and return its mean loss, a scalar on the device."""
+        """Take one optimiser step and return its mean loss, a scalar on the device, or this process's part of it."""
 
     @abstractmethod
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -63,11 +64,11 @@ class Course:
 
     Attributes:
         step: Number of steps done.
-        losses: (step, mean loss since the previous entry).
+        losses: The loss curve: entries (step, mean loss since the previous entry).
         loss_sum: Sum of the losses since the last entry, over all processes that share batches.
-        seconds: Time spent, in this process and in earlier ones that were interrupted.
-        resumed_from: Step of the checkpoint that this process started from.
-        seconds_here: Time spent in this process, in seconds.
+        seconds: Seconds spent in this process and in earlier, interrupted ones.
+        resumed_from: Step of the checkpoint that this process started from; 0 without one.
+        seconds_here: Seconds spent in this process.
     """
 
     step: int = 0
@@ -112,38 +113,38 @@ def train(
     """Run all steps of a training, starting from the newest checkpoint in `work`.
 
     Args:
-        trainee: What is trained, in its state before the first step.
-        training: Number of steps and interval of checkpoints.
+        trainee: The model in training, in its state before the first step.
+        training: Gives the number of steps and the interval of checkpoints.
         identity: Identifies the training; checkpoints with another identity are not used.
         device: Device of the losses.
         work: Directory that outlives a killed process, for checkpoints.
-        progress: Called with (steps done, steps in all); where it has `loss` (`bench.machine.device.Watched`), that is
-            called with every entry of the loss curve.
+        progress: Called with (steps done, total steps). If it has a method `loss` (`bench.machine.device.Watched`),
+            the method is called with every entry of the loss curve.
 
     Returns:
         The course of the finished training.
 
     Raises:
-        TrainingError: The loss or a weight is no longer a finite number; the message names the step.
-        Interrupted: SIGTERM was received; a checkpoint of the last whole step is saved.
+        TrainingError: The loss or a weight is no longer finite; the message names the step.
+        Interrupted: SIGTERM was received; a checkpoint of the last complete step is saved.
     """
     course = resume(trainee, training, identity, work)
     start = watched = course.step
     tell = getattr(progress, "loss", None)
-    mine = distributed.is_first() or not trainee.shares_batches  # the sum of a checkpoint is of all, and counts once
+    mine = distributed.is_first() or not trainee.shares_batches  # a checkpoint's sum is of all processes: count it once
     loss_sum = torch.tensor(course.loss_sum if mine else 0.0, device=device)
     healthy = torch.zeros((), dtype=torch.int64, device=device)  # steps with a finite loss since the last reading
     before, started = course.seconds, time.monotonic()
     with interrupt.deferred(), checkpoint.Writer(work) as writer:
         for step in range(start, training.num_steps):
             loss_sum += trainee.step(step)
-            healthy += loss_sum.isfinite()  # a sum that is not finite stays so
+            healthy += loss_sum.isfinite()  # a sum that is not finite stays not finite
 
             done = step + 1
             last = done == training.num_steps
             record = last or done % WATCH == 0
             save = done % training.checkpoint_every == 0 and not last
-            stop = distributed.any_process(interrupt.requested())  # who share a batch must stop in the same step
+            stop = distributed.any_process(interrupt.requested())  # sharers of a batch must stop in the same step
             if record or save or stop:
                 total = (distributed.all_reduce_sum(loss_sum.clone()) if trainee.shares_batches else loss_sum).item()
                 if not math.isfinite(total):
@@ -173,13 +174,13 @@ def train(
 
 
 def save_checkpoint(trainee: Trainee, course: Course, identity: str, writer: checkpoint.Writer) -> None:
-    """Have a checkpoint of the current step written.
+    """Hand a checkpoint of the current step to the writer.
 
     Args:
-        trainee: What is trained.
-        course: Its progress.
+        trainee: The model in training.
+        course: The progress of the training.
         identity: Identifies the training.
-        writer: Writes it.
+        writer: Writes the checkpoint.
     """
     about = {
         "identity": identity,
@@ -196,8 +197,8 @@ def resume(trainee: Trainee, training: TrainingConfig, identity: str, work: Path
     """Restore the newest checkpoint of this training, if there is one.
 
     Args:
-        trainee: What is trained; its state is replaced by that of the checkpoint.
-        training: Number of steps, for the log.
+        trainee: The model in training; its state is replaced by that of the checkpoint.
+        training: Gives the number of steps, for the log.
         identity: Identifies the training; checkpoints with another identity are not used.
         work: Directory of the checkpoints.
 
@@ -217,14 +218,14 @@ def resume(trainee: Trainee, training: TrainingConfig, identity: str, work: Path
 
 
 def check_weights(trainee: Trainee, step: int, training: TrainingConfig, writer: checkpoint.Writer) -> None:
-    """Raise `TrainingError` where a tensor that the step changed has NaN or infinity. The step's own loss cannot tell:
-    it was computed before the weights changed.
+    """Raise `TrainingError` if a tensor that the step changed has NaN or infinity. The step's own loss does not show
+    this, because it was computed before the weights changed.
 
     Args:
-        trainee: What is trained, after the step.
+        trainee: The model in training, after the step.
         step: Number of steps done.
-        training: Number of steps and learning rate.
-        writer: Of the checkpoints.
+        training: Gives the number of steps and the learning rate, for the message.
+        writer: The writer of the checkpoints.
     """
     tensors = trainee.tensors()
     finite = torch.stack([tensor.isfinite().all().cpu() for tensor in tensors.values()])
@@ -234,13 +235,13 @@ def check_weights(trainee: Trainee, step: int, training: TrainingConfig, writer:
 
 
 def diverged(what: str, step: int, training: TrainingConfig, writer: checkpoint.Writer) -> TrainingError:
-    """Return the error to raise for a training whose numbers are not finite.
+    """Return the error to raise for a training whose loss or weights are no longer finite.
 
     Args:
-        what: What is no longer finite.
-        step: First step after which it is not, counted from 1.
-        training: Number of steps and learning rate.
-        writer: Of the checkpoints.
+        what: States what is no longer finite.
+        step: The step that it is reported for, counted from 1.
+        training: Gives the number of steps and the learning rate, for the message.
+        writer: The writer of the checkpoints.
     """
     writer.wait()
     good = checkpoint.newest(writer.directory)
@@ -258,7 +259,7 @@ def update(
     training: TrainingConfig,
     step: int,
 ) -> None:
-    """Update the weights by the gradient in their `grad`, clipped, and then their average (EMA)."""
+    """Clip the gradient in the weights' `grad`, update the weights by it, and then update their average (EMA)."""
     torch.nn.utils.clip_grad_norm_(weights.values(), training.gradient_clip)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(training, step)
@@ -270,7 +271,7 @@ def update(
 def tensors_of(
     weights: dict[str, torch.nn.Parameter], average: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer
 ) -> dict[str, torch.Tensor]:
-    """Return the weights, their averages and the optimiser's state, each with the weight's name in its own."""
+    """Return the weights, their averages and the optimiser's state, as `<what>/<name of the weight>`."""
     moments = {
         f"{key}/{name}": value for name, weight in weights.items() for key, value in optimizer.state[weight].items()
     }

@@ -1,4 +1,4 @@
-"""The options of the network of the image models, and what they must fit."""
+"""The options of the UNet of the image models, and the check that they fit the images."""
 
 import logging
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from bench.options import option
 log = logging.getLogger(__name__)
 
 MOST_LEVELS, MOST_CHANNELS = 8, 8192
-"""Of a network: 1024 px are halved to 8, and one layer of 8192 channels takes 2.4 GB."""
+"""Limits of a network: 8 levels halve 1024 px to 8, and one layer of 8192 channels takes 2.4 GB."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class UNetConfig:
 
 
 class UNetGeneratorConfig(Protocol):
-    """The configuration of a generator that trains this network."""
+    """The configuration of a generator that trains a UNet."""
 
     unet: UNetConfig
     training: TrainingConfig
@@ -56,7 +56,7 @@ def check(config: UNetGeneratorConfig, shape: tuple[int, ...]) -> None:
         )
     attended = {width for width, attention in zip(unet.channels, unet.attention, strict=True) if attention}
     if attended:
-        attended.add(unet.channels[-1])  # the middle block attends too
+        attended.add(unet.channels[-1])  # the middle block has attention, too
     for width in sorted(attended):
         if width % unet.attention_head_dim:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""What a stored UNet model and the same model after self-training make together: other weights, or a guided network."""
+"""Combinations of a stored UNet model with its self-trained copy: extrapolated weights, or a guided network."""
 
 import json
 import shutil
@@ -10,8 +10,8 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from bench.generators.shared.unet import Network
 
 SELF_TRAINED, GUIDANCE = "self_trained", "guidance.json"
-"""Of a combined model: the folder with the pipeline of the self-trained one, and the file with the weight of a guided
-one."""
+"""Names within a combined model: the folder with the pipeline of the self-trained model, and the file with the weight,
+which only a guided model has."""
 
 
 def extrapolate(model: Path, self_trained: Path, weight: float, out: Path) -> None:
@@ -25,7 +25,7 @@ def extrapolate(model: Path, self_trained: Path, weight: float, out: Path) -> No
 
 
 def guide(model: Path, self_trained: Path, weight: float, out: Path) -> None:
-    """Write the two models and their weight, as one that is guided. Args are those of `bench.generators.combine`."""
+    """Write both models and the guidance weight as one guided model. Args are those of `bench.generators.combine`."""
     _put_together(model, self_trained, out)
     (out / GUIDANCE).write_text(json.dumps({"weight": weight}) + "\n")
 
@@ -41,7 +41,7 @@ def load_unet(model: Path) -> UNet2DModel:
 
 
 def guidance_weight(model: Path) -> float | None:
-    """Return the weight of a guided model; None for any other."""
+    """Return the weight of a guided model; None for any other model."""
     file = model / GUIDANCE
     return float(json.loads(file.read_text())["weight"]) if file.exists() else None
 
@@ -49,13 +49,13 @@ def guidance_weight(model: Path) -> float | None:
 def guided(network: Network, other: Network, weight: float) -> Network:
     """Return a network with the output (1 + ω) f_r(x, t) − ω f_s(x, t) (Alemohammad et al. 2024, algorithm 1).
 
-    Noise, x0, v, velocity and EDM's output are the score times one factor plus one term, which x and t alone decide. So
-    outputs that are combined with factors of sum 1 are those of the combined score.
+    Noise, x0, v, velocity and EDM's output are affine functions of the score, whose factor and offset depend only on x
+    and t. So combining outputs with factors that sum to 1 is the same as combining the scores.
     """
 
     def evaluate(x: torch.Tensor, t: torch.Tensor, return_dict: bool) -> tuple[torch.Tensor]:
         assert not return_dict, "a guided network returns tuples"
-        # A product is a new tensor: with CUDA graphs the second evaluation may overwrite the output of the first.
+        # The product copies the output: with CUDA graphs, the second evaluation may overwrite the output of the first.
         ahead = (1 + weight) * network(x, t, return_dict=False)[0].float()
         return (ahead - weight * other(x, t, return_dict=False)[0].float(),)
 

@@ -1,6 +1,6 @@
-"""Sampling with a UNet: an image is a function of the model and its own noise seed. And the way back.
+"""Sampling with a UNet, in which an image is a function of the model and its own noise seed; and its inversion.
 
-The network is evaluated on tiles of a constant number of images, whatever `sampling.batch_size` is, because the
+The network is evaluated on tiles of a constant number of images, independent of `sampling.batch_size`, because the
 libraries that torch calls choose kernels by batch size, and these round differently. The last tile is padded, and the
 padding is discarded.
 """
@@ -22,8 +22,8 @@ Mark = Callable[[torch.Tensor], torch.Tensor]
 """Puts a watermark into initial noise, float32 (n, 3, H, H)."""
 
 TILES = {"cpu": 32, "cuda": 128}
-"""Images per network evaluation, by type of device. Part of the sampling version: another value may change the last
-bit."""
+"""Images per network evaluation, by type of device. They are part of the sampling version: another value may change the
+last bits."""
 
 
 def sample_images(
@@ -41,13 +41,13 @@ def sample_images(
 
     Args:
         model: Directory of the trained model, for messages.
-        trajectory: From the seeds of a tile, int64 (n,) on the device, to images scaled to [-1, 1], (n, 3, H, H).
+        trajectory: Maps the seeds of a tile, int64 (n,) on the device, to images scaled to [-1, 1], (n, 3, H, H).
         seeds: int64 (n,), the noise seed of each image.
         resolution: Side H of the images, in pixels.
-        batch_size: Images of a block, which is stored when it is done.
+        batch_size: Images per block, rounded up to whole tiles. A block is stored when it is finished.
         work: Directory that outlives a killed process, for finished blocks.
         runtime: Device and precision.
-        progress: Called with (images done, images in all).
+        progress: Called with (images done, total images).
 
     Returns:
         uint8 (n, 3, H, H).
@@ -77,16 +77,16 @@ def invert_images(
     runtime: Runtime,
     progress: Callable[[int, int], None],
 ) -> np.ndarray:
-    """Follow images back to noise in tiles.
+    """Invert sampling, from images to noise, in tiles.
 
     Args:
         images: uint8 (N, 3, H, H).
-        way_back: From the images of a tile, scaled to [-1, 1], float32 (n, 3, H, H) on the device, to their noise.
+        way_back: Maps the images of a tile, scaled to [-1, 1], float32 (n, 3, H, H) on the device, to their noise.
         runtime: Device and precision.
-        progress: Called with (images done, images in all).
+        progress: Called with (images done, total images).
 
     Returns:
-        float32 (N, 3, H, H).
+        The noise, float32 (N, 3, H, H).
     """
     tile = TILES[runtime.device.type]
     found = np.empty(images.shape, np.float32)
@@ -99,9 +99,12 @@ def invert_images(
 
 
 def load_network(model: Path, runtime: Runtime) -> tuple[Network, int]:
-    """Return the network of a stored model, guided where the model is, in evaluation mode on the runtime's device, and
-    the resolution of its images. Raises `SamplingError` for weights that are NaN or infinite: clamped and quantised,
-    their images would be plain black or white."""
+    """Return the network of a stored model, in evaluation mode on the runtime's device, and the resolution of its
+    images. For a guided model, the network is the guided one.
+
+    Raises `SamplingError` if a weight is NaN or infinite. Clamping and quantising would otherwise hide this in plain
+    black or white images.
+    """
     network, resolution = _load_one(model, runtime)
     weight = guidance_weight(model)
     if weight is None:
@@ -119,5 +122,5 @@ def _load_one(model: Path, runtime: Runtime) -> tuple[Network, int]:
 
 
 def quantise(x: torch.Tensor) -> torch.Tensor:
-    """Return values in [-1, 1] as uint8, rounded to nearest. Samples are quantised here and nowhere else."""
+    """Return values in [-1, 1] as uint8, rounded to nearest. The images of all UNet models are quantised here."""
     return ((x.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Training of a UNet to undo noise. The loop over the steps is in `bench.generators.shared.steps`."""
+"""Training of a UNet to remove noise. The loop over the steps is in `bench.generators.shared.steps`."""
 
 import hashlib
 import json
@@ -28,17 +28,17 @@ from bench.seeds import derive_seed
 log = logging.getLogger(__name__)
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-"""The state that AdamW keeps for each weight, by torch's names."""
+"""The moments that AdamW keeps for each weight, by torch's names."""
 
 
 class Process(Protocol):
-    """How noise and an image are mixed at a time, and what the network is trained to make of the mixture."""
+    """The mixture of an image and noise at each time, and the loss of the network on it."""
 
     def times(self, u: torch.Tensor) -> torch.Tensor:
         """Return the times (n,) of training for uniform numbers in [0, 1], float32 (n,)."""
 
     def loss(self, network: Network, x0: torch.Tensor, eps: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """Return the mean loss of images in [-1, 1], float32 (n, 3, H, W), with noise of that shape, at times (n,)."""
+        """Return the mean loss of images in [-1, 1], float32 (n, 3, H, W), with noise of their shape, at times (n,)."""
 
 
 def fit(
@@ -54,14 +54,13 @@ def fit(
     progress: Callable[[int, int], None],
     init: Path | None = None,
 ) -> dict[str, Any]:
-    """Train on images, uint8 (N, 3, H, H), and write the model as a diffusers pipeline, whose weights are the average
-    (EMA).
+    """Train on images, uint8 (N, 3, H, H), and write the model as a diffusers pipeline with the averaged (EMA) weights.
 
     Other Args, Returns and Raises are those of `bench.generators.fit`.
 
     Args:
-        training: The generator's own class, called with config, images, seed, runtime, init.
-        version: Of the generator's training code, which a checkpoint must have in common.
+        training: The generator's training class, called with (config, images, seed, runtime, init).
+        version: Version of the generator's training code. A checkpoint of another version is not resumed.
     """
     check(config, images.shape[1:])
     trainee = training(config, images, seed, runtime, init)
@@ -81,11 +80,11 @@ def fit(
 
 
 def training_identity(config: UNetGeneratorConfig, version: int, resolution: int, seed: int, init: Path | None) -> str:
-    """Return a hash of everything that a checkpoint must have in common with a training that resumes from it.
+    """Return a hash of everything that a training must have in common with a checkpoint that it resumes from.
 
     Args:
         config: The generator's configuration.
-        version: Of its training code.
+        version: Version of the generator's training code.
         resolution: Side of the images, in pixels.
         seed: Seed of the training.
         init: Directory of the model to start from, if any.
@@ -103,8 +102,8 @@ class UNetTraining(Trainee):
         seed: Seed of every draw of the training.
         runtime: Device and precision.
         init: Directory of a model to start from; None: weights drawn from `seed`.
-        process: What the network learns, on the runtime's device.
-        scheduler: Of diffusers, stored with the model.
+        process: The process that the network learns, on the runtime's device.
+        scheduler: The diffusers scheduler that is stored with the model.
     """
 
     shares_batches = True
@@ -152,12 +151,12 @@ class UNetTraining(Trainee):
         return loss
 
     def gradient(self, batch: NoisyBatch, step: int) -> torch.Tensor:
-        """Return the mean loss of this process's part of the batch, and leave the gradient of the whole batch in the
-        weights' `grad`.
+        """Return this process's part of the batch's mean loss, and leave the whole batch's gradient in the weights'
+        `grad`.
 
-        If the device of any process runs out of memory, the batch is retried in twice as many micro-batches, which are
-        kept for the following steps. The batch stays the same, and so does the gradient up to rounding. Raises
-        `TrainingError`, in all processes, if there is no room for one image each.
+        If the device of any process runs out of memory, the batch is retried in twice as many micro-batches, and so are
+        the following batches. The batch stays the same, and so does the gradient up to rounding. Raises `TrainingError`
+        in all processes if memory does not suffice for one image at a time.
         """
         size = len(batch[0])
         while True:
@@ -176,7 +175,7 @@ class UNetTraining(Trainee):
             self.out_of_memory = (*self.out_of_memory, event)
             self.num_micro_batches = min(2 * passes, size)
             log.warning("%s: batches of %d are computed in %d passes from now on", what, size, self.num_micro_batches)
-            failure = None  # and with it the tensors of the pass that failed
+            failure = None  # releases the tensors of the pass that failed
             torch.cuda.empty_cache()
         assert loss is not None
         if distributed.world_size() > 1:
@@ -191,8 +190,8 @@ class UNetTraining(Trainee):
         assert mine, "every process needs a part of the batch"
         self.optimizer.zero_grad()
         if len(mine) > 1 and self.runtime.compile:
-            # A replayed graph leaves gradients in its own memory. There the next pass would overwrite them before they
-            # are added to, so they are added to buffers from the start.
+            # A replayed graph leaves gradients in its own memory, where the next pass would overwrite them before they
+            # are accumulated. So they are added to separate buffers from the first pass on.
             for weight in self.weights.values():
                 weight.grad = torch.zeros_like(weight)
         for index in mine:
@@ -206,11 +205,11 @@ class UNetTraining(Trainee):
         return total
 
     def update(self, step: int) -> None:
-        """Update the weights by the gradient in `grad`, and then their average."""
+        """Update the weights by the gradient in `grad`, and then update their average."""
         steps.update(self.weights, self.average, self.optimizer, self.config.training, step)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the weights, their averages and AdamW's state, each with the weight's name in its own."""
+        """Return the weights, their averages and AdamW's state, as `<what>/<name of the weight>`."""
         return steps.tensors_of(self.weights, self.average, self.optimizer)
 
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
