@@ -1,7 +1,7 @@
-"""What Hydra and OmegaConf find wrong with a command line, as sentences of the project.
+"""Rephrase the errors that Hydra and OmegaConf raise for a command line as messages in this project's form.
 
-They know a value's type and nothing of its bounds, name what lies between the user and a schema, stop at the first
-mistake, and end with status 1 and an invitation to a stack trace.
+Their own messages state a value's type but not its bounds, name internal objects instead of the user's option, stop at
+the first mistake, and end with exit status 1 and a hint on how to show a stack trace.
 """
 
 import difflib
@@ -18,7 +18,7 @@ from bench.errors import ConfigError
 from bench.options import fields_by_name
 
 Mistakes = (HydraException, OmegaConfBaseException)
-"""What composing a configuration raises."""
+"""The exceptions that composing a configuration raises."""
 
 TYPES = {"Integer": "a whole number", "Float": "a number", "bool": "true or false"}
 
@@ -26,14 +26,21 @@ TYPES = {"Integer": "a whole number", "Float": "a number", "bool": "true or fals
 def sentences(
     error: Exception, overrides: Sequence[str], compose: Callable[[list[str]], Any] = protocols.compose_tree
 ) -> list[str]:
-    """Return every mistake of a command line that composing it can tell, the first of which is `error`: what is wrong
-    is taken out, and the rest composed again, until nothing is wrong or nobody knows which override it is. compose: of
-    a sweep, composes one of its chains."""
+    """Return a message for every mistake in a command line that composing it reveals.
+
+    Each wrong override is removed and the rest is composed again, until nothing is wrong or an error does not say which
+    override causes it.
+
+    Args:
+        error: The first mistake, one of `Mistakes`.
+        overrides: The command line.
+        compose: Composes overrides. For a sweep, it composes one of the chains.
+    """
     found, rest = [sentence(error, overrides)], list(overrides)
     while (wrong := _culprit(error, rest)) is not None:
         rest.remove(wrong)
         if isinstance(error, MissingConfigException):
-            break  # the options of what was not chosen are not known
+            break  # without the missing file, it is unknown which options the command line may set
         try:
             compose(rest)
             break
@@ -44,8 +51,13 @@ def sentences(
 
 
 def sentence(error: Exception, overrides: Sequence[str] = ()) -> str:
-    """Return what is wrong: key, value and what is allowed, where that can be told; else the first line of Hydra and,
-    where it has more to say, of OmegaConf. error: one of `Mistakes`. overrides: the command line."""
+    """Return a message that says what is wrong: key, value and what is allowed, if the error reveals them. Otherwise
+    return the first line of Hydra's message, followed by the first line of OmegaConf's message if OmegaConf caused it.
+
+    Args:
+        error: One of `Mistakes`.
+        overrides: The command line.
+    """
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is None:
         return "the package has no configuration (bench.conf): a checkout must be installed, with pip install -e ."
@@ -73,7 +85,7 @@ def sentence(error: Exception, overrides: Sequence[str] = ()) -> str:
 
 
 def unknown_option(key: str, value: str, overrides: Sequence[str]) -> str:
-    """Return that there is no such key, with those that are near or the components that have it."""
+    """Return a message that there is no such key, with similar keys or the components that have this key."""
     known = options()
     if key in known:
         group, have = key.split(".")[0], known[key]
@@ -93,7 +105,7 @@ def unknown_option(key: str, value: str, overrides: Sequence[str]) -> str:
 
 
 def options() -> dict[str, list[str]]:
-    """Return every dotted key that some command line may set -> the components that have it."""
+    """Return a dict of every dotted key that a command line can set -> the components that have the key."""
     known: dict[str, list[str]] = {}
 
     def walk(schema: type, prefix: str, owner: str) -> None:
@@ -108,7 +120,8 @@ def options() -> dict[str, list[str]]:
 
 
 def numbered_groups(overrides: Sequence[str]) -> list[str]:
-    """Return a sentence for every component that is chosen by a number, of which Hydra raises a bare `ValueError`."""
+    """Return a message for every component that is chosen by a number or a boolean, for which Hydra raises a bare
+    `ValueError`."""
     chosen = (override.partition("=") for override in overrides)
     return [
         str(ConfigError(group, value, "must be the name of a component; python -m bench --help lists them"))
@@ -118,7 +131,7 @@ def numbered_groups(overrides: Sequence[str]) -> list[str]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a question that names what is spelt alike; "" where nothing is."""
+    """Return a question that suggests the known names with a similar spelling; "" if there are none."""
     near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.7)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
@@ -128,7 +141,7 @@ def _among(names: Sequence[str]) -> str:
 
 
 def _culprit(error: Exception, overrides: Sequence[str]) -> str | None:
-    """Return the override that an error is about, or None where it does not say."""
+    """Return the override that causes an error, or None if the error does not say which one."""
     if isinstance(error, OverrideParseException):
         return error.override if error.override in overrides else None
     if isinstance(error, MissingConfigException):
@@ -145,12 +158,13 @@ def _key(override: str) -> str:
 
 
 def _value(key: str, overrides: Sequence[str]) -> str:
-    """Return the last value that a command line gives a key; "" where it gives none."""
+    """Return the last value that a command line gives a key; "" if it gives none."""
     return next((o.partition("=")[2] for o in reversed(overrides) if _key(o) == key), "")
 
 
 def _bounds(cause: Any) -> str:
-    """Return what the schema says of the field of an error; "" for an entry of a list, and where it says nothing."""
+    """Return the bounds that the schema states for the field of an error; "" for an entry of a list, and if the field
+    has no bounds."""
     schema: type = cause.object_type
     field = fields_by_name(schema).get(cause.key) if is_dataclass(schema) else None
     bounds = field.metadata.get("bounds") if field else None

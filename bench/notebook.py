@@ -1,8 +1,8 @@
-"""What `import bench` offers a notebook: compose a configuration, run it, load ledgers as a table, look at
-samples, write a report.
+"""The functions of `import bench` for notebooks: compose a configuration, run it, load ledgers as a table, look at
+samples, and write a report.
 
-They do what the commands do, with the same store, locks and stages. A mistake raises a `BenchError`, nothing ends the
-process, and of Hydra, which composes configurations, no global state is left.
+They do the same as the commands, with the same store, locks and stages. A mistake raises a `BenchError`, nothing ends
+the process, and Hydra, which composes configurations, leaves no global state behind.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _composed: WeakValueDictionary[tuple[str, ...], Config] = WeakValueDictionary()
-"""Overrides -> what was composed of them, for the command in the ledger."""
+"""Overrides -> the configuration composed from them, to find the command that the ledger records."""
 
 
 def compose(overrides: Sequence[str] = ()) -> Config:
     """Return the checked configuration of a command line: `compose(["experiment=quick", "seed=1"])`.
 
-    It is a tree of plain dataclasses, which may be changed before it is run. Raises `BenchError` for an override that
-    does not exist, has the wrong type or is out of bounds.
+    The configuration is a tree of plain dataclasses, which may be changed before it is run. Raises `BenchError` for an
+    override that does not exist, has the wrong type or is out of bounds.
     """
     if isinstance(overrides, str):
         raise ConfigError("overrides", overrides, 'must be a list, such as ["experiment=quick", "seed=1"]')
@@ -44,18 +44,18 @@ def compose(overrides: Sequence[str] = ()) -> Config:
 
 
 def run(config: Config, quiet: bool = False) -> Chain:
-    """Run or resume one chain. Return what its ledger holds: `chain.rows`, one per generation, and `chain.directory`.
+    """Run or resume one chain. Return its ledger: `chain.rows`, one row per generation, and `chain.directory`.
 
-    What the store has is not made again, so a second call only reads. Interrupt the kernel at any time: the next call
-    resumes. Progress goes to stderr.
+    Results that are in the store are not recomputed, so a second call only reads. The kernel may be interrupted at any
+    time; the next call resumes. Progress goes to stderr.
 
     Args:
-        config: From `compose`, possibly changed.
+        config: A configuration from `compose`, possibly changed.
         quiet: Whether to show no progress.
 
     Raises:
-        BenchError: For anything that can be put right, before training where that can be known.
-        Interrupted: The process was asked to end (SIGTERM); everything is saved.
+        BenchError: Something is wrong that the user can correct; raised before training if it can be detected then.
+        Interrupted: The process received SIGTERM; everything is saved.
     """
     from bench.loop import run_chain
     from bench.machine import environment, interrupt
@@ -72,15 +72,15 @@ def run(config: Config, quiet: bool = False) -> Chain:
 
 
 def _overrides_of(config: Config) -> tuple[str, ...] | None:
-    """Return the overrides that compose to this configuration; None where it was changed, or made in another way."""
+    """Return the overrides that compose to this configuration; None if it was changed or not made by `compose`."""
     found = [overrides for overrides, composed in _composed.items() if composed is config]
     return found[0] if found and protocols.compose_config(found[0]) == config else None
 
 
 @contextmanager
 def _hydra() -> Iterator[None]:
-    """Register the project's schemas with Hydra for the body of the `with`, and take them out again: the notebook may
-    compose configurations of its own. Raises `BenchError` for what Hydra finds wrong."""
+    """Register the project's schemas with Hydra for the body of the `with` and remove them afterwards, because the
+    notebook may compose other configurations with Hydra. Raises `BenchError` for mistakes that Hydra finds."""
     groups = ConfigStore.instance().repo
     names = [(group, f"{name}_schema.yaml") for group, name, _ in schemas()]
     before = {(group, name): (groups.get(group, {}) if group else groups).get(name) for group, name in names}
@@ -101,16 +101,17 @@ def _hydra() -> Iterator[None]:
 
 
 def load(*runs: str | Path, keys: Sequence[str] = ()) -> "pandas.DataFrame":
-    """Return the ledgers below some directories as one tidy table: a line per score, a column per variable.
+    """Return the ledgers below some directories as one tidy table: one row per score, one column per variable.
 
     Columns: `chain`, `sweep`, `seed`, `policy`, `dataset`, `generator`, `generation`; `num_real`, `num_synthetic` and
     `synthetic_ratio` of the training set; `protocol`; `metric`, `feature_space`, `subject`, `reference`, `num_subject`,
-    `num_reference`, `value`, `direction`; the parameters of the scores, such as `k` or `attribute`, and what they are
-    given with, such as `subset_sd` or `resplit_low`, missing where a score has none.
+    `num_reference`, `value`, `direction`. Further columns hold the parameters of the scores, such as `k` or
+    `attribute`, and the statistics that are reported with them, such as `subset_sd` or `resplit_low`. These are missing
+    for scores that do not have them.
 
     Args:
         runs: Directories of chains or sweeps, or ledger files.
-        keys: Keys of the configuration that become columns, too, such as `generator.training.num_steps`.
+        keys: Keys of the configuration that also become columns, such as `generator.training.num_steps`.
 
     Raises:
         LedgerError: There is no ledger, or one is damaged.
@@ -134,16 +135,16 @@ def load(*runs: str | Path, keys: Sequence[str] = ()) -> "pandas.DataFrame":
 
 
 def samples(chain: Chain | str | Path, generation: int | None = None) -> "Image | list[str]":
-    """Return what shows the probes of a generation: a picture of images or points, or a list of texts.
+    """Return the probes of a generation for display: a picture of images or points, or a list of texts.
 
     Args:
-        chain: What `run` returned, or the directory of a chain.
-        generation: Its number; None: the last.
+        chain: The chain that `run` returned, or the directory of a chain.
+        generation: The number of the generation; None: the last.
 
     Raises:
         LedgerError: There is no ledger, or one is damaged.
-        ConfigError: There are several chains, or none has such a generation.
-        DataError: The probes are not in the store any more, or are not those that were recorded.
+        ConfigError: There are several chains, or the chain has no such generation.
+        DataError: The probes are no longer in the store, or are not those that were recorded.
     """
     from bench.analysis import shown
     from bench.analysis.artifacts import load_probes
@@ -174,7 +175,7 @@ def _pandas() -> Any:
 class Report:
     """The report on chains: tables, verdicts, figures and a page, written as `python -m bench.report` writes them.
 
-    At the end of a notebook's cell it is shown as tables and verdicts.
+    As the last expression of a notebook cell, it is displayed as tables and verdicts.
 
     Attributes:
         paths: Every file that was written.
@@ -186,7 +187,7 @@ class Report:
 
         Args:
             runs: Directories of chains or sweeps, or ledger files.
-            out: Where to write; None: report/ in the directory of the first sweep.
+            out: The directory to write to; None: report/ in the directory of the first sweep.
             mixed: Whether the runs may have different protocols or feature spaces.
 
         Raises:
@@ -209,17 +210,18 @@ class Report:
 
     @property
     def figures(self) -> dict[str, Path]:
-        """Name -> PNG; SVG and PDF lie beside it."""
+        """Name -> path of the PNG file; the SVG and PDF files are next to it."""
         return {path.stem: path for path in self.paths if path.suffix == ".png"}
 
     @property
     def tables(self) -> "pandas.DataFrame":
-        """Every score per condition and generation, over seeds: tables.csv. Raises `ConfigError` without pandas."""
+        """Every score per condition and generation, over seeds, from tables.csv. Raises `ConfigError` if pandas is not
+        installed."""
         return _pandas().read_csv(next(path for path in self.paths if path.name == "tables.csv"))
 
     @cached_property
     def verdicts(self) -> list[dict[str, str]]:
-        """What became of each condition: study, condition, verdict, and the words behind it."""
+        """The verdict on each condition: a dict with the keys study, condition, verdict and words (the explanation)."""
         from bench.analysis.study import studies
         from bench.analysis.verdicts import verdict
 

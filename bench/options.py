@@ -1,8 +1,8 @@
-"""Fields of a configuration: their bounds stand beside them as metadata, and one walker checks them all.
+"""Fields of a configuration: bounds are declared with each field as metadata, and one function checks them all.
 
-`option` declares a field; `check` walks an instance and knows the path of each value; `stage_values` returns what the
-key of a stage contains, and `identifying` what identifies a chain. Values that equal the default of their class are
-left out of both, so a new field with a default renames no chain and invalidates no stored result.
+`option` declares a field. `check` checks every value of an instance and reports its full key. `stage_values` returns
+the values that the key of a stage contains, and `identifying` those that identify a chain. Both leave out values that
+equal the default of their class, so a new field with a default renames no chain and invalidates no stored result.
 """
 
 import math
@@ -20,8 +20,9 @@ from bench.errors import ConfigError, ConfigErrors, raise_all
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a value may be; null is left to the field's type. above: exclusive. some_of: for lists of distinct names.
-    multiple_of: for the entries of a list."""
+    """The values that a field may have. Whether it may be null is decided by the field's type. at_least, at_most:
+    inclusive limits. above: an exclusive limit. some_of: the names that a list of distinct names may contain.
+    multiple_of: a divisor of every entry of a list."""
 
     at_least: float | None = None
     at_most: float | None = None
@@ -31,7 +32,7 @@ class Bounds:
     some_of: Collection[str] | None = None
 
     def __str__(self) -> str:
-        """The text that messages and docs/configuration.md show."""
+        """Return the bounds as messages and docs/configuration.md show them."""
         if self.one_of is not None:
             return f"must be one of {', '.join(map(str, self.one_of))}"
         if self.some_of is not None:
@@ -72,16 +73,18 @@ def option(
     local: bool = False,
     file: bool = False,
 ) -> Any:
-    """Return a dataclass field with bounds and with what it identifies.
+    """Return a dataclass field with its bounds and with metadata on which keys and identities its value is part of.
 
     Args:
-        default: Of the field; a class is called for it, a list or dict is copied. Without one the user must give it.
+        default: The default of the field. A class is called to make the default, and a list or dict is copied. Without
+            a default the user must give a value.
         at_least, at_most, above, multiple_of, one_of, some_of: See `Bounds`.
         stage: The stage whose key contains the value: "train", "sample", "risk" or "features" for a generator. None: no
-            key, because the value changes no result, such as a checkpoint interval. Default: the stage of the enclosing
-            field, or training.
-        local: Whether the value is left out of the chain's identity: where, how far and how fast a chain runs.
-        file: Whether the value is a path, which is known by its last part, wherever the file lies.
+            key, because the value changes no result, such as a checkpoint interval. "" (the default): the stage of the
+            enclosing field, and without one the stage that the caller of `stage_values` passes.
+        local: Whether the value is left out of the chain's identity, because it only decides where, how far or how fast
+            a chain runs.
+        file: Whether the value is a path, of which only the last part identifies the chain.
     """
     assert stage in ("", None, "train", "sample", "risk", "features"), f"stage={stage!r}: there is no such stage"
     limits = (at_least, at_most, above, multiple_of, one_of, some_of)
@@ -95,17 +98,17 @@ def option(
 
 
 def check(config: Any, path: str = "") -> None:
-    """Check every value of a configuration, nested ones first, then `config.validate()` where there is one, which
-    checks combinations and raises `ConfigError` with a key below its own path.
+    """Check every value of a configuration, nested ones first. Then call `config.validate()` if there is one, which
+    checks combinations and raises `ConfigError` with a key relative to the configuration.
 
-    Raises `ConfigError` that names the whole key, the value and what is allowed; `ConfigErrors` where several values
-    are wrong. What a combination has to say of a value that is wrong by itself is left out.
+    Raises `ConfigError`, which names the full key, the value and what is allowed; `ConfigErrors` if several values are
+    wrong. An error about a combination is left out if it concerns a value that is wrong by itself.
     """
     raise_all(mistakes_in(config, path))
 
 
 def mistakes_in(config: Any, path: str) -> list[ConfigError]:
-    """Return what `check` raises, one error for each mistake."""
+    """Return the errors that `check` raises, one for each mistake."""
     found: list[ConfigError] = []
     for f in fields(config):
         value, key = getattr(config, f.name), f"{path}.{f.name}" if path else f.name
@@ -127,20 +130,20 @@ def mistakes_in(config: Any, path: str) -> list[ConfigError]:
             if full not in wrong and not any(key in one.allowed for key in wrong):
                 found.append(ConfigError(full, one.value, one.allowed))
     except Exception:
-        if not found:  # it may count on values within their bounds
+        if not found:  # `validate` may rely on values within their bounds
             raise
     return found
 
 
 def default_of(f: Field) -> Any:
-    """Return the default of a field, made anew where a factory makes it."""
+    """Return the default of a field; a new object at each call if the field has a default factory."""
     return f.default_factory() if f.default_factory is not NO_DEFAULT else f.default
 
 
 def stage_values(config: Any, stage: str, inherited: str | None = None) -> dict[str, Any]:
-    """Return the part of a configuration that the key of a stage contains, without the values that are the default.
+    """Return the part of a configuration that the key of a stage contains, without the values that equal the default.
 
-    inherited: the stage of the fields that state none.
+    inherited: The stage of the fields that declare none.
     """
     kept: dict[str, Any] = {}
     for f in fields(config):
@@ -156,7 +159,7 @@ def stage_values(config: Any, stage: str, inherited: str | None = None) -> dict[
 
 def identifying(tree: Mapping[str, Any], schema: type, *, with_defaults: bool = False) -> dict[str, Any]:
     """Return the part of a configuration's dict that identifies a chain: without local values and, unless
-    `with_defaults`, without those that are the default of the schema. Keys that the schema does not know are kept."""
+    `with_defaults`, without values that equal the default of the schema. Keys that are not in the schema are kept."""
     known = fields_by_name(schema)
     kept: dict[str, Any] = {}
     for name, value in tree.items():

@@ -1,8 +1,8 @@
-"""python -m bench plan [overrides of a run or a sweep]: what they would do, before anything is done.
+"""python -m bench plan [overrides of a run or a sweep]: show what a run or a sweep would do, without doing it.
 
-Chains, different trainings and how many of them the store has, time, and disk. The stages of every chain are asked for
-as in a run, from a store that makes nothing; so what is said to be stored is exactly what a run would find there.
-Nothing is downloaded, drawn or written.
+The plan lists the chains, the different trainings and how many of them are in the store, the time, and the disk space.
+The stages of every chain are requested as in a run, from a store that computes nothing, so the results that are
+reported as stored are exactly those that a run would find. Nothing is downloaded, drawn or written.
 """
 
 import shutil
@@ -45,19 +45,20 @@ from bench.store.specs import spec_hash
 from bench.sweep import WRONG_CONFIG, values_of
 
 MOST_CHAINS = 20
-"""Chains that are listed one by one."""
+"""Largest number of chains that are listed one by one."""
 
 
 class Wanted(Store):
-    """A store that makes nothing. wanted: key -> (spec, the facts of the result, or None where it is not stored)."""
+    """A store that computes nothing and records what is requested. wanted: key -> (spec, facts of the stored result;
+    None if it is not stored)."""
 
     def __init__(self, root: Path) -> None:
-        """Open it. root: of the store that may have the results."""
+        """Open the store. root: The directory of the store that may have the results."""
         super().__init__(root)
         self.wanted: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {}
 
     def make(self, stage: str, spec: dict[str, Any], produce: Any) -> Result:
-        """Return the stored result, or one that has no files."""
+        """Return the stored result, or a result without files if there is none."""
         key = f"{stage}/{spec_hash(stage, spec)}"
         try:
             facts = result_files.read_manifest(self.path(key), key)["facts"] if self.path(key).is_dir() else None
@@ -69,8 +70,8 @@ class Wanted(Store):
 
 @dataclass
 class Budget:
-    """What a chain spends: real items that it trains on or that calibrate its vetting, each counted once; optimiser
-    steps; and evaluations of the network to draw samples, 0 where the generator does not count them."""
+    """What a chain spends: the different real items that it trains on or that calibrate its vetting, the optimiser
+    steps, and the network evaluations to draw samples (0 if the generator does not count them)."""
 
     num_real: int = 0
     num_steps: int = 0
@@ -81,9 +82,14 @@ class Budget:
 class Plan:
     """What a command would do.
 
-    chains: id -> keys of its trainings, those of remedies on own samples among them. trainings: key -> items to be
-    trained on, in all its steps; samples: key -> (how many, bytes of one); `missing` has those of both that are not
-    stored. budgets: id of a chain -> what it spends, whoever computes it.
+    Attributes:
+        store: The directory of the store.
+        chains: Id of a chain -> keys of its trainings, including those of its remedy on own samples.
+        trainings: Key -> number of items that the training processes in all its steps.
+        samples: Key -> (number of samples, bytes of one sample).
+        specs: Key of any requested result -> its spec.
+        missing: Keys of the requested results that are not stored.
+        budgets: Id of a chain -> what it spends, including on results that are stored or shared with other chains.
     """
 
     store: Path
@@ -95,12 +101,12 @@ class Plan:
     budgets: dict[str, Budget] = field(default_factory=dict)
 
     def to_do(self, keys: Sequence[str]) -> list[str]:
-        """Return those that are not stored, each once."""
+        """Return those of `keys` that are not stored, each once."""
         return [key for key in dict.fromkeys(keys) if key in self.missing]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; return its exit status."""
+    """Run the command and return its exit status."""
     words = [word for word in arguments if not word.startswith(("-", "hydra/", "hydra."))]
     try:
         found = plan([protocols.compose_config(line) for line in chains_of(words)])
@@ -120,7 +126,7 @@ def chains_of(overrides: Sequence[str]) -> Iterator[list[str]]:
 
 
 def plan(configs: Sequence[Config]) -> Plan:
-    """Return what chains would do. Raises `BenchError` for what would end them before their first training."""
+    """Return what chains would do. Raises `BenchError` for errors that would end them before their first training."""
     found = Plan(Path(configs[0].store_dir))
     runtimes: dict[str, Runtime] = {}
     for config in configs:
@@ -133,7 +139,7 @@ def plan(configs: Sequence[Config]) -> Plan:
 
 
 def follow(config: Config, runtime: Runtime, found: Plan) -> None:
-    """Ask for the stages of a chain as `bench.loop` does, and add them to the plan."""
+    """Request the stages of a chain as `bench.loop` does, and add them to the plan."""
     store = Wanted(Path(config.store_dir))
     context = StageContext(store, runtime, Console(quiet=True))
     real, reserve, item_bytes = real_items(context, config)
@@ -156,7 +162,7 @@ def follow(config: Config, runtime: Runtime, found: Plan) -> None:
     for generation, planned in enumerate(drawn):
         composition = _with_pools(planned, renamed)
         pools: dict[str, Pool] = {}
-        with suppress(DataError):  # not vetted yet: as many items as were drawn is the most that are trained on
+        with suppress(DataError):  # not vetted yet: assume that all drawn items are trained on, an upper bound
             composition, _ = vet_stage.vet(context, config, generation, composition, pools, pools_of_real, models)
         trained = stages.train(context, config, generation, composition, pools, previous=trained)
         model = remedy_stage.remedied(context, config, generation, trained)
@@ -185,8 +191,8 @@ def follow(config: Config, runtime: Runtime, found: Plan) -> None:
 
 
 def real_items(context: StageContext, config: Config) -> tuple[PoolRef, PoolRef | None, int]:
-    """Return the real pool, the reserve, and the bytes of one item. From the store if they are there, else as many as
-    the configuration says. Raises `DataError` where neither knows how many there are."""
+    """Return the real pool, the reserve, and the bytes of one item: from the store if it has them, otherwise with the
+    sizes that the configuration states. Raises `DataError` if neither says how many items there are."""
     result = context.store.make("real", stages.real_spec(config.data), None)  # type: ignore[arg-type]
     if result.reused:
         pools = [Pool.load(result.path / name) for name in ("train", "reserve") if (result.path / name).exists()]
@@ -195,7 +201,7 @@ def real_items(context: StageContext, config: Config) -> tuple[PoolRef, PoolRef 
     if config.data.num_train is None:
         raise DataError("data.num_train=null: how many items that is will be known when they have been read: give it")
     num_reserve = getattr(config.data, "num_reserve", None)
-    if num_reserve is None:  # of files: as many as could be asked for
+    if num_reserve is None:  # unknown for data sets in files: assume as many as a chain can draw
         num_reserve = config.data.num_train * config.num_generations
     reserve = PoolRef(f"{result.key} reserve", num_reserve, REAL) if num_reserve else None
     side = config.data.resolution
@@ -204,7 +210,7 @@ def real_items(context: StageContext, config: Config) -> tuple[PoolRef, PoolRef 
 
 
 def joined_pool(config: Config) -> PoolRef | None:
-    """Return what a newcomer takes for its real pool; None for other chains."""
+    """Return the pool that a newcomer uses as its real pool; None for other chains."""
     found = earlier.find(config)
     if found is None:
         return None
@@ -219,28 +225,29 @@ def num_real(drawn: Sequence[Composition]) -> int:
 
 
 def num_steps(generator: GeneratorConfig) -> int:
-    """Return the optimiser steps of a training whose epochs are counted out; 0 for one that is not in steps."""
+    """Return the optimiser steps of a training whose epochs are converted to steps (`stages.counted_out`); 0 if the
+    generator does not train in steps."""
     training = getattr(generator, "training", None)
     return training.num_steps if training else 0
 
 
 def num_seen(generator: GeneratorConfig) -> float:
-    """Return how many items such a training sees."""
+    """Return how many items the training processes in all its steps; 0 if the generator does not train in steps."""
     training = getattr(generator, "training", None)
     return training.num_steps * training.batch_size if training else 0
 
 
 def _with_pools(planned: Composition, renamed: dict[str, PoolRef]) -> Composition:
-    """Return a composition whose placeholders are the pools that a run would draw from."""
+    """Return a composition whose placeholders are replaced by the pools that a run would draw from."""
     return Composition(tuple(type(part)(renamed.get(part.pool.id, part.pool), part.rows) for part in planned.parts))
 
 
 def _pool_id(selected: Result) -> str:
-    """Return the id of a stored pool, and for one that is not there the key of its result."""
+    """Return the id of a pool if it is stored, otherwise the key of the result that would hold it."""
     return Pool.load(selected.path / "pool").id if selected.reused else selected.key
 
 
-# ------------------------------------------------------------------------------------------------------------ words
+# ------------------------------------------------------------------------------------------------------------- text
 
 
 def lines(found: Plan) -> list[str]:
@@ -266,14 +273,15 @@ def lines(found: Plan) -> list[str]:
 
 
 def budget_line(budget: Budget) -> str:
-    """Return what a chain spends, stored or not."""
+    """Return the budget of a chain as text. It includes what is already stored."""
     parts = [f"{budget.num_real} real items", f"{budget.num_steps} optimiser steps"]
     parts += [f"{budget.num_evaluations} network evaluations to sample"] if budget.num_evaluations else []
     return ", ".join(parts)
 
 
 def time_line(found: Plan, to_do: Sequence[str], draws: Sequence[str]) -> str:
-    """Return how long what is not stored takes on this machine, one chain at a time, and from what that is known."""
+    """Return as text how long the missing results take on this machine, one chain at a time, and the source of this
+    estimate."""
     if not to_do and not draws:
         return "none: everything is in the store"
     rates, num = speeds(found)
@@ -294,7 +302,7 @@ def time_line(found: Plan, to_do: Sequence[str], draws: Sequence[str]) -> str:
 
 
 def speeds(found: Plan) -> tuple[dict[str, float], int]:
-    """Return network -> items per second of its stored trainings (the median), and how many these are."""
+    """Return network -> median items per second of its stored trainings, and the number of these trainings."""
     rates: dict[str, list[float]] = {}
     wanted = {_network(found.specs[key]) for key in found.trainings}
     for entry in _entries(found.store, "train"):
@@ -304,7 +312,7 @@ def speeds(found: Plan) -> tuple[dict[str, float], int]:
 
 
 def _network(spec: dict[str, Any]) -> str:
-    """Return what the speed of a training depends on: its spec without data, seed and length."""
+    """Return a text that identifies what the speed of a training depends on: its spec without data, seed and length."""
     generator = dict(spec["generator"])
     for part in ("config", "parameters"):
         if isinstance(generator.get(part), dict) and isinstance(generator[part].get("training"), dict):
@@ -319,8 +327,9 @@ def _facts(root: Path, stage: str, found: Plan, keys: Sequence[str]) -> list[dic
 
 
 def scoring_seconds(root: Path) -> float:
-    """Return what a generation of a run took beside training and sampling: the median of the ledgers beside a store,
-    without those whose training came from the store; 0 where there is none."""
+    """Return the seconds that a generation takes beyond training and sampling: the median over the ledgers next to the
+    store, or 0 if there are none. Generations whose training came from the store are left out: there the difference is
+    negative."""
     rest: list[float] = []
     for path in root.parent.glob(f"*/*/{ledger.FILENAME}"):
         try:
@@ -333,7 +342,8 @@ def scoring_seconds(root: Path) -> float:
 
 
 def model_bytes(found: Plan, to_do: Sequence[str]) -> tuple[float, bool]:
-    """Return the bytes of the models that are not stored, and whether a stored one of the same network says so."""
+    """Return the bytes of the models that are not stored, estimated from stored models of the same network, and whether
+    there is such a model for each of them."""
     sizes: dict[str, int] = {}
     for entry in _entries(found.store, "train"):
         sizes.setdefault(_network(entry.spec), result_files.size_of(entry.path)[0])

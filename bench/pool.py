@@ -1,8 +1,8 @@
 """A pool: an immutable set of items of one kind with one provenance record per item.
 
 Pools are the only thing that passes between stages. In memory the items are an array of their kind (`bench.kinds`),
-such as uint8 (N, 3, H, H); on disk a pool is a directory of `items.npy` (memory-mapped when read), `records.npz` (no
-pickles) and `pool.json` (what a person reads).
+such as uint8 (N, 3, H, H). On disk a pool is a directory of `items.npy` (memory-mapped when read), `records.npz` (no
+pickles) and `pool.json` (a summary for people).
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from bench.kinds import Kind, kind_of
 REAL = -1
 """Generation of birth of a real item."""
 TAKEN_FOR_REAL = -2
-"""Generation of birth of an earlier chain's sample that a newcomer takes for a real item (`bench.join_stage`)."""
+"""Generation of birth of an earlier chain's sample that a newcomer treats as a real item (`bench.join_stage`)."""
 BLOCK = 1024
 """Number of items that are held in memory at a time."""
 
@@ -30,10 +30,10 @@ BLOCK = 1024
 class Records:
     """Provenance, one row per item. All arrays have length N.
 
-    generation: int32, the generation whose model made the item; `REAL` (-1) for one that no model made, and
-        `TAKEN_FOR_REAL` (-2) for one that the model of an earlier chain made.
-    seed:       int64, the item's own noise seed (see `bench.seeds`); -1 for real items.
-    source_id:  unicode, what a real item is called in its data set (file name or index); "" for samples.
+    generation: int32, the generation whose model drew the item; `REAL` (-1) for items that no model drew, and
+        `TAKEN_FOR_REAL` (-2) for items that the model of an earlier chain drew.
+    seed:       int64, the noise seed of each item (see `bench.seeds`); -1 for real items.
+    source_id:  unicode, the name of a real item in its data set (file name or index); "" for samples.
     labels:     attribute name -> int64 class index; empty for samples. -1 means "not labelled".
     """
 
@@ -50,7 +50,7 @@ class Records:
 
     @property
     def is_synthetic(self) -> np.ndarray:
-        """bool (N,)"""
+        """Whether each item is not real, bool (N,); true for `TAKEN_FOR_REAL`, too."""
         return self.generation != REAL
 
     def columns(self) -> dict[str, np.ndarray]:
@@ -76,7 +76,7 @@ class Records:
 
     @staticmethod
     def synthetic(generation: int, seeds: np.ndarray) -> "Records":
-        """Return the records of samples, int64 (N,) seeds, of one generation."""
+        """Return the records of the samples of one generation. seeds: int64 (N,), the noise seed of each sample."""
         n = len(seeds)
         return Records(
             generation=np.full(n, generation, np.int32),
@@ -87,8 +87,8 @@ class Records:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """items: an array of one kind, possibly memory-mapped. label_names: attribute -> class names by index.
-    notes: what a reader should know about how it was made (skipped pictures, converted modes), by name."""
+    """Items with their records. items: an array of one kind, possibly memory-mapped. label_names: attribute -> class
+    names by index. notes: facts about how the pool was made (skipped pictures, converted modes), by name."""
 
     items: np.ndarray
     records: Records
@@ -105,18 +105,18 @@ class Pool:
 
     @property
     def kind(self) -> Kind:
-        """What the items are."""
+        """The kind of the items."""
         return self.__dict__["_kind"]
 
     @property
     def id(self) -> str:
-        """Content hash of items and records: the pool's identity in every spec. Computed once, then remembered."""
+        """Content hash of items and records: the pool's identity in every spec. Computed once, then cached."""
         if "_id" not in self.__dict__:
             object.__setattr__(self, "_id", content_id(self.items, self.records))
         return str(self.__dict__["_id"])
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Yield the items in blocks, as a memory-mapped pool need not fit in memory."""
+        """Return the items in blocks, because a memory-mapped pool may not fit in memory."""
         return (self.items[start : start + BLOCK] for start in range(0, len(self), BLOCK))
 
     def take(self, rows: Any) -> "Pool":
@@ -140,8 +140,8 @@ class Pool:
 
     @staticmethod
     def load(directory: Path) -> "Pool":
-        """Return a stored pool, its items memory-mapped. Raises `DataError` where a file is missing or not what `save`
-        wrote."""
+        """Return a stored pool with memory-mapped items. Raises `DataError` if a file is missing or is not as `save`
+        writes it."""
         try:
             about = json.loads((directory / "pool.json").read_text())
             items = np.load(directory / "items.npy", mmap_mode="r", allow_pickle=False)
@@ -156,11 +156,11 @@ class Pool:
 
 
 class Gathered:
-    """Rows of several sets of items, one set after the other, as one: nothing is copied but what is asked for."""
+    """Rows of several sets of items, concatenated lazily: only the items that are requested are copied."""
 
     def __init__(self, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Join `parts`, pairs of items and int64 (n,) rows, at least one pair. Raises `DataError` where the items of
-        two parts differ in shape or dtype."""
+        """Join `parts`, at least one pair of items and rows, int64 (n,). Raises `DataError` if the items of two parts
+        differ in shape or dtype."""
         kinds = sorted({(items.shape[1:], str(items.dtype)) for items, _ in parts})
         if len(kinds) > 1:
             raise DataError(f"items of different kinds cannot be trained on together: {kinds}")
@@ -179,7 +179,7 @@ class Gathered:
         for part in np.unique(part_of):
             here = part_of == part
             items, chosen = self.parts[part]
-            taken[here] = items[chosen[rows[here] - self.ends[part]]]  # counted from the part's end
+            taken[here] = items[chosen[rows[here] - self.ends[part]]]  # the negative index counts from the part's end
         return taken
 
 

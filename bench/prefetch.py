@@ -2,8 +2,8 @@
 
 For machines without a network: run this command on a machine with one, and copy the printed files, either to the same
 paths or to any path, which `metrics.weights=/path/to/file` or `data.root=/path` then name. Given the overrides of a run
-(`experiment=flowers64`) it fetches everything that this run needs. Prints the name, SHA-256 and path for each space,
-and the checksum for each data set.
+(`experiment=flowers64`), the command fetches everything that this run needs. It prints the name, SHA-256 and path of
+the weights of each space, and the checksum of the data set.
 """
 
 import argparse
@@ -37,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def fetch_weights(wanted: dict[str, str | None]) -> int:
-    """Fetch the weights of feature spaces, by name; with a path, check that file. Return the exit status."""
+    """Fetch the weights of feature spaces, or check local files. Return the exit status.
+
+    wanted: Feature space -> a local file to check; None: download the weights if they are not there yet.
+    """
     from bench.features.shared.extraction import prefetch  # here, because it imports torch, which --help does not need
     from bench.features.shared.weights import sha256_of
 
@@ -46,14 +49,14 @@ def fetch_weights(wanted: dict[str, str | None]) -> int:
         try:
             path = prefetch(space, weights)
             print(f"{space}  {sha256_of(path)}  {path}" if path else f"{space}  has no weights", flush=True)
-        except BenchError as error:  # the others may be there: all that is missing is told at once
+        except BenchError as error:  # continue, so that one call reports everything that is missing
             print(error, file=sys.stderr)
             status = 1
     return status
 
 
 def fetch_run(overrides: Sequence[str]) -> int:
-    """Fetch weights and data of a run. Return the exit status."""
+    """Fetch the weights and data of a run. Return the exit status."""
     from bench import datasets, generators, metrics, mistakes, protocols
     from bench.config import register_schemas
 

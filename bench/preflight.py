@@ -1,4 +1,4 @@
-"""Everything about a chain that can be checked before any work: one place for a single run and for a sweep."""
+"""Check everything about a chain that can be checked before any work, in one place for single runs and sweeps."""
 
 from dataclasses import replace
 
@@ -11,15 +11,16 @@ from bench.mixing.shared.history import History
 from bench.pool import REAL
 
 MOST_PLANNED = 10**7
-"""Items of a pool above which drawing is not tried in advance: a run first sees whether they fit into memory."""
+"""Largest pool for which the draws are planned in advance. For a larger one, a run first checks whether its items fit
+into memory."""
 
 
 def check(config: Config) -> None:
-    """Import every component that a chain names, bind its parameters, and see that the components fit together, and
-    that the real items suffice where the configuration alone says how many there are.
+    """Import every component that a chain names, bind its parameters, and check that the components fit together. Also
+    check that there are enough real items, if the configuration alone says how many there are.
 
-    Raises `ConfigError` that names the key, or all keys, and `DataError`. Loads no data, no weights, and no torch for
-    the project's own components.
+    Raises `ConfigError`, which names the key or all wrong keys, and `DataError`. Loads no data and no weights, and does
+    not import torch for the project's own components.
     """
     wrong: list[ConfigError] = []
     for part in (check_data_and_generator, check_rules, check_scores):
@@ -40,7 +41,7 @@ def check(config: Config) -> None:
 
 
 def check_data_and_generator(config: Config) -> None:
-    """Check that data set and generator are there and fit together. Raises `ConfigError`."""
+    """Check that data set and generator exist and fit together. Raises `ConfigError`."""
     module, data = registry.module_and_config("data", config.data, datasets.VERBS)
     registry.version(module, "real")
     kind = getattr(module, "KIND", "images")
@@ -69,7 +70,7 @@ def check_data_and_generator(config: Config) -> None:
 
 
 def check_rules(config: Config) -> None:
-    """Check that policy, vetting rule and selection are there and take their parameters. Raises `ConfigError`."""
+    """Check that policy, vetting rule and selection exist and take their parameters. Raises `ConfigError`."""
     mixing.resolve(config.mixing)
     vetted = vetting.resolve(config.vetting)
     vetting.num_calibration(vetted)
@@ -90,7 +91,7 @@ def check_rules(config: Config) -> None:
 
 
 def check_scores(config: Config) -> None:
-    """Check that score families and feature spaces are there and take their options. Raises `ConfigError`."""
+    """Check that score families and feature spaces exist and take their options. Raises `ConfigError`."""
     module, _ = registry.module_and_config("data", config.data, datasets.VERBS)
     metrics.check_kind(config.metrics, getattr(module, "KIND", "images"))
     metrics.score_spec(config.metrics)
@@ -98,13 +99,13 @@ def check_scores(config: Config) -> None:
 
 
 def num_calibration(config: Config) -> int:
-    """Return how many real items a chain's vetting calibrates itself on."""
+    """Return how many real items the vetting of a chain uses for calibration."""
     return vetting.num_calibration(vetting.resolve(config.vetting))
 
 
 def free_reserve(config: Config, num_reserve: int) -> int:
-    """Return how many items of the reserve policies may draw: all but those that the vetting rule calibrates itself on.
-    Raises `ConfigError` where there are too few for that."""
+    """Return how many items of the reserve a policy may draw: all except those that calibrate the vetting rule. Raises
+    `ConfigError` if the reserve has too few items for the calibration."""
     taken = num_calibration(config)
     if taken > num_reserve:
         more = (
@@ -121,29 +122,34 @@ def free_reserve(config: Config, num_reserve: int) -> int:
 
 
 def start(config: Config, real: PoolRef, reserve: PoolRef | None) -> History:
-    """Return the history that generation 0 sees: real items, and of the reserve what is free, and nothing else."""
+    """Return the history for generation 0: the real pool and the free part of the reserve."""
     num_free = free_reserve(config, reserve.num_items if reserve else 0)
     free = replace(reserve, num_items=num_free) if reserve and num_free else None
     return History(0, real, free, synthetic=(), budget=real.num_items, seed=config.seed)
 
 
 def default_num_samples(config: Config, budget: int) -> int:
-    """Return twice as many as generation 0 trained on, so that a policy that draws `budget` of them leaves as many
-    unseen (`bench.twin`). With a selection as many as it trained on, because a selection's strength is the share of
-    candidates that it keeps. At least as many as are scored."""
+    """Return the default number of samples per generation: twice as many as generation 0 trains on, so that a policy
+    that draws `budget` of them leaves as many unseen (`bench.twin`). With a selection, it is as many as generation 0
+    trains on, because the strength of a selection is the share of candidates that it keeps. It is never smaller than
+    the number of samples that are scored.
+
+    budget: The number of items that generation 0 trains on.
+    """
     drawn = 2 * budget if config.selection.name == registry.NONE else budget
     return max(drawn, config.metrics.num_images)
 
 
 def plan(config: Config, history: History, num_samples: int) -> list[Composition]:
-    """Return the compositions of a whole chain (`mixing.plan`). Raises `DataError`; where fresh real items run out,
-    with how many the chain takes and what provides them."""
+    """Return the compositions of a whole chain (`mixing.plan`). Raises `DataError` if a pool is too small or the policy
+    fails. If fresh real items run out, the message says how many the chain needs and which change provides them. Raises
+    `ConfigError` if the vetting rule would keep too few items or has no undrawn samples to train on."""
     policy = mixing.resolve(config.mixing)
     try:
         drawn = mixing.plan(policy, history, config.num_generations, num_samples)
     except ReserveError as error:
         raise ReserveError(f"{error}: {_provision(config, history, num_samples)}") from error
-    if config.join.chain is None:  # of a newcomer it is not known what is real
+    if config.join.chain is None:  # for a newcomer, it is unknown which items are real
         for generation, composition in enumerate(drawn):
             vetting.check_enough(config.vetting, generation, composition, history.real)
             vetting.check_undrawn(config.vetting, generation, composition, num_samples)
@@ -151,7 +157,7 @@ def plan(config: Config, history: History, num_samples: int) -> list[Composition
 
 
 def _provision(config: Config, history: History, num_samples: int) -> str:
-    """Return how many fresh real items a chain takes, and the change of the configuration that provides them."""
+    """Return as text how many fresh real items a chain needs, and the configuration change that provides them."""
     calibration = num_calibration(config)
     plenty = PoolRef("plenty", 2 * history.budget * config.num_generations + calibration, REAL)
     endless = start(config, history.real, plenty)
@@ -165,6 +171,6 @@ def _provision(config: Config, history: History, num_samples: int) -> str:
     if hasattr(config.data, "num_reserve"):
         return f"{takes}; data.num_reserve={needed + calibration} draws them"
     left = history.reserve.num_items if history.reserve else 0
-    fits = int((history.budget + left) / (1 + needed / history.budget))  # num_train scales what is taken
+    fits = int((history.budget + left) / (1 + needed / history.budget))  # the need grows with num_train
     most = f"data.num_train={fits} leaves enough" if fits >= 2 else "there are too few real items"
     return f"{takes}, and {left} of the real items are neither trained on nor held out; {most}"

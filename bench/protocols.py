@@ -1,8 +1,9 @@
-"""Protocols: frozen configurations that a number can be cited with.
+"""Protocols: frozen configurations under which a number can be cited.
 
-A protocol is a YAML file in conf/protocol/. `check` compares a chain's configuration with what its protocol alone
-composes to, key by key: a difference is an error, unless the protocol lists the key as free, or the run says
-`protocol.strict=false`; then it is recorded in every ledger row and the numbers are marked as deviating.
+A protocol is a YAML file in conf/protocol/. `check` compares a chain's configuration, key by key, with the
+configuration that the protocol alone composes to. A difference is an error unless the protocol lists the key as free.
+With `protocol.strict=false`, differences are instead recorded in every ledger row, and the numbers are marked as
+deviating.
 """
 
 import functools
@@ -28,7 +29,8 @@ def compose_config(overrides: Sequence[str]) -> Config:
 
 
 def compose_tree(overrides: Sequence[str]) -> DictConfig:
-    """Return what Hydra composes of a command line; also within a running Hydra app, which has a Hydra of its own."""
+    """Return the tree that Hydra composes from a command line. This also works within a running Hydra app, whose own
+    Hydra instance is set aside meanwhile."""
     running = GlobalHydra.instance().hydra
     GlobalHydra.instance().hydra = None
     try:
@@ -40,13 +42,13 @@ def compose_tree(overrides: Sequence[str]) -> DictConfig:
 
 @functools.cache
 def compose_protocol(file: str) -> Config:
-    """Return the configuration of `protocol=<file>`, nothing overridden. Composed once; not to be changed."""
+    """Return the configuration of `protocol=<file>` without other overrides. It is cached and must not be changed."""
     return compose_config([f"protocol={file}"])
 
 
 def check(config: Config) -> None:
-    """Raise `ConfigError` naming the first key that departs from the protocol; with `protocol.strict=false`, fills in
-    `config.protocol.deviations` instead. Does nothing where no protocol is in force."""
+    """Raise `ConfigError` with the first key that deviates from the protocol. With `protocol.strict=false`, fill in
+    `config.protocol.deviations` instead. Do nothing if the chain has no protocol."""
     if config.protocol.name is None:
         return
     try:
@@ -71,8 +73,8 @@ def check(config: Config) -> None:
 
 
 def departures(protocol: Config, tree: dict[str, Any]) -> dict[str, list[Any]]:
-    """Return key -> [frozen value, given value] for what a chain's configuration, as plain dicts, has otherwise than
-    its protocol and may not."""
+    """Return key -> [frozen value, given value] for every value of a chain's configuration that differs from its
+    protocol and is not free. tree: The configuration as plain dicts."""
     frozen, actual = flatten(frozen_values(to_dict(protocol))), flatten(frozen_values(tree))
     free = protocol.protocol.free
     return {
@@ -85,13 +87,14 @@ def departures(protocol: Config, tree: dict[str, Any]) -> dict[str, list[Any]]:
 
 
 def frozen_values(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return all that a protocol fixes: the chain's identity and its length."""
+    """Return all values that a protocol fixes: the chain's identity and its length."""
     return {**identity(tree, with_defaults=True), "num_generations": tree["num_generations"]}
 
 
 def fingerprint(config: Config) -> str:
-    """Return the SHA-256 of everything a protocol fixes: values that are not the default, precision among them, free
-    keys with their allowed values, and the versions of the code that makes and scores samples. Golden in the tests."""
+    """Return the SHA-256 of everything a protocol fixes: the values that are not the default (including precision), the
+    free keys with their allowed values, and the versions of the code that draws and scores samples. The tests pin the
+    fingerprint of every protocol."""
     values = {**identity(config), "num_generations": config.num_generations, "schema": SCHEMA}
     values["protocol"] = {k: v for k, v in values["protocol"].items() if k not in ("strict", "deviations")}
     values["code"] = code_versions(config)
@@ -100,8 +103,8 @@ def fingerprint(config: Config) -> str:
 
 
 def facts(config: Config) -> dict[str, Any]:
-    """Return what a ledger row says of the protocol in force: its name and version, the fingerprint of the protocol as
-    this code knows it, and in what the chain deviates."""
+    """Return what a ledger row records about the chain's protocol: its name and version, the fingerprint of the
+    protocol as this code defines it, and the deviations of the chain."""
     protocol = config.protocol
     known = fingerprint(compose_protocol(protocol.name)) if protocol.name else None
     about = {"name": protocol.name, "version": protocol.version, "deviations": protocol.deviations}

@@ -1,4 +1,4 @@
-"""Reads the watermark of a chain: with its generator, whose sampler is inverted where the mark is in the noise."""
+"""Read the watermark of a chain. If the mark is in the noise, the sampler of the chain's generator is inverted."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 
 def check(config: Config, kind: str) -> None:
-    """Raise `ConfigError` where the items of a chain or its generator cannot carry its watermark, or its vetting looks
-    for one that it does not have."""
+    """Raise `ConfigError` if the items or the generator of a chain cannot carry its watermark, if its vetting or its
+    scores look for a watermark that the chain does not have, or if too few items are scored to calibrate the score
+    family watermark. kind: The kind of the items."""
     watermark = watermarks.resolve(config.watermark)
     asked = ["vetting=watermark"] if config.vetting.name == "watermark" else []
     asked += ["the score family watermark"] if "watermark" in config.metrics.scores else []
@@ -42,14 +43,14 @@ def check(config: Config, kind: str) -> None:
 def reader(
     config: Config, models: Sequence[Path], runtime: "Runtime", progress: "Progress"
 ) -> "Callable[[int, Items], np.ndarray]":
-    """Return what reads the mark of an earlier generation: (generation, N items) -> how strongly each carries it,
-    float64 (N,).
+    """Return a function that reads the mark of an earlier generation: (generation, N items) -> how strongly each item
+    carries it, float64 (N,).
 
     Args:
-        config: Of a chain with a watermark.
+        config: The configuration of a chain with a watermark.
         models: Folders of the models of generations 0, 1, ….
         runtime: Device and precision.
-        progress: Called with (items done, items in all) where a sampler is inverted.
+        progress: Called with (items done, total items) while a sampler is inverted.
     """
     watermark = watermarks.resolve(config.watermark)
     assert watermark is not None
@@ -64,8 +65,8 @@ def reader(
 
 
 def mark_spec(config: Config, generation: int, model: str) -> dict[str, Any]:
-    """Return what changes the scores that `reader` gives of the mark of one generation, apart from items and
-    arithmetic, for store keys. model: the key of its training, which a mark of pixels does not need."""
+    """Return everything, apart from items and arithmetic, that changes how `reader` scores the mark of one generation,
+    for store keys. model: The key of the generation's training, which is not needed for a mark in pixels."""
     watermark = watermarks.resolve(config.watermark)
     assert watermark is not None
     inverted = {"model": model, "inversion": generators.invert_spec(config.generator)} if watermark.in_noise else {}
@@ -73,8 +74,8 @@ def mark_spec(config: Config, generation: int, model: str) -> dict[str, Any]:
 
 
 def spec(config: Config, generation: int) -> dict[str, Any]:
-    """Return what changes the scores that `reader` gives of the marks before a generation, apart from models and items,
-    for store keys. Empty without a watermark."""
+    """Return everything, apart from models and items, that changes how `reader` scores the marks of the generations
+    before `generation`, for store keys. Empty without a watermark."""
     watermark = watermarks.resolve(config.watermark)
     if watermark is None:
         return {}

@@ -1,4 +1,4 @@
-"""From the results of one generation to its ledger row, what shows its probes, and its line on the console."""
+"""Record the results of one generation: its ledger row, the file that shows its probes, and its console line."""
 
 import logging
 from collections.abc import Callable
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def name_of(component: DataConfig | GeneratorConfig) -> str:
-    """Return what a data set or generator is called in the ledger: its name, or the user's module."""
+    """Return the name of a data set or generator in the ledger: its own name, or that of a user-defined module."""
     return getattr(component, "module", component.name)
 
 
@@ -39,15 +39,15 @@ def make_row(
     results: dict[str, Result],
     wall_seconds: float,
 ) -> Row:
-    """Return everything needed to cite the scores of one generation.
+    """Return the ledger row of one generation: everything that is needed to cite its scores.
 
     Args:
-        config: Of the chain.
+        config: The chain's configuration.
         context: The runtime and the store.
-        generation: Its number.
-        counts: Of its composition, as the mixing policy drew it.
-        results: By stage. Their own seconds are those of whoever computed them.
-        wall_seconds: What this run spent.
+        generation: The number of the generation.
+        counts: The counts of its composition, as the mixing policy drew it.
+        results: Stage -> result. The seconds in a result are those of the run that computed it.
+        wall_seconds: The seconds that this run spent on the generation.
     """
     train, sample, score = results["train"], results["sample"], results["score"]
     paths = {name: result.path.relative_to(context.store.root).as_posix() for name, result in results.items()}
@@ -92,11 +92,12 @@ def make_row(
 
 
 def record(directory: Path, row: Row, probes: np.ndarray) -> None:
-    """Appends the row, unless the ledger has this generation from the same results; writes what shows the probes.
+    """Append the row, unless the ledger has this generation from the same results. Write the file that shows the
+    probes.
 
-    Two processes that run the same chain at once do this one after the other, and both find the row in the end. A
-    ledger that has this generation from other results (newer code, or a data file that changed under its name) is moved
-    aside with a warning; the generations before it, which are the same, are carried over.
+    Two processes that run the same chain at the same time do this one after the other, and both find the row in the
+    end. A ledger that has this generation from other results (newer code, or a data file whose content changed) is
+    moved aside with a warning. The rows of the generations before it, which are the same, are copied to the new ledger.
     """
     path = directory / ledger.FILENAME
     with lease.hold(path.with_suffix(".lock"), path.name, user=row.chain):
@@ -115,8 +116,8 @@ def record(directory: Path, row: Row, probes: np.ndarray) -> None:
 
 
 def show(directory: Path, row: Row, probes: np.ndarray) -> None:
-    """Write the file that shows the probes of a generation: a picture of images or points, or a text. Points lie over
-    their true density and tokens become words where the data set's module has `true_risk` or `decode`."""
+    """Write the file that shows the probes of a generation: a picture of images or points, or a text. Points are drawn
+    over their true density if the data set's module has `true_risk`, and tokens become text if it has `decode`."""
     kind, checksum = kind_of(probes), row.checksums.get("probes", "")
     path = shown.shown_at(directory, row.generation, ".txt" if kind is TOKENS else ".png")
     path.parent.mkdir(exist_ok=True)
@@ -132,7 +133,8 @@ def show(directory: Path, row: Row, probes: np.ndarray) -> None:
 
 
 def _decoded(tokens: np.ndarray, row: Row) -> list[str]:
-    """Return sequences of tokens, int32 (n, L), as the data set's module writes them, else as numbers."""
+    """Return sequences of tokens, int32 (n, L), as texts: decoded by the data set's module if it can, otherwise as
+    numbers. Raises `DataError` if the module returns another number of texts."""
     decode = _of_data(row, "decode")
     texts = shown.ids(tokens) if decode is None else [str(text) for text in decode(tokens)]
     if len(texts) != len(tokens):
@@ -141,7 +143,8 @@ def _decoded(tokens: np.ndarray, row: Row) -> list[str]:
 
 
 def _of_data(row: Row, name: str) -> Callable[[np.ndarray], Any] | None:
-    """Return a function of the module of a row's data set, bound to its configuration; None where it has none."""
+    """Return the function `name` of the module of a row's data set, bound to its configuration; None if the module does
+    not have it."""
     chosen = row.config.get("data", {})
     schema = registry.schema("data", chosen.get("name", ""))
     if schema is None:
@@ -151,8 +154,9 @@ def _of_data(row: Row, name: str) -> Callable[[np.ndarray], Any] | None:
 
 
 def from_same_results(known: Row, row: Row) -> bool:
-    """Return whether two rows of a generation were made from the same results, of the same content where both say it:
-    a result that was lost and made again on another kind of processor has the same name and may have other bytes."""
+    """Return whether two rows of a generation were made from the same results, with the same checksums if both rows
+    state them. A result that was lost and recomputed on another kind of processor has the same name but may have other
+    bytes."""
     both = known.checksums.keys() & row.checksums.keys()
     return known.artifacts == row.artifacts and all(known.checksums[name] == row.checksums[name] for name in both)
 
@@ -165,7 +169,7 @@ def _free_name(path: Path) -> Path:
 
 
 def summary(row: Row, reused: bool) -> str:
-    """One line: who, on what, and the scores of the samples."""
+    """Return the console line of a generation: the chain, the composition, and the main scores of the samples."""
     scores = [s for s in row.scores if s["subject"] == "samples" and s["reference"] == "heldout"]
     scores = [s for s in scores if s["feature_space"] in (scores[0]["feature_space"], "model")]
     shown = " ".join(

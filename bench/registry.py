@@ -1,9 +1,9 @@
-"""Finds components by file name: a data set, generator, policy, rule, score family or feature space is one file.
+"""Find components by file name: a data set, generator, policy, rule, score family or feature space is one file.
 
-A room is a package such as `bench/datasets`; every public module or package in it is a component, except `shared`,
-which holds what the components of the room share. A component of a user is named in the configuration instead: a
-module for components with several verbs, `module:function` for those with one. Nothing here imports torch, and a
-component must not import it either when it is imported.
+A room is a package such as `bench/datasets`. Every public module or package in it is a component, except `shared`,
+which holds code that the components of the room share. A verb is a function that a component offers. A user-defined
+component is named in the configuration: by its module if it has several verbs, by `module:function` if it has one.
+Nothing here imports torch, and a component must not import it at module level either.
 """
 
 import importlib
@@ -27,8 +27,8 @@ from bench.options import check
 
 @dataclass(frozen=True)
 class Room:
-    """Where the components of one configuration group are. discriminator: the field of a group's configuration that
-    names the component."""
+    """The package with the components of one configuration group. discriminator: the field of the group's configuration
+    that names the component."""
 
     package: str
     discriminator: str = "name"
@@ -44,12 +44,12 @@ ROOMS = {
     "remedy": Room("bench.remedies"),
 }
 SCORES, FEATURES = "bench.metrics", "bench.features"
-"""Rooms without a group of their own: score families and feature spaces are chosen by `metrics`."""
+"""Rooms without their own group: score families and feature spaces are chosen by the group `metrics`."""
 
 CUSTOM, NONE = "custom", "none"
-"""The component of every group that runs a user's own code; the one that adds nothing, where a group has it."""
+"""The component of a group that runs user-defined code, and the component of optional groups that does nothing."""
 NEEDS = ("truth", "calibration", "past", "features")
-"""What a module's vetting rules may be told beside the items, and of these features its selection rules."""
+"""What a module's `NEEDS` may request beside the items: any of these for a vetting rule, features for a selection."""
 
 
 @cache
@@ -62,14 +62,14 @@ def names(package: str) -> tuple[str, ...]:
 
 
 def load(package: str, name: str, key: str) -> ModuleType:
-    """Return the module of a component. Raises `ConfigError` for `key` where there is none of that name."""
+    """Return the module of a component. Raises `ConfigError` for `key` if there is no component of that name."""
     if name not in names(package):
         raise ConfigError(key, name, f"must be one of {', '.join(names(package))}")
     return importlib.import_module(f"{package}.{name}")
 
 
 def schema(group: str, name: str) -> type | None:
-    """Return the configuration class of a component, or None where there is none of that name."""
+    """Return the configuration class of a component, or None if there is no component of that name."""
     if name in (CUSTOM, NONE):
         return importlib.import_module("bench.custom").SCHEMAS[name].get(group)
     package = ROOMS[group].package
@@ -77,11 +77,11 @@ def schema(group: str, name: str) -> type | None:
 
 
 def user_module(path: str, key: str, verbs: Sequence[str] = ()) -> ModuleType:
-    """Import a module of the user, the working directory included. Raises `ConfigError` where it cannot be imported or
-    lacks a verb."""
+    """Import and return a user-defined module, which may lie in the working directory. Raises `ConfigError` if it
+    cannot be imported or lacks a verb."""
     try:
         module = importlib.import_module(path)
-    except Exception as error:  # the user's file may fail in any way
+    except Exception as error:  # a user-defined module may fail in any way
         raise ConfigError(key, path, f"cannot be imported: {type(error).__name__}: {error}") from error
     source_sha256(module)
     missing = [verb for verb in verbs if not hasattr(module, verb)]
@@ -92,14 +92,15 @@ def user_module(path: str, key: str, verbs: Sequence[str] = ()) -> ModuleType:
 
 @cache
 def source_sha256(module: ModuleType) -> str:
-    """Return the SHA-256 of a module's file as it was when the module was first asked for: the code that runs, even if
-    the file is edited meanwhile. "" for a module without a file."""
+    """Return the SHA-256 of a module's file; "" for a module without a file. It is cached at the first call, directly
+    after the import, so that it identifies the code that runs even if the file is edited later."""
     source = getattr(module, "__file__", None)
     return sha256_of(Path(source)) if source else ""
 
 
 def user_function(path: str, key: str) -> tuple[ModuleType, Callable[..., Any]]:
-    """Import `module:function`. Return the module and the function. Raises `ConfigError`."""
+    """Import `module:function` and return the module and the function. Raises `ConfigError` if the path has another
+    form, the module cannot be imported, or it has no such function."""
     module_name, _, name = path.partition(":")
     if path.count(":") != 1 or not module_name or not name:
         raise ConfigError(key, path, "must have the form module:function")
@@ -111,10 +112,11 @@ def user_function(path: str, key: str) -> tuple[ModuleType, Callable[..., Any]]:
 
 
 def module_and_config(group: str, config: Any, verbs: Sequence[str]) -> tuple[ModuleType, Any]:
-    """Return the module of a component and its own configuration.
+    """Return the module of a component and the configuration that it receives.
 
-    That of a user's module is its `Config`, made from the fields that all of the group have and from
-    `config.parameters`. Raises `ConfigError` where the module, a verb or a parameter is not there.
+    For a user-defined module, this is an instance of its `Config`, made from the fields that all components of the
+    group share and from `config.parameters`. Raises `ConfigError` if the module or a verb does not exist, or a
+    parameter is unknown, missing or wrong.
     """
     if config.name != CUSTOM:
         return load(ROOMS[group].package, config.name, f"{group}.name"), config
@@ -125,8 +127,9 @@ def module_and_config(group: str, config: Any, verbs: Sequence[str]) -> tuple[Mo
 
 
 def typed(schema: type, values: dict[str, Any], path: str) -> Any:
-    """Return a checked instance of a configuration class, with the types and the nested classes that Hydra would give
-    it. Raises `ConfigError` for unknown keys, wrong types, missing values and values out of bounds."""
+    """Return a checked instance of a configuration class, with the types and nested classes that Hydra would give it.
+    path: The key of the configuration, for messages. Raises `ConfigError` for unknown keys, wrong types, missing values
+    and values out of bounds."""
     try:
         tree = OmegaConf.merge(OmegaConf.structured(schema), values)
         missing = sorted(OmegaConf.missing_keys(tree))
@@ -141,7 +144,7 @@ def typed(schema: type, values: dict[str, Any], path: str) -> Any:
 
 @dataclass(frozen=True)
 class Component:
-    """A component with several verbs: its module, and its configuration, of its own class."""
+    """A component with several verbs: its module, and its configuration, an instance of the module's `Config`."""
 
     module: ModuleType
     config: Any
@@ -154,8 +157,8 @@ class Component:
 
 @dataclass(frozen=True)
 class Rule:
-    """A component with one verb: its function, and the parameters that it is called with. name: of the component, or
-    `module:function`."""
+    """A component with one verb: its function, and the parameters that it is called with. name: the name of the
+    component, or `module:function`."""
 
     name: str
     module: ModuleType
@@ -170,13 +173,13 @@ def rule(group: str, config: Any, verb: str, not_parameters: Sequence[str] = ())
     """Return the rule that a configuration names, with its parameters.
 
     Args:
-        group: Of the configuration.
-        config: Of a component of the group, or its `custom` component.
-        verb: What the function is called in a component of the project.
-        not_parameters: Fields that the function does not get.
+        group: The configuration group.
+        config: The configuration of a component of the group, or of its `custom` component.
+        verb: The name of the function in a component of the project.
+        not_parameters: Fields of the configuration that are not passed to the function.
 
     Raises:
-        ConfigError: There is no such function, or it does not take such parameters.
+        ConfigError: There is no such function, or it does not take these parameters.
     """
     room = ROOMS[group]
     name = getattr(config, room.discriminator)
@@ -193,8 +196,8 @@ def rule(group: str, config: Any, verb: str, not_parameters: Sequence[str] = ())
 
 
 def needs(rule: Rule | None, group: str) -> tuple[str, ...]:
-    """Return what a rule has to be told, which its module states in `NEEDS`, for all of its rules; nothing without a
-    rule. Raises `ConfigError` for what is none of `NEEDS`."""
+    """Return the evidence that a rule needs, as its module states in `NEEDS` for all rules in it; () without a rule.
+    Raises `ConfigError` if an entry is not in this module's `NEEDS`."""
     stated = tuple(getattr(rule.module, "NEEDS", ())) if rule else ()
     unknown = [need for need in stated if need not in NEEDS]
     if rule and unknown:
@@ -205,8 +208,9 @@ def needs(rule: Rule | None, group: str) -> tuple[str, ...]:
 
 
 def version(module: ModuleType, stage: str) -> Any:
-    """Return what identifies the code of a component in the spec of a stage: its `VERSION`, one number or one per
-    stage, and for a module outside the project the SHA-256 of its file."""
+    """Return what identifies the code of a component in the spec of a stage: its `VERSION`, which is one number or a
+    dict with one number per stage, and for a module outside the project also the SHA-256 of its file. Raises
+    `ConfigError` if the module states no version for the stage."""
     number = getattr(module, "VERSION", None)
     if isinstance(number, dict):
         number = number.get(stage)
@@ -220,11 +224,11 @@ def version(module: ModuleType, stage: str) -> Any:
 
 
 def citation(package: str, name: str, config: dict[str, Any]) -> str:
-    """Return the BibTeX entries of a component of the project, separated by blank lines; "" where there are none.
+    """Return the BibTeX entries of a component of the project, separated by blank lines; "" if there are none.
 
     Args:
-        package: Of the room.
-        name: Of the component; that of a user's own is not known here.
+        package: The package of the room.
+        name: The name of the component; "" is returned for the name of a user-defined component.
         config: The component's configuration as a dict, for modules whose `cite(config)` depends on it.
     """
     if name not in names(package):
@@ -234,6 +238,6 @@ def citation(package: str, name: str, config: dict[str, Any]) -> str:
 
 
 def metric_citations() -> dict[str, str]:
-    """Return metric -> BibTeX entry, of all score families of the project."""
+    """Return metric -> BibTeX entry for all score families of the project."""
     families = (load(SCORES, name, "name") for name in names(SCORES))
     return {metric: entry for family in families for metric, entry in family.CITATION.items()}

@@ -1,4 +1,4 @@
-"""The stage between training and sampling: the model that a generation is drawn from, where the chain has a remedy."""
+"""The stage between training and sampling: apply the chain's remedy to the model that a generation is drawn from."""
 
 import time
 from pathlib import Path
@@ -16,19 +16,19 @@ from bench.store import Result
 
 
 def remedied(context: StageContext, config: Config, generation: int, trained: Result) -> Result:
-    """Train the model of a generation shortly on its own samples, and combine the two. Without a remedy the training
-    itself is the result.
+    """Train the model of a generation briefly on its own samples, and combine both models. Without a remedy, return the
+    training itself.
 
-    The own samples come from seeds of their own, and carry no watermark: they never leave this stage.
+    The own samples are drawn from separate seeds and carry no watermark, because they are used in this stage only.
 
     Args:
         context: Store, device, console.
-        config: Of the chain; its `remedy` names what is done.
-        generation: Decides the seeds.
+        config: The chain's configuration; `config.remedy` names the remedy.
+        generation: The generation of the model; it determines the seeds.
         trained: The training of this generation.
 
     Returns:
-        A result that holds `model/`, to be sampled and scored, and with a remedy `own/`, the pool of own samples.
+        A result that holds `model/`, which is sampled and scored, and with a remedy `own/`, the pool of own samples.
     """
     remedy = remedies.resolve(config.remedy)
     if remedy is None:
@@ -85,7 +85,7 @@ def remedied(context: StageContext, config: Config, generation: int, trained: Re
 
 
 def short_training(config: Config) -> GeneratorConfig:
-    """Return the generator with the training on own samples that the remedy of a chain asks for."""
+    """Return the generator's configuration for the short training on own samples that the chain's remedy specifies."""
     about: Any = config.remedy
     return generators.short_training(config.generator, about.num_steps, about.learning_rate_factor)
 

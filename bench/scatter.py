@@ -1,6 +1,6 @@
-"""Points as one picture: dots over the distribution that they should have, on axes that do not depend on them.
+"""Draw points as one picture: dots over their target distribution, on axes that do not depend on the dots.
 
-The picture is made of pixels, like a grid of images, so that a thousand dots cost a page no more than one.
+The picture is a pixel image, like a grid of images, so that a page with a thousand dots is no larger than with one.
 """
 
 from collections.abc import Callable
@@ -11,25 +11,27 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFilter
 
 SIDE, FINER = 256, 3
-"""Pixels of a side, and how much finer is drawn before the picture is made smaller, for smooth dots."""
+"""Side of a picture in pixels, and the factor by which it is drawn larger and then reduced, for smooth dots."""
 NUM_CELLS = 128
-"""Cells of a side of the grid on which a density is known."""
+"""Number of cells per side of the grid on which a density is evaluated."""
 MARGIN = 0.15
-"""Room around the real points, as a part of their range."""
+"""Margin on each side of the real points, as a fraction of their range."""
 SHADES = {0.99: "#e9f2f8", 0.9: "#d3e5f1", 0.5: "#b5d3e6"}
-"""Part of the distribution that lies within an outline -> the shade there, from the outermost on."""
+"""Share of the probability mass within an outline -> the shade inside it, from the outermost outline inwards."""
 MOST_UNEQUAL = 4.0
-"""Up to this ratio of their ranges both axes have one scale."""
+"""Largest ratio of their ranges at which both axes have the same scale."""
 GROUND, FRAME, OUTLINE, DOT, OUTSIDE, REAL = "#ffffff", "#d5d8db", "#6ea5c8", "#1d2125", "#cf3a30", "#c4c8cc"
 
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """The axes of a picture, and what lies below the dots: the first two coordinates, or the only one.
+    """The axes of a picture, for the first two coordinates or the only one, and the background below the dots.
 
-    low, high: float64 (1,) or (2,), ends of the axes. density: float64 (NUM_CELLS,) or (NUM_CELLS, NUM_CELLS) by first
-        and second coordinate, up to a factor; None where the distribution is not known. real: float64 (n, 1) or (n, 2),
-        points that it is shown by instead.
+    Attributes:
+        low, high: float64 (1,) or (2,), the ends of the axes.
+        density: float64 (NUM_CELLS,) or (NUM_CELLS, NUM_CELLS) by first and second coordinate, the true density up to a
+            factor; None if the distribution is not known.
+        real: float64 (n, 1) or (n, 2), real points, which are shown if there is no density.
     """
 
     low: np.ndarray
@@ -39,12 +41,12 @@ class Plane:
 
 
 def plane(real: np.ndarray, risk: Callable[[np.ndarray], np.ndarray] | None = None) -> Plane:
-    """Return the axes that show real points.
+    """Return the axes and the background that show real points.
 
     Args:
-        real: float64 (N, d).
-        risk: minus the log-likelihood of points, float64 (n, d) -> (n,), of which exp(−risk) is shown; further
-            coordinates are at the mean of the real points. None where it is not known.
+        real: float64 (N, d), the real points.
+        risk: Minus the log-likelihood of points, float64 (n, d) -> (n,). The background shows exp(−risk), with the
+            third and further coordinates at the mean of the real points. None: the likelihood is not known.
     """
     shown = real[:, :2]
     low, high = shown.min(axis=0), shown.max(axis=0)
@@ -69,7 +71,10 @@ def plane(real: np.ndarray, risk: Callable[[np.ndarray], np.ndarray] | None = No
 
 
 def words(of: Plane, dimension: int) -> str:
-    """Return what a caption says: the ranges of the axes, which coordinates they are, and what lies below the dots."""
+    """Return the text of a caption: the ranges of the axes, which coordinates they show, and what the background is.
+
+    dimension: The number of coordinates of the points.
+    """
     ends = [f"{a:.3g} to {b:.3g}" for a, b in zip(of.low, of.high, strict=True)]
     axes = f"axes: {' and '.join(ends)}" + (f" (the first two of {dimension} coordinates)" if dimension > 2 else "")
     if of.density is None:
@@ -81,8 +86,8 @@ def words(of: Plane, dimension: int) -> str:
 
 
 def scatter(points: np.ndarray, of: Plane) -> Image.Image:
-    """Draw points as dots over the density, uint8 RGB of SIDE × SIDE; of one coordinate as a histogram. Points outside
-    the axes lie at their edge, in red.
+    """Return an RGB picture of SIDE × SIDE pixels: points as dots over the background, or a histogram if they have one
+    coordinate. Points outside the axes are drawn at the edge, in red.
 
     points: float64 (n, d).
     """
@@ -95,14 +100,14 @@ def scatter(points: np.ndarray, of: Plane) -> Image.Image:
 
 
 def _finished(picture: Image.Image) -> Image.Image:
-    """Return a picture at its size, within a thin frame."""
+    """Return the picture reduced to its final size, with a thin frame."""
     small = picture.resize((SIDE, SIDE), Image.Resampling.BOX)
     ImageDraw.Draw(small).rectangle((0, 0, SIDE - 1, SIDE - 1), outline=FRAME)
     return small
 
 
 def _dots(picture: Image.Image, points: np.ndarray, of: Plane, radius: float, colour: str, outside: str) -> None:
-    """Draw float64 (n, 2) points, those outside the axes at their edge and in another colour."""
+    """Draw points, float64 (n, 2), as dots. Those outside the axes are drawn at the edge, in the colour `outside`."""
     side, r = SIDE * FINER, radius * FINER
     at = (points - of.low) / (of.high - of.low)
     is_inside = ((at >= 0) & (at <= 1)).all(axis=1)
@@ -114,8 +119,8 @@ def _dots(picture: Image.Image, points: np.ndarray, of: Plane, radius: float, co
 
 @lru_cache(maxsize=4)
 def _ground(of: Plane) -> Image.Image:
-    """Return what lies below the dots, SIDE · FINER pixels high: shades within the outlines of the density, the first
-    coordinate to the right and the second upwards, or real points in grey."""
+    """Return the background below the dots, a square of SIDE · FINER pixels: shades within the outlines of the density,
+    with the first coordinate to the right and the second upwards, or real points in grey."""
     side = SIDE * FINER
     if of.density is None:
         picture = Image.new("RGB", (side, side), GROUND)
@@ -135,7 +140,9 @@ def _ground(of: Plane) -> Image.Image:
 
 
 def _histogram(values: np.ndarray, of: Plane) -> Image.Image:
-    """Draw a histogram of n values below the true density; both have the area 1 over the axis and one scale."""
+    """Return a picture of a histogram of the values, float64 (n,), with the true density as a line above it. Both are
+    on one scale and have area 1 over the axis. Without a density, the line is the histogram of the real points, or of
+    the values if there are none."""
     side, num_bins = SIDE * FINER, 48
     low, high = float(of.low[0]), float(of.high[0])
     width = (high - low) / num_bins

@@ -5,9 +5,9 @@ or JSON with --json, to stdout and progress to stderr. Each score comes with two
 images (the floor, which a perfect generator would reach in expectation) and both sets shuffled together (the score of
 two sets that do not differ).
 
-From Python it is `bench.score(real, fake)`, with the flags as parameters (`bench.score_sets.score`). Importing a module
-of a package makes it an attribute of the package, so a function of that name would come and go with imports. Therefore
-this module can be called: `bench.score` is one object, whatever was imported before.
+From Python, call `bench.score(real, fake)`, with the flags as parameters (`bench.score_sets.score`). Python sets an
+imported submodule as an attribute of its package, so importing this module would replace a function `bench.score`.
+Therefore this module itself is callable: `bench.score` is the same object, whatever was imported before.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from bench.errors import BenchError, ConfigError, ConfigErrors
 from bench.machine.pipes import exit_with
 from bench.score_sets import Scores, families, score
 
-__wrapped__ = score  # whose signature `inspect`, and so a notebook, shows
+__wrapped__ = score  # `inspect`, and therefore a notebook, shows the signature of this function
 
 
 class _Callable(ModuleType):
-    """A module that is called as the function of its name."""
+    """A module that can be called like the function of the same name."""
 
     def __call__(self, *sets: Any, **parameters: Any) -> Scores:
         return score(*sets, **parameters)
@@ -37,7 +37,7 @@ sys.modules[__name__].__class__ = _Callable
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Return the options of the command line; None: those of this process."""
+    """Return the options of a command line. arguments: The command line; None: that of this process."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.score", description=(__doc__ or "").split("\n\n")[1],
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -74,11 +74,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 FLAG = re.compile(
     r"(?<![\w/.-])(?:(num_images|feature_space)\b|(scores|weights|resolution|k|resamples|resplits|seed|device)(?==))"
 )
-"""Names of parameters in a message: those of two words anywhere, and those of one where they are given a value."""
+"""Parameter names in a message. A name of two words matches anywhere, a name of one word only before `=`."""
 
 
 def in_flags(error: BenchError) -> str:
-    """Return the message of an error, with the flags of the command in place of the parameters of the function."""
+    """Return the message of an error, with parameter names of the function replaced by flags of the command."""
     if isinstance(error, ConfigErrors):
         return "\n".join(map(in_flags, error.errors))
     text = f"{error.key}={error.value}: {error.allowed}" if isinstance(error, ConfigError) else str(error)

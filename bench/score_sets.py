@@ -1,4 +1,5 @@
-"""Every score of one set of images against another, outside any chain: `bench.score`, and `python -m bench.score`.
+"""Compute every score of one set of images against another, outside any chain: `bench.score`, and the command
+`python -m bench.score`.
 
 Each score comes with two controls: real images against real images (the floor, which a perfect generator would reach in
 expectation) and both sets shuffled together (the score of two sets that do not differ).
@@ -24,19 +25,20 @@ from bench.options import check
 log = logging.getLogger(__name__)
 
 SMALL = 96
-"""Images below which a warning says how little a score can tell: the 95 % interval of a share such as precision is
-± 0.98 / √N at its widest, which is ± 0.10 here."""
+"""Number of images below which a warning states how uncertain the scores are: the 95 % interval of a share such as
+precision is up to ± 0.98 / √N, which is ± 0.10 at this number."""
 
 MISSING = "needs more images, labels of the real ones, train or unseen"
-"""Why a score that was asked for may not be there."""
+"""Possible reasons why a requested score is missing, for messages."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scores(Mapping[str, float]):
-    """The scores of the fake images by name, such as `scores["fid"]`; with one value per labelled attribute, the name
-    is `class_survival[species]`. Printed, or at the end of a notebook's cell, it is the command's table.
+    """The scores of the fake images by name, such as `scores["fid"]`. If a score has one value per labelled attribute,
+    its names are of the form `class_survival[species]`. Printed, or as the last expression of a notebook cell, the
+    object is shown as the command's table.
 
-    result: what `python -m bench.score --json` prints: `rows` in the form of the ledger, and where they come from.
+    result: The dict that `python -m bench.score --json` prints: `rows` in the form of the ledger, and their origin.
     """
 
     result: dict[str, Any]
@@ -53,12 +55,12 @@ class Scores(Mapping[str, float]):
 
     @property
     def floor(self) -> dict[str, float]:
-        """The same scores of real images against other real images; {} where there are too few to split."""
+        """The same scores of real images against other real images; {} if there are too few real images to split."""
         return dict(self._of_subject["real"])
 
     @property
     def shuffled(self) -> dict[str, float]:
-        """The same scores of both sets shuffled together: two sets that do not differ."""
+        """The same scores of both sets shuffled together, the scores of two sets that do not differ."""
         return dict(self._of_subject["shuffled"])
 
     def __getitem__(self, name: str) -> float:
@@ -78,7 +80,7 @@ class Scores(Mapping[str, float]):
 
 
 def _by_name(rows: Sequence[dict[str, Any]], subject: str) -> dict[str, float]:
-    """Return name -> value of one subject, with parameters in the name where they alone tell scores apart."""
+    """Return name -> value for one subject. Parameters are part of the name if a metric has several scores."""
     own = [row for row in rows if row["subject"] == subject]
     metrics = [row["metric"] for row in own]
     values = {}
@@ -112,25 +114,25 @@ def score(
     or .npz file, or of a stored pool.
 
     Args:
-        real: The reference.
-        fake: What is scored.
-        train: Training images of the model that made the fake ones: adds the copying scores.
-        unseen: Images of the source of `train` that the model was not trained on: adds `closer_to_training` and
+        real: The reference images.
+        fake: The images to score.
+        train: Training images of the model that drew the fake images; adds the copying scores.
+        unseen: Images from the source of `train` that the model was not trained on; adds `closer_to_training` and
             `near_copy_rate`.
-        scores: Families (`frechet`), single scores (`fid`) or functions of your own (`module:function`); None: all that
-            the sets allow.
-        feature_space: A file of bench/features, or `module:function`.
-        weights: Local file with the weights of the feature extractor.
-        num_images: N, on both sides, drawn at random; None: all of the smaller.
-        resolution: Pixels to which pictures of a folder are cropped and resized; None: as they are.
-        k: Neighbours of the k-NN scores.
-        resamples: Half-samples of the images for a standard deviation of each score; 0: none.
-        resplits: Random splits of the real images for the floor's interval; 0: none.
-        seed: Of the draws of images.
+        scores: Families (`frechet`), single scores (`fid`) or user-defined functions (`module:function`); None: all
+            that the sets allow.
+        feature_space: The name of a file in bench/features, or `module:function`.
+        weights: Local file with the weights of the feature extractor; None: the default weights.
+        num_images: The number N of images on both sides, drawn at random; None: the size of the smaller set.
+        resolution: Pixels per side to which pictures of a folder are cropped and resized; None: not changed.
+        k: Number of neighbours of the k-NN scores.
+        resamples: Number of half-samples of the images for a standard deviation of each score; 0: none.
+        resplits: Number of random splits of the real images for the floor's interval; 0: none.
+        seed: The seed of the draws of images.
         device: auto, cpu, cuda or cuda:<index>.
 
     Raises:
-        BenchError: A set or a parameter cannot be used, or nothing that was asked for can be computed.
+        BenchError: A set or a parameter cannot be used, or none of the requested scores can be computed.
     """
     from bench import metrics
     from bench.features.shared.extraction import feature_space_spec
@@ -197,7 +199,7 @@ def score(
 
 
 def families() -> dict[str, tuple[str, ...]]:
-    """Return family -> the scores that it yields, of all that score images and need nothing of a chain."""
+    """Return family -> the names of its scores, for all families that score images and need nothing from a chain."""
     from bench.metrics import kinds_of
 
     loaded = {name: registry.load(registry.SCORES, name, "scores") for name in registry.names(registry.SCORES)}
@@ -209,9 +211,9 @@ def families() -> dict[str, tuple[str, ...]]:
 
 
 def choose(scores: Sequence[str] | None) -> tuple[list[str], Callable[[str], bool] | None]:
-    """Return the families to compute, and which of their scores to keep (None: all).
+    """Return the families to compute, and a function of a score's name that says whether to keep it (None: keep all).
 
-    scores: families, single scores, or `module:function`; None: all families. Raises `ConfigError` for other names.
+    scores: Families, single scores, or `module:function`; None: all families. Raises `ConfigError` for other names.
     """
     known = families()
     if scores is None:
@@ -234,7 +236,7 @@ def choose(scores: Sequence[str] | None) -> tuple[list[str], Callable[[str], boo
 
 
 def _refuse_missing(scores: Sequence[str] | None, rows: Sequence[dict[str, Any]]) -> None:
-    """Warn of every score that was asked for and is not there. Raises `ConfigError` where none is."""
+    """Warn of every requested score that could not be computed. Raises `ConfigError` if there are no scores at all."""
     there = {row["metric"] for row in rows if row["subject"] == "fake"}
     if not there:
         raise ConfigError("scores", " ".join(scores or ()), f"none can be computed of these sets: {MISSING}")
@@ -245,7 +247,7 @@ def _refuse_missing(scores: Sequence[str] | None, rows: Sequence[dict[str, Any]]
 
 
 def warn_of_small(n: int) -> None:
-    """Warn where so few images are scored that a score says little."""
+    """Warn if the number of scored images n is below `SMALL`."""
     if n < SMALL:
         log.warning(
             "N = %d images on each side: a share such as precision has a 95 %% interval of up to ± %.2f, and "
@@ -255,12 +257,13 @@ def warn_of_small(n: int) -> None:
 
 
 PARAMETER = {"num_resamples": "resamples", "num_resplits": "resplits"}
-"""What `score` calls keys of the configuration of the scores, where it is not their last part."""
+"""Key of `MetricsConfig` -> the parameter of `score`, where the names differ."""
 
 
 @contextmanager
 def _in_parameters() -> Iterator[None]:
-    """Let errors speak of the parameters of `score`, not of keys of a configuration that the caller never wrote."""
+    """Rewrite the errors raised in the body of the `with`: name the parameters of `score` instead of keys of a
+    configuration that the caller never wrote."""
 
     def plain(text: str) -> str:
         text = re.sub(r"\bdata\.path=", "", text)
@@ -276,7 +279,8 @@ def _in_parameters() -> Iterator[None]:
 
 
 def _num_images(asked: int | None, sets: Mapping[str, ImageSet]) -> int:
-    """Return N. Raises `BenchError` where one of the two sets is too small."""
+    """Return N. asked: The requested N; None: the size of the smaller set. Raises `DataError` if a set has fewer than 2
+    images, and `ConfigError` if a set has fewer images than requested."""
     real, fake = len(sets["real"].images), len(sets["fake"].images)
     most = min(real, fake)
     if most < 2:
@@ -289,8 +293,9 @@ def _num_images(asked: int | None, sets: Mapping[str, ImageSet]) -> int:
 
 
 def _draws(config: MetricsConfig, sets: dict[str, ImageSet], seed: int) -> dict[str, np.ndarray]:
-    """Return the rows of each set that are used, int64, in random order: N of the fake images, and 2 N of the real ones
-    because the floor compares two sets, or all of them if classifiers are fitted."""
+    """Return name of a set -> the rows that are used, int64 (n,), in random order: N of the fake images, and 2 N of the
+    real images, because the floor compares two sets, or all real images if classifiers are fitted. Of the other sets,
+    all rows are used."""
     rng = np.random.default_rng(seed)
     order = {name: rng.permutation(len(images.images)) for name, images in sets.items()}
     order["fake"] = order["fake"][: config.num_images]
@@ -305,7 +310,7 @@ def _features(
     """Return the features of the drawn images of each set.
 
     Args:
-        config: Feature space and weights.
+        config: The feature space and its weights.
         sets: The sets by name.
         order: Name -> rows to use, int64 (n,).
         runtime: Device and precision.
@@ -327,7 +332,7 @@ def _features(
 def _items(
     config: MetricsConfig, sets: Mapping[str, ImageSet], order: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the drawn images of both sides, uint8 (N, 3, H, H) each; None where no family needs them."""
+    """Return the drawn images of both sides, uint8 (N, 3, H, H) each; None if no family needs them."""
     from bench import metrics
 
     if "items" not in metrics.needs(config):
@@ -338,17 +343,17 @@ def _items(
 def _attributes(
     config: MetricsConfig, real: ImageSet, features: np.ndarray, rows: np.ndarray, device: Any
 ) -> dict[str, Any] | None:
-    """Fit the classifiers of every labelled attribute to one half of the real images, and test them on the other half.
+    """Fit the classifiers of every labelled attribute on one half of the real images, and test them on the other half.
 
-    The first N, which are the reference, are in the half that nothing is fitted to. The floor's other side comes first
-    in the half that the classifiers are fitted to, so that `Attribute.predict` knows which model has not seen what.
+    The first N images, which are the reference, are in the half for testing. The images of the floor's other side come
+    first in the half for fitting, so that `Attribute.predict` knows which model has not seen which images.
 
     Args:
         config: Which families of scores are computed.
         real: The real images with their labels.
         features: float32 (n, d), the features of the drawn real images.
         rows: int64 (n,), the rows of the drawn real images.
-        device: Where to fit.
+        device: The device to fit on.
 
     Returns:
         Attribute -> its classifiers; None if there are no labels or no score needs them.
@@ -366,7 +371,7 @@ def _attributes(
 
 
 def _twin(values: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the features of training and unseen images, equally many; None where one of the sets is not given."""
+    """Return the features of equally many training and unseen images; None if one of the two sets is not given."""
     from bench.metrics.shared.nearest_training import equal_sides
 
     if "train" not in values or "unseen" not in values:
@@ -375,7 +380,7 @@ def _twin(values: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None
 
 
 def _floor_size(config: MetricsConfig, num_real: int) -> int:
-    """Return the N of real images against other real images."""
+    """Return the number of real images on each side of the floor."""
     return min(config.num_images, num_real // 2)
 
 
@@ -385,11 +390,11 @@ def _floor(reference: np.ndarray, real: np.ndarray, config: MetricsConfig, devic
     Args:
         reference: float32 (N, d), the features that the fake images are scored against.
         real: float32 (M, d), the features of all drawn real images, which begin with `reference`.
-        config: Families of scores and their settings.
-        device: Where to compute.
+        config: The score families and their settings.
+        device: The device to compute on.
 
     Returns:
-        Rows at the same N if M >= 2 N, otherwise at M // 2; none if that is too few for k neighbours.
+        Rows for N images on each side if M >= 2 N, otherwise for M // 2; no rows if that is too few for k neighbours.
     """
     from bench import metrics
 
@@ -406,8 +411,8 @@ _RESPLITS = "in brackets: where 95 % of other splits of the same real images lie
 
 
 def table(result: dict[str, Any]) -> str:
-    """Return a text table with one line per score: value, standard deviation if there is one, floor and shuffled
-    control."""
+    """Return a text table with one line per score: value, standard deviation if there is one, floor, shuffled control
+    and parameters."""
     by_subject: dict[str, dict[tuple[str, str], dict[str, Any]]] = {"fake": {}, "real": {}, "shuffled": {}}
     for row in result["rows"]:
         by_subject[row["subject"]][row["metric"], json.dumps(row["parameters"])] = row

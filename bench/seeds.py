@@ -14,10 +14,10 @@ def derive_seed(run_seed: int, generation: int, stage: str, index: int = 0) -> i
     A seed has 63 bits, so that it fits both a signed 64-bit integer column and `torch.Generator.manual_seed`.
 
     Args:
-        run_seed: the seed of the chain.
-        generation: 0 for the generation that trains on real images only.
-        stage: what the draw is for, such as "train".
-        index: the number of the draw within the stage, such as that of an image.
+        run_seed: The seed of the chain.
+        generation: The number of the generation; 0 is the one that trains on real images only.
+        stage: The purpose of the draw, such as "train".
+        index: The number of the draw within the stage, such as the number of an image.
     """
     text = f"{run_seed}/{generation}/{stage}/{index}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1

@@ -1,4 +1,4 @@
-"""The stage that selects: which samples of a generation become its pool."""
+"""The selection stage: choose which samples of a generation become its pool."""
 
 import time
 from functools import partial
@@ -20,18 +20,18 @@ from bench.store import Result
 def select(
     context: StageContext, config: Config, generation: int, sampled: Result, num_samples: int, real: Pool
 ) -> Result:
-    """Keep `num_samples` of the samples. Without a rule the sampling itself is the result.
+    """Keep `num_samples` of the samples. Without a rule, return the sampling itself.
 
     Args:
         context: Store, device, console.
-        config: Of the chain; its `selection` names the rule.
-        generation: Of birth of the samples.
-        sampled: The candidates.
-        num_samples: How many to keep.
+        config: The chain's configuration; `config.selection` names the rule.
+        generation: The generation of birth of the samples.
+        sampled: The result that holds the candidates.
+        num_samples: The number of samples to keep.
         real: The real pool that the chain may train on.
 
     Returns:
-        A result that holds `pool/`, and with a rule `rows.npy`, int64 (n,): which candidates it is.
+        A result that holds `pool/`, and with a rule `rows.npy`, int64 (n,), the rows of the candidates that were kept.
 
     Raises:
         DataError: The rule does not return n different rows.
@@ -69,7 +69,7 @@ def select(
 
 
 def evidence(context: StageContext, config: Config, candidates: Pool, real: Pool) -> selection.Features:
-    """Return what a rule may know of candidates and real items by their features."""
+    """Return the features of candidates and real items that a rule may use."""
     return selection.Features(
         of_candidates=np.asarray(stages.extract_features(context, config.metrics, candidates, "candidates")),
         of_real=np.asarray(stages.extract_features(context, config.metrics, real, "real items")),

@@ -1,8 +1,8 @@
-"""The stages of one generation. Each makes a spec and returns the stored result of that spec.
+"""The stages of one generation. Each builds a spec and returns the stored result of that spec.
 
-A spec is every input that can change its result; equal specs share one result, whichever chain asks first. The
-seeds in a spec come from (run seed, generation, stage), never from the ratio: so generation 0 is one and the same for
-all chains of a sweep with that seed, and two policies that compose the same training set train one model.
+A spec contains every input that can change the result. Equal specs share one result, whichever chain requests it first.
+The seeds in a spec are derived from (run seed, generation, stage), never from the ratio. Therefore all chains of a
+sweep with the same seed share generation 0, and two policies that compose the same training set share one model.
 """
 
 import json
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class FirstModel:
-    """The model of a chain's generation 0, which describes and judges what later generations draw."""
+    """The model of a chain's generation 0, which extracts features of, and computes the risk of, later samples."""
 
     generator: GeneratorConfig
     result: Result
@@ -51,9 +51,17 @@ class FirstModel:
 
 @dataclass(frozen=True)
 class StageContext:
-    """What every stage needs: the store, the device, the console that shows its progress, what takes the losses of a
-    training (generation, steps done, steps in all, mean loss), by their key the classifiers of real and of calibration
-    items that this process has fitted, and once it is trained the model of generation 0."""
+    """What every stage needs.
+
+    Attributes:
+        store: The store of results.
+        runtime: Device and precision.
+        console: Shows progress.
+        on_loss: Called during a training with (generation, steps done, total steps, mean loss).
+        fitted: Key -> the classifiers of real items that this process has fitted.
+        judges: Key -> the classifiers of calibration items that this process has fitted.
+        first_model: The model of generation 0; None until it is trained.
+    """
 
     store: Store
     runtime: Runtime
@@ -93,7 +101,7 @@ def real_data(context: StageContext, config: DataConfig) -> tuple[RealData, Resu
 
 
 def real_spec(config: DataConfig) -> dict[str, Any]:
-    """Return the spec of the real items. Raises `DataError` where their source cannot be read."""
+    """Return the spec of the real items. Raises `DataError` if their source cannot be read."""
     return {"source": datasets.data_spec(config), "version": REAL_VERSION}
 
 
@@ -109,11 +117,15 @@ def train(
 
     Args:
         context: Store, device, console.
-        config: Of the chain.
-        generation: Decides the seed, and whether `retrain_epochs` or `retrain_steps` applies.
-        composition: What to train on.
-        pools: The pools it was drawn from, by id.
-        previous: The training of the generation before.
+        config: The chain's configuration.
+        generation: The generation to train; it determines the seed, and whether `retrain_epochs` or `retrain_steps`
+            applies.
+        composition: The training set.
+        pools: The pools that the composition was drawn from, by id.
+        previous: The training of the previous generation; None for generation 0.
+
+    Returns:
+        A result that holds the composition and `model/`.
     """
     generator = counted_out(config, generation, len(composition))
     seed = derive_seed(config.seed, generation, "train")
@@ -145,7 +157,7 @@ def train(
 
 
 def counted_out(config: Config, generation: int, num_items: int) -> GeneratorConfig:
-    """Return the generator with the steps that it takes in a generation that trains on so many items."""
+    """Return the generator's configuration with the number of steps for a generation that trains on `num_items`."""
     if generation > 0 and config.retrain_steps is not None:
         return generators.with_exact_steps(config.generator, config.retrain_steps)
     return generators.with_num_steps(config.generator, num_items, config.retrain_epochs if generation > 0 else None)
@@ -159,17 +171,20 @@ def sample(
     num_samples: int,
     real: Pool | None = None,
 ) -> Result:
-    """Draw a pool of `num_samples` samples, and beside it `probes.npy`: a few items from noise that is the same in
-    every generation, to be looked at and never trained on or scored.
+    """Draw a pool of `num_samples` samples, and probes: a few items from noise that is the same in every generation,
+    which are only shown and never trained on or scored.
 
     Args:
         context: Store, device, console.
-        config: Of the chain.
-        generation: Of birth of the samples.
+        config: The chain's configuration.
+        generation: The generation of birth of the samples.
         model: The training or remedy whose model is sampled.
-        num_samples: Size of the pool.
-        real: The real pool. Its items prompt a generator that continues items, in turn: sample i and probe i of every
-            generation continue item i, so as many samples as there are items have each of them once.
+        num_samples: The size of the pool.
+        real: The real pool, whose items are the prompts of a generator that continues items. Sample i and probe i of
+            every generation continue item i modulo the size of the pool.
+
+    Returns:
+        A result that holds `pool/` and `probes.npy`.
     """
     prompting = real if generators.is_prompted(config.generator) else None
     watermark = watermarks.resolve(config.watermark)
@@ -216,7 +231,7 @@ def sample(
 
 
 def prompts_of(real: Pool, num_samples: int, num_probes: int) -> np.ndarray:
-    """Return the items of the real pool that samples and probes continue, one for each."""
+    """Return the items of the real pool that the samples and the probes continue, one for each."""
     rows = np.concatenate([np.arange(num_samples), np.arange(num_probes)]) % len(real)
     return np.asarray(real.items[rows])
 
@@ -228,7 +243,7 @@ def extract_features(context: StageContext, config: MetricsConfig, pool: Pool, w
         context: Store, device, console.
         config: The feature space and its weights.
         pool: N items.
-        what: Name of the pool on the console.
+        what: The name of the pool on the console.
 
     Returns:
         float32 (N, d), memory-mapped.
@@ -250,7 +265,7 @@ def extract_features(context: StageContext, config: MetricsConfig, pool: Pool, w
 
 
 def _own_features(context: StageContext, pool: Pool, progress: Callable[[int, int], None]) -> np.ndarray:
-    """Features by the network of generation 0, float32 (N, d); (0, 0) in processes of which nothing is kept."""
+    """Return features from the network of generation 0, float32 (N, d); (0, 0) in processes other than the first."""
     first = context.first_model
     assert first is not None, "features of generation 0's network are asked for before it is trained"
 
@@ -263,8 +278,8 @@ def _own_features(context: StageContext, pool: Pool, progress: Callable[[int, in
 
 
 def space_spec(context: StageContext, config: MetricsConfig) -> dict[str, Any]:
-    """What identifies features: the space, for generation 0's own network its model, and the kind of device that
-    computes them."""
+    """Return what identifies features: the space, the model if the space is generation 0's own network, and the type of
+    device that computes them."""
     space = extraction.feature_space_spec(config.feature_space, config.weights)
     if config.feature_space == own_network.NAME:
         assert context.first_model is not None
@@ -285,19 +300,18 @@ def score(
     model: Result,
     earlier: Sequence[tuple[Result, Pool]] = (),
 ) -> Result:
-    """Score the samples against every reference, with two controls: real training items in place of the samples (the
-    floor), and samples and held-out items shuffled together. A family of scores gets what it needs, and what no family
-    needs is not computed.
+    """Score the samples against every reference, with two controls: real training items instead of the samples (the
+    floor), and samples and held-out items shuffled together. Inputs that no score family needs are not computed.
 
     Args:
         context: Store, device, console.
-        config: Of the chain.
+        config: The chain's configuration.
         samples: The generation's pool.
-        real: Real, held-out, reserve and calibration pools.
-        composition: What the generation trained on.
-        pools: The pools it was drawn from, by id.
+        real: The real, held-out, reserve and calibration pools.
+        composition: The set that the generation trained on.
+        pools: The pools that the composition was drawn from, by id.
         model: The training or remedy whose model drew the samples.
-        earlier: Those of the generations before, with their samples, for families that need the past.
+        earlier: The same results for the previous generations, each with its samples, for families that need the past.
 
     Returns:
         A result whose `scores.json` holds the rows, in the form of the ledger's `scores`.
@@ -385,8 +399,8 @@ def score(
 
 
 def past_spec(config: Config, earlier: Sequence[tuple[Result, Pool]], model: Result) -> dict[str, Any]:
-    """Return what identifies the past that scores are computed from: models and samples up to this generation, and
-    their marks."""
+    """Return what identifies the past that scores are computed from: the samples of the earlier generations, the models
+    up to this generation, and their marks."""
     keys = [result.key for result, _ in earlier] + [model.key]
     return {"past": [[pool.id for _, pool in earlier], keys, provenance.spec(config, len(earlier) + 1)]}
 
@@ -394,7 +408,8 @@ def past_spec(config: Config, earlier: Sequence[tuple[Result, Pool]], model: Res
 def _mark_reader(
     context: StageContext, config: Config, models: Sequence[Result]
 ) -> "Callable[[int, Items], np.ndarray] | None":
-    """Return what reads the chain's watermark, each item with the model of the generation asked for; None without."""
+    """Return a function (generation, items) that reads the watermark of a generation, with the model of that generation
+    if the mark is in the noise; None if the chain has no watermark."""
     if watermarks.resolve(config.watermark) is None:
         return None
     folders = [model.path / "model" for model in models]
@@ -409,15 +424,15 @@ def _mark_reader(
 def heldout_marks(
     context: StageContext, config: Config, heldout: Pool, models: Sequence[Result]
 ) -> tuple[np.ndarray, ...]:
-    """Return how strongly the held-out items that are scored carry the mark of each generation, float64 (N,) each, for
-    families that read marks; nothing where there is none. Later generations ask again for those of earlier ones, which
-    are read once.
+    """Return how strongly the held-out items that are scored carry the mark of each generation, float64 (N,) each. The
+    tuple is empty if the chain has no watermark or no score family reads marks. The values of each generation are
+    stored, because later generations need them again.
 
     Args:
         context: Store, device, console.
-        config: Of the chain.
+        config: The chain's configuration.
         heldout: The held-out pool.
-        models: The trainings of generations 0, 1, ….
+        models: The trainings or remedies of generations 0, 1, ….
     """
     items = heldout.items[: config.metrics.num_images]
     read = _mark_reader(context, config, models)
@@ -443,13 +458,14 @@ def heldout_marks(
 
 
 def comparisons(context: StageContext, config: MetricsConfig, samples: Pool, real: RealData) -> list[dict[str, Any]]:
-    """Return the scores, with floor and control, of the families that compare two sets of features and nothing else.
+    """Return the scores, with floor and control, in an extra feature space, for families that only compare two sets of
+    features.
 
     Args:
         context: Store, device, console.
-        config: Its feature space and its families, which are such ones.
+        config: The settings of the scores, with the extra feature space and only families of this type.
         samples: The generation's pool.
-        real: The pools that they are compared with.
+        real: The pools that the samples are compared with.
     """
     subject, heldout = (
         extract_features(context, config, pool, f"{what} in {config.feature_space}")[: config.num_images]
@@ -464,13 +480,13 @@ def comparisons(context: StageContext, config: MetricsConfig, samples: Pool, rea
 
 
 def _once(work: Callable[[], T], otherwise: Any) -> T:
-    """Return the result of some work in the first of several processes, and in the others, of which nothing is kept and
-    which wait for the result that the first stores, `otherwise`."""
+    """Return the result of `work` in the first of several processes, and `otherwise` in the others. What the other
+    processes compute is not stored; they wait for the result that the first process stores."""
     return work() if distributed.is_first() else otherwise
 
 
 def matched_twin(config: Config, composition: Composition, real: RealData) -> tuple[Twin | None, str]:
-    """Return the unseen twin of what a generation trained on; or None, and the reason why there is none."""
+    """Return the unseen twin of a generation's training set and "", or None and the reason why there is no twin."""
     if vetting.resolve(config.vetting) is not None:
         return None, "a vetting rule chose what stays, so items that it did not see are of another distribution"
     if real.believed.records.is_synthetic.any():
@@ -482,7 +498,7 @@ def matched_twin(config: Config, composition: Composition, real: RealData) -> tu
 
 
 def _risk(context: StageContext, config: Config, model: Result, items: Any) -> dict[str, np.ndarray]:
-    """The loss of a stored model on N items, each under noise of its own that is the same for every model."""
+    """Return the loss of a stored model on N items. Each item has its own noise, which is the same for every model."""
     seeds = np.array([derive_seed(0, 0, "risk", i) for i in range(len(items))], np.int64)
     with context.console.stage("risk", unit="items") as progress:
         return generators.risk(
@@ -493,8 +509,8 @@ def _risk(context: StageContext, config: Config, model: Result, items: Any) -> d
 def reference_statistics(
     context: StageContext, config: MetricsConfig, pool: Pool
 ) -> reference.ReferenceStatistics | None:
-    """Return the statistics of the first N items of `pool` as a reference: one result for all generations and
-    chains. None in processes that do not score."""
+    """Return the statistics of the first N items of `pool` as a reference, from one stored result for all generations
+    and chains. None in processes that do not score."""
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
         values = extract_features(context, config, pool, "held-out items")[: config.num_images]
@@ -520,7 +536,7 @@ def reference_statistics(
 
 
 def floor(context: StageContext, config: MetricsConfig, real: RealData) -> Result:
-    """Score real training items in place of samples: one result for all generations and chains."""
+    """Score real training items instead of samples, as one stored result for all generations and chains."""
     needs, n = metrics.needs(config), config.num_images
 
     def produce(out: Path, work: Path) -> dict[str, Any]:
@@ -563,11 +579,11 @@ def floor(context: StageContext, config: MetricsConfig, real: RealData) -> Resul
 def real_attributes(
     context: StageContext, config: MetricsConfig, real: RealData, real_train: np.ndarray, heldout: np.ndarray
 ) -> dict[str, Attribute]:
-    """Fit the classifiers of every labelled attribute of the real items, once for all generations of a run, and only in
-    the process that scores.
+    """Return the classifiers of every labelled attribute, fitted to the real items once for all generations of a run,
+    and only in the process that scores; {} in the others.
 
     Args:
-        context: Device, and what was fitted before.
+        context: The device, the console, and the classifiers fitted before.
         config: The feature space.
         real: The pools with their labels.
         real_train: float (N, d) features of the real pool.
@@ -588,11 +604,11 @@ def real_attributes(
 def pair_judges(
     context: StageContext, config: MetricsConfig, real: RealData, heldout: np.ndarray
 ) -> dict[tuple[str, str], PairJudge]:
-    """Fit what tells pairs of labels that do not exist, once for all generations of a run, and only in the process that
-    scores; none without calibration.
+    """Return the judges that recognise pairs of labels that do not exist, fitted once for all generations of a run, and
+    only in the process that scores; {} in the others and without calibration items.
 
     Args:
-        context: Store, device, console, and what was fitted before.
+        context: Store, device, console, and the judges fitted before.
         config: The feature space.
         real: The pools with their labels.
         heldout: float (M, d) features of the held-out pool.
@@ -613,7 +629,7 @@ def pair_judges(
 
 
 def _judged_by(real: RealData) -> dict[str, Any]:
-    """Return what judges of pairs of labels depend on in the form of a spec: nothing without calibration."""
+    """Return the part of a spec that identifies the judges of label pairs; {} without calibration items."""
     if real.calibration is None:
         return {}
     possible = [[*names, pairs.tolist()] for names, pairs in sorted(real.possible.items())]
@@ -623,13 +639,13 @@ def _judged_by(real: RealData) -> dict[str, Any]:
 def training_features(
     context: StageContext, config: MetricsConfig, composition: Composition, pools: dict[str, Pool]
 ) -> np.ndarray:
-    """Gather the features of what a generation trained on from those of its pools.
+    """Gather the features of a composition from the features of its pools.
 
     Args:
         context: Store, device, console.
         config: The feature space and its weights.
         composition: T items.
-        pools: The pools it was drawn from, by id.
+        pools: The pools that the composition was drawn from, by id.
 
     Returns:
         float32 (T, d), in a shuffled order, so that the first N are a fair draw.

@@ -1,7 +1,7 @@
-"""Checks the values of a sweep before it starts, and reports its failed chains when it ends.
+"""Check the values of a sweep before it starts, and report its failed chains when it ends.
 
-A chain that fails does not stop the others. Its job writes the error to a file in a folder that belongs to this start
-of the sweep alone, on whatever process or machine it ran. A Hydra callback reads these files when all jobs have ended,
+A chain that fails does not stop the others. Its job, on whatever process or machine it runs, writes the error to a file
+in a folder that belongs only to this start of the sweep. A Hydra callback reads these files when all jobs have ended,
 and sets the exit status.
 """
 
@@ -30,16 +30,18 @@ log = logging.getLogger(__name__)
 
 FAILED = 1
 WRONG_CONFIG = 2
-"""Exit statuses: a chain failed; the configuration or its data cannot be used."""
+"""Exit statuses: `FAILED` if a chain failed, `WRONG_CONFIG` if the configuration or its data cannot be used."""
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-"""Runs the chains one after the other in this process; the others would start several beside each process."""
+"""Hydra's launcher that runs the chains one after the other in this process. Under torch's launcher, any other Hydra
+launcher would start several further processes for each process."""
 
 
 def report_failure(error: Exception) -> str:
-    """Report the error that ended a chain: exit a single run with its status; in a sweep write the error to a file and
-    return, so that the next chain runs. Of several processes of torch's launcher, each ends the sweep by an error that
-    was not expected: the others may not have it, and wait for this one until the launcher ends them."""
+    """Report the error that ended a chain. Exit a single run with the status of the error. In a sweep, write the error
+    to a file and return "failed", so that the next chain runs. If torch's launcher started several processes, an
+    unexpected error ends the sweep: the other processes may not have the error, and would wait for this one until the
+    launcher ends them."""
     hydra = HydraConfig.get()
     overrides = " ".join(hydra.overrides.task)
     expected = isinstance(error, BenchError)
@@ -55,7 +57,7 @@ def report_failure(error: Exception) -> str:
 
 
 def conclude_run(directory: Path) -> None:
-    """Print what a single run ends with; the chains of a sweep leave that to its end."""
+    """Print the conclusion of a single run. In a sweep, it is printed once, when the sweep ends."""
     if HydraConfig.get().mode is not RunMode.MULTIRUN and torchrun.is_first():
         from bench import conclusion
 
@@ -63,8 +65,8 @@ def conclude_run(directory: Path) -> None:
 
 
 def note_failure(folder: Path, number: int, overrides: str, text: str) -> None:
-    """Write why a chain of a sweep failed, for the end of the sweep. Raises `StoreError` where that cannot be written:
-    the sweep then ends with it, once the other chains have run."""
+    """Write why a chain of a sweep failed, for the report at the end of the sweep. Raises `StoreError` if the file
+    cannot be written; this error ends the sweep after the other chains have run."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{number}.txt").write_text(f"{overrides}\n{text}\n")
@@ -76,8 +78,8 @@ def note_failure(folder: Path, number: int, overrides: str, text: str) -> None:
 
 
 def say_what_quick_sets(config: Config) -> None:
-    """Print which values the default experiment gives to data or a generator that it is not made for, once for a
-    sweep."""
+    """Print which values the default experiment sets for data or a generator that it is not designed for; in a sweep,
+    only for the first chain."""
     hydra = HydraConfig.get()
     first = hydra.mode is not RunMode.MULTIRUN or hydra.job.num == 0
     choices = hydra.runtime.choices
@@ -101,10 +103,9 @@ def say_what_quick_sets(config: Config) -> None:
 def check_values(overrides: Sequence[str]) -> list[BenchError]:
     """Return the errors in the values of a sweep, before its first chain trains.
 
-    Each value is composed and checked once, with the first value of every other key. What is wrong for several of them
-    is told once.
+    Each value is composed and checked once, with the first value of every other key. Equal errors are reported once.
     """
-    from bench import preflight  # imports NumPy, which help and mistakes in a single run do not need
+    from bench import preflight  # here, because it imports NumPy, which --help and mistakes in a single run do not need
 
     errors: list[BenchError] = []
     for line in each_value_once(overrides):
@@ -122,8 +123,8 @@ def check_values(overrides: Sequence[str]) -> list[BenchError]:
 
 
 def check_launcher() -> None:
-    """Raise `ConfigError` where a launcher is chosen without a sweep: Hydra would run the chain here, on the login node
-    of a cluster for example."""
+    """Raise `ConfigError` if a launcher is chosen without a sweep: Hydra would run the chain on this machine, which may
+    be the login node of a cluster."""
     hydra = HydraConfig.get()
     chosen = [override for override in hydra.overrides.hydra if override.startswith("hydra/launcher=")]
     if chosen and hydra.mode is not RunMode.MULTIRUN:
@@ -134,7 +135,7 @@ def check_launcher() -> None:
 
 
 def values_of(overrides: Sequence[str]) -> list[list[str]]:
-    """Return for every override the single-run overrides that a sweep makes of it: one where it has one value."""
+    """Return, for every override, the list of single-run overrides that a sweep expands it to: one for each value."""
     return [
         [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
         if o.is_sweep_override()
@@ -144,7 +145,8 @@ def values_of(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def each_value_once(overrides: Sequence[str]) -> list[list[str]]:
-    """Return single-run overrides: the first value of every key, then each further value in its place."""
+    """Return lists of single-run overrides: the first value of every key, then one list for each further value, with
+    the first value of every other key."""
     options = values_of(overrides)
     first = [values[0] for values in options]
     further = [[*first[:i], value, *first[i + 1 :]] for i, values in enumerate(options) for value in values[1:]]
@@ -152,12 +154,12 @@ def each_value_once(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def compose_first(overrides: Sequence[str]) -> DictConfig:
-    """Return what Hydra composes of the first chain of a sweep."""
+    """Return the tree that Hydra composes for the first chain of a sweep."""
     return protocols.compose_tree(each_value_once(overrides)[0])
 
 
 _started: list[int] = []
-"""How many chains the sweep has that this process, or the one that it was forked from, has started."""
+"""The number of chains of each sweep that this process, or the one that it was forked from, has started."""
 
 
 def num_chains(overrides: Sequence[str]) -> int:
@@ -166,8 +168,8 @@ def num_chains(overrides: Sequence[str]) -> int:
 
 
 def place() -> tuple[int, int] | None:
-    """Return which chain of how many of a sweep is running, from 1 on; None for a single run, and where another process
-    started the sweep, so that nobody knows how many."""
+    """Return the number of the running chain, counted from 1, and the number of chains in the sweep. None for a single
+    run, and if another process started the sweep, because the number of chains is then unknown."""
     hydra = HydraConfig.get()
     if hydra.mode is not RunMode.MULTIRUN or not _started:
         return None
@@ -178,12 +180,13 @@ class Failures(Callback):
     """Hydra callback: checks the values of a sweep before it starts, and reports the failed chains when it ends."""
 
     def __init__(self, folder: str) -> None:
-        """Create the callback. folder: for the failures of this start of the sweep; two sweeps of one name that run at
-        once, as two of `quick` easily do, must not count or erase each other's."""
+        """Create the callback. folder: The folder for the failures of this start of the sweep. Every start needs its
+        own folder, because two sweeps of the same name, such as `quick`, may run at the same time and must not count or
+        delete each other's failures."""
         self.folder = Path(folder)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check all values, make the folder of the sweep, and exit if something is wrong."""
+        """Check all values, create the folder of the sweep, and exit if something is wrong."""
         wrong = [str(error) for error in check_values(config.hydra.overrides.task)]
         _started.append(num_chains(config.hydra.overrides.task))
         if torchrun.num_processes() > 1 and config.hydra.launcher._target_ != BASIC_LAUNCHER:
@@ -193,7 +196,7 @@ class Failures(Callback):
             try:
                 folder = Path(config.hydra.sweep.dir)
                 folder.mkdir(parents=True, exist_ok=True)
-                # Hydra writes this file next, and has no sentence for a disk that is full or read-only
+                # Hydra writes this file next, but has no clear message for a disk that is full or read-only
                 (folder / "multirun.yaml").write_text("\n".join(config.hydra.overrides.task))
             except OSError as error:
                 why = f"cannot be written to: {error.strerror}"
@@ -219,7 +222,7 @@ class Failures(Callback):
         if torchrun.num_processes() > 1:
             from bench.machine import distributed
 
-            distributed.barrier()  # whose end with an error is the end of all, even while they print
+            distributed.barrier()  # one exit with an error ends all processes, even while they print
         shutil.rmtree(self.folder, ignore_errors=True)
         if files:
             sys.exit(FAILED)

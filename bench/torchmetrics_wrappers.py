@@ -1,16 +1,17 @@
-"""Every score as a `torchmetrics.Metric`, to update with batches, compute, reset, and synchronise over processes.
+"""Every score as a `torchmetrics.Metric`, which can be updated with batches, computed, reset, and synchronised over
+processes.
 
     fid = FrechetDistance("efficientnet_lite0")  # or a loaded FeatureSpace; without one, update with features
     fid.update(images, real=True)                # uint8 images (n, 3, H, H), or float features (n, d)
     fid.update(samples, real=False)
     fid.compute()
 
-What torchmetrics' own `FrechetInceptionDistance` and `KernelInceptionDistance` take means the same here: `real`,
-`normalize` (images are float in [0, 1]) and `reset_real_features`; of KID, `subsets` and `subset_size`. Scores that
+The parameters of torchmetrics' `FrechetInceptionDistance` and `KernelInceptionDistance` mean the same here: `real`,
+`normalize` (images are float in [0, 1]) and `reset_real_features`, and for KID `subsets` and `subset_size`. Scores that
 compare with more sets name them by role: `update(images, "training")`.
 
-The features of all batches are kept, and are gathered from all processes before `compute`. It calls the same function
-as the score stage, so the numbers are the same for every batch size and number of processes.
+The features of all batches are kept, and are gathered from all processes before `compute`, which calls the same
+function as the score stage. The numbers are therefore the same for every batch size and number of processes.
 """
 
 from typing import Any, ClassVar
@@ -37,11 +38,11 @@ Result = Tensor | dict[str, Tensor]
 
 
 class FeatureMetric(Metric):
-    """A metric that collects features by role. `roles` names the sets that the score needs, but for those
-    that are `optional`; subclasses compute it."""
+    """A metric that collects features by role. `roles` names the sets that the score takes, of which those in
+    `optional` may be empty. Subclasses compute the score in `values`."""
 
     is_differentiable = False
-    full_state_update = True  # otherwise `forward` would add the real images that `reset` keeps a second time
+    full_state_update = True  # otherwise `forward` would add the real images that `reset` keeps twice
     roles: ClassVar[tuple[str, ...]] = ("subject", "reference")
     optional: ClassVar[tuple[str, ...]] = ()
 
@@ -56,10 +57,11 @@ class FeatureMetric(Metric):
         """Create an empty metric.
 
         Args:
-            space: What extracts features from images, or its name (`inception_v3`); None: `update` takes features only.
-            normalize: Whether images are float in [0, 1], not uint8. They are quantised as torchmetrics does.
-            reset_real_features: Whether `reset` also forgets the real images.
-            settings: Those of torchmetrics.
+            space: The feature space that extracts features from images, or its name (`inception_v3`); None: `update`
+                takes only features.
+            normalize: Whether images are float in [0, 1] instead of uint8. They are quantised as in torchmetrics.
+            reset_real_features: Whether `reset` also discards the real images.
+            settings: Parameters of `torchmetrics.Metric`.
         """
         super().__init__(**settings)
         if isinstance(space, str):
@@ -76,11 +78,12 @@ class FeatureMetric(Metric):
 
         Args:
             batch: uint8 (n, 3, H, H) images, with `normalize` float in [0, 1]; or float (n, d) features.
-            role: Which set it belongs to, of `roles`; True or False: the same as `real`; None: the subject.
-            real: Whether it belongs to the reference or to the subject, as in torchmetrics.
+            role: The set that the batch belongs to, one of `roles`; True or False: the same as `real`; None: decided by
+                `real`, or the subject without it.
+            real: Whether the batch belongs to the reference instead of the subject, as in torchmetrics.
 
         Raises:
-            MetricError: The batch is anything else, or the score has no such set.
+            MetricError: The batch has another shape or dtype, or the score has no such set.
         """
         name = self._role(role, real)
         images = self._quantised(batch) if self.normalize and batch.ndim == 4 else batch
@@ -99,7 +102,7 @@ class FeatureMetric(Metric):
         getattr(self, name).append(features.to(self.device))
 
     def _role(self, role: str | bool | None, real: bool | None) -> str:
-        """Return the set that a batch belongs to."""
+        """Return the role of the set that a batch belongs to."""
         if isinstance(role, bool) or role is None:
             if role is not None and real is not None:
                 raise MetricError(f"real={real} is given twice")
@@ -113,23 +116,24 @@ class FeatureMetric(Metric):
         return role
 
     def _quantised(self, images: Tensor) -> Tensor:
-        """Return float images in [0, 1] as uint8, rounded down as by torchmetrics. Raises `MetricError` for others."""
+        """Return float images in [0, 1] as uint8, rounded down as in torchmetrics. Raises `MetricError` for images of
+        another dtype or range."""
         if not images.is_floating_point():
             raise MetricError(f"images have dtype {images.dtype}, and with normalize=True must be float in [0, 1]")
         low, high = images.min().item(), images.max().item()
-        if not (low >= 0 and high <= 1):  # nor NaN
+        if not (low >= 0 and high <= 1):  # true for NaN, too
             raise MetricError(f"images lie in [{low:g}, {high:g}], and with normalize=True must lie in [0, 1]")
         return (images * 255).byte()
 
     def reset(self) -> None:
-        """Forget all batches; with `reset_real_features=False` all but the real ones."""
+        """Discard all batches, or with `reset_real_features=False` all except the real ones."""
         kept = [] if self.reset_real_features else list(getattr(self, "reference", []))
         super().reset()
         if kept:
             self.reference = kept
 
     def compute(self) -> Result:
-        """Return the score of everything collected. Raises `MetricError` if a role has no batch yet."""
+        """Return the score of all batches. Raises `MetricError` if a role that is not optional has no batch yet."""
         sets = {}
         for role in self.roles:
             collected = getattr(self, role)
@@ -141,12 +145,12 @@ class FeatureMetric(Metric):
         return self.values(**sets)
 
     def values(self, **sets: np.ndarray) -> Result:
-        """Return the score of the features float (n, d) of each role."""
+        """Return the score of the features, float (n, d), of each role."""
         raise NotImplementedError
 
 
 class FrechetDistance(FeatureMetric):
-    """See `bench.metrics.shared.frechet_distance.frechet_distance`."""
+    """Fréchet distance; see `bench.metrics.shared.frechet_distance.frechet_distance`."""
 
     higher_is_better = False
 
@@ -155,7 +159,7 @@ class FrechetDistance(FeatureMetric):
 
 
 class FrechetInfinity(FeatureMetric):
-    """See `bench.metrics.shared.frechet_distance.frechet_infinity`."""
+    """Fréchet distance extrapolated to infinite N; see `bench.metrics.shared.frechet_distance.frechet_infinity`."""
 
     higher_is_better = False
 
@@ -164,7 +168,8 @@ class FrechetInfinity(FeatureMetric):
 
 
 class KernelDistance(FeatureMetric):
-    """Mean and standard deviation ("sd"); see `bench.metrics.shared.kernel_distance.kernel_distance`."""
+    """Mean and standard deviation ("sd") of the kernel distance over subsets; see
+    `bench.metrics.shared.kernel_distance.kernel_distance`."""
 
     higher_is_better = False
 
@@ -177,7 +182,15 @@ class KernelDistance(FeatureMetric):
         subsets: int | None = None,
         **settings: Any,
     ) -> None:
-        """Create an empty metric. subsets: what torchmetrics calls `num_subsets`. Others: see `FeatureMetric`."""
+        """Create an empty metric.
+
+        Args:
+            space: See `FeatureMetric`.
+            num_subsets: The number of subsets.
+            subset_size: The number of items in a subset.
+            subsets: The name of `num_subsets` in torchmetrics.
+            settings: Further parameters of `FeatureMetric`.
+        """
         super().__init__(space, **settings)
         self.num_subsets, self.subset_size = subsets or num_subsets, subset_size
 
@@ -202,7 +215,7 @@ class ManifoldScores(FeatureMetric):
 
 
 class VendiScore(FeatureMetric):
-    """See `bench.metrics.shared.variety.vendi_score`."""
+    """Vendi score; see `bench.metrics.shared.variety.vendi_score`."""
 
     higher_is_better = None
     roles = ("subject",)
@@ -212,7 +225,7 @@ class VendiScore(FeatureMetric):
 
 
 class EntropyEstimate(FeatureMetric):
-    """See `bench.metrics.shared.variety.entropy_estimate`."""
+    """Entropy estimate; see `bench.metrics.shared.variety.entropy_estimate`."""
 
     higher_is_better = None
     roles = ("subject",)
@@ -226,7 +239,7 @@ class EntropyEstimate(FeatureMetric):
 
 
 class NearDuplicateRate(FeatureMetric):
-    """See `bench.metrics.shared.variety.near_duplicate_rate`."""
+    """Rate of near-duplicates; see `bench.metrics.shared.variety.near_duplicate_rate`."""
 
     higher_is_better = False
 
@@ -237,8 +250,8 @@ class NearDuplicateRate(FeatureMetric):
 class CopyingScores(FeatureMetric):
     """Scores of copying, with held-out items as the reference; see `bench.metrics.shared.nearest_training`.
 
-    With batches of the role `unseen`, items of the training items' distribution that were not trained on, also
-    closer_to_training and near_copy_rate.
+    With batches of the role `unseen`, the result also has closer_to_training and near_copy_rate. Unseen items are of
+    the same distribution as the training items, but were not trained on.
     """
 
     roles = ("subject", "reference", "training", "unseen")
@@ -252,7 +265,7 @@ class CopyingScores(FeatureMetric):
 
 
 class TailScores(FeatureMetric):
-    """Survival of classes, without scores that are refused; see `bench.metrics.shared.class_survival.tail_scores`."""
+    """Survival of classes, without scores that are refused. See `bench.metrics.shared.class_survival.tail_scores`."""
 
     roles = ("subject",)
 
@@ -269,5 +282,5 @@ def _scalar(value: float) -> Tensor:
 
 
 def _scalars(result: Any) -> dict[str, Tensor]:
-    """Return the floats of a result, by name."""
+    """Return the float attributes of a result, by name."""
     return {name: _scalar(value) for name, value in vars(result).items() if isinstance(value, float)}

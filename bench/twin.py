@@ -1,8 +1,8 @@
 """The unseen twin of a composition: items of the same pools that the generation did not train on.
 
-Samples are compared with training items and with their twin, equally many of every pool on both sides. A mixing policy
-sees no items, so which items of a pool it draws says nothing about them: while no model copies, samples are as near to
-the one side as to the other, however far the pools have drifted from real items.
+Samples are compared with training items and with their twin, with equally many items from every pool on both sides. A
+mixing policy sees no items, so its draws from a pool do not depend on the items. Therefore, as long as no model copies,
+samples are as near to one side as to the other, however far the pools have drifted from real items.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,11 @@ from bench.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Twin:
-    """Both sides of the comparison, with equally many different items of every pool; held-out items stand for the real
-    pool and the reserve.
+    """Both sides of the comparison, with equally many different items from every pool. On the unseen side, held-out
+    items represent the real pool and the reserve.
 
-    trained_on: items that the generation trained on, all of them where there are enough others. unseen: the others.
+    trained_on: Items that the generation trained on: all of them, if there are enough unseen ones. unseen: Items that
+    it did not train on.
     """
 
     trained_on: Composition
@@ -35,14 +36,14 @@ class Twin:
 
 
 def unseen_twin(composition: Composition, heldout: PoolRef) -> Twin:
-    """Return the twin of a composition. Where a pool has fewer unused items than were trained on, both sides shrink to
-    the share that it has, of all pools alike.
+    """Return the twin of a composition. If a pool has fewer unused items than were trained on, both sides are reduced
+    to the share that it can provide, for all pools alike.
 
-    Both sides are drawn with the generator `default_rng(0)`: real items first, then the samples of each generation;
-    of each, the first m of a permutation of the items trained on, in order of pool and row, and the first m of a
-    permutation of the others.
+    Both sides are drawn with the generator `default_rng(0)`: first for the real items, then for the samples of each
+    generation. For each of these, it draws the first m of a permutation of the items trained on, in order of pool and
+    row, and the first m of a permutation of the unused items.
 
-    Raises `DataError`, with the reason, where a pool has no unused items or too few remain.
+    Raises `DataError`, with the reason, if fewer than 2 items are left on each side.
     """
     real = [part for part in composition.parts if not part.pool.is_synthetic]
     groups = [([Part(part.pool, np.unique(part.rows)) for part in real], Part(heldout, np.arange(heldout.num_items)))]

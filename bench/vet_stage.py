@@ -1,4 +1,4 @@
-"""The stage that vets: it gathers what a rule may know, and stores what the rule decides of a composition."""
+"""The vetting stage: gather the evidence that a rule may use, and store the rule's decision on a composition."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -32,20 +32,22 @@ def vet(
     real: RealData,
     models: Sequence[Result],
 ) -> tuple[Composition, Result | None]:
-    """Drop what the vetting rule does not keep. Without a rule there is no result, and the composition stays.
+    """Drop the items that the vetting rule does not keep. Without a rule, return the composition unchanged, and no
+    result.
 
     Args:
         context: Store, device, console.
-        config: Of the chain; its `vetting` names the rule.
-        generation: Whose composition it is.
-        composition: As the mixing policy drew it.
-        pools: The pools it was drawn from, by id.
-        real: What the chain takes for its real pool, and the reserve, whose end a rule may calibrate itself on.
-        models: The trainings of the generations before this one.
+        config: The chain's configuration; `config.vetting` names the rule.
+        generation: The generation that trains on the composition.
+        composition: The composition that the mixing policy drew.
+        pools: The pools that the composition was drawn from, by id.
+        real: The pools of real items. The rule sees the pool that the chain treats as real, and may use items from the
+            end of the reserve for calibration.
+        models: The trainings or remedies of the previous generations.
 
     Returns:
-        The composition to train on, and the result: `drawn/` and `vetted/` compositions, `kept.npy`, bool (N,), in the
-        order of the first, and `scores.npy`, float (N,), of a rule that has them.
+        The composition to train on, and the result. It holds the compositions `drawn/` and `vetted/`, `kept.npy`, bool
+        (N,), in the order of the drawn composition, and `scores.npy`, float (N,), if the rule returns scores.
     """
     rule = vetting.resolve(config.vetting)
     if rule is None:
@@ -90,7 +92,8 @@ def vet(
 def evidence_spec(
     context: StageContext, config: Config, rule: Rule, generation: int, real: RealData, models: Sequence[Result]
 ) -> dict[str, Any]:
-    """Return what identifies the evidence that a rule needs beside the composition: nothing for most rules."""
+    """Return what identifies the evidence that a rule needs in addition to the composition; {} for a rule that needs
+    none."""
     needs = vetting.needs(rule)
     spec: dict[str, Any] = {}
     if "calibration" in needs and real.reserve:
@@ -120,8 +123,8 @@ def evidence(
     pools: dict[str, Pool],
     real: RealData,
 ) -> dict[str, Any]:
-    """Return calibration and features, as far as a rule needs them, as arguments of `vetting.decide`. Args are those of
-    `vet`."""
+    """Return calibration items and features, if the rule needs them, as arguments of `vetting.decide`. For the other
+    arguments, see `vet`."""
     num = vetting.num_calibration(rule)
     known: dict[str, Any] = {}
     if num and real.reserve:
@@ -142,7 +145,8 @@ def evidence(
 def _undrawn(
     describe: Callable[[Pool, str], np.ndarray], generation: int, composition: Composition, pools: dict[str, Pool]
 ) -> np.ndarray:
-    """Return the features of a generation's samples that a composition did not draw; empty where it drew none."""
+    """Return the features of those samples of a generation that a composition did not draw, float32 (n, d); (0, 0) if
+    it drew none of them."""
     for part in composition.parts:
         if part.pool.generation == generation:
             others = np.setdiff1d(np.arange(part.pool.num_items), part.rows)
@@ -151,14 +155,15 @@ def _undrawn(
 
 
 def _is_detected(rule: Rule, generation: int, real: RealData) -> bool:
-    """Return whether a rule judges by features: generation 0 has real items alone, unless the chain is a newcomer."""
+    """Return whether a rule judges this generation by features. It does not in generation 0, which has only real items
+    unless the chain is a newcomer."""
     return "features" in vetting.needs(rule) and (generation > 0 or real.joined is not None)
 
 
 def past(
     context: StageContext, config: Config, generation: int, models: Sequence[Result], progress: Progress
 ) -> vetting.Past:
-    """Return the chain before a generation trains, as a rule may know it."""
+    """Return the facts about the chain before a generation trains that a rule may use."""
     if watermarks.resolve(config.watermark) is None:
         return vetting.Past(generation, None)
     folders = [model.path / "model" for model in models]
@@ -166,14 +171,14 @@ def past(
 
 
 def first_mover_config(config: Config) -> Config:
-    """Return the configuration of the first mover: the same generator, from another seed, whose samples carry no
-    mark."""
+    """Return the configuration of the first mover: the same as this chain's, with another seed and without a
+    watermark."""
     return replace(config, seed=config.vetting.first_mover_seed, watermark=WatermarkConfig())  # type: ignore[attr-defined]
 
 
 def first_mover(context: StageContext, config: Config, real: RealData, num_samples: int) -> Pool:
-    """Return samples of the first mover's generation 0, which trained on the whole real pool, in a clean world also
-    where this chain is a newcomer: the training is that of a chain with that seed, and shared with it."""
+    """Return samples of the first mover's generation 0, which trains on the whole real pool, with only real items even
+    if this chain is a newcomer. The training is shared with a chain that has that seed."""
     other = first_mover_config(config)
     quiet = replace(context, on_loss=lambda generation, done, total, loss: None)
     everything = Composition((Part(PoolRef.of(real.train, REAL), np.arange(len(real.train))),))
@@ -183,8 +188,9 @@ def first_mover(context: StageContext, config: Config, real: RealData, num_sampl
 
 
 def fit_detector(real: np.ndarray, generated: np.ndarray, device: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Fit a logistic regression that tells features of generated items, float (M, d), from those of real ones, float
-    (N, d). Return what maps features, float (n, d), to log odds, float64 (n,): higher for generated."""
+    """Fit a logistic regression that distinguishes features of generated items, float (M, d), from those of real items,
+    float (N, d). Return a function that maps features, float (n, d), to the log odds of being generated, float64
+    (n,)."""
     together = np.concatenate([real, generated])
     labels = np.repeat([0, 1], [len(real), len(generated)])
     model = fit_classifier(together, labels, 2, device)

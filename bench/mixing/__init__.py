@@ -1,8 +1,8 @@
-"""Mixing policies: from the pools so far to the composition of the next generation. One file per policy.
+"""Mixing policies: compose the training set of the next generation from the pools so far. One file per policy.
 
-A policy offers `compose(history, **parameters) -> Composition`. It sees how large the pools are, never their items, so
-a whole chain's compositions are planned and checked before anything is trained (`plan`). A policy of your own is one
-function in your own file: `mixing=custom mixing.function=my_module:my_policy` (docs/extending/).
+A policy offers `compose(history, **parameters) -> Composition`. It sees the sizes of the pools, never their items, so
+the compositions of a whole chain are planned and checked before anything is trained (`plan`). A user-defined policy is
+one function in any module: `mixing=custom mixing.function=my_module:my_policy` (docs/extending/).
 """
 
 from collections.abc import Callable
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def resolve(config: MixingConfig) -> "Policy":
-    """Return the policy that `config` names, with its parameters bound. Raises `ConfigError` where there is no such
-    function or it does not take such parameters."""
+    """Return the policy that `config` names, with its parameters bound. Raises `ConfigError` if there is no such
+    function or it does not take these parameters."""
     return registry.rule("mixing", config, "compose")
 
 
 def compose(policy: "Policy", history: "History") -> "Composition":
     """Return the composition of `history.generation`. Generation 0 trains on `budget` real items under every policy.
 
-    Raises `DataError` where a policy returns something else than a composition of the pools it was shown."""
+    Raises `DataError` if a policy returns anything other than a composition of the pools in `history`."""
     from bench.composition import Composition
 
     if history.generation == 0:
@@ -44,14 +44,15 @@ def compose(policy: "Policy", history: "History") -> "Composition":
 
 
 def plan(policy: "Policy", start: "History", num_generations: int, num_samples: int) -> "list[Composition]":
-    """Return the compositions of a whole chain, before anything is trained: the rows are the real ones, the pools of
-    samples are placeholders. So what cannot work, such as a reserve that runs out in generation 7, is an error at once.
+    """Return the compositions of a whole chain, before anything is trained. The rows are those that the run will draw;
+    the pools of samples are placeholders. A chain that cannot work, for example because the reserve runs out in
+    generation 7, therefore raises an error before it starts.
 
     Args:
-        policy: From `resolve`.
-        start: The history that generation 0 sees.
-        num_generations: Generation 0 included.
-        num_samples: Size of the pool that every generation adds.
+        policy: A policy from `resolve`.
+        start: The history for generation 0.
+        num_generations: The number of generations, including generation 0.
+        num_samples: The size of the pool that every generation adds.
 
     Raises:
         DataError: A pool is too small, or the policy failed for a generation.
@@ -65,7 +66,7 @@ def plan(policy: "Policy", start: "History", num_generations: int, num_samples: 
             compositions.append(compose(policy, history))
         except BenchError:
             raise
-        except Exception as error:  # a user's own policy may fail in any way; name the generation
+        except Exception as error:  # a user-defined policy may fail in any way; name the generation
             raise DataError(f"the mixing policy failed for generation {generation}: {error!r}") from error
         history = history.grown(PoolRef(f"samples of generation {generation}", num_samples, generation))
     return compositions

@@ -1,4 +1,4 @@
-"""All real images and the samples of every generation so far (Gerstgrasser et al. 2404.01413)."""
+"""All real images and samples of every generation so far (Gerstgrasser et al. 2404.01413)."""
 
 from dataclasses import dataclass
 
@@ -19,13 +19,13 @@ CITATION = """@misc{gerstgrasser2024inevitable,
 
 @dataclass
 class Config(MixingConfig):
-    """All real images and the samples of every generation so far: the set grows."""
+    """All real images and samples of every generation so far; the training set grows."""
 
     policy: str = "accumulate"
 
 
 def compose(history: History) -> Composition:
-    """Return all real images and `budget` samples of every generation so far. Each generation's share is drawn once
-    and kept, so that a training set contains the one before it."""
+    """Return all real images and `budget` samples of every generation so far. The draw from each generation stays the
+    same, so that a training set contains the previous one."""
     kept = (history.draw(pool, history.budget, fixed=True) for pool in history.synthetic)
     return Composition((history.draw(history.real, history.budget, fixed=True), *kept))

@@ -1,4 +1,4 @@
-"""A fixed total from all that `accumulate` holds (Kazdan et al. 2410.16713; Shi et al. 2509.16499)."""
+"""A fixed total, drawn from the set that `accumulate` composes (Kazdan et al. 2410.16713; Shi et al. 2509.16499)."""
 
 from dataclasses import dataclass
 
@@ -19,11 +19,11 @@ CITATION = """@misc{kazdan2024collapse,
 
 @dataclass
 class Config(MixingConfig):
-    """A fixed total, drawn uniformly from all that `accumulate` holds."""
+    """A fixed total, drawn uniformly from the set that `accumulate` composes."""
 
     policy: str = "accumulate_subsample"
 
 
 def compose(history: History) -> Composition:
-    """Return a fixed total, drawn uniformly from what `accumulate` composes."""
+    """Return `budget` images, drawn uniformly from the set that `accumulate` composes."""
     return history.subsample(accumulate.compose(history), history.budget)

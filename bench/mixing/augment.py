@@ -31,7 +31,7 @@ class Config(MixingConfig):
 
 
 def compose(history: History, synthetic_per_real: Ratio) -> Composition:
-    """Return all real images and λ·n samples of the previous generation."""
+    """Return all n real images and λ·n samples of the previous generation."""
     num_synthetic = round(at(synthetic_per_real, history.generation) * history.real.num_items)
     real = history.draw(history.real, history.real.num_items)
     return Composition((real, history.draw(history.synthetic[-1], num_synthetic)))

@@ -1,4 +1,4 @@
-"""As blend, with a real share that is new in every generation: MAD's fresh data loop (2307.01850); 2602.16601."""
+"""Like blend, with a real share that is new in every generation: MAD's fresh data loop (2307.01850); 2602.16601."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,15 @@ CITATION = replace.CITATION
 
 @dataclass
 class Config(RatioConfig):
-    """As blend, but the real share is new in every generation, from the reserve that data.num_train leaves over."""
+    """Like blend, but the real share is new in every generation. It is drawn from the reserve, the real images that are
+    neither in the real pool nor held out."""
 
     policy: str = "fresh"
 
 
 def compose(history: History, synthetic_ratio: Ratio) -> Composition:
-    """Return a fixed total, whose real share continues in the reserve where the generation before ended."""
+    """Return `budget` images. The real share is the next part of the reserve, after the part that the previous
+    generation used."""
     num_synthetic = [round(at(synthetic_ratio, g) * history.budget) for g in range(1, history.generation + 1)]
     num_fresh = [history.budget - n for n in num_synthetic]
     synthetic = history.draw(history.synthetic[-1], num_synthetic[-1])

@@ -1,4 +1,4 @@
-"""The real share of blend and nothing else: tells starvation (too few real images) from poison (the samples)."""
+"""Only the real share of blend: a control that separates the effect of too few real images from that of samples."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,8 @@ CITATION = ""
 
 @dataclass
 class Config(RatioConfig):
-    """The real images that blend has at the same `synthetic_ratio`, and no samples: (1 − r)·n images, equal steps."""
+    """Only the real images that blend draws at the same `synthetic_ratio` r: (1 − r)·n images, with the same number of
+    steps."""
 
     policy: str = "real_only"
     real_part: str = option("redrawn", one_of=("fixed", "redrawn"))
@@ -27,6 +28,6 @@ class Config(RatioConfig):
 
 
 def compose(history: History, synthetic_ratio: Ratio, real_part: str) -> Composition:
-    """Return what `blend` takes of the real images at the same ratio, seed and generation."""
+    """Return the real images that `blend` draws at the same ratio, seed and generation."""
     num_left_out = round(at(synthetic_ratio, history.generation) * history.budget)
     return Composition((history.draw(history.real, history.budget - num_left_out, fixed=real_part == "fixed"),))

@@ -20,12 +20,13 @@ CITATION = """@misc{alemohammad2023mad,
 
 @dataclass
 class Config(MixingConfig):
-    """Only the previous generation's samples. num_images: how many; null: as many as generation 0 trained on."""
+    """Only the previous generation's samples. num_images: the number of samples; null: as many as generation 0 trains
+    on."""
 
     policy: str = "replace"
     num_images: int | None = option(None, at_least=1)
 
 
 def compose(history: History, num_images: int | None = None) -> Composition:
-    """Return `num_images` samples of the previous generation."""
+    """Return `num_images` samples of the previous generation; None: `budget` samples."""
     return Composition((history.draw(history.synthetic[-1], num_images or history.budget),))

@@ -1,4 +1,4 @@
-"""As blend, with the synthetic share from the last few generations together."""
+"""Like blend, with the synthetic share drawn from the last few generations together."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ CITATION = ""
 
 @dataclass
 class Config(RatioConfig):
-    """As blend, but the synthetic share comes from the last `num_generations` generations together."""
+    """Like blend, but the synthetic share is drawn from the last `num_generations` generations together."""
 
     policy: str = "window"
     real_part: str = option("redrawn", one_of=("fixed", "redrawn"))
@@ -21,13 +21,13 @@ class Config(RatioConfig):
 
 
 def compose(history: History, num_generations: int, synthetic_ratio: Ratio, real_part: str) -> Composition:
-    """Return a fixed total, whose synthetic share is drawn from the last few generations together.
+    """Return `budget` images, whose synthetic share is drawn from the last few generations together.
 
     Args:
         history: The pools so far.
-        num_generations: How many generations back.
-        synthetic_ratio: The share, or a schedule.
-        real_part: "fixed" or "redrawn" in every generation.
+        num_generations: The number of last generations to draw from.
+        synthetic_ratio: The synthetic share, or a schedule.
+        real_part: Whether the real images are the same ("fixed") or "redrawn" in every generation.
     """
     num_synthetic = round(at(synthetic_ratio, history.generation) * history.budget)
     real = history.draw(history.real, history.budget - num_synthetic, fixed=real_part == "fixed")

@@ -1,7 +1,7 @@
 """Neon: weights extrapolated away from self-training (Alemohammad et al. 2025, arXiv 2510.03597).
 
-θ = (1 + w) θ_r − w θ_s, where θ_r are the trained weights and θ_s those after a short training on own samples. The
-averaged weights (EMA) are meant, which samples are drawn from. It costs nothing at sampling.
+θ = (1 + w) θ_r − w θ_s, where θ_r are the trained weights and θ_s the weights after a short training on own samples.
+Both are averaged weights (EMA), which samples are drawn from. Sampling costs no more than without the remedy.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """SIMS: samples guided away from a model of own samples (Alemohammad et al. 2024, arXiv 2408.16333).
 
-The score of every step is (1 + ω) s_r − ω s_s, where s_r is that of the trained model and s_s that of the same model
-after a short training on own samples. Each evaluation takes two networks.
+The score in every sampling step is (1 + ω) s_r − ω s_s, where s_r is the score of the trained model and s_s that of the
+same model after a short training on own samples. Each evaluation takes two networks.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
-"""Selection: which n of m samples become the pool of a generation. One file per rule; `none` keeps all of them.
+"""Selection: choose which n of m samples become the pool of a generation. One file per rule; `none` keeps all samples.
 
-A rule offers `Config` (a `SelectionConfig` with `num_candidates`, the m), `VERSION`, `CITATION` and
+A rule offers `Config` (a `SelectionConfig` with `num_candidates`, which is m), `VERSION`, `CITATION` and
 `keep(candidates, **parameters)`, which returns the rows to keep, int64 (n,). n and m are fixed before the chain starts,
-so that it can be planned. `NEEDS = ("features",)` gives it features, and `check(config, label_names)` lets it refuse
-data without the labels that it needs. A rule of your own is one function: `selection=custom
-selection.function=my_module:keep`.
+so that the chain can be planned. A rule whose module states `NEEDS = ("features",)` receives features. A rule may
+offer `check(config, label_names)` to refuse data without the labels that it needs. A user-defined rule is one function:
+`selection=custom selection.function=my_module:keep`.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,11 +32,11 @@ class Features:
     """Features in the space of the scores, float32 (…, d) each.
 
     Attributes:
-        of_candidates: Of the m samples.
-        of_real: Of the N items of the real pool.
-        labels: By attribute, the class of every real item, int64 (N,), −1 where it has none.
-        label_names: By attribute, the names of its classes.
-        fit: (features (n, d), classes int (n,), number of classes) -> a classifier.
+        of_candidates: Features of the m samples.
+        of_real: Features of the N items of the real pool.
+        labels: Attribute -> the class of every real item, int64 (N,), −1 for items without a label.
+        label_names: Attribute -> the names of its classes.
+        fit: Fits a classifier: (features (n, d), classes int (n,), number of classes) -> classifier.
     """
 
     of_candidates: np.ndarray
@@ -48,8 +48,15 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What a rule sees. pool: the m samples. num_kept: n. real: the real pool that the chain may train on. rng: for
-    everything that the rule draws. features: for a rule whose module states `NEEDS = ("features",)`, else None."""
+    """The input of a rule.
+
+    Attributes:
+        pool: The m samples.
+        num_kept: The number n of samples to keep.
+        real: The real pool that the chain may train on.
+        rng: The generator for everything that the rule draws.
+        features: Features, if the rule's module states `NEEDS = ("features",)`, otherwise None.
+    """
 
     pool: Pool
     num_kept: int
@@ -59,12 +66,12 @@ class Candidates:
 
 
 def needs(rule: Rule | None) -> tuple[str, ...]:
-    """Return what a rule has to be told beside the samples; nothing without a rule."""
+    """Return what a rule needs in addition to the samples and the real pool; () without a rule."""
     return registry.needs(rule, "selection")
 
 
 def check(config: SelectionConfig, label_names: Mapping[str, list[str]]) -> None:
-    """Raise `ConfigError` where a rule does not fit the labels of the real items."""
+    """Raise `ConfigError` if a rule does not fit the real items' labels. label_names: attribute -> class names."""
     if config.name not in (registry.NONE, registry.CUSTOM):
         module = registry.load("bench.selection", config.name, "selection.name")
         if hasattr(module, "check"):
@@ -74,8 +81,8 @@ def check(config: SelectionConfig, label_names: Mapping[str, list[str]]) -> None
 def resolve(config: SelectionConfig, num_kept: int) -> Rule | None:
     """Return the rule that `config` names; None for `none`.
 
-    Raises `ConfigError` where there is no such function, it does not take such parameters, or fewer candidates are to
-    be drawn than kept.
+    Raises `ConfigError` if there is no such function, it does not take these parameters, or fewer candidates are drawn
+    than kept.
     """
     if config.name == registry.NONE:
         return None
@@ -86,13 +93,13 @@ def resolve(config: SelectionConfig, num_kept: int) -> Rule | None:
 
 
 def num_candidates(config: SelectionConfig, num_kept: int) -> int:
-    """Return how many samples are drawn so that `num_kept` can be kept: m, or n where there is no rule."""
+    """Return how many samples are drawn so that `num_kept` can be kept: m, or `num_kept` without a rule."""
     return getattr(config, "num_candidates", num_kept)
 
 
 def keep(rule: Rule, candidates: Candidates) -> np.ndarray:
-    """Return the rows that a rule keeps, int64 (n,), sorted. Raises `DataError` where it returns anything else than n
-    different rows of the candidates."""
+    """Return the rows that a rule keeps, int64 (n,), sorted. Raises `DataError` if the rule returns anything other than
+    n different rows of the candidates."""
     rows = np.sort(np.asarray(rule(candidates)))
     if rows.shape != (candidates.num_kept,) or not np.issubdtype(rows.dtype, np.integer):
         raise DataError(

@@ -1,6 +1,6 @@
-"""Keeps the samples that are farthest from each other, by greedy farthest-point sampling in feature space.
+"""Keep the samples that are farthest from each other, by greedy farthest-point sampling in feature space.
 
-Proposed against collapse by Shi et al. (2509.16499): repeated samples add nothing.
+Shi et al. (2509.16499) propose this against collapse, because repeated samples add nothing.
 """
 
 from dataclasses import dataclass
@@ -27,15 +27,16 @@ CITATION = """@misc{shi2025closer,
 
 @dataclass
 class Config(SelectionConfig):
-    """Keep the samples of `num_candidates` that are farthest from each other in the space of the scores."""
+    """Keep the samples, out of `num_candidates`, that are farthest from each other in the feature space of the
+    scores."""
 
     name: str = "diversity"
     num_candidates: int = option(at_least=1)
 
 
 def keep(candidates: "Candidates") -> np.ndarray:
-    """Return `num_kept` rows: the first at random, each next one the farthest from those that are kept (Gonzalez 1985).
-    Distances are Euclidean, of features as they are."""
+    """Return `num_kept` rows: the first is random, and each next one is the farthest from its nearest kept sample
+    (Gonzalez 1985). Distances are Euclidean, on features that are not normalised."""
     assert candidates.features is not None
     points = candidates.features.of_candidates.astype(np.float64)
     squares = np.square(points).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Keeps samples at random: the control that every other selection is compared with."""
+"""Keep samples at random: the control that every other selection is compared with."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,5 +24,5 @@ class Config(SelectionConfig):
 
 
 def keep(candidates: "Candidates") -> np.ndarray:
-    """Return `num_kept` rows, each set of them equally likely."""
+    """Return `num_kept` rows; every set of rows is equally likely."""
     return candidates.rng.permutation(len(candidates.pool))[: candidates.num_kept]

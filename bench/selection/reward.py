@@ -1,4 +1,4 @@
-"""Curation by a reward: people keep what they like best of a few samples (Ferbach et al. 2407.09499).
+"""Curation by a reward: it models people who keep the sample that they like best of a few (Ferbach et al. 2407.09499).
 
 The reward is the log probability that a classifier of real items gives to one class, such as a colour.
 """
@@ -28,9 +28,10 @@ CITATION = """@inproceedings{ferbach2024curated,
 
 @dataclass
 class Config(SelectionConfig):
-    """Of each group of candidates keep one, with a probability that grows with its reward. attribute, class_name: of
-    the real items' labels; the reward is the log probability of the class. temperature: exp(reward / temperature) is
-    the weight of a candidate (a Bradley–Terry choice at 1, as Ferbach et al. 2024); 0: the best one is kept."""
+    """Keep one candidate of each group, with a probability that grows with its reward. attribute, class_name: an
+    attribute and one of its classes, from the labels of the real items; the reward is the log probability of this
+    class. temperature: the weight of a candidate is exp(reward / temperature), which at 1 is a Bradley–Terry choice as
+    in Ferbach et al. 2024; 0: the candidate with the largest reward is kept."""
 
     name: str = "reward"
     num_candidates: int = option(at_least=1)
@@ -40,7 +41,7 @@ class Config(SelectionConfig):
 
 
 def check(config: Config, label_names: Mapping[str, list[str]]) -> None:
-    """Raise `ConfigError` where the real items do not have that attribute or class."""
+    """Raise `ConfigError` if the labels of the real items do not have the attribute or the class."""
     if config.attribute not in label_names:
         allowed = ", ".join(label_names) or "none: the data have no labels"
         raise ConfigError("selection.attribute", config.attribute, f"must be one of {allowed}")
@@ -50,7 +51,7 @@ def check(config: Config, label_names: Mapping[str, list[str]]) -> None:
 
 
 def keep(candidates: "Candidates", attribute: str, class_name: str, temperature: float) -> np.ndarray:
-    """Return one row of each of `num_kept` groups of nearly equal size, drawn at random."""
+    """Return one row from each of `num_kept` random groups of nearly equal size. Parameters are those of `Config`."""
     features, n = candidates.features, candidates.num_kept
     assert features is not None
     names = features.label_names[attribute]

@@ -1,6 +1,6 @@
-"""Keeps the samples that a verifier takes for real: logistic regression of real items against the candidates.
+"""Keep the samples that look most real to a verifier, a logistic regression that separates real items from candidates.
 
-A verifier helps early and then converges to what it knows itself (2510.16657).
+A verifier improves the first generations; later ones converge to the verifier's own knowledge (2510.16657).
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ CITATION = ""
 
 @dataclass
 class Config(SelectionConfig):
-    """Keep the samples of `num_candidates` that look most real to a verifier that was trained on other candidates."""
+    """Keep the samples, out of `num_candidates`, that look most real to a verifier that was trained on other
+    candidates."""
 
     name: str = "verifier"
     num_candidates: int = option(at_least=2)

@@ -1,10 +1,10 @@
-"""Vetting: which items of a composition are dropped after it is drawn. One file per rule; `none` drops nothing.
+"""Vetting: choose which items of a composition are dropped after it is drawn. One file per rule; `none` drops nothing.
 
 A rule offers `Config` (a `VettingRuleConfig`), `VERSION`, `CITATION` and `keep(unvetted, **parameters)`, which returns
-bool (N,) or a `Decision`. It is not told which items are synthetic, unless its module states `NEEDS = ("truth",)`, as
-an oracle does. `num_kept(num_real, num_synthetic, **parameters)`, where it can be known, lets a rule that leaves too
-few items be refused before training. A rule of your own is one function: `vetting=custom
-vetting.function=my_module:keep`.
+bool (N,) or a `Decision`. A rule does not know which items are synthetic, unless its module states `NEEDS = ("truth",)`
+like the oracle. A rule may offer `num_kept(num_real, num_synthetic, **parameters)`, if that number can be predicted;
+then a chain for which the rule keeps too few items is refused before training. A user-defined rule is one function:
+`vetting=custom vetting.function=my_module:keep`.
 """
 
 import logging
@@ -40,18 +40,22 @@ __all__ = [
 ]
 
 LEAST_KEPT = 2
-"""Items without which nothing can be trained, as `data.num_train` has it."""
+"""Smallest number of items in a training set, the same as the lower bound of `data.num_train`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Unvetted:
-    """What a rule sees. items: the N items of the composition, in a random order, which tells nothing about where they
-    come from. real: the real pool that the chain may train on. rng: for everything that the rule draws.
+    """The input of a rule. Fields from `is_synthetic` on are None unless the rule's module requests them in `NEEDS`.
 
-    For a rule that states it in its `NEEDS`, else None: is_synthetic ("truth"), bool (N,); calibration, real items that
-    no chain trains on, `num_calibration` from the end of the reserve; past, what the chain has made so far; features,
-    of items, calibration and samples to learn from (None for generation 0, which trains on real items only, unless the
-    chain is a newcomer).
+    Attributes:
+        items: The N items of the composition, in a random order, which does not reveal their origin.
+        real: The real pool that the chain may train on.
+        rng: The generator for everything that the rule draws.
+        is_synthetic: bool (N,), which items are samples; requested by "truth".
+        calibration: `num_calibration` real items from the end of the reserve, which no chain trains on.
+        past: The chain so far.
+        features: Features of the items, of the calibration items, and of samples to learn from. None for generation 0,
+            which trains only on real items, unless the chain is a newcomer.
     """
 
     items: Items
@@ -64,13 +68,20 @@ class Unvetted:
 
 
 def resolve(config: VettingConfig) -> Rule | None:
-    """Return the rule that `config` names; None for `none`. Raises `ConfigError` where there is no such function or it
-    does not take such parameters."""
+    """Return the rule that `config` names; None for `none`. Raises `ConfigError` if there is no such function or it
+    does not take these parameters."""
     return None if config.name == registry.NONE else registry.rule("vetting", config, "keep", ("refill",))
 
 
 def check_enough(config: VettingConfig, generation: int, drawn: Composition, real: PoolRef) -> None:
-    """Raise `ConfigError` where it is known before a chain starts that a rule leaves too few items of a composition."""
+    """Raise `ConfigError` if it is known before the chain starts that the rule keeps too few items of a composition.
+
+    Args:
+        config: The configuration of the rule.
+        generation: The generation that trains on the composition.
+        drawn: The composition.
+        real: The real pool, from which dropped items may be refilled.
+    """
     rule = resolve(config)
     if rule is None or config.name == registry.CUSTOM or not hasattr(rule.module, "num_kept"):
         return
@@ -86,8 +97,9 @@ def check_enough(config: VettingConfig, generation: int, drawn: Composition, rea
 
 
 def check_undrawn(config: VettingConfig, generation: int, drawn: Composition, num_samples: int) -> None:
-    """Raise `ConfigError` where it is known before a chain starts that no samples of the last generation are left for a
-    detector that is trained on them."""
+    """Raise `ConfigError` if it is known before the chain starts that the composition of `generation` leaves no samples
+    of the previous generation for a detector that is trained on undrawn samples. num_samples: The number of samples of
+    each generation."""
     rows = [part.rows for part in drawn.parts if part.pool.generation == generation - 1 != REAL]
     if getattr(config, "refit", False) and rows and len(np.unique(np.concatenate(rows))) >= num_samples:
         raise ConfigError(
@@ -99,13 +111,14 @@ def check_undrawn(config: VettingConfig, generation: int, drawn: Composition, nu
 
 
 def needs(rule: Rule | None) -> tuple[str, ...]:
-    """Return what a rule has to be told, of truth, calibration, past and features; nothing without a rule."""
+    """Return which of truth, calibration, past and features a rule needs; () without a rule."""
     return registry.needs(rule, "vetting")
 
 
 def num_calibration(rule: Rule | None) -> int:
-    """Return how many real items, from the end of the reserve, a rule calibrates itself on: its parameter of that name.
-    Raises `ConfigError` for a rule of one's own that needs them and does not say how many."""
+    """Return how many real items from the end of the reserve a rule uses for calibration: its parameter
+    `num_calibration`, or 0 if it needs none. Raises `ConfigError` for a user-defined rule that needs calibration items
+    without this parameter."""
     if rule is None or "calibration" not in needs(rule):
         return 0
     if "num_calibration" not in rule.parameters:
@@ -118,10 +131,10 @@ def num_calibration(rule: Rule | None) -> int:
 
 
 class Reordered:
-    """Items in another order: nothing is copied but what is asked for."""
+    """Items in another order; only the items that are requested are copied."""
 
     def __init__(self, items: Items, order: np.ndarray) -> None:
-        """Show `items` in the order of rows, int64 (N,)."""
+        """Create a view of `items`. order: int64 (N,), the row of each item of the view."""
         self._items, self._order = items, order
         self.shape, self.dtype = items.shape, items.dtype
 
@@ -142,20 +155,21 @@ def decide(
     past: Past | None = None,
     features: Features | None = None,
 ) -> Decision:
-    """Return what a rule decides of a composition, in the order of `composition.items`.
+    """Return a rule's decision on a composition, in the order of `composition.items`.
 
     Args:
-        rule: From `resolve`.
-        composition: As the mixing policy drew it.
-        pools: The pools it was drawn from, by id.
+        rule: A rule from `resolve`.
+        composition: The composition that the mixing policy drew.
+        pools: The pools that the composition was drawn from, by id.
         real: The real pool that the chain may train on.
-        seed: Of the order in which the rule sees the items, and of what it draws.
+        seed: The seed of the order in which the rule sees the items, and of everything that the rule draws.
         calibration: Real items that no chain trains on, for a rule that needs them.
-        past: What the chain has made so far, for a rule that needs it.
-        features: Of the items in the order of the composition, and of what a detector learns from, likewise.
+        past: The chain so far, for a rule that needs it.
+        features: Features of the items, in the order of the composition, and of the items that a detector learns from,
+            for a rule that needs them.
 
     Raises:
-        DataError: The rule returns anything else.
+        DataError: The rule does not return a valid decision on N items.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(composition))
@@ -171,8 +185,8 @@ def decide(
 
 
 def apply(rule: Rule, drawn: Composition, decision: Decision, real: PoolRef, refill_seed: int | None) -> Composition:
-    """Return what is trained on after a decision. With a seed, real items that were not drawn take the place of what
-    was dropped; a log line says where there are too few. Raises `DataError` where too little is left."""
+    """Return the composition to train on after a decision. With a `refill_seed`, undrawn real items replace the dropped
+    items; a warning is logged if there are too few. Raises `DataError` if fewer than `LEAST_KEPT` items are left."""
     parts = [*drawn.kept(decision.kept).parts] if decision.kept.any() else []
     num_dropped = len(drawn) - int(decision.kept.sum())
     if refill_seed is not None and num_dropped:
@@ -190,8 +204,8 @@ def apply(rule: Rule, drawn: Composition, decision: Decision, real: PoolRef, ref
 
 
 def unused_rows(drawn: Composition, real: PoolRef, num: int, seed: int) -> np.ndarray:
-    """Return `num` rows of the real pool that a composition did not draw, or all of them where there are fewer, int64,
-    drawn from `seed` without repetition."""
+    """Return `num` rows of the real pool that a composition did not draw, or all of these if there are fewer: int64
+    (n,), sorted, drawn without replacement from `seed`."""
     used = [part.rows for part in drawn.parts if part.pool.id == real.id]
     unused = np.setdiff1d(np.arange(real.num_items, dtype=np.int64), np.concatenate([*used, np.empty(0, np.int64)]))
     return np.sort(np.random.default_rng(seed).permutation(unused)[:num])

@@ -1,8 +1,8 @@
-"""Drops what a learned detector takes for generated: logistic regression on the features of the scores.
+"""Drop items that a learned detector classifies as generated: a logistic regression on the features of the scores.
 
-It is trained on real images that no chain trains on and on samples of a first mover, another chain's generation 0:
-once, as a detector that was sold, or again for every generation with samples of the last one. A detector that stays
-frozen grows obsolete as generators change (2602.07814).
+The detector is trained on real images that no chain trains on, and on samples of a first mover: generation 0 of another
+chain. It is trained once, like a commercial detector, or retrained for every generation with samples of the previous
+one. A detector that is not retrained becomes obsolete as generators change (2602.07814).
 """
 
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ CITATION = ""
 
 @dataclass
 class Config(VettingRuleConfig):
-    """Drop what a detector takes for generated. false_positive_rate: the threshold is a score that another real image
-    exceeds with at most this probability. num_calibration: real images from the end of the reserve, half of them to
-    train the detector, half for its threshold. first_mover_seed: of the chain whose generation 0 it is trained on.
-    refit: train it again for every generation, with samples of the last one that were not drawn beside the first
-    mover's, where the policy draws from it."""
+    """Drop items that a detector classifies as generated. false_positive_rate: the largest probability with which
+    another real image exceeds the threshold. num_calibration: the number of real images from the end of the reserve,
+    half of them to train the detector, half for its threshold. first_mover_seed: the seed of the chain whose generation
+    0 the detector is trained on. refit: whether to retrain the detector for every generation, on the first mover's
+    samples and on undrawn samples of the previous generation, if the policy draws from that generation."""
 
     name: str = "detector"
     false_positive_rate: float = option(0.01, above=0, at_most=0.5)
@@ -43,8 +43,9 @@ class Config(VettingRuleConfig):
 def keep(
     unvetted: "Unvetted", false_positive_rate: float, num_calibration: int, first_mover_seed: int, refit: bool
 ) -> "Decision":
-    """Return the log odds of being generated and the calibrated threshold. Generation 0 trains on real images only,
-    and all is kept; that of a newcomer does not, and has no past to refit on."""
+    """Return the decision with the log odds of being generated as scores, and the calibrated threshold. In generation
+    0, which trains only on real images, all items are kept. Generation 0 of a newcomer is vetted, but without a
+    previous generation to refit on."""
     from bench.vetting import Decision
 
     features = unvetted.features

@@ -1,7 +1,7 @@
-"""Drops items by the truth, with error rates that are given: it asks how good a detector would have to be.
+"""Drop items by their true origin with given error rates, to study how accurate a detector would have to be.
 
-Of a composition with the synthetic share s it leaves, in expectation, the share s (1 − TPR) / [s (1 − TPR) + (1 − s)
-(1 − FPR)] (Bayes' rule).
+If the synthetic share of a composition is s, the share after vetting is in expectation s (1 − TPR) / [s (1 − TPR) + (1
+− s) (1 − FPR)] (Bayes' rule).
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ CITATION = ""
 
 @dataclass
 class Config(VettingRuleConfig):
-    """Drop given shares of the synthetic and of the real items, at random. true_positive_rate: of the synthetic items,
-    the share that is dropped; false_positive_rate: of the real ones."""
+    """Drop given shares of the synthetic and of the real items, at random. true_positive_rate: the share of the
+    synthetic items that is dropped. false_positive_rate: the share of the real items that is dropped."""
 
     name: str = "oracle"
     true_positive_rate: float = option(1.0, at_least=0, at_most=1)
@@ -31,8 +31,9 @@ class Config(VettingRuleConfig):
 
 
 def keep(unvetted: "Unvetted", true_positive_rate: float, false_positive_rate: float) -> np.ndarray:
-    """Return what is kept, bool (N,). The number that is dropped of each side is its rate times its size, rounded up or
-    down at random so that it is exact in expectation; which items they are is random."""
+    """Return which items are kept, bool (N,). The number of dropped synthetic items is their rate times their number,
+    rounded up or down at random so that it is exact in expectation, and likewise for real items. Which items are
+    dropped is random."""
     truth, rng = unvetted.is_synthetic, unvetted.rng
     assert truth is not None
     dropped = np.zeros(len(truth), bool)
@@ -43,5 +44,5 @@ def keep(unvetted: "Unvetted", true_positive_rate: float, false_positive_rate: f
 
 
 def num_kept(num_real: int, num_synthetic: int, true_positive_rate: float, false_positive_rate: float) -> float:
-    """Return how many items are kept in expectation of a composition with so many of each side."""
+    """Return the expected number of items kept from a composition with these numbers of real and synthetic items."""
     return (1 - false_positive_rate) * num_real + (1 - true_positive_rate) * num_synthetic

@@ -1,7 +1,7 @@
-"""Drops items that carry the chain's own watermark: the threshold is calibrated on real images held out for it.
+"""Drop items that carry the chain's own watermark. The threshold is calibrated on real images that no chain trains on.
 
-A watermark in the initial noise is read by inverting the sampler of each of the last generations, whose models the
-chain has kept; the score of an item is the highest of them.
+A watermark in the initial noise is read by inverting the sampler of each of the last generations, whose models are in
+the store. The score of an item is its highest score over these generations.
 """
 
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ CITATION = ""
 
 @dataclass
 class Config(VettingRuleConfig):
-    """Drop what carries the mark. false_positive_rate: the threshold is a score that another real image exceeds with at
-    most this probability (split conformal prediction; Vovk et al. 2005). num_calibration: real images from the end of
-    the reserve, which no chain trains on. num_generations: how many of the last generations' marks are looked for;
-    null: all."""
+    """Drop items that carry the watermark. false_positive_rate: the largest probability with which another real image
+    exceeds the threshold (split conformal prediction; Vovk et al. 2005). num_calibration: the number of real images for
+    the threshold, from the end of the reserve, which no chain trains on. num_generations: the number of last
+    generations whose marks are looked for; null: all."""
 
     name: str = "watermark"
     false_positive_rate: float = option(0.01, above=0, at_most=0.5)
@@ -42,8 +42,8 @@ class Config(VettingRuleConfig):
 def keep(
     unvetted: "Unvetted", false_positive_rate: float, num_calibration: int, num_generations: int | None
 ) -> "Decision":
-    """Return the highest score of each item over the marks of the last generations, and the calibrated threshold.
-    Generation 0 trains on real images only, and there is no mark to look for: all is kept."""
+    """Return the decision with the highest score of each item over the marks of the last generations, and the
+    calibrated threshold. In generation 0 there is no mark to look for, and all items are kept."""
     from bench.vetting import Decision
 
     past, calibration = unvetted.past, unvetted.calibration
@@ -56,7 +56,7 @@ def keep(
 
 
 def highest(past: "Past", items: "Items", generations: range) -> np.ndarray:
-    """Return the highest score of each item over the marks of some generations, float64 (N,)."""
+    """Return the highest score of each item over the marks of `generations`, float64 (N,)."""
     read = past.watermark_scores
     assert read is not None
     return np.max([read(generation, items) for generation in generations], axis=0)

@@ -1,8 +1,9 @@
 """A watermark in the signs of the initial noise, read by inverting the deterministic sampler.
 
-A share of the positions, drawn from the key, has its signs set by the key; magnitudes stay as they are drawn. So a
-marked noise is distributed as a normal that is known to lie in one orthant of these positions, as in Gaussian Shading
-(Yang et al. 2024, arXiv 2404.04956) with one message for all samples; it is read as in Tree-Ring (Wen et al. 2023).
+The key sets the signs at a share of the positions, which are drawn from the key; the magnitudes are not changed. Marked
+noise is therefore distributed like normal noise that is conditioned on one orthant of these positions, as in Gaussian
+Shading (Yang et al. 2024, arXiv 2404.04956) with one message for all samples. It is read as in Tree-Ring (Wen et al.
+2023).
 """
 
 from dataclasses import dataclass
@@ -34,14 +35,14 @@ CITATION = """@inproceedings{wen2023treering,
 
 @dataclass
 class Config(KeyedWatermarkConfig):
-    """Signs of the initial noise. strength: share of its positions whose sign the key sets."""
+    """A watermark in the signs of the initial noise. strength: the share of its positions whose sign the key sets."""
 
     name: str = "initial_noise"
     strength: float = option(1.0, above=0, at_most=1)
 
 
 def signs(config: Config, key: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positions that carry the mark, bool of `shape`, and the signs there, float32 of `shape`, 1 or −1."""
+    """Return which positions carry the mark, bool of `shape`, and the signs of the key, float32 of `shape`, 1 or −1."""
     rng = np.random.default_rng(key)
     size = int(np.prod(shape))
     marked = np.zeros(size, bool)
@@ -50,7 +51,7 @@ def signs(config: Config, key: int, shape: tuple[int, ...]) -> tuple[np.ndarray,
 
 
 def mark_noise(config: Config, key: int, noise: "torch.Tensor") -> "torch.Tensor":
-    """Return initial noise, float32 (n, 3, H, H), with the signs of the key at its positions."""
+    """Return initial noise, float32 (n, 3, H, H), with the signs of the key at the marked positions."""
     import torch
 
     marked, wanted = (torch.from_numpy(a).to(noise.device) for a in signs(config, key, tuple(noise.shape[1:])))
@@ -58,7 +59,7 @@ def mark_noise(config: Config, key: int, noise: "torch.Tensor") -> "torch.Tensor
 
 
 def scores(config: Config, key: int, items: Any, noise: np.ndarray) -> np.ndarray:
-    """Return the share of the key's signs that are right in the noise that inversion finds, float64 (N,): 1/2 on
-    average without a mark."""
+    """Return the share of the marked positions whose sign in the inverted noise agrees with the key, float64 (N,): 1/2
+    on average without a mark. noise: float32 (N, 3, H, H), from inverting the sampler."""
     marked, wanted = signs(config, key, noise.shape[1:])
     return ((noise * wanted)[:, marked] > 0).mean(axis=1)

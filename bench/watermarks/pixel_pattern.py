@@ -1,8 +1,8 @@
-"""A watermark in the pixels: a pattern of ±a grey levels from the key, read by correlation (spread spectrum; Cox et al.
-1997).
+"""A watermark in the pixels: a pattern of ±a grey levels, derived from the key, is added and read by correlation
+(spread spectrum; Cox et al. 1997).
 
-What is read is the difference of each pixel from its four neighbours, of the image and of the pattern, because smooth
-content would drown the pattern.
+The correlation is between the differences of each pixel from the mean of its four neighbours, of the image and of the
+pattern, because the smooth content of an image would otherwise dominate the pattern.
 """
 
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ CITATION = """@article{cox1997spread,
   year    = {1997},
 }"""
 ROWS = 4096
-"""Images read at a time."""
+"""Number of images that are read at a time."""
 
 
 @dataclass
 class Config(KeyedWatermarkConfig):
-    """A pattern of ±`strength` grey levels, added to every sample."""
+    """A watermark in the pixels: a pattern of ±`strength` grey levels is added to every sample."""
 
     name: str = "pixel_pattern"
     strength: int = option(4, at_least=1, at_most=64)
@@ -50,15 +50,15 @@ def mark_items(config: Config, key: int, items: np.ndarray) -> np.ndarray:
 
 
 def residual(images: np.ndarray) -> np.ndarray:
-    """Return each pixel minus the mean of its four neighbours, edges repeated: float32, of the shape (…, H, H)."""
+    """Return each pixel minus the mean of its four neighbours, float32 (…, H, H), with the edge pixels repeated."""
     around = np.pad(images.astype(np.float32), [(0, 0)] * (images.ndim - 2) + [(1, 1), (1, 1)], mode="edge")
     neighbours = around[..., :-2, 1:-1] + around[..., 2:, 1:-1] + around[..., 1:-1, :-2] + around[..., 1:-1, 2:]
     return around[..., 1:-1, 1:-1] - neighbours / 4
 
 
 def scores(config: Config, key: int, items: "Items", noise: Any = None) -> np.ndarray:
-    """Return the projection of each image's residual on that of the pattern, in grey levels: its mean is the strength
-    where there is a mark and nothing is clipped, and 0 where there is none. float64 (N,)."""
+    """Return the projection of each image's residual on that of the pattern, in grey levels, float64 (N,). Its mean is
+    the strength for marked images without clipped pixels, and 0 without a mark."""
     wanted = residual(pattern(key, items.shape[1:]))
     wanted /= np.square(wanted).sum()
     parts = [

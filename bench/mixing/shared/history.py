@@ -1,4 +1,4 @@
-"""What a mixing policy sees of the past, and how it draws from it."""
+"""The history that a mixing policy composes a training set from, and its reproducible draws."""
 
 from dataclasses import dataclass, replace
 
@@ -11,10 +11,15 @@ from bench.seeds import derive_seed
 
 @dataclass(frozen=True)
 class History:
-    """What a policy may use when it composes generation `generation` (≥ 1).
+    """What a policy may use to compose the training set of generation `generation` (≥ 1).
 
-    real: the real pool. reserve: real images that no generation has seen, or None. synthetic[g]: the samples of
-    generation g. budget: how many images generation 0 trained on, the fixed total of the policies that have one.
+    Attributes:
+        generation: The generation to compose a training set for.
+        real: The real pool.
+        reserve: Real images outside the real pool, which `draw_fresh` draws from, or None.
+        synthetic: synthetic[g] is the samples of generation g.
+        budget: The number of images that generation 0 trains on, the total of the policies with a fixed total.
+        seed: The seed of the chain, from which all draws follow.
     """
 
     generation: int
@@ -25,12 +30,13 @@ class History:
     seed: int
 
     def grown(self, samples: PoolRef) -> "History":
-        """Return the history of the next generation, with the samples of this one in it."""
+        """Return the history for the next generation, which includes the samples of this one."""
         return replace(self, generation=self.generation + 1, synthetic=(*self.synthetic, samples))
 
     def draw(self, pool: PoolRef, num_images: int, fixed: bool = False) -> Part:
-        """Return `num_images` rows of `pool` without replacement. Two draws from one pool begin with the same rows.
-        fixed: the same in every generation, too. Raises `DataError` where the pool is too small."""
+        """Return `num_images` rows of `pool`, drawn without replacement. Two draws from one pool in one generation
+        begin with the same rows. fixed: Whether the draw is the same in every generation. Raises `DataError` if the
+        pool is too small."""
         if num_images > pool.num_items:
             raise DataError(
                 f"generation {self.generation} needs {num_images} images of {_name(pool)}, it has {pool.num_items}; "
@@ -39,7 +45,8 @@ class History:
         return Part(pool, self._order(pool, fixed)[:num_images])
 
     def subsample(self, universe: Composition, num_images: int) -> Composition:
-        """Return `num_images` drawn uniformly, without replacement, from all images of `universe` together."""
+        """Return `num_images` images, drawn uniformly without replacement from all images of `universe` together.
+        Raises `DataError` if it has fewer images."""
         if num_images > len(universe):
             raise DataError(f"generation {self.generation} needs {num_images} images of a universe of {len(universe)}")
         rng = np.random.default_rng(derive_seed(self.seed, self.generation, "mix/subsample"))
@@ -48,8 +55,8 @@ class History:
         return universe.kept(chosen)
 
     def draw_fresh(self, num_images: int, num_used: int) -> Part:
-        """Return the next `num_images` of the reserve, after the `num_used` that earlier generations of this chain were
-        given. Raises `ReserveError` when the reserve runs out."""
+        """Return the next `num_images` images of the reserve, after the `num_used` that earlier generations of this
+        chain used. Raises `ReserveError` if the reserve has too few left."""
         first, last = num_used, num_used + num_images
         available = self.reserve.num_items if self.reserve else 0
         if self.reserve is None or last > available:

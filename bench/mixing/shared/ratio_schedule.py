@@ -1,4 +1,4 @@
-"""Ratios that are one number, or one number per generation."""
+"""Ratios that are one number for all generations, or a list with one number per generation."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,12 +7,12 @@ from bench.config import MixingConfig
 from bench.errors import ConfigError
 
 Ratio = float | list[float]
-"""A number for every generation, or one number per generation from generation 1 on."""
+"""One number for all generations, or one number per generation from generation 1 on."""
 
 
 def checked_ratio(key: str, value: Any, high: float = 1.0) -> Ratio:
-    """Return a ratio as floats. Raises `ConfigError` for what is neither a number nor a list of numbers, and for
-    numbers outside [0, high]."""
+    """Return a ratio as floats. Raises `ConfigError` if the value is neither a number nor a list of numbers, or if a
+    number is outside [0, high]. key: The key of the value, for the message."""
     numbers = value if isinstance(value, list) else [value]
     if not numbers or any(isinstance(x, bool) or not isinstance(x, int | float) for x in numbers):
         raise ConfigError(key, value, "must be a number, or a list of numbers, one per generation from 1 on")
@@ -29,7 +29,7 @@ def at(ratio: Ratio, generation: int) -> float:
 
 @dataclass
 class RatioConfig(MixingConfig):
-    """What policies with a synthetic ratio have in common."""
+    """The settings that all policies with a synthetic ratio share."""
 
     synthetic_ratio: Any = 0.5
 

@@ -1,1 +1,1 @@
-"""What vetting rules share."""
+"""Code that vetting rules share."""

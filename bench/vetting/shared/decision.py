@@ -1,4 +1,4 @@
-"""What a vetting rule decides of a composition, and how that compares with the truth."""
+"""The decision of a vetting rule on a composition, and its comparison with the truth."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +12,13 @@ from bench.pool import REAL, Pool
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """Which of N items are kept. kept: bool (N,). scores: float (N,), higher for what looks more synthetic, and the
-    threshold above which they were dropped, from a rule that has them."""
+    """Which of N items are kept.
+
+    Attributes:
+        kept: bool (N,).
+        scores: float (N,), higher for items that look more synthetic; None if the rule computes no scores.
+        threshold: The score above which items were dropped; None if the rule has none.
+    """
 
     kept: np.ndarray
     scores: np.ndarray | None = None
@@ -21,11 +26,11 @@ class Decision:
 
     @staticmethod
     def at(scores: np.ndarray, threshold: float) -> "Decision":
-        """Drop the items whose score, float (N,), is above the threshold."""
+        """Return the decision that drops the items whose score is above the threshold. scores: float (N,)."""
         return Decision(scores <= threshold, scores, float(threshold))
 
     def mistake(self, num_items: int) -> str | None:
-        """Return what is wrong with it as a decision of so many items, as messages show it; None where nothing is."""
+        """Return as text why this is not a valid decision on `num_items` items, for messages; None if it is valid."""
         for name, values, kind in (("", self.kept, np.bool_), ("scores ", self.scores, np.floating)):
             if values is None:
                 continue
@@ -36,17 +41,21 @@ class Decision:
         return None
 
     def take(self, rows: np.ndarray) -> "Decision":
-        """Return the decision of the items at rows, int64 (n,)."""
+        """Return the decision on the items at `rows`, int64 (n,)."""
         return Decision(self.kept[rows], None if self.scores is None else self.scores[rows], self.threshold)
 
 
 def facts(drawn: Composition, decision: Decision, trained_on: Composition, pools: dict[str, Pool]) -> dict[str, Any]:
-    """Return what the ledger's `vetting` says of a decision, truth against verdict. pools: those of both, by id.
+    """Return the ledger's `vetting` entry for a decision, which compares it with the true origin of the items. pools:
+    The pools of both compositions, by id.
 
-    true_positive_rate is the share of the samples that was dropped, false_positive_rate that of the real items; None
-    where there are none. effective_ratio: the synthetic share of what is trained on. per_generation: items by birth
-    (−1 is real; −2 is an earlier chain's, taken for real), and how many of them were dropped. auroc: of the scores,
-    real items against samples; None without both, or without scores.
+    true_positive_rate: The share of the samples that was dropped; None if there are none.
+    false_positive_rate: The share of the real items that was dropped; None if there are none.
+    effective_ratio: The synthetic share of the composition that is trained on.
+    auroc: The area under the ROC curve of the scores, real items against samples; None without scores, or if there are
+        no samples or no real items.
+    per_generation: Generation of birth -> the number of items and of dropped items. −1 is real; −2 is a sample of an
+        earlier chain that is treated as real.
     """
     birth, dropped = drawn.births(pools), ~decision.kept
     synthetic = birth != REAL

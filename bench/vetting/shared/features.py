@@ -1,4 +1,4 @@
-"""What a vetting rule may know of items by their features."""
+"""The features that a vetting rule may use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,12 +14,13 @@ class Features:
     """Features in the space of the scores, float32 (…, d) each.
 
     Attributes:
-        of_items: Of what is vetted, (N, d).
-        of_calibration: Of real items that no chain trains on.
-        of_first_mover: Of samples of another chain's generation 0.
-        of_last_generation: Of samples of the generation before that the composition did not draw; (0, 0) where it drew
-            none of them. None for generation 0, of a newcomer: there is no generation before.
-        fit: (features of real items, of generated ones) -> a detector.
+        of_items: Features of the items to vet, (N, d).
+        of_calibration: Features of real items that no chain trains on.
+        of_first_mover: Features of samples of another chain's generation 0.
+        of_last_generation: Features of those samples of the previous generation that the composition did not draw; (0,
+            0) if it drew no samples of that generation. None for generation 0 of a newcomer, which has no previous
+            generation.
+        fit: Fits a detector: (features of real items, features of generated items) -> detector.
     """
 
     of_items: np.ndarray
