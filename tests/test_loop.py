@@ -664,6 +664,11 @@ def test_a_failed_chain_is_named_and_the_others_run(tmp_path):
     assert "generator.training.learning_rate=1e+25" in done.stderr.replace("1e25", "1e+25")
     assert "TrainingError: " in done.stderr
     assert len(ledger.read_runs([tmp_path / "o" / "s"])) == 2
+    made = sorted((tmp_path / "o" / "store").glob("[!lw]*/*/*"))
+    for rate in ("1e-3", "2e-3"):
+        again = composed(*command[4:], wild[0], f"generator.training.learning_rate={rate}")
+        run_chain(again, Console(quiet=True))
+    assert sorted((tmp_path / "o" / "store").glob("[!lw]*/*/*")) == made, "what the others have made is read"
 
 
 def test_whether_compiling_pays_is_decided_by_the_steps_of_a_training(tmp_path, monkeypatch):
