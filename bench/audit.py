@@ -111,8 +111,8 @@ def audit_join(row: Row, store: Path, train: Pool) -> tuple[Pool, list[str]]:
         "its records do not say which items are samples that it takes for real": np.array_equal(
             np.where(births == REAL, REAL, TAKEN_FOR_REAL), pool.records.generation
         ),
-        f"it takes samples of generations {np.unique(births).tolist()} for real": np.isin(births, [REAL, *meant]).all(),
-        f"it takes {num} of {len(pool)} items for real that are samples": len(pool) == len(train)
+        f"it counts samples of generations {np.unique(births).tolist()} as real": np.isin(births, [REAL, *meant]).all(),
+        f"it counts {num} samples among its {len(pool)} items as real": len(pool) == len(train)
         and num == round(row.joined["ratio"] * len(train)),
     }
     ratio = row.joined["ratio"] if asked["ratio"] is None else asked["ratio"]
@@ -139,12 +139,12 @@ def audit_vetting(
     folder = store / row.artifacts["vet"]
     drawn, kept = Composition.load(folder / "drawn"), np.load(folder / "kept.npy", allow_pickle=False)
     if kept.shape != (len(drawn),):
-        return drawn, [f"the stored vetting decided of {kept.shape} items, and {len(drawn)} were drawn"]
+        return drawn, [f"the stored vetting decided on {len(kept)} items, but {len(drawn)} were drawn"]
     scores = np.load(folder / "scores.npy", allow_pickle=False) if (folder / "scores.npy").exists() else None
     threshold = row.vetting.get("threshold")
     problems = []
     if scores is not None and not np.array_equal(kept, scores <= threshold):
-        problems.append("the stored vetting did not drop what its scores say")
+        problems.append("the stored vetting did not drop the items that its scores name")
     left = [*drawn.kept(kept).parts] if kept.any() else []
     if row.config["vetting"].get("refill"):
         seed, real = derive_seed(row.config["seed"], row.generation, "refill"), PoolRef.of(believed, REAL)
@@ -293,7 +293,7 @@ def testify(chains: list[Chain], runs: list[Path], num_samples: int, max_steps: 
         }:
             problems += [f"{path}: {problem}" for problem in statements.examine(body, chains)]
         else:
-            unchecked[f"{path}: it is of chains that were not given, too"] = None
+            unchecked[f"{path}: it also describes chains that were not given"] = None
     return problems, list(unchecked)
 
 

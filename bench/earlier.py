@@ -68,8 +68,8 @@ def find(config: Config) -> Earlier | None:
             raise ConfigError(
                 "join.ratio",
                 None,
-                f"is the synthetic share that {chain.id} trained generation {join.generation + 1} on, and it ends with "
-                f"generation {last}: give a ratio, or run it on",
+                f"stands for the synthetic share of generation {join.generation + 1} of {chain.id}, which ends with "
+                f"generation {last}: give a ratio, or run more generations of that chain",
             )
         ratio = float(after[0].composition["synthetic_ratio"])
     first = join.generation if join.samples_of == "last" else 0
@@ -98,7 +98,7 @@ def _chosen(config: Config, folder: Path) -> Chain:
         raise ConfigError(
             "join.chain",
             str(folder),
-            f"must be the folder of one chain, or hold one with seed {config.seed} and the same mixing that joins "
-            f"none; it holds {len(fitting)} of them: {held}",
+            f"must be the folder of one chain, or contain exactly one chain with seed {config.seed} and the same "
+            f"mixing that itself joins none; it contains {len(fitting)}: {held}",
         )
     return fitting[0]

@@ -45,7 +45,7 @@ def read_set(images: Images, resolution: int | None = None) -> ImageSet:
         return images
     array: Any = images.detach().cpu().numpy() if hasattr(images, "detach") else images
     if not isinstance(array, np.ndarray):
-        raise DataError(f"a {type(images).__name__} is no set of images: give a path, an array or a tensor")
+        raise DataError(f"a {type(images).__name__} is not a set of images: give a path, an array or a tensor")
     return ImageSet(_channels_first(array, f"a {type(images).__name__} of images"))
 
 

@@ -42,7 +42,7 @@ def join(context: StageContext, config: Config, real: RealData) -> tuple[RealDat
     if world.real.id != real.train.id:
         raise DataError(
             f"join.chain: the real pool of {found.chain.id} has {describe(world.real)}, that of this chain "
-            f"{describe(real.train)}, and not the same ones: give it the same data"
+            f"{describe(real.train)}; they must hold the same items: use the same data"
         )
     drawn = world.compose(found.ratio, config.seed)
 

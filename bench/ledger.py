@@ -94,6 +94,8 @@ class Row:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise LedgerError(f"{name} is {value!r}, expected an integer of at least 0")
+        if type(self.wall_seconds) not in (int, float) or not 0 <= self.wall_seconds < math.inf:
+            raise LedgerError(f"wall_seconds is {self.wall_seconds!r}, expected a number of seconds of at least 0")
         for name in _fields_of(str):
             if not isinstance(getattr(self, name), str):
                 raise LedgerError(f"{name} is {getattr(self, name)!r}, expected text")

@@ -25,7 +25,7 @@ from bench import (
 from bench.composition import PoolRef
 from bench.config import Config, TrackingConfig, chain_id, to_dict
 from bench.datasets import RealData
-from bench.errors import BenchError, ConfigError, DataError, MetricError, StoreError
+from bench.errors import ConfigError, DataError, MetricError, StoreError
 from bench.features import own_network
 from bench.features.shared import extraction
 from bench.ledger import Row
@@ -127,20 +127,20 @@ def follow(config: Config, chain: str, directory: Path, console: Console) -> Non
 
 def fetch(context: StageContext, config: Config) -> tuple[RealData, Result]:
     """Return the real items and their stored result, after downloading data and feature-extractor weights if needed.
-    If several of them are missing, one error names them all."""
-    missing: list[BenchError] = []
+    Raises `DataError` that names everything that is missing."""
+    missing: list[str] = []
     if "features" in metrics.needs(config.metrics):
         for settings in (config.metrics, *metrics.in_extra_spaces(config.metrics)):
             try:
                 extraction.prefetch(settings.feature_space, settings.weights)
             except MetricError as error:
-                missing.append(error)
+                missing.append(str(error))
     if missing:
         try:
             datasets.look(config.data)
         except DataError as error:
-            missing.append(error)
-        raise missing[0] if len(missing) == 1 else DataError("\n".join(map(str, missing)))
+            missing.append(str(error))
+        raise DataError("\n".join(missing))
     return stages.real_data(context, config.data)
 
 
@@ -200,7 +200,9 @@ def begin(config: Config, real: RealData) -> History:
     and no samples. Raises `ConfigError` if there are too few items of either."""
     if len(real.train) < config.metrics.num_images:  # if data.num_train is null, this is known only now
         raise ConfigError(
-            "metrics.num_images", config.metrics.num_images, f"the floor needs as many real items: {len(real.train)}"
+            "metrics.num_images",
+            config.metrics.num_images,
+            f"the floor needs as many real items, but there are {len(real.train)}",
         )
     reserve = PoolRef.of(real.reserve, REAL) if real.reserve else None
     return preflight.start(config, PoolRef.of(real.believed, REAL), reserve)

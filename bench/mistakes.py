@@ -93,8 +93,8 @@ def unknown_option(key: str, value: str, overrides: Sequence[str]) -> str:
         several = chosen.removeprefix("choice(").removesuffix(")").split(",")
         if len(several) > 1 and set(several) <= set(have):
             return (
-                f"{key}={value}: where {group} has several values, an option of theirs has to be swept, too, or it is "
-                f"read before one of them is chosen: write '{key}=choice({value})'"
+                f"{key}={value}: if {group} has several values, Hydra reads a fixed value of this option before it "
+                f"chooses one of them; write '{key}=choice({value})'"
             )
         lack = [name for name in several if name not in have]
         chosen = lack[0] if len(several) > 1 else chosen

@@ -199,7 +199,7 @@ def real_items(context: StageContext, config: Config) -> tuple[PoolRef, PoolRef 
         refs = [PoolRef.of(pool, REAL) for pool in pools]
         return refs[0], refs[1] if len(refs) > 1 else None, pools[0].items[0].nbytes
     if config.data.num_train is None:
-        raise DataError("data.num_train=null: how many items that is will be known when they have been read: give it")
+        raise DataError("data.num_train=null: the number of items is unknown until they have been read: give a number")
     num_reserve = getattr(config.data, "num_reserve", None)
     if num_reserve is None:  # unknown for data sets in files: assume as many as a chain can draw
         num_reserve = config.data.num_train * config.num_generations
@@ -287,8 +287,8 @@ def time_line(found: Plan, to_do: Sequence[str], draws: Sequence[str]) -> str:
     rates, num = speeds(found)
     if any(rates.get(_network(found.specs[key])) is None for key in to_do):
         return (
-            "unknown: the store has no training of this network on such a device; num_generations=1 makes one, of "
-            "which a longer run makes use, and docs/speed.md has measured times"
+            "unknown: the store has no training of this network on such a device; run num_generations=1 "
+            "first, whose results a longer run uses; docs/speed.md has measured times"
         )
     seconds = sum(found.trainings[key] / rates[_network(found.specs[key])] for key in to_do if found.trainings[key])
     drawn = [facts["images_per_second"] for facts in _facts(found.store, "sample", found, draws)]
@@ -327,16 +327,17 @@ def _facts(root: Path, stage: str, found: Plan, keys: Sequence[str]) -> list[dic
 
 
 def scoring_seconds(root: Path) -> float:
-    """Return the seconds that a generation takes beyond training and sampling: the median over the ledgers next to the
-    store, or 0 if there are none. Generations whose training came from the store are left out: there the difference is
-    negative."""
+    """Return the seconds that a generation takes beyond training, remedy and sampling: the median over the ledgers next
+    to the store, or 0 if there are none. Generations whose training came from the store are left out: there the
+    difference is negative."""
     rest: list[float] = []
     for path in root.parent.glob(f"*/*/{ledger.FILENAME}"):
         try:
             rows = ledger.read(path)
         except LedgerError:
             continue
-        made = [row.wall_seconds - row.train.get("seconds", 0) - row.sample.get("seconds", 0) for row in rows]
+        stages = ("train", "remedy", "sample")
+        made = [row.wall_seconds - sum(getattr(row, name).get("seconds", 0) for name in stages) for row in rows]
         rest += [seconds for seconds in made if seconds > 0]
     return median(rest) if rest else 0.0
 

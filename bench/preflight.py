@@ -75,7 +75,7 @@ def check_rules(config: Config) -> None:
     vetted = vetting.resolve(config.vetting)
     vetting.num_calibration(vetted)
     if getattr(config.vetting, "first_mover_seed", None) == config.seed:
-        allowed = "is this chain's own seed, and the first mover is another chain"
+        allowed = "is this chain's own seed, but the first mover must be another chain"
         raise ConfigError("vetting.first_mover_seed", config.seed, allowed)
     selected = selection.resolve(config.selection, config.num_samples or config.metrics.num_images)
     for group, stage, rule in (("vetting", "vet", vetted), ("selection", "select", selected)):

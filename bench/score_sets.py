@@ -28,7 +28,7 @@ SMALL = 96
 """Number of images below which a warning states how uncertain the scores are: the 95 % interval of a share such as
 precision is up to ± 0.98 / √N, which is ± 0.10 at this number."""
 
-MISSING = "needs more images, labels of the real ones, train or unseen"
+MISSING = "needs more images, labels of the real images, or the sets train and unseen"
 """Possible reasons why a requested score is missing, for messages."""
 
 
@@ -239,7 +239,7 @@ def _refuse_missing(scores: Sequence[str] | None, rows: Sequence[dict[str, Any]]
     """Warn of every requested score that could not be computed. Raises `ConfigError` if there are no scores at all."""
     there = {row["metric"] for row in rows if row["subject"] == "fake"}
     if not there:
-        raise ConfigError("scores", " ".join(scores or ()), f"none can be computed of these sets: {MISSING}")
+        raise ConfigError("scores", " ".join(scores or ()), f"none can be computed from these sets: {MISSING}")
     known = families()
     for name in scores or ():
         if ":" not in name and not there & set(known.get(name, [name])):

@@ -267,7 +267,7 @@ def extract_features(context: StageContext, config: MetricsConfig, pool: Pool, w
 def _own_features(context: StageContext, pool: Pool, progress: Callable[[int, int], None]) -> np.ndarray:
     """Return features from the network of generation 0, float32 (N, d); (0, 0) in processes other than the first."""
     first = context.first_model
-    assert first is not None, "features of generation 0's network are asked for before it is trained"
+    assert first is not None, "features of generation 0's network are requested before it is trained"
 
     def described() -> np.ndarray:
         with extraction.plain_float32():

@@ -178,7 +178,7 @@ def indifferent(unvetted: vetting.Unvetted) -> np.ndarray:
     ("stated", "said"),
     [
         (("truht",), "needs 'truht'; a rule may need truth, calibration, past, features"),
-        (("calibration",), "test_detector:indifferent needs calibration: give num_calibration"),
+        (("calibration",), "test_detector:indifferent needs num_calibration, the number of real items"),
     ],
 )
 def test_needs_that_cannot_be_met_are_refused_before_any_work(tmp_path, monkeypatch, stated, said):

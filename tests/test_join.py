@@ -172,7 +172,9 @@ def test_in_a_sweep_the_chain_of_equal_seed_and_mixing_is_joined(first, newcomer
     for seed, chain, generation in ((5, first, 1), (6, other, 1), (5, first, 2)):
         late = newcomer({"name": "first", "seed": seed, "join": JoinConfig(chain=sweep, generation=generation)})
         assert late.rows[0].joined["chain"] == chain.id
-    with pytest.raises(ConfigError, match="one with seed 7 and the same mixing that joins none; it holds 0"):
+    with pytest.raises(
+        ConfigError, match="one chain with seed 7 and the same mixing that itself joins none; it contains 0"
+    ):
         newcomer({"seed": 7, "join": JoinConfig(chain=sweep, generation=1)})
 
 
@@ -180,7 +182,7 @@ def test_in_a_sweep_the_chain_of_equal_seed_and_mixing_is_joined(first, newcomer
     ("options", "said"),
     [
         ({"generation": 4}, r"join\.generation=4: .* has generations 0 to 3"),
-        ({"generation": 3}, r"join\.ratio=None: is the synthetic share that .* trained generation 4 on, and it ends"),
+        ({"generation": 3}, r"join\.ratio=None: stands for the synthetic share of generation 4 of .*, which ends"),
         ({"chain": "nowhere"}, r"join\.chain='nowhere': is no chain: .*no such file or directory"),
         ({"chain": "."}, r"join\.chain='\.': is no chain: .*holds no ledger\.jsonl"),
     ],
@@ -299,12 +301,12 @@ def test_the_audit_gathers_it_again(first, newcomer):
 
     assert problems() == []
     assert problems(num_samples=5) == ["num_samples is 5 in the ledger and 6 by recount"]
-    assert "it takes 6 of 20 items for real that are samples" in problems(ratio=0.5)
+    assert "it counts 6 samples among its 20 items as real" in problems(ratio=0.5)
     none = {**row.config, "join": {**row.config["join"], "ratio": 0.0}}
     assert "ratio is 0.3 in the ledger and 0.0 by recount" in audit.audit_row(replace(row, config=none), store, {})
     asked = {**row.config, "join": {**row.config["join"], "generation": 1}}
     found = audit.audit_row(replace(row, config=asked), store, {})
-    assert "it takes samples of generations [-1, 2] for real" in found
+    assert "it counts samples of generations [-1, 2] as real" in found
     folder = store / row.artifacts["join"] / "pool"
     pool = Pool.load(folder)
     changed = np.array(pool.items)

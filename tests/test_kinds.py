@@ -130,10 +130,10 @@ DATA_OR_GENERATOR = '''class Config:
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
-        (["generator=ddpm_tiny"], "generator.name='ddpm': learns images, and the data are points"),
+        (["generator=ddpm_tiny"], "generator.name='ddpm': learns images, but the data are points"),
         (
             ["generator=custom", "generator.module=of_points", "metrics.scores=[frechet]"],
-            "metrics.feature_space='efficientnet_lite0': describes images, and the data are points",
+            "metrics.feature_space='efficientnet_lite0': describes images, but the data are points",
         ),
     ],
     ids=["generator", "feature space"],

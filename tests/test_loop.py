@@ -311,7 +311,7 @@ def test_only_the_first_of_several_processes_records_and_mirrors(first, tmp_path
     [
         (
             {"mixing": c.FreshConfig(synthetic_ratio=0.0)},
-            "generation 1 needs fresh real images 0…19, and the reserve has 0",
+            "generation 1 needs fresh real images 0…19, but the reserve has 0",
         ),
         ({"mixing": c.AugmentConfig(synthetic_per_real=[1.0, 1.0, 2.1])}, "generation 3 needs 42 images"),
         ({"mixing": c.CustomMixingConfig(function="nowhere:policy")}, r"mixing\.function"),
@@ -388,7 +388,9 @@ def test_a_chain_begins_with_real_images_and_nothing_else(tmp_path):
     with_reserve = begin(config, RealData(pools[0], pools[1], reserve))
     assert with_reserve == History(0, PoolRef.of(pools[0], -1), PoolRef.of(reserve, -1), (), budget=N, seed=9)
     assert begin(config, RealData(pools[0], pools[1], None)).reserve is None
-    with pytest.raises(ConfigError, match=r"metrics\.num_images=16: the floor needs as many real items: 15"):
+    with pytest.raises(
+        ConfigError, match=r"metrics\.num_images=16: the floor needs as many real items, but there are 15"
+    ):
         begin(config, RealData(pools[1], pools[0], None))
 
 

@@ -133,7 +133,7 @@ def test_fresh_items_that_run_out_are_told_before_any_work_with_what_provides_th
     with pytest.raises(ReserveError) as error:
         preflight.check(composed(*TINY, *few))
     cure = "3 generations take 24 in all; data.num_reserve=24 draws them"
-    assert str(error.value) == f"generation 1 needs fresh real images 0…11, and the reserve has 0: {cure}"
+    assert str(error.value) == f"generation 1 needs fresh real images 0…11, but the reserve has 0: {cure}"
     preflight.check(composed(*TINY, *few, "data.num_reserve=24"))
     with pytest.raises(ReserveError):
         preflight.check(composed(*TINY, *few, "data.num_reserve=23"))

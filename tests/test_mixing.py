@@ -307,7 +307,7 @@ def test_fresh_images_go_through_the_reserve_once_and_leave_no_gap(seed, budget,
     if num > 1:
         short = changed(start, reserve=PoolRef("reserve", num - 1, REAL))
         with pytest.raises(
-            DataError, match=rf"^generation \d needs fresh real images .*…{num - 1}, and the reserve has {num - 1}"
+            DataError, match=rf"^generation \d needs fresh real images .*…{num - 1}, but the reserve has {num - 1}"
         ):
             plan(resolve(config), short, len(schedule) + 1, num_samples=budget)
 
@@ -389,10 +389,10 @@ def test_the_total_of_a_policy_is_what_generation_0_trained_on_and_augment_takes
 def test_a_draw_of_more_than_there_is_says_of_what():
     past = history(2)
     assert len(past.draw(past.real, N).rows) == N
-    with pytest.raises(DataError, match=f"needs {N + 1} images of the real pool, it has {N}; raise data.num_train"):
+    with pytest.raises(DataError, match=f"needs {N + 1} images of the real pool, which has {N}; raise data.num_train"):
         past.draw(past.real, N + 1)
     with pytest.raises(
-        DataError, match=f"{N + 1} images of the samples of generation 1, it has {N}; raise num_samples"
+        DataError, match=f"{N + 1} images of the samples of generation 1, which has {N}; raise num_samples"
     ):
         past.draw(past.synthetic[1], N + 1)
 

@@ -2,13 +2,15 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from shrunk import composed
+from test_ledger import make_row
 
-from bench import plan
+from bench import ledger, plan
 from bench.errors import DataError
 from bench.loop import run_chain
 from bench.machine.console import Console
@@ -56,6 +58,14 @@ def test_the_time_counts_what_is_to_do_at_the_speed_of_what_was_done(out: Path) 
     assert hours == pytest.approx(2 * 8 * 1000_000 / rate / 3600, rel=0.2)
     other = plan.plan([composed(*base, "generator.unet.channels=[24,48]")])
     assert "unknown: the store has no training of this network" in plan.lines(other)[3]
+
+
+def test_scoring_is_what_is_left_of_a_generation(tmp_path: Path) -> None:
+    for number, remedy in enumerate(({}, {"seconds": 3.0}, {"seconds": 3.0})):
+        seconds = {"wall_seconds": 10.0, "train": {"seconds": 4.0}, "remedy": remedy, "sample": {"seconds": 2.0}}
+        ledger.append(tmp_path / "sweep" / f"chain-{number}" / "ledger.jsonl", replace(make_row(0), **seconds))
+    assert plan.scoring_seconds(tmp_path / "store") == 1.0
+    assert plan.scoring_seconds(tmp_path / "elsewhere" / "store") == 0.0
 
 
 def test_every_combination_of_a_sweep_is_a_chain() -> None:

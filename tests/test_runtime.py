@@ -110,7 +110,7 @@ def test_each_process_of_a_node_takes_a_device_of_its_own(gpu: Callable[..., Non
     with pytest.raises(ConfigError, match=r"device='cuda:1': several processes cannot share a device"):
         resolve_runtime(RuntimeConfig(device="cuda:1"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(ConfigError, match=r"device='auto': 4 processes on this node need .* each, and there are 2"):
+    with pytest.raises(ConfigError, match=r"device='auto': 4 processes on this node need .* each, but there are 2"):
         resolve_runtime(RuntimeConfig())
     assert resolve_runtime(RuntimeConfig(device="cpu")).device.index is None
     assert len(chosen) == 2, "a run on the CPU touches no device"

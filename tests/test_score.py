@@ -325,7 +325,10 @@ def test_classifiers_learn_from_one_half_of_all_real_images_and_are_held_to_the_
     result = json.loads(run(capsys, *arguments)[1])
     rows = {row["metric"]: row for row in result["rows"] if row["subject"] == "fake"}
     assert rows["classifier_accuracy"]["value"] == 1 and rows["head_survival"]["value"] == 1
-    assert "dead class could not be told from a live one: dark" in rows["class_divergence"]["refused"]["class_survival"]
+    assert (
+        "dead class could not be distinguished from a live one: dark"
+        in rows["class_divergence"]["refused"]["class_survival"]
+    )
     counts = rows["class_divergence"]["counts"]
     assert (counts["dark"][0], counts["bright"][0]) == (0, 10) and counts["bright"][1] > counts["dark"][1] > 0
     learnt, _, held, _, *_ = seen[0]
@@ -473,7 +476,7 @@ def test_every_family_states_the_scores_that_it_yields(real, tmp_path, plain, ca
     ("given", "message"),
     [
         ("--scores fidd", "error: --scores=fidd: did you mean fid"),
-        ("--scores copying", "error: --scores=copying: none can be computed of these sets"),
+        ("--scores copying", "error: --scores=copying: none can be computed from these sets"),
         ("--k 0", "error: --k=0: must be at least 1"),
         ("--resamples 1", "error: --resamples=1: must be 0"),
         ("--resplits 1", "error: --resplits=1: must be 0"),
@@ -586,7 +589,7 @@ def test_scores_of_several_attributes_have_names_of_their_own(plain):
 
 @pytest.mark.parametrize("wrong", [pictures(8) / 255, torch.zeros(8, 3, 16, 16), pictures(8)[0], [1, 2], None])
 def test_what_is_no_set_of_images_is_refused_by_python_too(wrong):
-    with pytest.raises(DataError, match=r"expected|no set of images"):
+    with pytest.raises(DataError, match=r"expected|not a set of images"):
         bench.score(pictures(8), wrong, device="cpu")
 
 

@@ -133,7 +133,7 @@ def test_an_error_of_the_first_alone_reaches_those_that_are_deeper_in_the_result
 def test_processes_that_went_different_ways_do_not_go_on(group: Group, tmp_path: Path) -> None:
     group._meeting = threading.Barrier(SIZE, timeout=1)
     others = group.each(lambda rank: open_store(tmp_path).make("train", {"n": rank}, lambda out, work: {}))[1:]
-    assert "went different ways: the first says" in str(others[0]) and not isinstance(others[0], BenchError)
+    assert "diverged: the first reports" in str(others[0]) and not isinstance(others[0], BenchError)
 
 
 def test_the_others_produce_again_where_the_first_lost_its_lease(group: Group, tmp_path: Path) -> None:

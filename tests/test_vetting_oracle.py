@@ -154,7 +154,7 @@ def test_the_audit_compares_a_decision_with_its_scores(play, capsys):
     scores = Path(row.store_dir) / row.artifacts["vet"] / "scores.npy"
     np.save(scores, 1 - np.load(scores))
     assert audit.main([str(chain.directory)]) == 1
-    assert "did not drop what its scores say" in capsys.readouterr().out
+    assert "did not drop the items that its scores name" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -259,9 +259,9 @@ LIES: list[tuple[Lie, list[str], str]] = [
         "not made from features of pool .* in efficientnet_lite0|heldout in efficientnet_lite0 is",
     ),
     (give_every_generation_the_noise_of_the_first, [], "generation 1: its samples have other seeds"),
-    (store_probes_before_samples, [], "sample 0 is off what its seed gives"),
+    (store_probes_before_samples, [], "sample 0 differs from what its seed gives"),
     (start_from_the_first_model, ["warm_start=true"], "generation 2: its training began from"),
-    (forget_to_start_from_a_model, ["warm_start=true"], "generation 1: its weights are off replayed ones"),
+    (forget_to_start_from_a_model, ["warm_start=true"], "generation 1: its weights differ from replayed ones"),
     (
         take_the_oldest_generations,
         ["mixing=window", "mixing.num_generations=1"],
@@ -269,13 +269,13 @@ LIES: list[tuple[Lie, list[str], str]] = [
     ),
     (truncate_ratios, ["mixing.synthetic_ratio=0.4"], "generation 1: it trained on other images"),
     (draw_the_same_rows_in_every_generation, [], "generation 1: it trained on other images"),
-    (invert_the_decay_of_the_average, [], "generation 0: its weights are off replayed ones"),
-    (train_with_another_seed_than_recorded, [], "generation 0: its weights are off replayed ones"),
-    (use_the_initial_noise_again, ["generator.sampling.sampler=ddpm"], "sample 0 is off what its seed gives"),
+    (invert_the_decay_of_the_average, [], "generation 0: its weights differ from replayed ones"),
+    (train_with_another_seed_than_recorded, [], "generation 0: its weights differ from replayed ones"),
+    (use_the_initial_noise_again, ["generator.sampling.sampler=ddpm"], "sample 0 differs from what its seed gives"),
     (swap_the_sides_of_copying, [], "closer_to_training of samples against heldout"),
     (record_facts_of_the_training_as_those_of_sampling, [], "facts of sample are not those of its result"),
-    (extrapolate_the_wrong_way, ["remedy=neon", *BRIEF], "generation 1: the weights of its remedy are off"),
-    (draw_without_guidance, ["remedy=sims", *BRIEF], "sample 0 is off what its seed gives"),
+    (extrapolate_the_wrong_way, ["remedy=neon", *BRIEF], "generation 1: the weights of its remedy differ"),
+    (draw_without_guidance, ["remedy=sims", *BRIEF], "sample 0 differs from what its seed gives"),
     (hold_out_images_that_are_trained_on, [], "real images are not split by data.split_seed"),
 ]
 
@@ -298,7 +298,7 @@ def test_witness_names_an_interval_that_is_not_student_s(tmp_path, capsys, monke
     write([tmp_path / "chains"], tmp_path / "chains" / "report")
     assert deep(tmp_path / "chains", capsys)[0] == 0
     status, said = deep(directory, capsys)  # one chain of a card of two
-    assert (status, "card.json: it is of chains that were not given, too" in said) == (0, True), said
+    assert (status, "card.json: it also describes chains that were not given" in said) == (0, True), said
     monkeypatch.setattr(uncertainty, "_t", lambda degrees: 1.96)
     status, said = deep(tmp_path / "chains", capsys)
     assert (status, "in the card" in said) == (1, True)

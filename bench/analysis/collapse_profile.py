@@ -39,7 +39,7 @@ RULE = (
     f"{100 * MARGIN:.0f} % or {100 * MARGIN:.0f} points is ruled out (catastrophic: by {100 * CATASTROPHE:.0f} %; "
     "diverging: by the rule of the verdicts). “yes”: otherwise, and such a change is established (catastrophic: by "
     f"more than {100 * CATASTROPHE:.0f} %; any rise: however small). “open”: neither. “detectable”: the smallest "
-    "change that 4 of 5 repetitions would have told from none. There is no correction for asking eight questions."
+    "change that 4 of 5 repetitions would have detected. There is no correction for asking eight questions."
 )
 
 
@@ -255,7 +255,7 @@ def _scaling(study: Study, every: list[Study], condition: Condition) -> Finding:
     values = [[one.values(c, last, measure) for one in sizes.values()] for c in (condition, base)]
     seeds = sorted(set.intersection(*(set(v) for line in values for v in line)))
     if not seeds or min(v[s] for line in values for v in line for s in seeds) <= 0:
-        return Finding(SCALING, UNKNOWN, reason=f"{_named(measure)} has no seed in common to all numbers of items")
+        return Finding(SCALING, UNKNOWN, reason=f"no seed has {_named(measure)} at every number of items")
     x = np.log(list(sizes)) - np.log(list(sizes)).mean()
     logs = np.log([[[v[s] for v in line] for s in seeds] for line in values])
     slopes = logs @ x / (x @ x)

@@ -127,12 +127,12 @@ def comparable(found: Sequence[Member]) -> tuple[list[str], list[str]]:
         for meaning in MEANINGS
     }
     shared = [meaning for meaning, families in known.items() if len(families) > 1]
-    alone = [f"{meaning} ({families[0]} alone)" for meaning, families in known.items() if len(families) == 1]
+    alone = [f"{meaning} ({families[0]})" for meaning, families in known.items() if len(families) == 1]
     never = [meaning for meaning, families in known.items() if not families]
     yes, no = [], []
-    yes.append("The words of the verdicts and changes in per cent: each is of a family against its own ratio 0.")
+    yes.append("Verdicts and changes in per cent: each compares a family with its own ratio 0.")
     if shared:
-        yes.append(f"These meanings of collapse, each known of two families or more: {', '.join(shared)}.")
+        yes.append(f"Meanings of collapse that are known for two families or more: {', '.join(shared)}.")
     for what, families in _groups(studies, name, _same_scores):
         yes.append(f"FID and the other scores of {families}: the same {what}, feature space, reference and N.")
     exact = [study for study in studies if (m := measure[study]) is not None and m.metric == EXCESS]
@@ -143,7 +143,7 @@ def comparable(found: Sequence[Member]) -> tuple[list[str], list[str]]:
         if others:
             no.append(
                 f"The excess risk of {_list(name[s] for s in exact)} with the risk of {_list(others)}: the truth is "
-                "known of the first alone."
+                "known only for the first."
             )
     own = sorted({name[s] for s in studies if (m := measure[s]) is not None and m.metric == "risk"})
     if len(own) > 1:
@@ -155,19 +155,19 @@ def comparable(found: Sequence[Member]) -> tuple[list[str], list[str]]:
             f"{name[study]} on {_data(study)}" + (f" ({_content(study)[:8]})" if named_alike[_data(study)] > 1 else "")
             for study in studies
         )
-        no.append(f"Scores of other data: {told}. How hard a set is to learn is no property of a family.")
+        no.append(f"Scores on different data: {told}. How hard a data set is to learn is not a property of a family.")
     spaces = {name[s]: m.feature_space for s in studies if (m := s.primary("fid")) is not None}
     if len(set(spaces.values())) > 1:
         told = "; ".join(f"{family} in {space}" for family, space in spaces.items())
-        no.append(f"FID and the other scores of other feature spaces: {told}.")
+        no.append(f"FID and the other scores in different feature spaces: {told}.")
     sizes = {study: (len(study.generations), study.rows[0].composition["num_real"]) for study in studies}
     if len(set(sizes.values())) > 1:
         told = "; ".join(f"{name[s]} {g} generations of {n} items" for s, (g, n) in sizes.items())
-        no.append(f"How soon: {told}. The second half of the generations is another stretch of time in each.")
+        no.append(f"How soon: {told}. The second half of the generations has a different length in each.")
     if alone:
-        no.append(f"Meanings that are known of one family: {', '.join(alone)}.")
+        no.append(f"Meanings that are known for only one family: {', '.join(alone)}.")
     if never:
-        no.append(f"Meanings that are known of none: {', '.join(never)}.")
+        no.append(f"Meanings that are known for no family: {', '.join(never)}.")
     return yes, no
 
 

@@ -37,7 +37,9 @@ def _trifles(chains: list[Chain]) -> list[str]:
             counts[shown] = counts.get(shown, 0) + 1
         if len(counts) > 1:
             values = "; ".join(f"{value} in {n}" for value, n in counts.items())
-            notes.append(f"chains differ in {key} ({values}): no score changes, and some are of fewer seeds")
+            notes.append(
+                f"chains differ in {key} ({values}): this changes no score, but some chains lack some of the scores"
+            )
     return notes
 
 

@@ -15,14 +15,14 @@ from bench.analysis.verdicts import is_positive, paired_curves
 COVERAGE, KID, RISK, RATE = "coverage", "KID", "excess risk", "rate of FID"
 HIGHER_IS_BETTER = (COVERAGE,)
 RULE = (
-    "Each arm minus its baseline in the last generation that both have, in pairs over common seeds, with the 95 % "
+    "Each arm minus its baseline in the last generation that both have, paired over common seeds, with the 95 % "
     "interval of the mean (paired t, without correction for the number of arms). “better” and “worse”: the interval "
-    "leaves out 0. Excess risk: the loss on held-out items; what the truth has cancels in the difference. Rate of FID: "
-    "growth a generation from the first half to the second, in percentage points of the same seed's FID at ratio 0 "
-    "(without it: of generation 0). Rank: the mean of the ranks in these columns, 1 is best; an order within the "
-    "intervals is noise. Real items: trained on, or held for the threshold of a vetting, each once. Network "
-    "evaluations: to draw samples. A chain is charged with all that it uses, whoever computed it, but not with the "
-    "first mover of a detector."
+    "excludes 0. Excess risk: the loss on held-out items; the loss of the truth cancels in the difference. Rate of "
+    "FID: growth per generation from the first half to the second, in percentage points of the same seed's FID at "
+    "ratio 0 (without it: of generation 0). Rank: the mean of the ranks in these columns, 1 is best; an order within "
+    "the intervals is noise. Real items: trained on, or held for the threshold of a vetting, each once. Network "
+    "evaluations: to draw samples. A chain is charged for everything that it uses, even if another chain computed it, "
+    "but not for the first mover of a detector."
 )
 
 BySeed = dict[int, float]

@@ -34,8 +34,8 @@ RULE = (
     "Each size against itself at ratio 0, in the same seeds, mean of the second half of the generations, with 95 % "
     "intervals over seeds. A larger network begins with better scores: the same damage is then a larger share of them, "
     "and a size that is bad from the start has little coverage to lose. Trend: least-squares slope against log2 of the "
-    "size in each seed, and the mean of the slopes; as shares of ratio 0 and in the score's own unit, because only "
-    "what both say does not depend on the scale."
+    "size in each seed, and the mean of the slopes; as shares of ratio 0 and in the score's own unit, because only a "
+    "conclusion that both support does not depend on the scale."
 )
 
 
@@ -229,14 +229,15 @@ def trend_words(found: Sizes, quantity: str) -> str:
     trend, other = found.trends[quantity], found.rescaled.get(quantity)
     if other is None:
         return (
-            f"Each doubling changes the {quantity} by {_span(trend, 100, ' points')}: open, as ratio 0 of some has none"
+            f"Each doubling changes the {quantity} by {_span(trend, 100, ' points')}: open, because some sizes lack it "
+            "at ratio 0"
         )
     also = f"in {quantity.partition(' of ')[2]} itself by {_span(other, 1)}"
     if unit_of(quantity) == POINTS:
         also = f"as a share of ratio 0's by {_span(other, 100, ' points')}"
     larger = "more items" if found.what == ITEMS else "larger networks"
     signs = {0 if one.low <= 0 <= one.high else 1 if one.low > 0 else -1 for one in (trend, other)}
-    said = "which way depends on the scale" if signs == {-1, 1} else "open"
+    said = "the sign depends on the scale" if signs == {-1, 1} else "open"
     if signs in ({-1}, {1}):
         said = f"with {larger} {'more' if signs == {1} else 'less'} is lost"
     return f"Each doubling changes the {quantity} by {_span(trend, 100, ' points')}, {also}: {said}"

@@ -229,8 +229,8 @@ def _one_of(first: Chain, second: Chain) -> Chain:
     differing = ", ".join(_differences(first, second)) or "nothing that is recorded"
     if not same_scores(first, second):
         raise LedgerError(
-            f"chains {first.id} and {second.id} have the same policy and seed, and other scores: give only one of the "
-            f"two. They differ in {differing}"
+            f"chains {first.id} and {second.id} have the same policy and seed, but different scores: give only one of "
+            f"the two. They differ in {differing}"
         )
     kept, other = sorted((first, second), key=lambda c: (-len(c.rows), -len(c.rows[-1].scores), c.id))
     note = f"{other.id} has the scores of {kept.id} and is counted once; they differ in {differing}"

@@ -18,7 +18,7 @@ METRICS = ("fid", "risk")
 KEY = "data.split_seed"
 FEWEST = 2
 SPLIT, SEED, REST, IMAGES = (
-    *("split, with its reference", "seed, alike in all splits"),
+    *("split, with its reference", "seed, the same in all splits"),
     *("the rest of training, and sampling", "sampling and reference, by resampling items"),
 )
 NOT_IDENTIFIABLE = {

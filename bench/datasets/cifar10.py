@@ -91,7 +91,7 @@ def _records(path: Path) -> np.ndarray:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     if records[:, 0].max() >= len(CLASSES):
-        raise DataError(f"{path}: a class is {records[:, 0].max()}, and there are 0 to {len(CLASSES) - 1}")
+        raise DataError(f"{path}: a label is {records[:, 0].max()}, expected 0 to {len(CLASSES) - 1}")
     return records
 
 

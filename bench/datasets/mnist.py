@@ -100,7 +100,7 @@ def _fetched(config: Config) -> Path:
                     try:
                         archive.fetch(f"{manifest.url}{name}", folder / name, manifest.checksums[name])
                     except DataError as error:
-                        raise DataError(f"{error}. Of mnist are missing there: {', '.join(absent)}") from error
+                        raise DataError(f"{error}. Missing files of mnist: {', '.join(absent)}") from error
     for name, sha256 in manifest.checksums.items():
         archive.verify(folder / name, sha256)
     return folder
@@ -128,5 +128,5 @@ def _read_idx(path: Path, num_dimensions: int) -> np.ndarray:
     shape = tuple(int(size) for size in np.frombuffer(content, ">u4", num_dimensions, offset=4))
     values = np.frombuffer(content, np.uint8, offset=start)
     if len(values) != int(np.prod(shape)):
-        raise DataError(f"{path} has {len(values)} values, and by its header {shape}")
+        raise DataError(f"{path} has {len(values)} values, but its header says {shape}")
     return values.reshape(shape)

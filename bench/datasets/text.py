@@ -141,17 +141,19 @@ def decode(config: Config, items: np.ndarray) -> list[str]:
 
 def load(config: Config) -> Text:
     """Return the tokenised text. The result is cached."""
-    return _load(config.source, _stamped(config.path), _stamped(config.heldout_path), config.heldout_share,
+    return _load(config.source, _stamped(config, "path"), _stamped(config, "heldout_path"), config.heldout_share,
                  config.tokenizer, config.vocab_size, config.block_size)  # fmt: skip
 
 
-def _stamped(path: str | None) -> tuple[str, int, int] | None:
-    """Return the path with the size and modification time of its file, so that the cache detects a changed file."""
+def _stamped(config: Config, option: str) -> tuple[str, int, int] | None:
+    """Return the path that an option gives with the size and modification time of its file, so that the cache detects a
+    changed file."""
+    path: str | None = getattr(config, option)
     if path is None:
         return None
     file = Path(path).expanduser()
     if not file.is_file():
-        raise DataError(f"data.path={path!r}: there is no such file (looked in {file.resolve().parent})")
+        raise DataError(f"data.{option}={path!r}: there is no such file (looked in {file.resolve().parent})")
     status = file.stat()
     return str(file), status.st_size, status.st_mtime_ns
 

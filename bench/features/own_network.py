@@ -28,10 +28,10 @@ def identity(weights: str | None) -> dict[str, Any]:
 def prefetch(weights: str | None) -> Path | None:
     """Return None, because the weights are those of generation 0. Raises `MetricError` if other weights are given."""
     if weights is not None:
-        raise MetricError(f"feature space {NAME} has the weights of generation 0 and takes no others: {weights}")
+        raise MetricError(f"feature space {NAME} uses the weights of generation 0 and accepts no others: {weights}")
     return None
 
 
 def load(weights: str | None) -> "nn.Module":
     """Raise `MetricError`, because there is no such network outside of a chain."""
-    raise MetricError(f"feature space {NAME} is generation 0's own network: there is none outside of a chain")
+    raise MetricError(f"feature space {NAME} is the network of generation 0, which exists only in a chain")

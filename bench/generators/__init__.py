@@ -102,7 +102,7 @@ def check_kind(config: GeneratorConfig, kind: str) -> None:
         package = registry.ROOMS["generator"].package
         names = registry.names(package)
         able = [name for name in names if kind in kinds_of(registry.load(package, name, "generator.name"))]
-        allowed = f"learns {', '.join(kinds)}, and the data are {kind}, which {' and '.join(able)} can learn"
+        allowed = f"learns {', '.join(kinds)}, but the data are {kind}, which {' and '.join(able)} can learn"
         raise ConfigError("generator.name", own.name, allowed)
 
 
@@ -114,7 +114,7 @@ def check_vocabulary(config: GeneratorConfig, num_tokens: int | None) -> None:
     module, own = registry.module_and_config("generator", config, VERBS)
     known = module.vocab_size(own) if hasattr(module, "vocab_size") else None
     if num_tokens is not None and known is not None and known < num_tokens:
-        allowed = f"knows {known} different tokens, and the data have {num_tokens}: it needs a larger vocabulary"
+        allowed = f"knows {known} different tokens, but the data have {num_tokens}: it needs a larger vocabulary"
         raise ConfigError("generator.name", own.name, allowed)
 
 

@@ -166,7 +166,7 @@ def own_device(asked: str) -> torch.device:
         raise ConfigError("runtime.device", asked, "several processes cannot share a device: must be cuda or auto")
     needed, present = torchrun.num_local_processes(), torch.cuda.device_count()
     if present < needed:
-        problem = f"{needed} processes on this node need a CUDA device each, and there are {present}"
+        problem = f"{needed} processes on this node need a CUDA device each, but there are {present}"
         raise ConfigError("runtime.device", asked, f"{problem}: start fewer (--nproc-per-node) or use cpu")
     return torch.device("cuda", torchrun.local_rank())
 
@@ -192,7 +192,7 @@ def choose_compilation(
         raise ConfigError("runtime.compile", True, f"{missing}: install it, or leave runtime.compile null")
     if not missing and (asked or num_steps is None or num_steps >= STEPS_WORTH_COMPILING):
         return True, ()
-    short = f"{num_steps} steps are fewer than {STEPS_WORTH_COMPILING}, from where it pays"
+    short = f"compilation pays from {STEPS_WORTH_COMPILING} steps on, and there are {num_steps}"
     fallback = f"networks are not compiled: {missing or short}"
     log.log(logging.WARNING if missing else logging.INFO, "%s", fallback)
     return False, (fallback,)

@@ -20,4 +20,4 @@ def check_memory(num_bytes: int, what: str) -> None:
     """Raise `DataError` if `num_bytes` do not fit into the available memory. what: Names them in the message."""
     available = available_memory()
     if num_bytes > available:
-        raise DataError(f"{what} take {num_bytes / 1e9:.4g} GB of memory, and {available / 1e9:.4g} GB are available")
+        raise DataError(f"{what} take {num_bytes / 1e9:.4g} GB of memory, but {available / 1e9:.4g} GB are available")

@@ -126,7 +126,7 @@ def check_kind(config: MetricsConfig, kind: str) -> None:
     for family in families(config):
         scored = kinds_of(family.module)
         if kind not in scored:
-            raise ConfigError("metrics.scores", family.name, f"scores {', '.join(scored)}, and the data are {kind}")
+            raise ConfigError("metrics.scores", family.name, f"scores {', '.join(scored)}, but the data are {kind}")
 
 
 def in_extra_spaces(config: MetricsConfig) -> list[MetricsConfig]:
@@ -326,7 +326,7 @@ def warn_of_few(n: int, dimension: int, space: str) -> None:
     if n < dimension:
         log.warning(
             "FID of N = %d items with d = %d features of %s: N/d = %.2f. Its bias depends on what is measured, and "
-            "shrunken features may score better than real items; score more items, or read KID",
+            "shrunken features may score better than real items; use more items, or KID",
             n, dimension, space, n / dimension,
         )  # fmt: skip
 

@@ -99,8 +99,8 @@ def _cannot_tell(judge: "PairJudge", n: int) -> str:
 
     return (
         f"with {n} samples and classifiers that recognise {judge.sensitivity:.0%} of impossible items and suspect "
-        f"{judge.false_positive_rate:.0%} of real ones, {TELLABLE:.0%} of impossible samples would be told from none "
-        f"in fewer than {POWER:.0%} of cases"
+        f"{judge.false_positive_rate:.0%} of real ones, a share of {TELLABLE:.0%} of impossible samples would be "
+        f"detected in fewer than {POWER:.0%} of cases"
     )
 
 
@@ -109,6 +109,6 @@ def _reason(result: "Tails", attribute: "Attribute", n: int) -> str:
     names = [attribute.class_names[c] for c in result.untold]
     listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return (
-        f"with {n} samples and a classifier of accuracy {attribute.accuracy:.2f} a dead class could not be told "
-        f"from a live one: {listed}"
+        f"with {n} samples and a classifier of accuracy {attribute.accuracy:.2f} a dead class could not be "
+        f"distinguished from a live one: {listed}"
     )

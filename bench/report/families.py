@@ -42,7 +42,7 @@ def statements(found: Sequence[Member]) -> list[Statement]:
                 "the truth, and FID where neither was computed. “Any rise of risk” is that of the collapse "
                 "profile, in per cent"
                 + ("; change of the excess: the same difference in nats, not divided." if has_excess else "."),
-                *["Arms with a rule or a size that one study alone has are left out; they are with their study."]
+                *["Arms that only one study has are left out here; the tables of that study have them."]
                 * bool(left_out),
                 *(f"Comparable. {line}" for line in yes),
                 *(f"Not comparable. {line}" for line in no),

@@ -170,10 +170,10 @@ def parser() -> argparse.ArgumentParser:
         one.set_defaults(verb=function)
         return one
 
-    verb("list", list_results, "the studies that there are results of")
+    verb("list", list_results, "list the studies that have results")
     for name, function, about in (
-        ("show", show, "tables, verdicts and commands of a study"),
-        ("cite", cite, "a sentence with number, interval, protocol and version, and BibTeX"),
+        ("show", show, "show tables, verdicts and commands of a study"),
+        ("cite", cite, "print a sentence with number, interval, protocol and version, and BibTeX"),
     ):
         one = verb(name, function, about)
         one.add_argument("name", help="a protocol, or the name of a sweep without one")
@@ -188,8 +188,10 @@ def parser() -> argparse.ArgumentParser:
     one = verb("pack", pack, "write the files of a finished run")
     one.add_argument("run", nargs="+", type=Path, help="a chain's folder, or one above several")
     one.add_argument("--out", type=Path, default=Path("data/results"), help="default: data/results")
-    one.add_argument("--samples", type=Path, metavar="DIR", help="draw the samples, too: a small PNG per study")
-    one.add_argument("--claimed-by", default="", metavar="NAME", help="whose numbers they are, if not re-measured here")
+    one.add_argument("--samples", type=Path, metavar="DIR", help="also draw samples: a small PNG per study")
+    one.add_argument(
+        "--claimed-by", default="", metavar="NAME", help="whose numbers they are, unless the maintainers measured them"
+    )
     return top
 
 

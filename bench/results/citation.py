@@ -46,7 +46,7 @@ def sentence(entries: Sequence[Entry], label: str | None = None) -> str:
     own = [row for one in (condition, reference_of(study, condition)) if one for row in rows_of(study, one)]
     found, score = growth(study, condition), judged_score(study)
     if found is None or score is None:
-        raise LedgerError(f"{titled(entries[0])}: of {condition.label} there is no verdict to cite")
+        raise LedgerError(f"{titled(entries[0])}: {condition.label} has no verdict to cite")
     plain_ratio = condition.ratio is not None and condition.label == f"{condition.ratio:.2f}"
     what = f"synthetic ratio {condition.label}" if plain_ratio else f"“{condition.label}”"
     last = found.num_generations - 1

@@ -14,8 +14,8 @@ MOST_OF_A_FILE = 100_000
 MOST_IN_ALL = 5_000_000
 """Maximum size of all files together, bytes; every user downloads them with the package."""
 PRIVATE = {
-    "an address of mail": re.compile(r"[\w.+-]+@[\w-]+\.\w{2,}"),
-    "an address of the network": re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b|\b[\w-]+\.(?:local|lan|internal|corp)\b"),
+    "a mail address": re.compile(r"[\w.+-]+@[\w-]+\.\w{2,}"),
+    "a network address": re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b|\b[\w-]+\.(?:local|lan|internal|corp)\b"),
     "a secret": re.compile(
         r"\b(?:gh[pousr]|hf|sk|pk|xox[bp])[_-]\w{16,}|\bAKIA\w{12,}|"
         r"(?i:api_?key|secret|passw(?:or)?d|access_?token)[\"']?\s*[=:]\s*[\"']?[^\s\"',{}\[\]]{6,}"
@@ -60,7 +60,7 @@ def private(body: dict[str, Any]) -> Iterable[str]:
     """Yield the information about a machine or a person that a file contains: folders, names, addresses, secrets."""
     text = result_file.to_text(body)
     if everywhere(body) != body:
-        yield "names a folder of a machine"
+        yield "names a folder on a machine"
     for what, pattern in PRIVATE.items():
         if match := pattern.search(text):
             yield f"has {what}: {match.group()[:60]}"

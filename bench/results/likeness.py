@@ -105,8 +105,8 @@ def _samples(chain: Chain) -> dict[int, tuple[str | None, ...]]:
 def differing_scores(chain: Chain, known: Chain) -> list[str]:
     """Return a sentence for each score of a chain that is not `equal` to that of the other chain."""
     return [
-        f"{chain.id}, generation {row.generation}: {name} is {value:g}, and {reference[name]:g} in the reference, "
-        "of the same samples"
+        f"{chain.id}, generation {row.generation}: {name} is {value:g}, but {reference[name]:g} in the reference, "
+        "although the samples are the same"
         for row, other in zip(chain.rows, known.rows, strict=False)
         for reference in (_scores(other),)
         for name, value in _scores(row).items()

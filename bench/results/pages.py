@@ -279,7 +279,7 @@ def _claims(claims: Sequence[Entry], measured: Sequence) -> str:
         again = len(found.same) + len(found.other)
         z = "–" if largest is None else f"{largest:.1f}"
         rows.append([who, str(len(chains)), str(again), found.outcome if measured else "not re-measured", z])
-    text = "Numbers that others report. They are in no table above until they were run again."
+    text = "Numbers that others report. They enter no table above until a maintainer has run them again."
     return f"{text}\n\n" + markdown_table(["who", "chains", "re-measured", "beside the reference", "largest z"], rows)
 
 

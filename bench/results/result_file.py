@@ -161,5 +161,5 @@ def read(path: Path) -> Chain:
     except LedgerError as error:
         raise LedgerError(f"{path}: {error}") from error
     if body["study"] != study_of(chain.rows[0]):
-        raise LedgerError(f"{path}: says study {body['study']}, and its rows are of {study_of(chain.rows[0])}")
+        raise LedgerError(f"{path}: states study {body['study']}, but its rows belong to {study_of(chain.rows[0])}")
     return chain

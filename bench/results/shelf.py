@@ -49,7 +49,7 @@ def read(folder: Path) -> list[Entry]:
         claimed_by = path.parent.name if path.parent.parent.name == CLAIMED else ""
         expected = place(Path(), chain, claimed_by)
         if path.parts[-len(expected.parts) :] != expected.parts:
-            raise LedgerError(f"{path}: by its content its place is {expected}")
+            raise LedgerError(f"{path}: its content belongs at {expected}")
         study = study_of(chain.rows[0])
         entries.append(Entry(path, study["name"], study["version"], study["fingerprint"], claimed_by, chain))
     return entries
@@ -84,8 +84,8 @@ def of_the_study(entries: Sequence[Entry], chain: Chain) -> list[Entry]:
     if not found:
         own = [e for e in entries if e.name == study["name"]]
         others = sorted({e.fingerprint[:16] for e in own if not e.claimed_by})
-        also = f"; there are some of fingerprint {', '.join(others)}" if others else ""
-        also += "; there are claimed ones" if any(e.fingerprint == study["fingerprint"] for e in own) else ""
+        also = f"; there are results with fingerprint {', '.join(others)}" if others else ""
+        also += "; there are claimed results" if any(e.fingerprint == study["fingerprint"] for e in own) else ""
         raise LedgerError(f"there are no reference results of {study['name']} {study['fingerprint'][:16]}{also}")
     return found
 
@@ -113,7 +113,9 @@ def pack(chains: Sequence[Chain], folder: Path, claimed_by: str = "") -> list[Pa
             raise LedgerError(f"{chain.id} has {len(chain.rows)} of {planned} generations: let it finish first")
         path, text = place(folder, chain, claimed_by), result_file.to_text(result_file.body_of(chain))
         if path.exists() and path.read_text(encoding="utf-8") != text:
-            raise LedgerError(f"{path} has another content: delete it first, if its numbers are to be replaced")
+            raise LedgerError(
+                f"{path} exists with different content: delete it first if its numbers are to be replaced"
+            )
         texts[path] = text
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -74,10 +74,10 @@ def verify(run: Sequence[Chain], entries: Sequence[Entry]) -> Verification:
     if alike.outcome == DIFFERENT:
         problems += [f"differs from the reference: {describe(one)}" for one in likeness.different(alike.compared)[:5]]
     if alike.outcome == UNKNOWN:
-        notes.append("other bytes, and one seed on each side has no spread to compare with: likeness is not known")
+        notes.append("the bytes differ, and one seed on each side has no spread: whether the scores agree is unknown")
     notes += [f"{name} is not in the reference" for name in alike.alone]
     if lacking := not_run(run, reference):
-        notes.append(f"the reference also has {', '.join(lacking)}: this run has no chain of that")
+        notes.append(f"the reference also has {', '.join(lacking)}: this run has no such chain")
     if other := [name for name in alike.other if name not in {chain.id for chain, _ in cut_short}]:
         notes += [
             f"{len(other)} {'chains have' if len(other) > 1 else 'chain has'} other samples than the reference; {how}"
@@ -211,5 +211,5 @@ def describe(one: Compared) -> str:
     space = one.measure.feature_space
     return (
         f"{condition.label}, generation {one.generation}, {metric_name(one.measure.metric)} in {space}: "
-        f"{one.run:.4g}, and {one.reference:.4g} in the reference{z}"
+        f"{one.run:.4g}, but {one.reference:.4g} in the reference{z}"
     )

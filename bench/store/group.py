@@ -27,7 +27,7 @@ class OutOfStep(Exception):
     """
 
     def __init__(self, said: list[Any], key: str) -> None:
-        super().__init__(f"the processes went different ways: the first says {said[:2]}, and this one is at {key}")
+        super().__init__(f"the processes diverged: the first reports {said[:2]}, but this one is at {key}")
         self.said = said
 
 

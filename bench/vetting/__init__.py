@@ -125,7 +125,7 @@ def num_calibration(rule: Rule | None) -> int:
         raise ConfigError(
             "vetting.parameters",
             rule.parameters,
-            f"{rule.name} needs calibration: give num_calibration, how many items",
+            f"{rule.name} needs num_calibration, the number of real items for its threshold",
         )
     return int(rule.parameters["num_calibration"])
 

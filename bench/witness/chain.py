@@ -185,14 +185,16 @@ class Witness:
             torch.cat([value.flatten() for value in weights.values()]) for weights in (*replayed, unet.state_dict())
         )
         off = float((stored - made).norm() / (made - first).norm())
-        self.expect(off < MOVED, f"its weights are off replayed ones by {off:.2f} of the way that training moved them")
+        self.expect(
+            off < MOVED, f"its weights differ from replayed ones by {off:.2f} of the distance that training moved them"
+        )
 
     def remedy(self) -> None:
         """Check the seeds of own samples, and compute Neon's weights from the two models that it combines."""
         self.guide: tuple[Path, float] | None = None
         asked = self.config.get("remedy", {"name": "none"})
         self.expect(
-            ("remedy" in self.folder) == (asked["name"] != "none"), f"remedy {asked['name']} is not what it has"
+            ("remedy" in self.folder) == (asked["name"] != "none"), f"its result is not that of remedy {asked['name']}"
         )
         if "remedy" not in self.folder or not self.is_ddpm:
             return
@@ -206,7 +208,7 @@ class Witness:
         )
         factor = weight if asked["name"] == "neon" else 0.0
         off = max(float((trained[n] + factor * (trained[n] - other[n]) - made[n]).abs().max()) for n in made)
-        self.expect(off < 1e-4, f"the weights of its remedy are off by {off:.2g}")
+        self.expect(off < 1e-4, f"the weights of its remedy differ by {off:.2g}")
         self.guide = (folders[1] / "unet", weight) if asked["name"] == "sims" else None
 
     def samples(self) -> None:
@@ -234,7 +236,8 @@ class Witness:
         stored = np.concatenate([pool.items[rows], probes[-1:]]).astype(float)
         for name, off in zip([*rows, "(probe)"], np.abs(stored - made).mean((1, 2, 3)), strict=True):
             self.expect(
-                off <= GREY_LEVELS[precision], f"sample {name} is off what its seed gives by {off:.1f} grey levels"
+                off <= GREY_LEVELS[precision],
+                f"sample {name} differs from what its seed gives by {off:.1f} grey levels",
             )
 
     def scores(self) -> None:
@@ -343,5 +346,5 @@ class Witness:
             self.unchecked.append(f"features of {space}")
         else:
             off = float(np.abs(made - stored).mean() / stored.std())
-            self.expect(off < 1e-3, f"features of {len(pool)} stored images are off by {off:.2g} of their spread")
+            self.expect(off < 1e-3, f"features of {len(pool)} stored images differ by {off:.2g} of their spread")
         return stored

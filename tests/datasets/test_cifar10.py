@@ -133,7 +133,7 @@ def test_a_truncated_archive_and_a_changed_folder_are_refused(publish, tmp_path)
         ),
         ({"data_batch_2": b""}, r"data_batch_2\.bin has 0 bytes"),
         ({"test_batch": None}, r"test_batch\.bin cannot be read"),
-        ({"data_batch_1": b"\x0a" + records("data_batch_1")[1:]}, r"a class is 10, and there are 0 to 9"),
+        ({"data_batch_1": b"\x0a" + records("data_batch_1")[1:]}, r"a label is 10, expected 0 to 9"),
         ({"../escaped.txt": b"x"}, "cannot unpack"),
         ({f"{cifar10.FOLDER}/../../escaped.txt": b"x"}, "cannot unpack"),
     ],

@@ -88,7 +88,7 @@ def test_without_network_the_error_says_what_to_do(publish, tmp_path):
     with pytest.raises(DataError, match=r"data\.download=true, or put t10k-images-idx3-ubyte\.gz, .* there"):
         load_real(config(tmp_path, download=False))
     (server / "t10k-labels-idx1-ubyte.gz").unlink()
-    said = r"Without network: fetch it elsewhere .*t10k-labels-idx1-ubyte.*missing there: t10k-images.*train-"
+    said = r"Without network: fetch it elsewhere .*t10k-labels-idx1-ubyte.*Missing files of mnist: t10k-images.*train-"
     with pytest.raises(DataError, match=said):
         load_real(config(tmp_path))
 
@@ -97,7 +97,7 @@ def test_without_network_the_error_says_what_to_do(publish, tmp_path):
     ("file", "content", "message"),
     [
         ("train_images_idx3", gzip.compress(idx(PICTURES["train"]))[:-900], "cannot be unpacked"),
-        ("train_images_idx3", gzip.compress(idx(PICTURES["train"])[:-1]), r"has 31359 values, and by its header"),
+        ("train_images_idx3", gzip.compress(idx(PICTURES["train"])[:-1]), r"has 31359 values, but its header says"),
         ("train_images_idx3", gzip.compress(idx(PICTURES["train"][:-1])), r"pictures \(39, 28, 28\), expected \(40,"),
         ("t10k_images_idx3", gzip.compress(idx(PICTURES["t10k"][:, 1:])), r"expected \(12, 28, 28\)"),
         ("t10k_images_idx3", b"no archive", "cannot be unpacked"),

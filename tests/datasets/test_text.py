@@ -125,8 +125,9 @@ def test_texts_that_cannot_be_used_are_said(tmp_path, monkeypatch):
         text.load(config(tmp_path, path=written(tmp_path, [""], "empty.txt")))
     with pytest.raises(DataError, match=r"data\.num_heldout=90: the text has 9 such blocks"):
         load_real(config(tmp_path, num_heldout=90))
-    with pytest.raises(DataError, match="there is no such file"):
-        text.load(config(tmp_path, path=str(tmp_path / "nowhere.txt")))
+    for option in ("path", "heldout_path"):
+        with pytest.raises(DataError, match=rf"data\.{option}='.*nowhere\.txt': there is no such file"):
+            text.load(config(tmp_path, **{option: str(tmp_path / "nowhere.txt")}))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
         DataError, match=r"data\.tokenizer='nobody/nothing' cannot be loaded.*must be words, bpe, a folder"

@@ -99,7 +99,7 @@ def test_what_cannot_be_fitted_is_said(tmp_path):
         fitted(gaussian.Config(), flat, tmp_path)
     with pytest.raises(DataError, match="3 components"):
         fitted(gaussian_mixture.Config(num_components=3), POINTS[:2], tmp_path)
-    with pytest.raises(ConfigError, match="learns points, and the data are images"):
+    with pytest.raises(ConfigError, match="learns points, but the data are images"):
         fitted(gaussian.Config(), np.zeros((4, 3, 8, 8), np.uint8), tmp_path)
     assert not (tmp_path / "model").exists()
 

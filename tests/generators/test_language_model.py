@@ -212,8 +212,11 @@ def test_it_trains_on_from_a_model_or_from_a_base_model(model, tmp_path):
     tuned = fitted(config, tmp_path / "tuned", seed=5)
     np.testing.assert_allclose(losses(config, tuned, BLOCKS), losses(config, folder, BLOCKS), atol=1e-5)
     assert drawn(config, tuned, tmp_path / "sample").shape == (10, 12)
+    for change in ({"hidden_size": 8}, {"num_heads": 1}):
+        with pytest.raises(ConfigError, match="another network"):
+            fitted(small(network=change), tmp_path / "other", init=model)
     with pytest.raises(ConfigError, match="another network"):
-        fitted(small(network={"hidden_size": 8}), tmp_path / "other", init=model)
+        fitted(small(), tmp_path / "shorter", init=model, blocks=BLOCKS[:, :6])
 
 
 def test_a_base_model_is_known_by_its_content(tmp_path):
@@ -268,7 +271,7 @@ def test_a_base_model_that_lacks_weights_is_refused(tmp_path):
         ({"network": {"num_heads": 3}}, "num_heads=3: must divide hidden_size, which is 16"),
         ({"training": {"horizontal_flip": True}}, "horizontal_flip=True: tokens cannot be flipped"),
         ({"training": {"num_micro_batches": 2}}, "num_micro_batches=2"),
-        ({"sampling": {"num_beams": 2, "temperature": 0.5}}, "temperature=0.5: beams draw nothing"),
+        ({"sampling": {"num_beams": 2, "temperature": 0.5}}, "temperature=0.5: beam search does not sample"),
         ({"sampling": {"prompt_size": 13}}, "prompt_size=13: must be at most data.block_size, which is 12"),
         ({"sampling": {"context_size": 13}}, "context_size=13: must be at most data.block_size"),
     ],
@@ -281,7 +284,7 @@ def test_what_cannot_be_is_refused(changes, message):
 
 
 def test_a_vocabulary_that_does_not_fit_is_refused(model, tmp_path):
-    with pytest.raises(DataError, match="token 40 of the data is none of the model's vocabulary of 40"):
+    with pytest.raises(DataError, match="token 40 of the data is not in the model's vocabulary of 40"):
         fitted(small(), tmp_path, BLOCKS + 40 - BLOCKS.max())
     with pytest.raises(DataError, match="token -1 of the data"):
         losses(small(), model, BLOCKS - BLOCKS.min() - 1)
@@ -289,18 +292,18 @@ def test_a_vocabulary_that_does_not_fit_is_refused(model, tmp_path):
         losses(small(), model, np.pad(BLOCKS, ((0, 0), (0, 1))))
     wide = composed("experiment=none", "data=grammar", "generator=language_model", "metrics=identity")
     wide.generator.network.vocab_size = 100
-    with pytest.raises(ConfigError, match="knows 100 different tokens, and the data have 435"):
+    with pytest.raises(ConfigError, match="knows 100 different tokens, but the data have 435"):
         preflight.check_data_and_generator(wide)
 
 
 def test_a_generator_that_does_not_fit_is_said_with_those_that_do():
-    with pytest.raises(ConfigError, match="learns images, and the data are tokens, which language_model can learn"):
+    with pytest.raises(ConfigError, match="learns images, but the data are tokens, which language_model can learn"):
         preflight.check_data_and_generator(composed("experiment=none", "data=grammar", "metrics=identity"))
     with pytest.raises(
-        ConfigError, match="learns images, and the data are points, which gaussian and gaussian_mixture"
+        ConfigError, match="learns images, but the data are points, which gaussian and gaussian_mixture"
     ):
         preflight.check_data_and_generator(composed("experiment=none", "data=points", "metrics=identity"))
-    with pytest.raises(ConfigError, match=r"learns tokens, and the data are points"):
+    with pytest.raises(ConfigError, match=r"learns tokens, but the data are points"):
         generators.check(small(), "points", (2,))
 
 

@@ -207,7 +207,7 @@ def test_what_cannot_be_is_refused(changes, message):
 
 
 def test_points_and_damaged_models_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="learns images, and the data are points"):
+    with pytest.raises(ConfigError, match="learns images, but the data are points"):
         generators.check(small(), "points", (2,))
     model = empty(small(), tmp_path / "model")
     tensors = load_file(model / vae.FILE)

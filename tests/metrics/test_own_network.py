@@ -138,7 +138,7 @@ def test_features_of_another_shape_are_refused(chain, tmp_path, monkeypatch):
 
 def test_outside_of_a_chain_there_is_none_and_it_takes_no_weights():
     images = np.random.default_rng(0).integers(0, 256, (40, 3, 8, 8), np.uint8)
-    with pytest.raises(MetricError, match="there is none outside of a chain"):
+    with pytest.raises(MetricError, match="which exists only in a chain"):
         score(images, images, feature_space="own_network", scores=["fid"])
-    with pytest.raises(MetricError, match="takes no others"):
+    with pytest.raises(MetricError, match="accepts no others"):
         extraction.prefetch("own_network", "weights.pth")

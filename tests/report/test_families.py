@@ -62,7 +62,7 @@ def test_an_arm_with_a_rule_stands_there_only_beside_the_same_arm(tmp_path: Path
     def with_rule(study: Study) -> Study:
         return dataclasses.replace(study, chains={**study.chains, rule: study.chains[study.conditions[-1]]})
 
-    sentence = "Arms with a rule or a size that one study alone has are left out"
+    sentence = "Arms that only one study has are left out here"
     for studies_, expected in (([with_rule(vae), ddpm], 0), ([with_rule(vae), with_rule(ddpm)], 2)):
         found = members(studies_)
         assert sum(m.arm == "replace + remedy neon" for m in found) == expected and len(found) == 6 + expected
@@ -94,8 +94,8 @@ def test_what_may_be_compared_on_the_same_data(tmp_path: Path) -> None:
     yes, no = comparable(members(made(tmp_path, vae={"risk": ("risk", 900.0)}, ddpm={"risk": ("risk", 0.1)})))
     assert any(line.startswith("FID and the other scores of ddpm and vae") for line in yes)
     assert any(line.startswith("The risk of ddpm and vae as a number") for line in no)
-    assert not any(line.startswith(("Scores of other data", "How soon")) for line in no)
-    assert any("known of none" in line and "collapsing variance" in line for line in no)  # no Vendi score
+    assert not any(line.startswith(("Scores on different data", "How soon")) for line in no)
+    assert any("known for no family" in line and "collapsing variance" in line for line in no)  # no Vendi score
 
 
 def test_what_may_not_be_compared_on_other_data(tmp_path: Path) -> None:
@@ -113,7 +113,8 @@ def test_what_may_not_be_compared_on_other_data(tmp_path: Path) -> None:
     told = "\n".join(no)
     assert "The excess risk of gaussian and language_model with the risk of ddpm" in told
     assert (
-        "Scores of other data: ddpm on made-up at 16 px; gaussian on made-up (aaaaaaaa); language_model on made" in told
+        "Scores on different data: ddpm on made-up at 16 px; gaussian on made-up (aaaaaaaa); language_model on made"
+        in told
     )
     assert "gaussian 4 generations of 1024 items" in told
 
@@ -124,7 +125,7 @@ def test_one_archive_under_two_names_is_the_same_data_and_is_called_by_its_file(
     assert any(
         line.startswith("FID and the other scores of ddpm and vae: the same flowers64.npz at 16") for line in yes
     )
-    assert not any(line.startswith("Scores of other data") for line in no)
+    assert not any(line.startswith("Scores on different data") for line in no)
     other = {"data": there, "real": "b" * 64}
     _, no = comparable(members(made(tmp_path / "others", ddpm={"data": here}, vae=other)))
     assert any("ddpm on flowers64.npz at 16 px; vae on copy.npz at 16 px" in line for line in no)
@@ -163,7 +164,7 @@ def test_report_tables_and_page_show_them(tmp_path: Path, monkeypatch: pytest.Mo
         assert member.verdict.badge in drawn
         assert all(level in drawn for level in member.levels().split(" → ")), "in one line, or in two"
         assert member.rise().change in section.text
-    assert "Not comparable. Scores of other data" in section.text
+    assert "Not comparable. Scores on different data" in section.text
     lines = [
         line
         for line in csv.DictReader(io.StringIO((tmp_path / "out" / "statements.csv").read_text()))
@@ -181,7 +182,7 @@ def test_families_may_have_feature_spaces_of_their_own_and_that_is_said(tmp_path
     every = made(tmp_path, gaussian={"data": POINTS, "space": "identity"}, ddpm={})
     check_unmixed(ledger.read_runs([tmp_path]))
     told = "\n".join(comparable(members(every))[1])
-    assert "of other feature spaces: ddpm in efficientnet_lite0; gaussian in identity" in told
+    assert "in different feature spaces: ddpm in efficientnet_lite0; gaussian in identity" in told
     made(tmp_path, other={"generator": "ddpm", "space": "pixels"})
     with pytest.raises(LedgerError, match="mix feature spaces: efficientnet_lite0; pixels"):
         check_unmixed(ledger.read_runs([tmp_path]))

@@ -133,7 +133,7 @@ def test_a_trend_that_is_not_established_is_open_and_two_sizes_have_none() -> No
     worse = replace(flat, low=0.005, high=0.015)
     told = trend_words(replace(found, trends={"rise of FID": worse}), "rise of FID")
     assert told.startswith("Each doubling changes the rise of FID by +1.0 points (+0.5 to +1.5), in FID itself by -")
-    assert told.endswith("): which way depends on the scale")
+    assert told.endswith("): the sign depends on the scale")
     both = replace(found, trends={"rise of FID": worse}, rescaled={"rise of FID": worse})
     assert trend_words(both, "rise of FID").endswith("with larger networks more is lost")
     (pair,) = studies(chains(WIDTHS[:2], protocol=True))
@@ -162,7 +162,7 @@ def test_where_ratio_0_has_no_coverage_no_share_of_it_is_lost() -> None:
     (study,) = studies(made)
     (found,) = sizes(study, [study])
     assert "loss of coverage" in found.quantities and "loss of coverage" not in found.rescaled
-    assert trend_words(found, "loss of coverage").endswith("): open, as ratio 0 of some has none")
+    assert trend_words(found, "loss of coverage").endswith("): open, because some sizes lack it at ratio 0")
 
 
 def test_two_free_values_of_one_name_are_not_mixed_up_in_labels() -> None:

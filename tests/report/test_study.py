@@ -71,7 +71,7 @@ def test_one_policy_and_seed_twice_is_refused(tmp_path: Path) -> None:
     chains = [chain for chain in ledger.read_runs([tmp_path]) if chain.rows[0].seed == 5]
     scores = [{**score, "value": score["value"] + 1} for score in chains[1].rows[-1].scores]
     chains[1].rows[-1] = dataclasses.replace(chains[1].rows[-1], scores=scores)
-    with pytest.raises(LedgerError, match="the same policy and seed, and other scores") as error:
+    with pytest.raises(LedgerError, match="the same policy and seed, but different scores") as error:
         studies(chains)
     assert one in str(error.value) and two in str(error.value) and "sweep (" in str(error.value)
 

@@ -114,7 +114,8 @@ def test_one_changed_score_is_found_where_the_samples_are_the_same(reference):
     found = verify(changed(RUN, 4, 7, scores=scores), reference)
     assert found.likeness.outcome == DIFFERENT
     assert any(
-        RUN[4].id in line and "generation 7" in line and "of the same samples" in line for line in found.problems
+        RUN[4].id in line and "generation 7" in line and "although the samples are the same" in line
+        for line in found.problems
     )
 
 
@@ -129,7 +130,7 @@ def test_a_seed_that_was_left_out_is_found(reference):
 def test_conditions_of_the_reference_that_a_run_lacks_are_named(reference):
     found = verify([chain for chain in RUN if "-r0.50-" in chain.id], reference)
     assert found.problems == []
-    assert "the reference also has 0.00, 1.00: this run has no chain of that" in found.notes
+    assert "the reference also has 0.00, 1.00: this run has no such chain" in found.notes
     assert not [note for note in verify(RUN, reference).notes if "also has" in note]
 
 
@@ -288,7 +289,8 @@ def test_claimed_results_are_no_reference(tmp_path, capsys):
     assert main(["--reference", str(tmp_path), "compare", str(run)]) == 2
     said = capsys.readouterr().err
     assert (
-        said == "error: there are no reference results of collapse_mini_v1 653b6668d47f0c49; there are claimed ones\n"
+        said
+        == "error: there are no reference results of collapse_mini_v1 653b6668d47f0c49; there are claimed results\n"
     )
 
 

@@ -98,7 +98,7 @@ def test_a_file_in_the_wrong_place_is_refused(tmp_path):
     wrong = tmp_path / "collapse_mini_v1" / "2" / "measured" / path.name
     wrong.parent.mkdir(parents=True)
     path.rename(wrong)
-    with pytest.raises(LedgerError, match="its place is collapse_mini_v1/1/measured/blend"):
+    with pytest.raises(LedgerError, match="its content belongs at collapse_mini_v1/1/measured/blend"):
         shelf.read(tmp_path)
 
 
@@ -128,7 +128,7 @@ def test_results_are_not_replaced_and_unfinished_chains_not_packed(tmp_path):
     (path,) = shelf.pack([CHAIN], tmp_path)
     assert shelf.pack([CHAIN], tmp_path) == [path]
     other = Chain(CHAIN.id, CHAIN.directory, [replace(row, wall_seconds=1.0) for row in CHAIN.rows])
-    with pytest.raises(LedgerError, match="another content"):
+    with pytest.raises(LedgerError, match="exists with different content"):
         shelf.pack([other], tmp_path)
     with pytest.raises(LedgerError, match="has 4 of 10 generations"):
         shelf.pack([Chain(CHAIN.id, CHAIN.directory, CHAIN.rows[:4])], tmp_path / "b")
@@ -159,7 +159,7 @@ def test_a_file_with_a_digest_of_its_own_is_still_no_rows_or_of_another_study(tm
         shelf.read(tmp_path)
     path.write_text(text)
     rewritten(path, study={**json.loads(text)["study"], "fingerprint": "0" * 64})
-    with pytest.raises(LedgerError, match="says study"):
+    with pytest.raises(LedgerError, match="states study"):
         shelf.read(tmp_path)
 
 
@@ -180,10 +180,10 @@ def test_the_gate_finds_a_seed_that_was_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("entry", "value", "message"),
     [
-        ("dataset", "/home/jane/flowers", "names a folder of a machine"),
-        ("dataset", "jane@example.org", "an address of mail: jane@example.org"),
-        ("dataset", "10.0.3.17", "an address of the network: 10.0.3.17"),
-        ("dataset", "box.local", "an address of the network: box.local"),
+        ("dataset", "/home/jane/flowers", "names a folder on a machine"),
+        ("dataset", "jane@example.org", "a mail address: jane@example.org"),
+        ("dataset", "10.0.3.17", "a network address: 10.0.3.17"),
+        ("dataset", "box.local", "a network address: box.local"),
         ("train", {"host": "jane-laptop"}, "the name of a machine or a person"),
         ("train", {"note": "WANDB_API_KEY=abcdef123456"}, "a secret"),
         ("dataset", "hf_abcdefghijklmnopqrst", "a secret"),

@@ -169,8 +169,8 @@ def _own_content(folder: Path, archive: str) -> str:
 def _warn_of_own_content(folder: Path, archive: str, content: str) -> None:
     """Warn once per process and content."""
     log.warning(
-        "%s was not unpacked by this program and %s is not beside it: nothing tells whether these are its files, so "
-        "the results are identified by their content (%s), not by the data set's checksum",
+        "%s was not unpacked by this program and %s is not beside it: it cannot be verified that these are its files, "
+        "so the results are identified by their content (%s), not by the data set's checksum",
         folder,
         archive,
         content,

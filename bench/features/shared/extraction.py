@@ -53,7 +53,7 @@ def check_kind(name: str, kind: str) -> None:
     """Raise `ConfigError` if a feature space does not describe items of this kind."""
     if kind not in kinds_of(name):
         described = ", ".join(kinds_of(name))
-        raise ConfigError("metrics.feature_space", name, f"describes {described}, and the data are {kind}")
+        raise ConfigError("metrics.feature_space", name, f"describes {described}, but the data are {kind}")
 
 
 def kinds_of(name: str) -> tuple[str, ...]:

@@ -64,7 +64,9 @@ class SamplingConfig:
         if self.num_beams > 1:
             for name, off in (("temperature", 1.0), ("top_k", 0), ("top_p", 1.0)):
                 if getattr(self, name) != off:
-                    raise ConfigError(name, getattr(self, name), f"beams draw nothing: set {off}, or num_beams=1")
+                    raise ConfigError(
+                        name, getattr(self, name), f"beam search does not sample: set {off}, or num_beams=1"
+                    )
 
 
 @dataclass

@@ -84,10 +84,14 @@ class LanguageTraining(steps.Trainee):
         if init is not None:
             found = network.load(init, self.runtime).requires_grad_(True)
             about = found.config
-            if self.config.model is None and (own.vocab_size, own.hidden_size, own.num_layers) != (
-                about.vocab_size,
-                about.hidden_size,
-                about.num_hidden_layers,
+            shape = about.vocab_size, about.hidden_size, about.num_hidden_layers, about.num_attention_heads
+            length = self.blocks.shape[1]
+            if self.config.model is None and (*shape, about.max_position_embeddings) != (
+                own.vocab_size,
+                own.hidden_size,
+                own.num_layers,
+                own.num_heads,
+                length + 1,
             ):
                 problem = "the model to start from has another network than this config"
                 raise ConfigError("generator", str(init), problem)
@@ -143,6 +147,6 @@ def check_tokens(blocks: Items, own: network.Network) -> None:
         if part.min() < 0 or part.max() >= num:
             wrong = int(part.max() if part.max() >= num else part.min())
             raise DataError(
-                f"token {wrong} of the data is none of the model's vocabulary of {num}: the tokenizer of the data must "
-                "be that of generator.model, or generator.network.vocab_size larger"
+                f"token {wrong} of the data is not in the model's vocabulary of {num} tokens: the tokenizer of the "
+                "data must be that of generator.model, or generator.network.vocab_size must be larger"
             )

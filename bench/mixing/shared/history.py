@@ -39,7 +39,7 @@ class History:
         pool is too small."""
         if num_images > pool.num_items:
             raise DataError(
-                f"generation {self.generation} needs {num_images} images of {_name(pool)}, it has {pool.num_items}; "
+                f"generation {self.generation} needs {num_images} images of {_name(pool)}, which has {pool.num_items}; "
                 f"{'raise num_samples' if pool.is_synthetic else 'raise data.num_train or lower the real share'}"
             )
         return Part(pool, self._order(pool, fixed)[:num_images])
@@ -61,7 +61,7 @@ class History:
         available = self.reserve.num_items if self.reserve else 0
         if self.reserve is None or last > available:
             raise ReserveError(
-                f"generation {self.generation} needs fresh real images {first}…{last - 1}, and the reserve has "
+                f"generation {self.generation} needs fresh real images {first}…{last - 1}, but the reserve has "
                 f"{available}"
             )
         return Part(self.reserve, self._order(self.reserve, fixed=True)[first:last])
