@@ -402,6 +402,12 @@ def test_the_interval_of_a_critical_ratio_covers_under_repetition():
     assert np.mean([r.low <= 0.3 <= r.high for r in results]) > 0.9
 
 
+def test_the_interval_of_a_rise_ends_where_nothing_is_left_of_the_score():
+    found = collapse.growth([[1.0, 1.0, 1.0, r] for r in (1.0, 2.0, 90.0)])
+    assert found.rise.low == -1.0 < found.rise.value < found.rise.high
+    assert found.rise.value - found.rise.low < found.rise.high - found.rise.value
+
+
 def test_the_last_crossing_counts():
     means = {0.5: 0.0, 0.0: -0.2, 1.0: 0.6, 0.25: 0.3, 0.75: 0.4}  # in no order
     result = critical_ratio({r: dict.fromkeys(range(3), m) for r, m in means.items()}, num_redraws=20)

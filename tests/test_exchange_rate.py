@@ -85,3 +85,9 @@ def test_an_estimate_follows_an_increasing_function() -> None:
     found = Estimate(None, 5.0, None, 1.0, 9.0, "above").mapped(lambda m: (m - 5) / 4)
     assert found == Estimate(None, 0.0, None, -1.0, 1.0, "above")
     assert found.text(2) == "> 1.00 (0.00 to > 1.00)"
+
+
+def test_an_estimate_that_may_be_anywhere_is_not_determined() -> None:
+    assert Estimate(None, None, None, 1.0, 9.0, "below").text(2) == "not determined"
+    assert Estimate(4.0, None, None, 1.0, 9.0).text(2) == "not determined"
+    assert Estimate(4.0, 2.0, None, 1.0, 9.0).text(2) == "4.00 (2.00 to > 9.00)"

@@ -1,7 +1,8 @@
 """Statistics of collapse: whether a condition leaves its reference, how far, how fast, and from which ratio on."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -119,7 +120,8 @@ def growth(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float
     Rise, rate and bend are weighted sums of the x of one seed. With at least three seeds, their intervals are Student's
     t intervals over seeds (S - 1 degrees of freedom). With one or two, the intervals come from the residuals around a
     straight line within each half (S (G - 5) degrees of freedom for G generations, at least four). They then hold only
-    for these chains, and assume that the noise of one generation does not carry over to the next.
+    for these chains, and assume that the noise of one generation does not carry over to the next. The interval of the
+    rise is cut at -1, because a positive y cannot fall by more than all of it.
 
     Args:
         curves: one per seed, the y of generations 0, 1, …; all of the same length, at least 3, with y > 0.
@@ -139,6 +141,8 @@ def growth(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float
         found = {name: _over_seeds(x @ w) for name, w in weights.items()}
     else:
         found = {name: _of_residuals(x, num_early, w, paired=reference is not None) for name, w in weights.items()}
+    if math.isfinite(found["rise"].low):
+        found["rise"] = replace(found["rise"], low=max(found["rise"].low, -1.0))
     return Growth(
         **found, paired=reference is not None, first=num_early + 1, num_seeds=num_seeds, num_generations=num + 1
     )
@@ -313,7 +317,7 @@ class CriticalRatio:
 
 
 def critical_ratio(
-    rises: Mapping[float, Mapping[int, float]], margin: float = MARGIN, num_redraws: int = 2000, seed: int = 0
+    rises: Mapping[float, Mapping[int, float]], margin: float = MARGIN, num_redraws: int = 100_000, seed: int = 0
 ) -> CriticalRatio:
     """Estimate the synthetic ratio from which on conditions are not stable: where the mean rise passes the margin.
 
@@ -336,29 +340,27 @@ def critical_ratio(
         return CriticalRatio(None, None, None, always=False, refused=reason)
     table = np.array([[rises[ratio][s] for ratio in ratios] for s in seeds])
     means = table.mean(axis=0)
-    ratio = _crossing(ratios, means - margin)
-    if ratio is None:
+    (ratio,), (crosses,) = _crossings(ratios, means[None] - margin)
+    if not crosses:
         return CriticalRatio(None, None, None, always=bool((means > margin).all()))
     rng = np.random.default_rng(seed)
     degrees = len(seeds) - 1
     normal = rng.standard_normal((num_redraws, len(seeds))) @ (table - means) / np.sqrt(len(seeds) * degrees)
     redrawn = means + normal * np.sqrt(degrees / rng.chisquare(degrees, (num_redraws, 1)))
-    crossings = []
-    for row in redrawn:
-        crossing = _crossing(ratios, row - margin)
-        end = ratios[0] if (row > margin).all() else ratios[-1]
-        crossings.append(end if crossing is None else crossing)
-    low, high = np.quantile(crossings, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
-    return CriticalRatio(ratio, float(low), float(high), always=False)
+    low, high = np.quantile(_crossings(ratios, redrawn - margin)[0], [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
+    return CriticalRatio(float(ratio), float(low), float(high), always=False)
 
 
-def _crossing(ratios: np.ndarray, above: np.ndarray) -> float | None:
-    """Return where `above` becomes and stays positive; None if it is positive everywhere or not at the last ratio."""
-    below = np.flatnonzero(above <= 0)
-    if len(below) == 0 or below[-1] == len(ratios) - 1:
-        return None
-    i = below[-1]
-    return float(ratios[i] + (ratios[i + 1] - ratios[i]) * -above[i] / (above[i + 1] - above[i]))
+def _crossings(ratios: np.ndarray, above: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each row of `above`, float (N, K), the ratio where it becomes and stays positive, and whether there is
+    one; else the lowest ratio if the row is positive everywhere, and the highest if not positive at the last ratio."""
+    below = above <= 0
+    last_below = above.shape[1] - 1 - below[:, ::-1].argmax(axis=1)
+    crosses = below.any(axis=1) & (last_below < above.shape[1] - 1)
+    i = np.where(crosses, last_below, 0)
+    a, b = (np.take_along_axis(above, column[:, None], axis=1)[:, 0] for column in (i, i + 1))
+    inside = ratios[i] + (ratios[i + 1] - ratios[i]) * -a / np.where(crosses, b - a, 1.0)
+    return np.where(crosses, inside, np.where(below.any(axis=1), ratios[-1], ratios[0])), crosses
 
 
 def _positive(curves: Sequence[Sequence[float]]) -> np.ndarray:

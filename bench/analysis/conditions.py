@@ -42,6 +42,11 @@ class Condition:
         return not {*RULES, "joined"} & json.loads(self.parameters).keys()
 
     @property
+    def changes_generation_0(self) -> bool:
+        """Whether a rule changes what generation 0 trains on or which samples it has; vetting begins after it."""
+        return bool({*RULES, "joined"} - {"vetting"} & json.loads(self.parameters).keys())
+
+    @property
     def joined(self) -> dict[str, Any]:
         """What a newcomer found (see `parameters`); empty for a chain that began with real items alone."""
         return dict(json.loads(self.parameters).get("joined", {}))

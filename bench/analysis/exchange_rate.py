@@ -21,6 +21,8 @@ LOGGED = ("fid",)
 """Scores that are interpolated as logarithms. Risk is not, because it may be negative."""
 FEWEST_SIZES = 2
 NUM_GRID = 2001
+NOT_DETERMINED = "not determined"
+"""Shown if the interval contains all sizes that were run."""
 RULE = (
     "One synthetic item is worth (m − n_real) / n_synthetic real items, where m real items alone, at equal steps, "
     "reach the same score. m is interpolated between the sizes that were run, never beyond them; its 95 % interval "
@@ -58,6 +60,8 @@ class Estimate:
             return below
         if self.side == "above" and self.low == self.most:
             return above
+        if self.low is None and self.high is None:
+            return NOT_DETERMINED
         outside = below if self.side == "below" else above
         value = outside if self.value is None else f"{self.value:.{places}f}"
         low = below if self.low is None else f"{self.low:.{places}f}"

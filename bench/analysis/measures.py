@@ -1,6 +1,7 @@
 """Measures: the identity of a score, with everything that decides whether two values of it may be compared."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ NAMES = {
     "rare_survival": "rare words that survive",
     **{f"distinct_{n}": f"distinct-{n}" for n in range(1, 5)},
 }
+SHARES = ("coverage", "precision", "recall")
+"""Scores that are shares of the items of one side."""
 ARROWS = {"up": "↑", "down": "↓", "none": ""}
 
 
@@ -77,6 +80,11 @@ def measure_of(score: dict[str, Any]) -> Measure:
         parameters=json.dumps(score["parameters"], sort_keys=True),
         direction=score["direction"],
     )
+
+
+def possible(metric: str) -> tuple[float, float]:
+    """Return the lowest and the highest value that a score can have; infinite where that is not known."""
+    return 0.0 if metric in (*SHARES, "fid") else -math.inf, 1.0 if metric in SHARES else math.inf
 
 
 def metric_name(metric: str) -> str:

@@ -1,8 +1,10 @@
 """Notes on a study: what a reader must know before trusting its numbers."""
 
+import json
+
 from bench.analysis.conditions import Condition
 from bench.analysis.measures import metric_name
-from bench.analysis.provenance import stage_code
+from bench.analysis.provenance import revisions, stage_code
 from bench.analysis.setting import TRIFLES
 from bench.flatten import flatten
 from bench.ledger import Chain, Row
@@ -10,7 +12,8 @@ from bench.ledger import Chain, Row
 
 def notes_on(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     """Return notes on damage, differences that change no score, unequal lengths or numbers of seeds, mixed devices,
-    precision or versions of the code, files that were left out, missing floors and refused scores.
+    precision, machines or versions of the code, uncommitted changes, files that were left out, missing floors and
+    refused scores.
 
     Args:
         chains: condition -> seed -> chain.
@@ -22,6 +25,8 @@ def notes_on(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     notes += _seeds(chains)
     notes += [note for condition, by_seed in chains.items() if (note := _precisions(condition, by_seed))]
     notes += mixed_devices(chains)
+    notes += different_starts(chains)
+    notes += _uncommitted(chains)
     rows = [row for chain in every for row in chain.rows]
     return notes + _left_out(rows) + _code(rows) + _missing_floors(rows) + _refusals(rows)
 
@@ -85,6 +90,39 @@ def mixed_devices(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     parts = "; ".join(f"{device}: {', '.join(found)}" for device, found in sorted(labels.items()))
     shared = "chains of one seed share the data, but not generation 0"
     return [f"conditions were run on different devices ({parts}): {shared}"]
+
+
+def different_starts(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
+    """Return a note if conditions of one generator and device differ in generation 0, which trains on the same real
+    items with the same seeds. Conditions with rules that change the samples of generation 0 are not compared."""
+    starts: dict[tuple[str, str, int], dict[str, list[str]]] = {}
+    for condition, by_seed in chains.items():
+        for seed, row in ((seed, chain.rows[0]) for seed, chain in by_seed.items()):
+            checksum = row.checksums.get("sample")
+            if row.generation == 0 and checksum and not condition.changes_generation_0:
+                generator = json.dumps(row.config.get("generator"), sort_keys=True)
+                of = starts.setdefault((str(row.environment.get("device")), generator, seed), {})
+                of.setdefault(checksum, []).append(condition.label)
+    groups = {" / ".join(", ".join(labels) for labels in of.values()) for of in starts.values() if len(of) > 1}
+    return [
+        f"generation 0 of one seed has different samples in the conditions {group}: they were computed on different "
+        "machines, so a difference between them also contains that of the machines"
+        for group in sorted(groups)
+    ]
+
+
+def _uncommitted(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
+    """Return a note for every revision whose files had uncommitted changes, with the conditions that were run so."""
+    labels: dict[str, dict[str, None]] = {}
+    for condition, by_seed in chains.items():
+        for chain in by_seed.values():
+            for revision in revisions(chain.rows):
+                labels.setdefault(revision, {})[condition.label] = None
+    return [
+        f"run with uncommitted changes to the code ({revision}): {', '.join(found)}"
+        for revision, found in sorted(labels.items())
+        if revision.endswith("+dirty")
+    ]
 
 
 def _left_out(rows: list[Row]) -> list[str]:

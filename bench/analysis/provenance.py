@@ -21,8 +21,17 @@ def package_version() -> str:
 
 def hardware(rows: list[Row]) -> list[str]:
     """Return the devices that were used, each with processor and precision, sorted."""
-    keys = ("device", "processor", "precision")
-    return sorted({", ".join(str(row.environment[key]) for key in keys if row.environment.get(key)) for row in rows})
+    used = set()
+    for about in (row.environment for row in rows):
+        processor = about.get("cpu_model") or about.get("processor")
+        used.add(", ".join(str(fact) for fact in (about.get("device"), processor, about.get("precision")) if fact))
+    return sorted(used)
+
+
+def revisions(rows: list[Row]) -> list[str]:
+    """Return the first twelve digits of the git commits that were used, with `+dirty` if files differed; sorted."""
+    used = (str(row.environment.get("code_revision") or "unknown").partition("+") for row in rows)
+    return sorted({commit[:12] + plus + dirty for commit, plus, dirty in used})
 
 
 def versions(rows: list[Row]) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from bench.analysis.study import Study
 MOST_COLUMNS, FEWER_COLUMNS = 24, 11
 """A shortened table has up to MOST_COLUMNS generations side by side; of more generations, it shows about
 FEWER_COLUMNS."""
+CONTROL = "control: "
 LEAST_PER_FEATURE = 1.5
 """The number of items per feature from which on FID is extrapolated (`bench.metrics.frechet`)."""
 
@@ -108,6 +109,8 @@ class Table:
             parts.append(f"{len(self.generations)} of {len(self.study.generations)} generations: tables.csv has all")
         if self.intervals:
             parts.append("in brackets after the floor: where 95 % of other splits of the same real items lie")
+        if any(label.startswith(CONTROL) for label in self.baselines):
+            parts.append("control: samples and reference shuffled together, mean over all rows of the study")
         return parts
 
 
@@ -145,7 +148,7 @@ def table_of(study: Study, measure: Measure) -> Table:
     ]
     floor = f"floor: real {study.kind.items}"
     label = {"real_train": floor}
-    baselines = {label.get(s, f"control: {s}"): v for s, v in study.baselines(measure).items()}
+    baselines = {label.get(s, f"{CONTROL}{s}"): v for s, v in study.baselines(measure).items()}
     interval = study.floor_interval(measure)
     intervals = {floor: interval} if interval and floor in baselines else {}
     return Table(study, measure, generations, lines, baselines, intervals)

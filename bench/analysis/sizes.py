@@ -225,7 +225,7 @@ def unit_of(quantity: str) -> str:
 
 def trend_words(found: Sizes, quantity: str) -> str:
     """Return e.g. `Each doubling changes the rise of FID by -12 points (-20 to -4), in FID itself by -9 (-15 to -3):
-    with more items less is lost`. That conclusion is drawn only if both scales agree."""
+    with more items FID rises less`. That conclusion is drawn only if both scales agree."""
     trend, other = found.trends[quantity], found.rescaled.get(quantity)
     if other is None:
         return (
@@ -237,9 +237,11 @@ def trend_words(found: Sizes, quantity: str) -> str:
         also = f"as a share of ratio 0's by {_span(other, 100, ' points')}"
     larger = "more items" if found.what == ITEMS else "larger networks"
     signs = {0 if one.low <= 0 <= one.high else 1 if one.low > 0 else -1 for one in (trend, other)}
-    said = "the sign depends on the scale" if signs == {-1, 1} else "open"
+    said = "relative and absolute change disagree" if signs == {-1, 1} else "open"
     if signs in ({-1}, {1}):
-        said = f"with {larger} {'more' if signs == {1} else 'less'} is lost"
+        more = "more" if signs == {1} else "less"
+        verb, _, what = quantity.partition(" of ")
+        said = f"with {larger} {what} rises {more}" if verb == "rise" else f"with {larger} {more} {what} is lost"
     return f"Each doubling changes the {quantity} by {_span(trend, 100, ' points')}, {also}: {said}"
 
 

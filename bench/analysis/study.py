@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.analysis.conditions import Condition, condition_of, free_keys
-from bench.analysis.measures import Measure, measure_of
+from bench.analysis.measures import Measure, measure_of, possible
 from bench.analysis.notes import notes_on
 from bench.analysis.setting import differing_keys, kind_in, protocol_of, setting_of, shown_setting, title_of
 from bench.errors import LedgerError
@@ -180,8 +180,13 @@ class Study:
         return self.baselines(measure).get("real_train")
 
     def floor_interval(self, measure: Measure) -> tuple[float, float] | None:
-        """Return the interval of 95 % of the floors of other splits of the same real items, or None if not known."""
-        return self.scores.intervals.get(measure)
+        """Return the interval of 95 % of the floors of other splits of the same real items, or None if not known. It is
+        a t interval in the ledger, so it is cut at the values that the score can have."""
+        if measure not in self.scores.intervals:
+            return None
+        least, most = possible(measure.metric)
+        low, high = self.scores.intervals[measure]
+        return max(low, least), min(high, most)
 
 
 def studies(chains: Iterable[Chain]) -> list[Study]:

@@ -210,9 +210,10 @@ def _behind(found: Growth, word: str) -> list[str]:
 def percent(interval: Interval) -> str:
     """Return e.g. `+46 % (+40 to +52)`, or `+0.031 % (+0.020 to +0.042)` if whole numbers would all be 0; without a
     bracket if there is no interval."""
-    value, low, high = (100 * v for v in (interval.value, interval.low, interval.high))
-    most = max(abs(v) for v in (value, low, high) if math.isfinite(v))
+    numbers = [100 * v for v in (interval.value, interval.low, interval.high)]
+    most = max(abs(v) for v in numbers if math.isfinite(v))
     places = min(4, 1 - math.floor(math.log10(most))) if 0 < most < 0.5 else 0
+    value, low, high = (round(v, places) + 0.0 for v in numbers)  # no minus before 0
     return f"{value:+.{places}f} %" + (f" ({low:+.{places}f} to {high:+.{places}f})" if math.isfinite(high) else "")
 
 

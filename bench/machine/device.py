@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -108,6 +109,7 @@ class Runtime:
         return {
             "device": torch.cuda.get_device_name(self.device) if cuda else "cpu",
             "processor": platform.processor() or platform.machine(),
+            "cpu_model": cpu_model(),
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
             "num_threads": torch.get_num_threads(),
             "precision": self.precision,
@@ -116,6 +118,13 @@ class Runtime:
             "deterministic": self.deterministic,
             "fallbacks": [*self.fallbacks, *([f"CUDA graphs are not used: {wrong}"] if wrong else [])],
         }
+
+
+def cpu_model() -> str | None:
+    """Return the name of the processor, such as `AMD EPYC 9754`, or None if the system does not tell it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search("model name.*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
+    return found[1] if found else None
 
 
 def resolve_runtime(config: RuntimeConfig, num_steps: int | None = None) -> Runtime:

@@ -2,16 +2,14 @@
 
 import math
 import platform
-import re
 from collections.abc import Callable
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.config import RuntimeConfig
-from bench.machine.device import resolve_runtime
+from bench.machine.device import cpu_model, resolve_runtime
 from bench.perf.pairs import timed
 
 SIDE = {"cpu": 3072, "cuda": 8192}
@@ -42,9 +40,7 @@ def measured_machine(kind: str) -> dict[str, Any]:
         rates[str(dtype).removeprefix("torch.")] = 2 * SIDE[kind] ** 3 / fastest(partial(torch.matmul, a, a)) / 1e9
     source, target = torch.zeros(2, COPIED, dtype=torch.uint8, device=device)
     bandwidth = 2 * COPIED / fastest(partial(target.copy_, source)) / 1e9
-    cpuinfo = Path("/proc/cpuinfo")
-    processor = re.search("model name.*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
-    name = torch.cuda.get_device_name(device) if kind == "cuda" else processor[1] if processor else platform.machine()
+    name = torch.cuda.get_device_name(device) if kind == "cuda" else cpu_model() or platform.machine()
     about = {"device": name, "num_threads": torch.get_num_threads(), "torch": torch.__version__}
     return {**about, "matrix_rate": rates, "bandwidth": bandwidth}
 

@@ -36,9 +36,24 @@ def _statement(found: Sizes, figure: str) -> Statement:
         about=f"{with_unit(found.arm)} against ratio 0",
         head=[*head, *found.quantities, "verdict", "seeds"],
         rows=[_row(size, found.quantities) for size in found.of.values()],
-        legend=[RULE, *(f"{trend_words(found, quantity)}." for quantity in found.trends)],
+        legend=[RULE, *(f"{trend_words(found, quantity)}." for quantity in found.trends), *_devices(found)],
         records=[record for x, size in found.of.items() for record in _records(found, x, size)] + _trend_records(found),
     )
+
+
+def _devices(found: Sizes) -> list[str]:
+    """Return a sentence if the sizes were run on different devices."""
+    used: dict[str, list[str]] = {}
+    for size in found.of.values():
+        rows = (row for chain in size.study.chains[size.condition].values() for row in chain.rows)
+        device = "/".join(sorted({str(row.environment.get("device") or "unknown") for row in rows}))
+        used.setdefault(device, []).append(
+            f"{size.items if found.what == ITEMS else size.parameters:,}".replace(",", " ")
+        )
+    if len(used) < 2:
+        return []
+    listed = "; ".join(f"{device}: {', '.join(names)}" for device, names in used.items())
+    return [f"Sizes were run on different devices ({listed}), whose difference is part of the trends."]
 
 
 def _row(size: Size, quantities: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from bench.analysis import collapse_profile, exchange_rate
 from bench.analysis.cells import digits
 from bench.analysis.collapse_profile import MEANINGS, Finding, profile
 from bench.analysis.conditions import Condition
-from bench.analysis.exchange_rate import Exchange, exchanges
+from bench.analysis.exchange_rate import NOT_DETERMINED, Exchange, exchanges
 from bench.analysis.measures import metric_name
 from bench.analysis.study import Study
 from bench.analysis.variance_components import KEY, NOT_IDENTIFIABLE, RULE, Component, Variances, variances
@@ -98,6 +98,9 @@ def _exchange(study: Study, exchange: Exchange) -> Statement:
         ]
         for rate in exchange.last()
     ]
+    undetermined = [
+        f"“{NOT_DETERMINED}”: the interval contains all sizes that were run, whose scores hardly differ."
+    ] * any(NOT_DETERMINED in row for row in rows)
     records = [
         {
             "condition": rate.condition.label,
@@ -119,7 +122,13 @@ def _exchange(study: Study, exchange: Exchange) -> Statement:
         about=f"{measure.feature_space} · against {measure.reference} · {measure.sizes}",
         head=["condition", "generation", "real", "synthetic", "equals real alone", "one is worth", "seeds"],
         rows=rows,
-        legend=([exchange_rate.RULE, "In brackets: 95 % interval over seeds; < and >: beyond the sizes that were run."])
+        legend=(
+            [
+                exchange_rate.RULE,
+                "In brackets: 95 % interval over seeds; < and >: beyond the sizes that were run.",
+                *undetermined,
+            ]
+        )
         * bool(rows)
         + _refused(exchange.refused),
         records=[{"statement": "exchange rate", **record} for record in records],

@@ -6,12 +6,12 @@ Results go to stdout, errors to stderr. The exit status is 0; 1 if `check` found
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.config import register_schemas
-from bench.errors import BenchError
+from bench.errors import BenchError, LedgerError
 from bench.machine.pipes import exit_with
 
 if TYPE_CHECKING:
@@ -23,13 +23,15 @@ def list_results(args: argparse.Namespace) -> int:
     from bench.results import shelf
 
     entries = shelf.read(args.reference)
+    if not entries:
+        raise LedgerError(f"{args.reference}: there are no files of results below it")
     for name, version in dict.fromkeys((entry.name, entry.version) for entry in entries):
         found = [entry for entry in entries if (entry.name, entry.version) == (name, version)]
         own = [entry.chain for entry in found if not entry.claimed_by]
         seeds = {chain.rows[0].seed for chain in own}
         generations = max((len(chain.rows) for chain in own), default=0)
         print(
-            f"{name} {version}  {len(own)} chains of {len(seeds)} seeds, {generations} generations; "
+            f"{name} {version}  {_many(own, 'chain')} of {_many(seeds, 'seed')}, {generations} generations; "
             f"{len(found) - len(own)} claimed  {found[0].fingerprint[:16]}"
         )
     return 0
@@ -79,7 +81,7 @@ def check(args: argparse.Namespace) -> int:
     return status
 
 
-def _many(found: Sequence, word: str) -> str:
+def _many(found: Collection, word: str) -> str:
     return f"{len(found)} {word}{'' if len(found) == 1 else 's'}"
 
 
@@ -116,7 +118,11 @@ def _runs(paths: Sequence[Path]) -> "dict[str, list[Chain]]":
         else:
             ledgers.append(path)
     runs: dict[str, list[Chain]] = {}
-    for chain in [*packed.values(), *(ledger.read_runs(ledgers) if ledgers else [])]:
+    try:
+        read = ledger.read_runs(ledgers) if ledgers else []
+    except LedgerError as error:  # these may be somebody else's files, which no command here writes again
+        raise LedgerError(str(error).removesuffix(f"; {ledger.REBUILD}")) from error
+    for chain in [*packed.values(), *read]:
         study = result_file.study_of(chain.rows[0])
         runs.setdefault(f"{study['name']} {study['version']}", []).append(chain)
     return runs

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 
 from bench.analysis.collapse import FEWEST_SEEDS, Growth
 from bench.analysis.conditions import Condition
 from bench.analysis.measures import metric_name
-from bench.analysis.provenance import hardware, versions
+from bench.analysis.provenance import hardware, package_version, revisions
 from bench.analysis.ranking import rankings
 from bench.analysis.setting import data_of, protocol_of
 from bench.analysis.study import Study, studies
@@ -36,14 +37,18 @@ def sentence(entries: Sequence[Entry], label: str | None = None) -> str:
         entries: All measured entries of the study.
         label: The label of the condition. If several studies have this condition, the label begins with the part of
             the title that distinguishes its study, in brackets. None selects the condition of the highest synthetic
-            ratio in the study with the most conditions.
+            ratio in the study with the most conditions. A number stands for the ratio, such as 0.5 for `0.50`.
 
     Raises:
-        LedgerError: there is no such condition, there are several, or the data do not suffice for a verdict on it.
+        LedgerError: there is no such condition; there are several, or with None several such studies; or the data do
+            not suffice for a verdict on it.
     """
     every = studies(entry.chain for entry in entries)
     study, condition = _chosen(every, label)
-    own = [row for one in (condition, reference_of(study, condition)) if one for row in rows_of(study, one)]
+    own, beside = rows_of(study, condition), reference_of(study, condition)
+    devices = "; ".join(hardware(own))
+    if beside and hardware(rows_of(study, beside)) != hardware(own):
+        devices += f", ratio 0 on {'; '.join(hardware(rows_of(study, beside)))}, so they share no generation 0"
     found, score = growth(study, condition), judged_score(study)
     if found is None or score is None:
         raise LedgerError(f"{titled(entries[0])}: {condition.label} has no verdict to cite")
@@ -52,20 +57,20 @@ def sentence(entries: Sequence[Entry], label: str | None = None) -> str:
     last = found.num_generations - 1
     where = f"generation {last}" if found.first == last else f"generations {found.first} to {last}"
     against = "the same seeds at ratio 0" if found.paired else "its own generation 0"
-    passes = critical(study)
+    passes = critical(study) if plain_ratio else None
     also = ""
     if passes is not None and passes.ratio is not None:
-        also = f"; the rise passes 10 % from a ratio of {passes.ratio:.2f} on ({passes.low:.2f} to {passes.high:.2f})"
+        also = f"; over all ratios, the rise passes 10 % at {passes.ratio:.2f} ({passes.low:.2f} to {passes.high:.2f})"
     what_rises = f"{metric_name(score.metric)} ({score.feature_space}, {score.sizes})"
     seeds = f"{found.num_seeds} seed{'s' if found.num_seeds > 1 else ''}"
     row, judged = study.rows[0], verdict(study, condition)
-    code = "/".join(versions(own).get(PACKAGE, ["of unknown version"]))
     data = data_of(row) + (f", {apart(study)}" if len(every) > 1 else "")
     return (
         f"In {titled(entries[0])} ({row.generator} on {data}, {seeds}, {last + 1} generations, run on "
-        f"{'; '.join(hardware(own))}), the verdict on {what} is “{judged.badge}”: its {what_rises} "
+        f"{devices}), the verdict on {what} is “{judged.badge}”: its {what_rises} "
         f"in {where} differs from that of {against} by {_with_interval(found, seeds)}{also}"
-        f"{_beside_baseline(study, condition)} ({PACKAGE} {code}, fingerprint {entries[0].fingerprint[:16]})."
+        f"{_beside_baseline(study, condition)} ({PACKAGE} {package_version()}, measured with revision "
+        f"{', '.join(revisions(own))}, fingerprint {entries[0].fingerprint[:16]})."
     )
 
 
@@ -101,11 +106,17 @@ def rows_of(study: Study, condition: Condition) -> list[Row]:
 def _chosen(every: Sequence[Study], label: str | None) -> tuple[Study, Condition]:
     """Return the condition with this label, and its study. Raise `LedgerError` if there is none, or several."""
     if label is None:
-        study = max(every, key=lambda one: len(one.conditions))
+        most = max(len(one.conditions) for one in every)
+        study, *others = [one for one in every if len(one.conditions) == most]
+        if others:
+            raise LedgerError(f"there are several studies, so --condition is needed: {', '.join(_named(every))}")
         with_ratio = [condition for condition in study.conditions if condition.ratio is not None and condition.is_plain]
         return study, max(with_ratio or study.conditions, key=lambda condition: condition.ratio or 0.0)
+    wanted = {label}
+    with suppress(ValueError):
+        wanted.add(f"{float(label):.2f}")
     named = {pair: name for name, pair in _named(every).items()}
-    found = [pair for pair, name in named.items() if label in (name, pair[1].label)]
+    found = [pair for pair, name in named.items() if wanted & {name, pair[1].label}]
     if len(found) == 1:
         return found[0]
     known = ", ".join(name for pair, name in named.items() if pair in found or not found)
@@ -127,11 +138,12 @@ def references(entries: Sequence[Entry]) -> str:
     """Return BibTeX of the results themselves, then of the benchmark and of every cited component of their runs."""
     first = entries[0]
     seeds = {entry.chain.rows[0].seed for entry in entries}
+    counted = f"{len(entries)} chains of {len(seeds)} seed{'s' * (len(seeds) > 1)}"
     year = max(row.finished_at for entry in entries for row in entry.chain.rows)[:4]
     own = f"""@misc{{{first.name}_{first.version},
   title  = {{Reference results of {escape(titled(first))}}},
   author = {{{{The diffusion-collapse-bench authors}}}},
   year   = {{{year}}},
-  note   = {{{len(entries)} chains of {len(seeds)} seeds, in {PACKAGE}; fingerprint {first.fingerprint[:16]}}},
+  note   = {{{counted}, in {PACKAGE}; fingerprint {first.fingerprint[:16]}}},
 }}"""
     return f"{own}\n\n{bibtex(studies(entry.chain for entry in entries))}"

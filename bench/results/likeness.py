@@ -18,6 +18,8 @@ from bench.ledger import Chain, Row, score_key
 from bench.results.result_file import DIGITS
 
 ALPHA = 0.01
+DISTANCES = ("fid", "kid")
+"""Scores of which two sets of samples never have all digits in common."""
 SAME, WITHIN, DIFFERENT, UNKNOWN = "same bytes", "same within spread", "different", "not known"
 
 
@@ -42,24 +44,26 @@ class Likeness:
     """The result of comparing a run with its reference.
 
     outcome: SAME, WITHIN, DIFFERENT, or UNKNOWN if nothing can be judged.
-    same: Ids of the chains whose samples equal those of the reference in all generations.
-    other: Ids of the chains whose samples differ.
+    same: Ids of the chains whose samples equal those of the reference in all generations that both have.
+    other: The chains whose samples differ, each with its counterpart in the reference.
     alone: Ids of the chains that the reference lacks.
-    tampered: A sentence for each score that differs although its samples do not.
+    contradictions: Id of a chain -> a sentence for each score that differs although its samples do not, and for each
+        that does not differ although its samples do.
     compared: The comparisons of the main scores.
     """
 
     outcome: str
     same: list[str]
-    other: list[str]
+    other: list[tuple[Chain, Chain]]
     alone: list[str]
-    tampered: list[str]
+    contradictions: dict[str, list[str]]
     compared: list[Compared]
 
 
 def liken(run: Sequence[Chain], reference: Sequence[Chain]) -> Likeness:
     """Compare the chains of a run with those of the reference of the same study."""
-    same, other, alone, tampered, compared = [], [], [], [], []
+    same, other, alone, compared = [], [], [], []
+    contradictions: dict[str, list[str]] = {}
     by_setting = {study.hash: study for study in studies(reference)}
     for study in studies(run):
         counterpart = by_setting.get(study.hash)
@@ -70,16 +74,19 @@ def liken(run: Sequence[Chain], reference: Sequence[Chain]) -> Likeness:
                 known = counterpart.chains.get(condition, {}).get(seed) if counterpart else None
                 if known is None:
                     alone.append(chain.id)
-                elif same_samples(chain, known):
+                    continue
+                if same_samples(chain, known):
                     same.append(chain.id)
-                    tampered += differing_scores(chain, known)
                 else:
-                    other.append(chain.id)
-    return Likeness(_outcome(same, other, tampered, compared), same, other, alone, tampered, compared)
+                    other.append((chain, known))
+                if found := [*differing_scores(chain, known), *repeated_scores(chain, known)]:
+                    contradictions[chain.id] = found
+    outcome = _outcome(same, other, contradictions, compared)
+    return Likeness(outcome, same, other, alone, contradictions, compared)
 
 
-def _outcome(same: list[str], other: list[str], tampered: list[str], compared: list[Compared]) -> str:
-    if tampered or different(compared):
+def _outcome(same: list[str], other: Sequence[object], contradictions: object, compared: list[Compared]) -> str:
+    if contradictions or different(compared):
         return DIFFERENT
     if same and not other:
         return SAME
@@ -93,8 +100,10 @@ def different(compared: Sequence[Compared]) -> list[Compared]:
 
 
 def same_samples(chain: Chain, known: Chain) -> bool:
-    """Return whether the samples of two chains have equal checksums in all generations that either of them has."""
-    return bool(_samples(chain)) and _samples(chain) == _samples(known)
+    """Return whether the samples of two chains have equal checksums in all generations that both have."""
+    ours, theirs = _samples(chain), _samples(known)
+    common = ours.keys() & theirs.keys()
+    return bool(common) and all(ours[generation] == theirs[generation] for generation in common)
 
 
 def _samples(chain: Chain) -> dict[int, tuple[str | None, ...]]:
@@ -103,15 +112,41 @@ def _samples(chain: Chain) -> dict[int, tuple[str | None, ...]]:
 
 
 def differing_scores(chain: Chain, known: Chain) -> list[str]:
-    """Return a sentence for each score of a chain that is not `equal` to that of the other chain."""
+    """Return a sentence for each score that is not `equal` in two chains, in generations of equal samples."""
     return [
         f"{chain.id}, generation {row.generation}: {name} is {value:g}, but {reference[name]:g} in the reference, "
         "although the samples are the same"
-        for row, other in zip(chain.rows, known.rows, strict=False)
-        for reference in (_scores(other),)
+        for row, reference in _rows_where(chain, known, samples_are_equal=True)
         for name, value in _scores(row).items()
         if name in reference and not equal(value, reference[name])
     ]
+
+
+def repeated_scores(chain: Chain, known: Chain) -> list[str]:
+    """Return a sentence for each `DISTANCES` of the samples that has the same digits in two chains, in generations of
+    different samples, where that cannot happen by chance."""
+    return [
+        f"{chain.id}, generation {row.generation}: {score_key(score)} is {score['value']:g}, as in the reference, "
+        "although the samples are not the same"
+        for row, reference in _rows_where(chain, known, samples_are_equal=False)
+        for score in row.scores
+        if score["metric"] in DISTANCES and score["subject"] == "samples" and score["value"]
+        if math.isclose(score["value"], reference.get(score_key(score), math.nan), rel_tol=10 ** (1 - DIGITS))
+    ]
+
+
+def _rows_where(chain: Chain, known: Chain, samples_are_equal: bool) -> Iterator[tuple[Row, dict[str, float]]]:
+    """Yield each row of `chain` with the scores of the same generation of `known`, if their samples are (not) equal."""
+    ours, theirs = _samples(chain), _samples(known)
+    by_generation = {row.generation: row for row in known.rows}
+    for row in chain.rows:
+        generation = row.generation
+        if (
+            generation in ours
+            and generation in theirs
+            and (ours[generation] == theirs[generation]) == samples_are_equal
+        ):
+            yield row, _scores(by_generation[generation])
 
 
 def equal(value: float, other: float) -> bool:
@@ -124,13 +159,18 @@ def _scores(row: Row) -> dict[str, float]:
 
 
 def main_scores(run: Study, reference: Study) -> Iterator[Compared]:
-    """Yield the main scores against held-out items, for every condition and generation that both studies have."""
+    """Yield the main scores against held-out items, for every condition and generation that both studies have. A
+    condition whose samples are all those of the reference is compared with the same seeds, else with all seeds."""
     for condition in run.conditions:
+        known = reference.chains.get(condition, {})
+        own = run.chains[condition]
+        is_same = all(seed in known and same_samples(chain, known[seed]) for seed, chain in own.items())
         for metric in MAIN_METRICS:
             for measure in run.measures(metric):
                 for generation in run.generations:
                     ours = run.values(condition, generation, measure)
                     theirs = reference.values(condition, generation, measure)
+                    theirs = {seed: value for seed, value in theirs.items() if seed in own or not is_same}
                     if measure.reference == "heldout" and ours and theirs:
                         yield compare(condition, generation, measure, ours, theirs)
 

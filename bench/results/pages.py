@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.analysis.families import members
 from bench.analysis.measures import metric_name
-from bench.analysis.provenance import hardware, stage_code, versions
+from bench.analysis.provenance import hardware, revisions, stage_code, versions
 from bench.analysis.score_tables import main_tables
 from bench.analysis.setting import data_of
 from bench.analysis.study import Study, studies
@@ -85,9 +85,10 @@ def index(by_study: dict[tuple[str, str], list[Entry]], found: dict[tuple[str, s
     rows = [_row(by_study[key], study, len(of) > 1) for key, of in found.items() for study in of]
     parts = [ABOUT.format(made=MADE), "## Studies", markdown_table(head, rows)]
     parts.append(
-        "Changes are those of verdicts against ratio 0, of FID or, of text, of perplexity, in the second half of the "
-        "generations, with 95 % intervals; the last arm is the one with the highest ratio. A study whose version has "
-        "eight digits has no protocol; they are those of its fingerprint."
+        "Change: rise of FID (text: of perplexity) over ratio 0, mean of the second half of the generations, with its "
+        "95 % interval over seeds (with one seed: from the scatter within its chain) or, of several arms, the range of "
+        "their means. Last arm: the one with the highest ratio. A study whose version has eight digits has no "
+        "protocol; they are those of its fingerprint."
     )
     newest = [study for of in found.values() for study in of[:1]]
     side_by_side = members(newest)
@@ -181,7 +182,7 @@ def _sections(study: Study, every: Sequence[Study], pictures: dict[str, str], na
     others = [one for one in stated if one.rows and one not in compared]
     parts += [part for one in others for part in _stated(one, pictures, mark, heading)]
     refused = [f"- {one.title}: {line}" for one in stated if not one.rows for line in one.legend]
-    parts += [f"## Not known{heading}", "\n".join(refused)] if refused else []
+    parts += [f"## Not computed{heading}", "\n".join(refused)] if refused else []
     return [*parts, *([f"## Other figures{heading}", *pictures.values()] if pictures else [])]
 
 
@@ -198,7 +199,7 @@ def _facts(first: Entry, found: Sequence[Study]) -> str:
         f"fingerprint `{first.fingerprint}`",
         f"seeds {', '.join(map(str, sorted({row.seed for row in rows})))}; {len({row.chain for row in rows})} chains",
         _where(found),
-        f"revision {', '.join(sorted({_short(str(row.environment.get('code_revision'))) for row in rows}))}",
+        f"revision {', '.join(revisions(rows))}",
         "versions: " + ", ".join(f"{name} {'/'.join(packages[name])}" for name in packages),
         "code: " + ", ".join(f"{part} {'/'.join(numbers)}" for part, numbers in stage_code(rows).items()),
     ]
@@ -217,12 +218,6 @@ def _where(found: Sequence[Study]) -> str:
                 labels.setdefault(device, {})[condition.label] = None
     most, *others = sorted(num_rows, key=lambda device: (-num_rows[device], device))
     return f"run on {most}" + "".join(f"; on {device}: {' · '.join(labels[device])}" for device in others)
-
-
-def _short(revision: str) -> str:
-    """Return the first digits of a revision, with its suffix if files differed from it."""
-    commit, plus, dirty = revision.partition("+")
-    return commit[:12] + plus + dirty
 
 
 def _commands(first: Entry, lines: Sequence[str]) -> str:

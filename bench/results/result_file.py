@@ -26,8 +26,8 @@ HASHED = ("sample", "select", "score")
 """Stages whose results a file identifies by their checksum."""
 LEFT_OUT = ("store_dir", "schema")
 OF_THE_ENVIRONMENT = (
-    *("python", "platform", "versions", "code_revision", "command", "device", "processor", "cpu_capability"),
-    *("num_threads", "precision", "compile", "cuda_graphs", "deterministic", "fallbacks"),
+    *("python", "platform", "versions", "code_revision", "command", "device", "processor", "cpu_model"),
+    *("cpu_capability", "num_threads", "precision", "compile", "cuda_graphs", "deterministic", "fallbacks"),
     *("data_content", "data_kind", "data_notes"),
 )
 """The keys of a row's environment that a file keeps."""

@@ -60,10 +60,12 @@ def how_much(entries: Sequence[Entry]) -> str:
     own = shelf.measured(entries, PROTOCOL)
     study = studies(entry.chain for entry in own)[0]  # the first of several splits of the data
     system = f"{study.rows[0].generator} on {data_of(study.rows[0])}"
-    fid = next(table for table in main_tables(study) if table.measure.metric == "fid")
+    fid, coverage = (next(table for table in main_tables(study) if table.measure.metric == name) for name in SCORES)
     floor = next(fid.baseline(label) for label in fid.baselines if label.startswith("floor"))
+    start = [text(table.lines[0].cells[0], table.places) for table in (fid, coverage)]
     about = f"`{own[0].name}` version {own[0].version}, {system}, {len(study.seeds)} seeds, "
-    about += f"{len(study.generations)} generations, FID in `{fid.measure.feature_space}` (floor {floor}); "
+    about += f"{len(study.generations)} generations, FID in `{fid.measure.feature_space}` (floor {floor}; generation 0 "
+    about += f"at ratio 0: {start[0]}, coverage {start[1]}); "
     about += f"[all of it](docs/results/{page_name(own[0])}):"
     meanings = {ANY: "rise of risk", VARIANCE: "loss of diversity", HALLUCINATION: "impossible pairs"}
     found = profile(study, [study])

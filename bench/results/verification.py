@@ -25,8 +25,10 @@ from bench.results.likeness import DIFFERENT, UNKNOWN, Compared, Likeness
 from bench.results.result_file import study_of
 from bench.results.shelf import Entry
 
-MOVES_DIGITS = ("device", "processor", "cpu_capability", "num_threads", "precision", "compile", "versions")
+MOVES_DIGITS = ("device", "processor", "cpu_model", "cpu_capability", "num_threads", "precision", "compile", "versions")
 """Facts of a machine that can change the bytes of samples."""
+MOST_PER_CHAIN = 3
+"""Number of problems of one kind that are listed for each chain."""
 
 
 @dataclass(frozen=True)
@@ -57,20 +59,20 @@ def verify(run: Sequence[Chain], entries: Sequence[Entry]) -> Verification:
     problems = [line for chain in run for line in off_protocol(chain)]
     deviating = [f"{c.id} deviates from {c.rows[0].protocol['name']}: {line}" for c in run for line in deviations(c)]
     problems += [] if reference else deviating
-    audited = [chain for chain in run if Path(chain.rows[0].store_dir or "/nowhere").is_dir()]
-    problems += [line for chain in audited for line in audit_chain(chain)]
-    notes = [f"{chain.id} was not audited: its store is not here" for chain in run if chain not in audited]
+    audited = [chain for chain in run if _is_stored(chain)]
+    problems += [line for chain in audited for line in _first_few(audit_chain(chain), chain)]
+    notes = [f"{chain.id} was not audited: its stored results are not here" for chain in run if chain not in audited]
     notes += [f"{line}; so does the reference" for line in deviating] if reference else []
-    cut_short = _cut_short(run)
-    problems += [f"{chain.id} ends at generation {len(chain.rows) - 1} of {n - 1}" for chain, n in cut_short]
+    problems += [f"{chain.id} lacks {generations}" for chain in run if (generations := _lacking(chain))]
     problems += left_out(run, reference)
     if not reference:
-        return Verification(problems, [*notes, missing])
+        return Verification(problems, [*notes, f"{missing}: the scores were compared with nothing"])
     problems += [
         f"generation 0 is outside the reference's spread: {describe(one)}" for one in beyond_at_start(run, reference)
     ]
     alike = likeness.liken(run, reference)
-    problems += alike.tampered
+    for chain in run:
+        problems += _first_few(alike.contradictions.get(chain.id, []), chain)
     if alike.outcome == DIFFERENT:
         problems += [f"differs from the reference: {describe(one)}" for one in likeness.different(alike.compared)[:5]]
     if alike.outcome == UNKNOWN:
@@ -78,17 +80,30 @@ def verify(run: Sequence[Chain], entries: Sequence[Entry]) -> Verification:
     notes += [f"{name} is not in the reference" for name in alike.alone]
     if lacking := not_run(run, reference):
         notes.append(f"the reference also has {', '.join(lacking)}: this run has no such chain")
-    if other := [name for name in alike.other if name not in {chain.id for chain, _ in cut_short}]:
-        notes += [
-            f"{len(other)} {'chains have' if len(other) > 1 else 'chain has'} other samples than the reference; {how}"
-            for how in machines(run, reference)
-        ]
+    if other := alike.other:
+        have = "chains have" if len(other) > 1 else "chain has"
+        how = machines([chain for chain, _ in other], [known for _, known in other])
+        notes.append(f"{len(other)} {have} other samples than the reference; {how}")
     return Verification(problems, notes, alike)
 
 
-def _cut_short(run: Sequence[Chain]) -> list[tuple[Chain, int]]:
-    planned = [(chain, int(chain.rows[0].config.get("num_generations", 0))) for chain in run]
-    return [(chain, number) for chain, number in planned if len(chain.rows) < number]
+def _is_stored(chain: Chain) -> bool:
+    """Return whether the store has any result of a chain; a store of that name may be another one."""
+    store = Path(chain.rows[0].store_dir or "/nowhere")
+    return any((store / path).exists() for row in chain.rows for path in row.artifacts.values())
+
+
+def _first_few(lines: Sequence[str], chain: Chain) -> list[str]:
+    """Return the first `MOST_PER_CHAIN` problems of a chain, and the number of the others."""
+    rest = len(lines) - MOST_PER_CHAIN
+    return [*lines[:MOST_PER_CHAIN], *([f"{chain.id}: and {rest} more of this kind"] if rest > 0 else [])]
+
+
+def _lacking(chain: Chain) -> str:
+    """Return the generations that a chain lacks, such as `generation 4` or `generations 6, 7`; "" if it is whole."""
+    planned = range(int(chain.rows[0].config.get("num_generations", 0)))
+    missing = sorted({*planned} - {row.generation for row in chain.rows})
+    return f"generation{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}" if missing else ""
 
 
 def off_protocol(chain: Chain) -> list[str]:
@@ -138,8 +153,8 @@ def _departures(row: Row, name: str) -> dict[str, list[Any]]:
     return {key: values for key, values in found.items() if key in recorded or values[0] is None}
 
 
-def machines(run: Sequence[Chain], reference: Sequence[Chain]) -> list[str]:
-    """Return one line on the differences between the machines of a run and of its reference (`MOVES_DIGITS`)."""
+def machines(run: Sequence[Chain], reference: Sequence[Chain]) -> str:
+    """Return how the machines of a run differ from those of its reference (`MOVES_DIGITS`)."""
     sides = []
     for chains in (run, reference):
         facts = [flatten({key: row.environment.get(key) for key in MOVES_DIGITS}) for c in chains for row in c.rows]
@@ -150,9 +165,7 @@ def machines(run: Sequence[Chain], reference: Sequence[Chain]) -> list[str]:
         for key in ours
         if ours[key] and theirs.get(key) and ours[key] != theirs[key]
     ]
-    return [
-        f"what differs: {', '.join(differing)}" if differing else "nothing that is recorded of the machines differs"
-    ]
+    return f"what differs: {', '.join(differing)}" if differing else "nothing that is recorded of the machines differs"
 
 
 def left_out(run: Sequence[Chain], reference: Sequence[Chain]) -> list[str]:
@@ -181,7 +194,8 @@ def not_run(run: Sequence[Chain], reference: Sequence[Chain]) -> list[str]:
 def beyond_at_start(run: Sequence[Chain], reference: Sequence[Chain]) -> list[Compared]:
     """Return the main scores of generation 0 that differ from the reference beyond chance.
 
-    Generation 0 trains only on real items, so it is the same for every condition of a seed, and each seed counts once.
+    Generation 0 trains only on real items, so it is the same for all plain conditions of a seed, which are compared
+    together. A condition with a rule, such as a selection or a remedy, is compared with the same condition.
     """
     by_setting = {study.hash: study for study in studies(reference)}
     compared = []
@@ -189,17 +203,20 @@ def beyond_at_start(run: Sequence[Chain], reference: Sequence[Chain]) -> list[Co
         other = by_setting.get(study.hash)
         if other is None:
             continue
-        for measure in study.measures():
-            ours, theirs = _at_start(study, measure), _at_start(other, measure)
-            if measure.metric in likeness.MAIN_METRICS and measure.reference == "heldout" and ours and theirs:
-                compared.append(likeness.compare(study.conditions[0], 0, measure, ours, theirs))
+        of_rules = [[condition] for condition in study.conditions if not condition.is_plain]
+        for conditions in ([c for c in study.conditions if c.is_plain], *of_rules):
+            alike = [c for c in other.conditions if c.is_plain] if conditions and conditions[0].is_plain else conditions
+            for measure in study.measures():
+                ours, theirs = _at_start(study, conditions, measure), _at_start(other, alike, measure)
+                if measure.metric in likeness.MAIN_METRICS and measure.reference == "heldout" and ours and theirs:
+                    compared.append(likeness.compare(conditions[0], 0, measure, ours, theirs))
     return likeness.different(compared)
 
 
-def _at_start(study: Study, measure: Measure) -> dict[int, float]:
-    """Return seed -> score of generation 0; if the conditions differ in it, that of the last condition."""
+def _at_start(study: Study, conditions: Sequence[Condition], measure: Measure) -> dict[int, float]:
+    """Return seed -> score of generation 0 of these conditions; if they differ in it, that of the last one."""
     values: dict[int, float] = {}
-    for condition in study.conditions:
+    for condition in conditions:
         values |= study.values(condition, 0, measure)
     return values
 

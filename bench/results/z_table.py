@@ -29,7 +29,7 @@ def z_table(found: Likeness) -> str:
             "z: (run − reference) in standard errors over seeds; =: equal in the digits of a file; –: no spread.",
             f"{len(found.same)} chains have the samples of the reference, {len(found.other)} others, "
             f"{len(found.alone)} are not in the reference.",
-            *found.tampered,
+            *(lines[0] for lines in found.contradictions.values()),
             f"{len(beyond)} of {num_judged} scores differ beyond chance (p · {num_judged} < {likeness.ALPHA}).",
             *(f"- {describe(one)}" for one in beyond[:MOST]),
             *rest,

@@ -175,6 +175,8 @@ def _judge(found: Excess | None) -> tuple[str, dict[str, Any]]:
     elif low > 0:
         word = "diverging" if least > 0 else "bounded" if most < 0 else "rising"
     finite = [[v if math.isfinite(v) else None for v in triple] for triple in triples]
+    if finite[0][1] is not None:
+        finite[0][1] = max(finite[0][1], -1.0)  # no positive score falls by more than all of it
     numbers = {"against": against, "seeds": seeds, "num_generations": length}
     return word, numbers | dict(zip(("rise", "rate", "bend"), finite, strict=True))
 

@@ -116,12 +116,12 @@ def test_the_trend_is_the_mean_slope_for_each_doubling(every: list[Study]) -> No
         trend = by_what[what].trends["rise of FID"]
         assert trend.value == pytest.approx(-0.051 * LATE) and trend.high < 0
         assert trend.high - trend.value == pytest.approx(4.302653 * 0.001 * LATE / 3**0.5, rel=1e-6)
-        assert trend_words(by_what[what], "rise of FID").endswith("with larger networks less is lost")
+        assert trend_words(by_what[what], "rise of FID").endswith("with larger networks FID rises less")
     trend = by_what[ITEMS].trends["rise of FID"]
     assert trend.value == pytest.approx(-0.04 * LATE)
     assert trend_words(by_what[ITEMS], "rise of FID") == (
         "Each doubling changes the rise of FID by -14 points (-14 to -14), in FID itself by -14.1 (-14.5 to -13.8): "
-        "with more items less is lost"
+        "with more items FID rises less"
     )
 
 
@@ -133,9 +133,11 @@ def test_a_trend_that_is_not_established_is_open_and_two_sizes_have_none() -> No
     worse = replace(flat, low=0.005, high=0.015)
     told = trend_words(replace(found, trends={"rise of FID": worse}), "rise of FID")
     assert told.startswith("Each doubling changes the rise of FID by +1.0 points (+0.5 to +1.5), in FID itself by -")
-    assert told.endswith("): the sign depends on the scale")
+    assert told.endswith("): relative and absolute change disagree")
     both = replace(found, trends={"rise of FID": worse}, rescaled={"rise of FID": worse})
-    assert trend_words(both, "rise of FID").endswith("with larger networks more is lost")
+    assert trend_words(both, "rise of FID").endswith("with larger networks FID rises more")
+    both = replace(found, trends={"loss of coverage": worse}, rescaled={"loss of coverage": worse})
+    assert trend_words(both, "loss of coverage").endswith("with larger networks more coverage is lost")
     (pair,) = studies(chains(WIDTHS[:2], protocol=True))
     assert sizes(pair, [pair])[0].trends == {}
     (two_seeds,) = studies(chains(WIDTHS, protocol=True, seeds=(0, 1)))
@@ -296,3 +298,20 @@ def test_the_sizes_of_a_protocol_are_conditions_in_the_order_of_their_numbers() 
         "0.00, num steps 8100, channels [16, 32], retrain steps 810",
         "0.00, num steps 32000, channels [8, 16], retrain steps 3200",
     ]
+
+
+def test_sizes_of_different_devices_are_named() -> None:
+    made = chains(WIDTHS, protocol=True)
+    (study,) = studies(made)
+    (plain,) = size_statements(study, [study])
+    assert not any("devices" in line for line in plain.legend)
+    first = made[0].rows[0].config["generator"]
+
+    def moved(row: Row) -> Row:
+        on_gpu = row.config["generator"] == first
+        return replace(row, environment={**row.environment, "device": "GPU" if on_gpu else "cpu"})
+
+    (study,) = studies([replace(chain, rows=[moved(row) for row in chain.rows]) for chain in made])
+    (stated,) = size_statements(study, [study])
+    (line,) = [line for line in stated.legend if "devices" in line]
+    assert line.startswith("Sizes were run on different devices (GPU: ") and "; cpu: " in line

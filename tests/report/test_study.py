@@ -215,6 +215,49 @@ def test_conditions_that_were_run_on_different_devices_are_noted() -> None:
     assert not any("device" in note for note in study_on({0.0: "cpu", 0.5: "cpu"}).notes)
 
 
+def test_different_samples_of_generation_0_on_one_device_are_noted() -> None:
+    """Planted: ratio 1 has another generation 0 on the same device; a watermark and another device explain it."""
+
+    def study_with(*others: tuple[float, dict[str, Any]]) -> list[str]:
+        chains = []
+        for ratio, changes in [(0.0, {}), (0.5, {}), *others]:
+            row = fabricate.row(ratio, 0, 0)
+            row = dataclasses.replace(row, checksums={"sample": "one"} | changes.pop("checksums", {}))
+            row = dataclasses.replace(row, **{k: {**getattr(row, k), **v} for k, v in changes.items()})
+            chains.append(ledger.Chain(row.chain, Path(), [row]))
+        return [note for note in studies(chains)[0].notes if "generation 0 of one seed" in note]
+
+    other = {"checksums": {"sample": "other"}}
+    (note,) = study_with((1.0, {**other}))
+    assert "different samples in the conditions 0.00, 0.50 / 1.00: they were computed on different machines" in note
+    assert study_with((1.0, {})) == []
+    assert study_with((1.0, {**other, "environment": {"device": "GPU"}})) == []
+    assert study_with((1.0, {**other, "config": {"watermark": {"name": "initial_noise"}}})) == []
+
+
+def test_uncommitted_changes_are_noted() -> None:
+    rows = [fabricate.row(ratio, 0, 0) for ratio in (0.0, 1.0)]
+    revisions = ("a" * 40, "b" * 40 + "+dirty")
+    rows = [
+        dataclasses.replace(row, environment={**row.environment, "code_revision": revision})
+        for row, revision in zip(rows, revisions, strict=True)
+    ]
+    (study,) = studies([ledger.Chain(row.chain, Path(), [row]) for row in rows])
+    (note,) = [note for note in study.notes if "uncommitted" in note]
+    assert note == f"run with uncommitted changes to the code ({'b' * 12}+dirty): 1.00"
+
+
+def test_the_interval_of_a_floor_ends_at_the_values_that_a_score_can_have() -> None:
+    """The ledger has t intervals, which know no bounds; KID may be negative."""
+    row, ends = fabricate.row(0.5, 0, 0), {"resplit_low": -0.1, "resplit_high": 1.2}
+    names = ("fid", "coverage", "kid")
+    scores = [fabricate.score(m, 0.9, subject) for m in names for subject in ("samples", "real_train")]
+    scores = [{**s, **ends} if s["subject"] == "real_train" else s for s in scores]
+    (study,) = studies([ledger.Chain(row.chain, Path(), [dataclasses.replace(row, scores=scores)])])
+    found = [study.floor_interval(study.measures(name)[0]) for name in names]
+    assert found == [(0.0, 1.2), (0.0, 1.0), (-0.1, 1.2)]
+
+
 def test_a_floor_of_fewer_images_is_noted_and_never_shown_as_one_of_more() -> None:
     row = fabricate.row(0.5, 0, 0)
     assert not any("floor" in note for note in studies([ledger.Chain(row.chain, Path(), [row])])[0].notes)

@@ -378,3 +378,4 @@ def test_a_slow_pace_is_not_said_to_be_none() -> None:
     assert said(0.00031, 0.00011) == "+0.031 % (+0.020 to +0.042)"
     assert said(0.001, 0.02) == "+0 % (-2 to +2)"
     assert said(0.0, 0.0) == "+0 % (+0 to +0)"
+    assert said(-0.003, 0.02) == "+0 % (-2 to +2)"

@@ -1,5 +1,6 @@
 """A run beside the reference: the same bytes, within the spread, or different; and everything that a run may hide."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,24 +33,18 @@ def changed(run: list[Chain], number: int, generation: int, **values: object) ->
 
 
 def scaled(run: list[Chain], factor: float, generation: int, metric: str = "fid") -> list[Chain]:
-    """The run with one score of one generation of all chains multiplied, and with other samples."""
+    """The run with other samples in one generation of all chains: one of their scores is multiplied, and the others
+    hardly differ."""
+
+    def of(score):
+        return {**score, "value": score["value"] * (factor if score["metric"] == metric else 1.0001)}
+
+    def other(row):
+        scores = [of(score) if score["subject"] == "samples" else score for score in row.scores]
+        return replace(row, checksums={**row.checksums, "sample": "0" * 64}, scores=scores)
+
     return [
-        replace(
-            chain,
-            rows=[
-                replace(
-                    row,
-                    checksums={"sample": f"{row.generation}"},
-                    scores=[
-                        {**s, "value": s["value"] * factor}
-                        if s["metric"] == metric and row.generation == generation and s["subject"] == "samples"
-                        else s
-                        for s in row.scores
-                    ],
-                )
-                for row in chain.rows
-            ],
-        )
+        replace(chain, rows=[other(row) if row.generation == generation else row for row in chain.rows])
         for chain in run
     ]
 
@@ -94,19 +89,27 @@ def likely(score, measure):
     return (score["metric"], score["subject"], score["reference"]) == (measure.metric, "samples", measure.reference)
 
 
-def test_one_changed_hash_is_found(reference):
-    run = changed(RUN, 4, 7, checksums={**RUN[4].rows[7].checksums, "sample": "0" * 64})
+def test_other_samples_are_found_with_the_machines_of_these_chains(reference):
+    there = {**RUN[0].rows[0].environment, "device": "GPU"}
+    moved = [replace(RUN[0], rows=[replace(row, environment=there) for row in RUN[0].rows]), *RUN[1:]]
+    run = [*moved[:4], *scaled([RUN[4]], 1.01, 7), *moved[5:]]
     found = verify(run, reference)
-    assert found.likeness.outcome == WITHIN
-    assert found.likeness.other == [RUN[4].id] and len(found.likeness.same) == 8
+    assert found.problems == [] and found.likeness.outcome == WITHIN
+    assert [chain.id for chain, _ in found.likeness.other] == [RUN[4].id] and len(found.likeness.same) == 8
     assert found.notes[-1].startswith("1 chain has other samples than the reference; nothing that is recorded")
     there = {**RUN[4].rows[0].environment, "num_threads": 8, "versions": {"torch": "2.10.0", "numpy": "2.0.0"}}
-    moved = [replace(chain, rows=[replace(row, environment=there) for row in chain.rows]) for chain in run]
-    assert (
-        verify(moved, reference)
-        .notes[-1]
-        .endswith("what differs: num_threads 8 and 2, versions.torch 2.10.0 and 2.9.0")
-    )
+    run[4] = replace(run[4], rows=[replace(row, environment=there) for row in run[4].rows])
+    said = verify(run, reference).notes[-1]
+    assert said.endswith("what differs: num_threads 8 and 2, versions.torch 2.10.0 and 2.9.0")
+
+
+def test_a_distance_with_the_digits_of_other_samples_is_found(reference):
+    run = changed(RUN, 4, 7, checksums={**RUN[4].rows[7].checksums, "sample": "0" * 64})
+    found = verify(run, reference)
+    assert found.likeness.outcome == DIFFERENT
+    assert f"{RUN[4].id}, generation 7: efficientnet_lite0/fid is " in found.problems[0]
+    said = "as in the reference, although the samples are not the same"
+    assert all(line.startswith(RUN[4].id) and line.endswith(said) for line in found.problems)
 
 
 def test_one_changed_score_is_found_where_the_samples_are_the_same(reference):
@@ -139,13 +142,43 @@ def test_without_a_reference_the_seeds_of_the_other_conditions_count():
     assert found.problems == ["0.50: seed 1 was left out"]
     assert found.likeness is None
     assert found.notes[-1].startswith("there are no reference results of collapse_mini_v1 653b6668d47f0c49")
+    assert found.notes[-1].endswith(": the scores were compared with nothing")
 
 
-def test_a_chain_that_ends_early_is_found(reference):
+def test_a_chain_without_some_generations_is_found(reference):
     run = [replace(RUN[0], rows=RUN[0].rows[:6]), *RUN[1:]]
     found = verify(run, reference)
-    assert f"{RUN[0].id} ends at generation 5 of 9" in found.problems
-    assert not [note for note in found.notes if "other samples" in note], "those that it has are the reference's"
+    assert found.problems == [f"{RUN[0].id} lacks generations 6, 7, 8, 9"]
+    assert found.likeness.outcome == SAME, "those that it has are the reference's"
+    run = [replace(RUN[0], rows=[*RUN[0].rows[:4], *RUN[0].rows[5:]]), *RUN[1:]]
+    assert verify(run, reference).problems == [f"{RUN[0].id} lacks generation 4"]
+
+
+def test_a_rule_that_changes_generation_0_is_compared_with_itself(tmp_path):
+    """Planted: samples with a watermark have four times the FID of those without, from generation 0 on."""
+    marked = made_up.chains((0.5,), made_up.SEEDS, "watermark=initial_noise", "protocol.strict=false")
+    for generation in range(made_up.NUM_GENERATIONS):
+        marked = scaled(marked, 4.0, generation)
+    plain = made_up.chains((0.5,), made_up.SEEDS, "protocol.strict=false", "watermark=none")
+    protocol = {"protocol": marked[0].rows[0].protocol}
+    plain = [replace(chain, rows=[replace(row, **protocol) for row in chain.rows]) for chain in plain]
+    shelf.pack([*plain, *marked], tmp_path)
+    entries = shelf.read(tmp_path)
+
+    def said(run):
+        return [line for line in verify(run, entries).problems if line.startswith("generation 0 is outside")]
+
+    assert len({entry.name for entry in entries}) == 1
+    assert said(plain) == said(marked) == said([*plain, *marked]) == []
+    assert len(said(scaled(marked, 3.0, 0))) == 1
+
+
+def test_a_damaged_chain_has_a_few_lines_and_their_number(reference):
+    scores = [[{**s, "value": s["value"] * 1.1} for s in row.scores] for row in RUN[4].rows]
+    rows = [replace(row, scores=values) for row, values in zip(RUN[4].rows, scores, strict=True)]
+    lines = verify([*RUN[:4], replace(RUN[4], rows=rows), *RUN[5:]], reference).problems
+    own = [line for line in lines if line.startswith(RUN[4].id)]
+    assert len(own) == 4 and own[-1].startswith(f"{RUN[4].id}: and ") and own[-1].endswith(" more of this kind")
 
 
 def test_a_generation_0_outside_the_spread_is_found(reference):
@@ -237,7 +270,7 @@ def test_a_chain_that_is_run_again_has_the_samples_of_its_file_and_passes(real_r
     out = capsys.readouterr().out
     assert "2 chains have the samples of the reference, 0 others" in out and "Outcome: same bytes." in out
     assert main([*reference, "check", str(tmp_path)]) == 0  # the files of a submission, too
-    assert "was not audited: its store is not here" in capsys.readouterr().out
+    assert "was not audited: its stored results are not here" in capsys.readouterr().out
     assert main([*reference, "list"]) == 0
     assert "2 chains of 2 seeds, 2 generations; 0 claimed" in capsys.readouterr().out
     assert main([*reference, "show", "small"]) == 0
@@ -260,6 +293,36 @@ def test_single_files_of_results_can_be_checked_and_paths_given_twice_count_once
     for paths in (files, files + files, [str(tmp_path / "reference")] * 2, [run, run]):
         assert main(["--reference", str(tmp_path / "reference"), "check", *paths]) == 0
         assert "9 chains, 0 problems; beside the reference: same bytes" in capsys.readouterr().out
+
+
+def test_a_store_with_other_results_is_no_store_of_the_run(real_run, tmp_path, capsys):
+    chain = ledger.read_runs([real_run[0]])[0]
+    (tmp_path / "store" / "sample").mkdir(parents=True)
+    moved = replace(chain, rows=[replace(row, store_dir=str(tmp_path / "store")) for row in chain.rows])
+    (note,) = [note for note in verify([moved], []).notes if "audited" in note]
+    assert note == f"{chain.id} was not audited: its stored results are not here"
+
+
+def test_fewer_seeds_with_the_same_samples_are_equal_and_not_a_difference(tmp_path, capsys):
+    shelf.pack(RUN, tmp_path / "reference")
+    run = made_up.written([RUN[4]], tmp_path / "run")
+    assert main(["--reference", str(tmp_path / "reference"), "compare", str(run)]) == 0
+    out = capsys.readouterr().out
+    assert "Outcome: same bytes." in out and "| = | = |" in out and "+0." not in out and "-0." not in out
+
+
+def test_check_does_not_advise_to_delete_what_it_was_given(tmp_path, capsys):
+    (tmp_path / "README.md").write_text("# A page\n")
+    run = made_up.written([RUN[4]], tmp_path / "run")
+    (path,) = run.rglob(ledger.FILENAME)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[0]["scores"][0]["value"] *= 0.5
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for given, said in ((tmp_path / "README.md", "line 1: not JSON"), (run, "was changed after it was written")):
+        for verb in ("check", "compare"):
+            assert main([verb, str(given)]) == 2
+            err = capsys.readouterr().err
+            assert said in err and "delete" not in err
 
 
 def test_check_audits_the_store(real_run, tmp_path, capsys):
@@ -292,6 +355,11 @@ def test_claimed_results_are_no_reference(tmp_path, capsys):
         said
         == "error: there are no reference results of collapse_mini_v1 653b6668d47f0c49; there are claimed results\n"
     )
+
+
+def test_a_folder_without_results_is_an_error_of_list(tmp_path, capsys):
+    assert main(["--reference", str(tmp_path), "list"]) == 2
+    assert f"{tmp_path}: there are no files of results below it" in capsys.readouterr().err
 
 
 def test_a_reference_that_is_not_there_is_an_error(tmp_path, capsys):

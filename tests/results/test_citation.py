@@ -31,11 +31,13 @@ def test_the_sentence_has_the_number_of_the_verdict_with_its_interval(tmp_path, 
     (study,) = studies(RUN)
     number, interval = percent(growth(study, study.conditions[-1]).rise).split(" (")
     assert re.fullmatch(r"\+\d+ to \+\d+\)", interval)
-    assert f"the same seeds at ratio 0 by {number} (95 % interval over seeds: {interval}; the rise passes 10 %" in out
+    told = f"the same seeds at ratio 0 by {number} (95 % interval over seeds: {interval}; over all ratios, the rise"
+    assert f"{told} passes 10 %" in out
     assert out.startswith("In collapse_mini_v1 version 1 (ddpm on made-up at 16 px, 3 seeds, 10 generations, run on ")
     assert "the verdict on synthetic ratio 1.00 is “diverging”: its FID (efficientnet_lite0, N = 1024)" in out
     assert "in generations 5 to 9 differs from that of the same seeds" in out
-    assert "; the rise passes 10 % from a ratio of 0." in out
+    assert "; over all ratios, the rise passes 10 % at 0." in out
+    assert "measured with revision" in out
     assert out.endswith("fingerprint 653b6668d47f0c49).") and "\n" not in out
 
 
@@ -48,7 +50,8 @@ def test_bibtex_names_results_and_benchmark(tmp_path, capsys):
 
 
 def test_another_condition_can_be_cited(tmp_path, capsys):
-    assert "the verdict on synthetic ratio 0.50 is" in cited(tmp_path, capsys, "--condition", "0.50")
+    for label in ("0.50", "0.5", ".5"):
+        assert "the verdict on synthetic ratio 0.50 is" in cited(tmp_path, capsys, "--condition", label)
     assert main(["--reference", str(tmp_path), "cite", "collapse_mini_v1"]) == 0
     assert capsys.readouterr().err == "Conditions that --condition takes:\n  0.00\n  0.25\n  0.50\n  1.00\n"
     assert main(["--reference", str(tmp_path), "cite", "collapse_mini_v1", "--condition", "7"]) == 2
@@ -116,3 +119,24 @@ def test_an_arm_is_cited_beside_its_baseline_and_a_ratio_of_its_own_study_alone(
     cells = next(row for row in stated.rows if row[0] == "accumulate")[2:6]
     assert all(f"{name} {cell}" in out for name, cell in zip((COVERAGE, KID, RISK, RATE), cells, strict=True))
     assert "minus its baseline" not in citation.sentence(entries, "0.75")
+
+
+def test_of_several_equal_studies_none_is_chosen(tmp_path, capsys):
+    shelf.pack([*made_up.chains((0.0, 1.0)), *made_up.chains((0.0, 1.0), made_up.SEEDS, "data.split_seed=1")], tmp_path)
+    assert main(["--reference", str(tmp_path), "cite", "collapse_mini_v1"]) == 2
+    err = capsys.readouterr().err
+    assert "there are several studies, so --condition is needed: (data.split_seed=0) 0.00, " in err
+
+
+def test_another_policy_has_no_critical_ratio_and_the_devices_are_those_of_each_side(tmp_path):
+    def on_gpu(chain):
+        there = [replace(row, environment={**row.environment, "device": "GPU"}) for row in chain.rows]
+        return replace(chain, rows=[replace(row, policy="real_only") for row in there])
+
+    other = [on_gpu(chain) for chain in made_up.chains((0.5,), made_up.SEEDS, "mixing=real_only")]
+    shelf.pack([*RUN, *other], tmp_path)
+    entries = shelf.read(tmp_path)
+    out = citation.sentence(entries, "real only (r 0.5)")
+    assert "passes 10 %" not in out
+    assert "run on GPU, made-up, fp32, ratio 0 on cpu, made-up, fp32, so they share no generation 0)" in out
+    assert "run on cpu, made-up, fp32), the verdict" in citation.sentence(entries, "0.50")

@@ -71,7 +71,7 @@ def test_a_page_has_verdicts_tables_statements_and_the_command(made):
     assert "**Collapse profile**" in page and "Exchange rate in FID" in page
     assert "fingerprint `653b6668d47f0c49" in page
     assert page.count("[run it again](#run-it-again)*") == len(
-        re.findall(r"^## (?!Run|Claimed|Other|Not known)", page, re.MULTILINE)
+        re.findall(r"^## (?!Run|Claimed|Other|Not computed)", page, re.MULTILINE)
     )
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", page)
     assert len(pictures) >= 3 and all((made / name).exists() for name in pictures)
