@@ -47,6 +47,11 @@ class Estimate:
     most: float
     side: str = ""
 
+    @property
+    def is_determined(self) -> bool:
+        """Whether the interval does not contain all sizes that were run."""
+        return self.low is not None or self.high is not None
+
     def mapped(self, f: Callable[[float], float]) -> "Estimate":
         """Return the estimate of f(number), for an increasing function f."""
         value, low, high = (None if end is None else f(end) for end in (self.value, self.low, self.high))
@@ -60,7 +65,7 @@ class Estimate:
             return below
         if self.side == "above" and self.low == self.most:
             return above
-        if self.low is None and self.high is None:
+        if not self.is_determined:
             return NOT_DETERMINED
         outside = below if self.side == "below" else above
         value = outside if self.value is None else f"{self.value:.{places}f}"

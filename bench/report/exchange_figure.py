@@ -33,14 +33,15 @@ def _figure(study: Study, exchange: Exchange, out: Path, name: str) -> list[Path
         items = study.kind.items
         marks = (
             f"left: ○ real {items} in the training set, filled: as many real {items} alone reach the same score · "
-            "bars: 95 % intervals over seeds · arrows: beyond the sizes that were run"
+            "bars: 95 % intervals over seeds · arrows: beyond the sizes that were run; not drawn: not determined"
         )
         note(figure, [exchange.measure], marks)
         return save(figure, out, name)
 
 
 def _doses(axis: Axes, study: Study, exchange: Exchange) -> None:
-    """Draw the scores of real images alone, and at each condition's score the number of real images that reach it."""
+    """Draw the scores of real images alone, and at each condition's score the number of real images that reach it, if
+    it is determined."""
     sizes = list(exchange.real_only)
     cells = [cell(by_seed.values()) for by_seed in exchange.real_only.values()]
     means = [c.mean for c in cells if c]
@@ -52,10 +53,11 @@ def _doses(axis: Axes, study: Study, exchange: Exchange) -> None:
     for rate in exchange.last():
         style = line_style(study, rate.condition)
         colour = {"color": style["color"], "zorder": 3}
-        _bar(axis, rate.score, rate.equivalent, horizontal=True, **colour)
-        _mark(axis, rate.score, rate.equivalent, style["marker"], horizontal=True, **colour)
+        if rate.equivalent.is_determined:
+            _bar(axis, rate.score, rate.equivalent, horizontal=True, **colour)
+            _mark(axis, rate.score, rate.equivalent, style["marker"], horizontal=True, **colour)
         if rate.num_real:
-            equal = _shown(rate.equivalent)
+            equal = _shown(rate.equivalent) if rate.equivalent.is_determined else rate.num_real
             axis.plot([rate.num_real, equal], [rate.score] * 2, linewidth=0.7, linestyle=":", **colour)
             axis.plot(rate.num_real, rate.score, "o", markerfacecolor="white", markersize=3.5, **colour)
     axis.set_xscale("log")
@@ -72,7 +74,7 @@ def _doses(axis: Axes, study: Study, exchange: Exchange) -> None:
     axis.set_ylabel(exchange.measure.name)
 
 
-def _apart(sizes: list[int], factor: float = 1.25) -> list[int]:
+def _apart(sizes: list[int], factor: float = 1.4) -> list[int]:
     """Return the sizes whose labels do not overlap, in descending order; each is smaller by `factor` or more."""
     kept: list[int] = []
     for size in reversed(sizes):
@@ -82,7 +84,7 @@ def _apart(sizes: list[int], factor: float = 1.25) -> list[int]:
 
 
 def _worth(axis: Axes, study: Study, exchange: Exchange) -> None:
-    """Draw the worth of one synthetic image against the generation."""
+    """Draw the worth of one synthetic image against the generation, where it is determined."""
     by_condition = {
         rate.condition: [r for r in exchange.rates if r.condition == rate.condition] for rate in exchange.rates
     }
@@ -90,9 +92,16 @@ def _worth(axis: Axes, study: Study, exchange: Exchange) -> None:
         style = line_style(study, condition)
         shift = 0.08 * (i - (len(by_condition) - 1) / 2)
         x = [rate.generation + shift for rate in rates]
-        known = [(at, rate.worth.value) for at, rate in zip(x, rates, strict=True) if rate.worth.value is not None]
-        axis.plot([at for at, _ in known], [v for _, v in known], zorder=3, **style)
+        known = [
+            (at, rate.worth.value)
+            for at, rate in zip(x, rates, strict=True)
+            if rate.worth.value is not None and rate.worth.is_determined
+        ]
+        (line,) = axis.plot([at for at, _ in known], [v for _, v in known], zorder=3, **style)
+        line.set_in_layout(bool(known))  # a line without points lies at the corner of the figure
         for at, rate in zip(x, rates, strict=True):
+            if not rate.worth.is_determined:
+                continue
             _bar(axis, at, rate.worth, horizontal=False, color=style["color"], zorder=2)
             if rate.worth.value is None:
                 _mark(axis, at, rate.worth, style["marker"], horizontal=False, color=style["color"], zorder=3)
@@ -108,6 +117,8 @@ def _worth(axis: Axes, study: Study, exchange: Exchange) -> None:
             va="top" if level == 0 else "bottom",
             size=6.5,
             color=INK,
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.6},
+            zorder=4,
         )
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.margins(y=0.12)
