@@ -67,7 +67,7 @@ def _profile(found: dict[Condition, list[Finding]]) -> Statement:
         head=["condition", "meaning", "answer", "change for the worse"],
         rows=[[c.label, f.meaning, f.answer, f.words] for c, f in pairs if f.meaning not in never],
         legend=[collapse_profile.RULE] * (len(never) < len(MEANINGS))
-        + [f"Not known of any condition, {meaning}: {why}." for meaning, why in never.items()],
+        + [f"Not known for any condition, {meaning}: {why}." for meaning, why in never.items()],
         records=[
             {
                 "statement": "collapse profile",

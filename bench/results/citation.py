@@ -40,7 +40,7 @@ def sentence(entries: Sequence[Entry], label: str | None = None) -> str:
             ratio in the study with the most conditions. A number stands for the ratio, such as 0.5 for `0.50`.
 
     Raises:
-        LedgerError: there is no such condition; there are several, or with None several such studies; or the data do
+        LedgerError: there is no such condition; there are several, or with None several of this kind; or the data do
             not suffice for a verdict on it.
     """
     every = studies(entry.chain for entry in entries)
@@ -107,11 +107,14 @@ def _chosen(every: Sequence[Study], label: str | None) -> tuple[Study, Condition
     """Return the condition with this label, and its study. Raise `LedgerError` if there is none, or several."""
     if label is None:
         most = max(len(one.conditions) for one in every)
-        study, *others = [one for one in every if len(one.conditions) == most]
+        largest = [one for one in every if len(one.conditions) == most]
+        plain = [(study, c) for study in largest for c in study.conditions if c.ratio is not None and c.is_plain]
+        pairs = plain or [(study, c) for study in largest for c in study.conditions]
+        highest = max(condition.ratio or 0.0 for _, condition in pairs)
+        chosen, *others = [pair for pair in pairs if (pair[1].ratio or 0.0) == highest]
         if others:
-            raise LedgerError(f"there are several studies, so --condition is needed: {', '.join(_named(every))}")
-        with_ratio = [condition for condition in study.conditions if condition.ratio is not None and condition.is_plain]
-        return study, max(with_ratio or study.conditions, key=lambda condition: condition.ratio or 0.0)
+            raise LedgerError(f"several conditions are alike, so --condition is needed: {', '.join(_named(every))}")
+        return chosen
     wanted = {label}
     with suppress(ValueError):
         wanted.add(f"{float(label):.2f}")

@@ -260,7 +260,7 @@ def test_card_csv_and_table_hold_every_finding(tmp_path: Path) -> None:
                 assert entry["change"] == float(line["value"]) == finding.interval.value
                 assert entry["low_95"] == float(line["low_95"]) == finding.interval.low
                 assert finding.words in text
-    assert "Not known of any condition, change of the scaling law" in text
+    assert "Not known for any condition, change of the scaling law" in text
 
 
 def test_the_figure_says_each_answer_in_words_and_signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

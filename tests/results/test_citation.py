@@ -125,7 +125,16 @@ def test_of_several_equal_studies_none_is_chosen(tmp_path, capsys):
     shelf.pack([*made_up.chains((0.0, 1.0)), *made_up.chains((0.0, 1.0), made_up.SEEDS, "data.split_seed=1")], tmp_path)
     assert main(["--reference", str(tmp_path), "cite", "collapse_mini_v1"]) == 2
     err = capsys.readouterr().err
-    assert "there are several studies, so --condition is needed: (data.split_seed=0) 0.00, " in err
+    assert "several conditions are alike, so --condition is needed: (data.split_seed=0) 0.00, " in err
+
+
+def test_of_several_arms_of_the_highest_ratio_none_is_chosen():
+    """The widths of a network are conditions of one study."""
+    entries = shelf.measured(shelf.read(shelf.shipped() / "sizes_mini_v1"), "sizes_mini_v1")
+    with pytest.raises(LedgerError, match="several conditions are alike, so --condition is needed"):
+        citation.sentence(entries)
+    label = next(name for name in citation.labels(entries) if "1.00" in name and "channels [8, 16]" in name)
+    assert f"the verdict on “{label.partition(') ')[2]}” is" in citation.sentence(entries, label)
 
 
 def test_another_policy_has_no_critical_ratio_and_the_devices_are_those_of_each_side(tmp_path):

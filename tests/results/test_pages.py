@@ -70,6 +70,8 @@ def test_a_page_has_verdicts_tables_statements_and_the_command(made):
     assert re.search(r"\| 0\.50 \| \d+ ± \d+ \|", page)
     assert "**Collapse profile**" in page and "Exchange rate in FID" in page
     assert "fingerprint `653b6668d47f0c49" in page
+    published = Path(__file__).parents[2] / "docs" / "results" / "collapse_mini_v1-1.md"
+    assert pages.REAL_ONLY not in page and pages.REAL_ONLY in published.read_text()
     assert page.count("[run it again](#run-it-again)*") == len(
         re.findall(r"^## (?!Run|Claimed|Other|Not computed)", page, re.MULTILINE)
     )
