@@ -13,6 +13,7 @@ from bench.analysis import measures
 from bench.analysis import study as study_module
 from bench.analysis.artifacts import artifact_path
 from bench.analysis.conditions import condition_of
+from bench.analysis.notes import different_starts
 from bench.analysis.setting import check_unmixed
 from bench.analysis.study import Study, studies
 from bench.errors import LedgerError
@@ -216,23 +217,26 @@ def test_conditions_that_were_run_on_different_devices_are_noted() -> None:
 
 
 def test_different_samples_of_generation_0_on_one_device_are_noted() -> None:
-    """Planted: ratio 1 has another generation 0 on the same device; a watermark and another device explain it."""
+    """Planted: ratio 1 has another generation 0. A watermark, another generator or another device would explain it."""
 
-    def study_with(*others: tuple[float, dict[str, Any]]) -> list[str]:
+    def noted(*others: tuple[float, dict[str, Any]]) -> list[str]:
         chains = []
         for ratio, changes in [(0.0, {}), (0.5, {}), *others]:
             row = fabricate.row(ratio, 0, 0)
             row = dataclasses.replace(row, checksums={"sample": "one"} | changes.pop("checksums", {}))
             row = dataclasses.replace(row, **{k: {**getattr(row, k), **v} for k, v in changes.items()})
             chains.append(ledger.Chain(row.chain, Path(), [row]))
-        return [note for note in studies(chains)[0].notes if "generation 0 of one seed" in note]
+        every = {condition: by_seed for study in studies(chains) for condition, by_seed in study.chains.items()}
+        assert len(every) == 3
+        return different_starts(every)
 
     other = {"checksums": {"sample": "other"}}
-    (note,) = study_with((1.0, {**other}))
+    (note,) = noted((1.0, {**other}))
     assert "different samples in the conditions 0.00, 0.50 / 1.00: they were computed on different machines" in note
-    assert study_with((1.0, {})) == []
-    assert study_with((1.0, {**other, "environment": {"device": "GPU"}})) == []
-    assert study_with((1.0, {**other, "config": {"watermark": {"name": "initial_noise"}}})) == []
+    assert noted((1.0, {})) == []
+    assert noted((1.0, {**other, "config": {"generator": {"name": "ddpm", "width": 2}}})) == []
+    assert noted((1.0, {**other, "environment": {"device": "GPU"}})) == []
+    assert noted((1.0, {**other, "config": {"watermark": {"name": "initial_noise"}}})) == []
 
 
 def test_uncommitted_changes_are_noted() -> None:
