@@ -35,7 +35,7 @@ def check(config: Config, kind: str) -> None:
         )
         check_enough_to_calibrate(config.metrics.num_images, rate, key="metrics.num_images")
     if kind != "images":
-        raise ConfigError("watermark.name", watermark.name, f"marks images, and the data are {kind}")
+        raise ConfigError("watermark.name", watermark.name, f"marks images, but the data are {kind}")
     if watermark.in_noise:
         generators.check_invertible(config.generator, f"watermark={watermark.name}")
 

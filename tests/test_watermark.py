@@ -221,7 +221,7 @@ def test_a_generator_without_an_inverse_is_refused(tmp_path):
 
 
 def test_only_images_carry_a_mark(tmp_path):
-    with pytest.raises(ConfigError, match="marks images, and the data are points"):
+    with pytest.raises(ConfigError, match="marks images, but the data are points"):
         provenance.check(small(tmp_path, watermark=c.checked(PatternConfig())), "points")
 
 

@@ -312,7 +312,7 @@ def test_an_array_that_is_not_what_its_header_says_is_refused(tmp_path, little_m
 def test_images_that_do_not_fit_into_memory_are_refused(archive, monkeypatch):
     path = archive()
     monkeypatch.setattr("bench.machine.memory.available_memory", lambda: 40 * 100 + 1)
-    with pytest.raises(DataError, match=r"forty\.npz: .* GB of memory, and 4\.001e-06 GB are available"):
+    with pytest.raises(DataError, match=r"forty\.npz: .* GB of memory, but 4\.001e-06 GB are available"):
         load_real(NpzConfig(path=path, resolution=12, num_heldout=4))
 
 

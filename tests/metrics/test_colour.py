@@ -39,6 +39,6 @@ def test_one_colour_has_no_spread_and_as_a_reference_no_ratio():
 
 
 def test_texts_and_points_have_no_colour():
-    with pytest.raises(ConfigError, match="scores images, and the data are tokens"):
+    with pytest.raises(ConfigError, match="scores images, but the data are tokens"):
         metrics.check_kind(MetricsConfig(scores=["colour"]), "tokens")
     preflight.check(composed(*TINY, "metrics.scores=[colour]"))

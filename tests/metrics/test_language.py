@@ -76,7 +76,7 @@ def test_survival_is_the_share_of_rare_words_that_samples_still_have():
 
 def test_a_family_for_texts_is_refused_for_images_before_anything_runs():
     for family in ("language", "perplexity"):
-        with pytest.raises(ConfigError, match=rf"metrics\.scores='{family}': scores tokens, and the data are images"):
+        with pytest.raises(ConfigError, match=rf"metrics\.scores='{family}': scores tokens, but the data are images"):
             preflight.check(composed(*TINY, f"metrics.scores=[{family}]"))
     with pytest.raises(ConfigError, match=r"rare_mass=0.9: must be greater than 0"):
         preflight.check(composed(*TINY, "metrics.scores=[language]", "+metrics.options.language.rare_mass=0.9"))
@@ -90,5 +90,5 @@ def test_items_that_are_no_texts_after_all_are_refused_before_training(tmp_path)
     )
     loop.check_items(config, real)
     config.metrics.scores = ["language"]
-    with pytest.raises(ConfigError, match="scores tokens, and the data are points"):
+    with pytest.raises(ConfigError, match="scores tokens, but the data are points"):
         loop.check_items(config, real)
