@@ -113,7 +113,8 @@ def _chosen(every: Sequence[Study], label: str | None) -> tuple[Study, Condition
         highest = max(condition.ratio or 0.0 for _, condition in pairs)
         chosen, *others = [pair for pair in pairs if (pair[1].ratio or 0.0) == highest]
         if others:
-            raise LedgerError(f"several conditions are alike, so --condition is needed: {', '.join(_named(every))}")
+            known = ", ".join(_named(every))
+            raise LedgerError(f"several conditions are alike, so --condition is needed; there are: {known}")
         return chosen
     wanted = {label}
     with suppress(ValueError):
@@ -130,6 +131,15 @@ def _named(every: Sequence[Study]) -> dict[str, tuple[Study, Condition]]:
     """Return label -> (study, condition). With several studies, a label begins with the part that distinguishes one."""
     pairs = [(study, condition) for study in every for condition in study.conditions]
     return {f"({apart(study)}) {c.label}" if len(every) > 1 else c.label: (study, c) for study, c in pairs}
+
+
+def has_default(entries: Sequence[Entry]) -> bool:
+    """Return whether `sentence` chooses a condition if none is given. entries: All measured entries of the study."""
+    try:
+        _chosen(studies(entry.chain for entry in entries), None)
+    except LedgerError:
+        return False
+    return True
 
 
 def labels(entries: Sequence[Entry]) -> list[str]:

@@ -3,6 +3,7 @@
 Equal files give equal pages. `python docs/generate.py` writes the pages of the results that ship with the package.
 """
 
+import shlex
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from bench.report.statements import Statement, to_markdown
 from bench.report.style import written_as
 from bench.report.tables import markdown_table, table_markdown
 from bench.results import likeness
-from bench.results.citation import apart, rows_of, titled
+from bench.results.citation import apart, has_default, labels, rows_of, titled
 from bench.results.commands import commands
 from bench.results.samples import picture_name
 from bench.results.shelf import Entry
@@ -149,7 +150,7 @@ def page(entries: Sequence[Entry], found: Sequence[Study], every: Sequence[Study
     parts = [f"# {titled(entries[0])}", MADE]
     chains = [entry.chain for entry in entries if not entry.claimed_by]
     if chains:
-        parts += [_facts(entries[0], found), "## Run it again", _commands(entries[0], commands(chains))]
+        parts += [_facts(entries[0], found), "## Run it again", _commands(entries, commands(chains))]
     for number, study in enumerate(found):
         prefix = page_name(entries[0]).removesuffix(".md") + (f"-{number}" if number else "")
         drawn = draw(study, every, out / FIGURES, prefix)
@@ -224,9 +225,11 @@ def _where(found: Sequence[Study]) -> str:
     return f"run on {most}" + "".join(f"; on {device}: {' · '.join(labels[device])}" for device in others)
 
 
-def _commands(first: Entry, lines: Sequence[str]) -> str:
+def _commands(entries: Sequence[Entry], lines: Sequence[str]) -> str:
+    first, measured = entries[0], [entry for entry in entries if not entry.claimed_by]
     shown = [*lines, f"python -m bench.results check outputs/{first.chain.rows[0].sweep}"]
-    shown.append(f"python -m bench.results cite {first.name} {first.version}")
+    chosen = "" if has_default(measured) else f" --condition {shlex.quote(labels(measured)[-1])}"
+    shown.append(f"python -m bench.results cite {first.name} {first.version}{chosen}")
     return "\n".join(["```bash", *shown, "```"])
 
 

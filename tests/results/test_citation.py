@@ -125,7 +125,7 @@ def test_of_several_equal_studies_none_is_chosen(tmp_path, capsys):
     shelf.pack([*made_up.chains((0.0, 1.0)), *made_up.chains((0.0, 1.0), made_up.SEEDS, "data.split_seed=1")], tmp_path)
     assert main(["--reference", str(tmp_path), "cite", "collapse_mini_v1"]) == 2
     err = capsys.readouterr().err
-    assert "several conditions are alike, so --condition is needed: (data.split_seed=0) 0.00, " in err
+    assert "several conditions are alike, so --condition is needed; there are: (data.split_seed=0) 0.00, " in err
 
 
 def test_of_several_arms_of_the_highest_ratio_none_is_chosen():

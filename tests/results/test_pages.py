@@ -145,3 +145,4 @@ def test_studies_of_one_protocol_are_told_apart(tmp_path):
         assert f"[collapse_mini_v1 1](collapse_mini_v1-1.md) (data.split_seed={split}) |" in index
         assert f"\n## Verdicts, data.split_seed={split}\n" in page
     assert page.count("## Variance components of FID\n") == 1, "of both, so it has the name of neither"
+    assert "results cite collapse_mini_v1 1 --condition '(data.split_seed=1) 1.00'\n" in page
