@@ -55,8 +55,8 @@ class Row:
     checksums: stage -> SHA-256 of the content of all files of its result, and "probes" -> SHA-256 of that file. Empty
         in rows of older versions.
 
-    Raises `LedgerError` if a text, integer, object or list has another type, a key is missing, or a score's value is
-    not a finite number.
+    Raises `LedgerError` if a text, integer, object or list has another type, a key is missing, a score's value is not
+    a finite number, or `wall_seconds` is not a number of at least 0.
     """
 
     chain: str

@@ -141,11 +141,15 @@ def growth(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float
         found = {name: _over_seeds(x @ w) for name, w in weights.items()}
     else:
         found = {name: _of_residuals(x, num_early, w, paired=reference is not None) for name, w in weights.items()}
-    if math.isfinite(found["rise"].low):
-        found["rise"] = replace(found["rise"], low=max(found["rise"].low, -1.0))
+    found["rise"] = cut(found["rise"])
     return Growth(
         **found, paired=reference is not None, first=num_early + 1, num_seeds=num_seeds, num_generations=num + 1
     )
+
+
+def cut(rise: Interval) -> Interval:
+    """Return the interval of a rise without what lies below -1."""
+    return replace(rise, low=max(rise.low, -1.0)) if math.isfinite(rise.low) else rise
 
 
 def rises(curves: Sequence[Sequence[float]], reference: Sequence[Sequence[float]] | None = None) -> list[float]:

@@ -106,7 +106,7 @@ def different_starts(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     groups = {" / ".join(", ".join(labels) for labels in of.values()) for of in starts.values() if len(of) > 1}
     return [
         f"generation 0 of one seed has different samples in the conditions {group}: they were computed on different "
-        "machines, so a difference between them also contains that of the machines"
+        "machines or with different settings, such as threads or versions, whose effect is part of every comparison"
         for group in sorted(groups)
     ]
 

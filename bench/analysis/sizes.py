@@ -66,7 +66,10 @@ class Size:
     def change(self, quantity: str) -> Interval | None:
         """Return the mean change of a quantity over seeds, or None if it is not known."""
         found = self.changes.get(quantity)
-        return collapse.mean_over_seeds(np.array(list(found.values()))) if found else None
+        if not found:
+            return None
+        mean = collapse.mean_over_seeds(np.array(list(found.values())))
+        return collapse.cut(mean) if quantity.startswith("rise of") else mean
 
 
 @dataclass(frozen=True)

@@ -192,15 +192,15 @@ def _behind(found: Growth, word: str) -> list[str]:
         parts.append(f"{percent(found.rate)} a generation from the first half to the second")
     if word == collapse.RISING:
         line = f"a straight line of {200 * found.bend.detectable:.0f} % a generation"
-        parts.append(f"whether it levels off is open; smallest that could be told in 4 of 5 repetitions: {line}")
+        parts.append(f"whether it levels off is open; smallest that 4 of 5 repetitions would have detected: {line}")
     if word == collapse.INCONCLUSIVE:
         seen = found.rise.detectable, 2 * found.bend.detectable
         if not all(map(math.isfinite, seen)):
             parts.append("too few seeds and generations for an interval")
         else:
             parts.append(
-                f"smallest that could be seen in 4 of 5 repetitions: a rise of {100 * seen[0]:.0f} %, a straight line "
-                f"of {100 * seen[1]:.0f} % a generation"
+                f"smallest that 4 of 5 repetitions would have detected: a rise of {100 * seen[0]:.0f} %, a straight "
+                f"line of {100 * seen[1]:.0f} % a generation"
             )
     if found.num_seeds < collapse.FEWEST_SEEDS and math.isfinite(found.rise.high):
         parts.append("interval from the scatter within chains, not between seeds")

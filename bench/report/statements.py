@@ -98,9 +98,9 @@ def _exchange(study: Study, exchange: Exchange) -> Statement:
         ]
         for rate in exchange.last()
     ]
-    undetermined = [
-        f"“{NOT_DETERMINED}”: the interval contains all sizes that were run, whose scores hardly differ."
-    ] * any(NOT_DETERMINED in row for row in rows)
+    undetermined = [f"“{NOT_DETERMINED}”: the interval contains all sizes that were run."] * any(
+        NOT_DETERMINED in row for row in rows
+    )
     records = [
         {
             "condition": rate.condition.label,

@@ -185,7 +185,9 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("name", help="a protocol, or the name of a sweep without one")
         one.add_argument("version", nargs="?", help="needed where there are several")
         if function is cite:
-            one.add_argument("--condition", metavar="LABEL", help="default: that of the highest synthetic ratio")
+            one.add_argument(
+                "--condition", metavar="LABEL", help="default: that of the highest synthetic ratio, if there is one"
+            )
     for name, function, about in (
         ("check", check, "check a run as a submission is checked; exit status 1 where it does not pass"),
         ("compare", compare, "compare a run with the reference: z-scores, and which samples are the same"),

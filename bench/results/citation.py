@@ -48,7 +48,9 @@ def sentence(entries: Sequence[Entry], label: str | None = None) -> str:
     own, beside = rows_of(study, condition), reference_of(study, condition)
     devices = "; ".join(hardware(own))
     if beside and hardware(rows_of(study, beside)) != hardware(own):
-        devices += f", ratio 0 on {'; '.join(hardware(rows_of(study, beside)))}, so they share no generation 0"
+        devices += f", ratio 0 on {'; '.join(hardware(rows_of(study, beside)))}"
+    if beside and not _share_a_start(study, condition, beside):
+        devices += ", without a common generation 0"
     found, score = growth(study, condition), judged_score(study)
     if found is None or score is None:
         raise LedgerError(f"{titled(entries[0])}: {condition.label} has no verdict to cite")
@@ -72,6 +74,17 @@ def sentence(entries: Sequence[Entry], label: str | None = None) -> str:
         f"{_beside_baseline(study, condition)} ({PACKAGE} {package_version()}, measured with revision "
         f"{', '.join(revisions(own))}, fingerprint {entries[0].fingerprint[:16]})."
     )
+
+
+def _share_a_start(study: Study, condition: Condition, other: Condition) -> bool:
+    """Return whether no seed of two conditions has different samples of generation 0, as far as checksums tell. Rules
+    that change them are no reason to doubt it."""
+    if condition.changes_generation_0:
+        return True
+    starts = [
+        {s: chain.rows[0].checksums.get("sample") for s, chain in study.chains[c].items()} for c in (condition, other)
+    ]
+    return all(starts[0][seed] == starts[1][seed] for seed in starts[0].keys() & starts[1].keys())
 
 
 def _beside_baseline(study: Study, condition: Condition) -> str:
@@ -116,15 +129,19 @@ def _chosen(every: Sequence[Study], label: str | None) -> tuple[Study, Condition
             known = ", ".join(_named(every))
             raise LedgerError(f"several conditions are alike, so --condition is needed; there are: {known}")
         return chosen
-    wanted = {label}
-    with suppress(ValueError):
-        wanted.add(f"{float(label):.2f}")
     named = {pair: name for name, pair in _named(every).items()}
-    found = [pair for pair, name in named.items() if wanted & {name, pair[1].label}]
+    found = [pair for pair, name in named.items() if label in (name, pair[1].label) or _is_ratio(label, pair[1])]
     if len(found) == 1:
         return found[0]
     known = ", ".join(name for pair, name in named.items() if pair in found or not found)
     raise LedgerError(f"there {'are several conditions' if found else 'is no condition'} {label!r}; there are: {known}")
+
+
+def _is_ratio(label: str, condition: Condition) -> bool:
+    """Return whether a label is the number of a condition that its ratio alone describes."""
+    with suppress(ValueError):
+        return condition.label == f"{condition.ratio or 0:.2f}" and condition.ratio == float(label)
+    return False
 
 
 def _named(every: Sequence[Study]) -> dict[str, tuple[Study, Condition]]:

@@ -62,7 +62,8 @@ def how_much(entries: Sequence[Entry]) -> str:
     system = f"{study.rows[0].generator} on {data_of(study.rows[0])}"
     fid, coverage = (next(table for table in main_tables(study) if table.measure.metric == name) for name in SCORES)
     floor = next(fid.baseline(label) for label in fid.baselines if label.startswith("floor"))
-    start = [text(table.lines[0].cells[0], table.places) for table in (fid, coverage)]
+    plain = next(i for i, c in enumerate(study.conditions) if c.ratio == 0 and c.is_plain)
+    start = [text(table.lines[plain].cells[0], table.places) for table in (fid, coverage)]
     about = f"`{own[0].name}` version {own[0].version}, {system}, {len(study.seeds)} seeds, "
     about += f"{len(study.generations)} generations, FID in `{fid.measure.feature_space}` (floor {floor}; generation 0 "
     about += f"at ratio 0: {start[0]}, coverage {start[1]}); "

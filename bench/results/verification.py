@@ -3,6 +3,7 @@
 They cover the protocol, hashes, the audit, seeds, generation 0 and the likeness to the reference.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,7 +13,7 @@ from typing import Any
 from hydra.errors import HydraException
 
 from bench import protocols
-from bench.analysis.conditions import Condition
+from bench.analysis.conditions import Condition, free_keys
 from bench.analysis.measures import Measure, metric_name
 from bench.analysis.study import Study, studies
 from bench.audit import audit_chain
@@ -88,9 +89,9 @@ def verify(run: Sequence[Chain], entries: Sequence[Entry]) -> Verification:
 
 
 def _is_stored(chain: Chain) -> bool:
-    """Return whether the store has any result of a chain; a store of that name may be another one."""
+    """Return whether the store has samples of a chain; a store of that name may be another one."""
     store = Path(chain.rows[0].store_dir or "/nowhere")
-    return any((store / path).exists() for row in chain.rows for path in row.artifacts.values())
+    return any((store / row.artifacts["samples"]).exists() for row in chain.rows if "samples" in row.artifacts)
 
 
 def _first_few(lines: Sequence[str], chain: Chain) -> list[str]:
@@ -101,7 +102,7 @@ def _first_few(lines: Sequence[str], chain: Chain) -> list[str]:
 
 def _lacking(chain: Chain) -> str:
     """Return the generations that a chain lacks, such as `generation 4` or `generations 6, 7`; "" if it is whole."""
-    planned = range(int(chain.rows[0].config.get("num_generations", 0)))
+    planned = range(int(chain.rows[-1].config.get("num_generations", 0)))
     missing = sorted({*planned} - {row.generation for row in chain.rows})
     return f"generation{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}" if missing else ""
 
@@ -194,8 +195,8 @@ def not_run(run: Sequence[Chain], reference: Sequence[Chain]) -> list[str]:
 def beyond_at_start(run: Sequence[Chain], reference: Sequence[Chain]) -> list[Compared]:
     """Return the main scores of generation 0 that differ from the reference beyond chance.
 
-    Generation 0 trains only on real items, so it is the same for all plain conditions of a seed, which are compared
-    together. A condition with a rule, such as a selection or a remedy, is compared with the same condition.
+    Generation 0 trains only on real items, so it is the same for all plain conditions of a seed that have the same free
+    keys, and these are compared together. A condition with a rule, such as a selection, is compared with the same one.
     """
     by_setting = {study.hash: study for study in studies(reference)}
     compared = []
@@ -203,14 +204,24 @@ def beyond_at_start(run: Sequence[Chain], reference: Sequence[Chain]) -> list[Co
         other = by_setting.get(study.hash)
         if other is None:
             continue
-        of_rules = [[condition] for condition in study.conditions if not condition.is_plain]
-        for conditions in ([c for c in study.conditions if c.is_plain], *of_rules):
-            alike = [c for c in other.conditions if c.is_plain] if conditions and conditions[0].is_plain else conditions
+        groups, known = _alike_at_start(study), _alike_at_start(other)
+        for key, conditions in groups.items():
             for measure in study.measures():
-                ours, theirs = _at_start(study, conditions, measure), _at_start(other, alike, measure)
+                ours, theirs = _at_start(study, conditions, measure), _at_start(other, known.get(key, []), measure)
                 if measure.metric in likeness.MAIN_METRICS and measure.reference == "heldout" and ours and theirs:
                     compared.append(likeness.compare(conditions[0], 0, measure, ours, theirs))
     return likeness.different(compared)
+
+
+def _alike_at_start(study: Study) -> dict[str, list[Condition]]:
+    """Return the conditions in groups that share generation 0, by a key that is the same in other runs of the study."""
+    groups: dict[str, list[Condition]] = {}
+    free = free_keys(study.rows[0])
+    for condition in study.conditions:
+        given = json.loads(condition.parameters)
+        own = {key: given.get(key) for key in free} if condition.is_plain else [condition.policy, given]
+        groups.setdefault(json.dumps(own, sort_keys=True), []).append(condition)
+    return groups
 
 
 def _at_start(study: Study, conditions: Sequence[Condition], measure: Measure) -> dict[int, float]:

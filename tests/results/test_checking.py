@@ -105,6 +105,9 @@ def test_other_samples_are_found_with_the_machines_of_these_chains(reference):
 
 def test_a_distance_with_the_digits_of_other_samples_is_found(reference):
     run = changed(RUN, 4, 7, checksums={**RUN[4].rows[7].checksums, "sample": "0" * 64})
+    points = {**RUN[4].rows[0].environment, "data_kind": "points"}
+    last_bits = [*run[:4], replace(run[4], rows=[replace(row, environment=points) for row in run[4].rows]), *run[5:]]
+    assert verify(last_bits, reference).problems == []
     found = verify(run, reference)
     assert found.likeness.outcome == DIFFERENT
     assert f"{RUN[4].id}, generation 7: efficientnet_lite0/fid is " in found.problems[0]

@@ -50,6 +50,9 @@ def test_bibtex_names_results_and_benchmark(tmp_path, capsys):
 
 
 def test_another_condition_can_be_cited(tmp_path, capsys):
+    shelf.pack(RUN, tmp_path)
+    assert main(["--reference", str(tmp_path), "cite", "collapse_mini_v1", "--condition", "0.504"]) == 2
+    assert "there is no condition '0.504'" in capsys.readouterr().err
     for label in ("0.50", "0.5", ".5"):
         assert "the verdict on synthetic ratio 0.50 is" in cited(tmp_path, capsys, "--condition", label)
     assert main(["--reference", str(tmp_path), "cite", "collapse_mini_v1"]) == 0
@@ -140,12 +143,14 @@ def test_of_several_arms_of_the_highest_ratio_none_is_chosen():
 def test_another_policy_has_no_critical_ratio_and_the_devices_are_those_of_each_side(tmp_path):
     def on_gpu(chain):
         there = [replace(row, environment={**row.environment, "device": "GPU"}) for row in chain.rows]
-        return replace(chain, rows=[replace(row, policy="real_only") for row in there])
+        other = [{**row.checksums, "sample": row.checksums["sample"][::-1]} for row in there]
+        rows = [replace(row, policy="real_only", checksums=sums) for row, sums in zip(there, other, strict=True)]
+        return replace(chain, rows=rows)
 
     other = [on_gpu(chain) for chain in made_up.chains((0.5,), made_up.SEEDS, "mixing=real_only")]
     shelf.pack([*RUN, *other], tmp_path)
     entries = shelf.read(tmp_path)
     out = citation.sentence(entries, "real only (r 0.5)")
     assert "passes 10 %" not in out
-    assert "run on GPU, made-up, fp32, ratio 0 on cpu, made-up, fp32, so they share no generation 0)" in out
+    assert "run on GPU, made-up, fp32, ratio 0 on cpu, made-up, fp32, without a common generation 0)" in out
     assert "run on cpu, made-up, fp32), the verdict" in citation.sentence(entries, "0.50")

@@ -36,6 +36,14 @@ def build(config: NetworkConfig, block_size: int, seed: int) -> Network:
         return transformers.OPTForCausalLM(about)
 
 
+def is_built_from(config: NetworkConfig, block_size: int, found: Network) -> bool:
+    """Return whether a network has the sizes of one that `build` makes."""
+    about = found.config
+    shape = about.vocab_size, about.hidden_size, about.num_hidden_layers, about.num_attention_heads
+    wanted = config.vocab_size, config.hidden_size, config.num_layers, config.num_heads
+    return (*shape, about.max_position_embeddings) == (*wanted, block_size + 1)
+
+
 def load_base(config: Config) -> Network:
     """Return the base model to fine-tune, in float32. Raises `ConfigError` if it is not found, has no safetensors
     weights, or lacks some of them."""

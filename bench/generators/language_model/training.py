@@ -83,16 +83,7 @@ class LanguageTraining(steps.Trainee):
         own = self.config.network
         if init is not None:
             found = network.load(init, self.runtime).requires_grad_(True)
-            about = found.config
-            shape = about.vocab_size, about.hidden_size, about.num_hidden_layers, about.num_attention_heads
-            length = self.blocks.shape[1]
-            if self.config.model is None and (*shape, about.max_position_embeddings) != (
-                own.vocab_size,
-                own.hidden_size,
-                own.num_layers,
-                own.num_heads,
-                length + 1,
-            ):
+            if self.config.model is None and not network.is_built_from(own, self.blocks.shape[1], found):
                 problem = "the model to start from has another network than this config"
                 raise ConfigError("generator", str(init), problem)
             return found
