@@ -1,6 +1,7 @@
 """Notes on a study: what a reader must know before trusting its numbers."""
 
 import json
+from collections.abc import Callable
 
 from bench.analysis.conditions import Condition
 from bench.analysis.measures import metric_name
@@ -81,13 +82,10 @@ def _precisions(condition: Condition, by_seed: dict[int, Chain]) -> str:
 
 def mixed_devices(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     """Return a note if conditions were run on different devices, so that their samples share no bytes."""
-    labels: dict[str, dict[str, None]] = {}
-    for condition, by_seed in chains.items():
-        for row in (row for chain in by_seed.values() for row in chain.rows):
-            labels.setdefault(str(row.environment.get("device") or "unknown"), {})[condition.label] = None
+    labels = _labels_by(chains, lambda row: str(row.environment.get("device") or "unknown"))
     if len(labels) < 2:
         return []
-    parts = "; ".join(f"{device}: {', '.join(found)}" for device, found in sorted(labels.items()))
+    parts = "; ".join(f"{device}: {', '.join(found)}" for device, found in labels.items())
     shared = "chains of one seed share the data, but not generation 0"
     return [f"conditions were run on different devices ({parts}): {shared}"]
 
@@ -113,16 +111,20 @@ def different_starts(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
 
 def _uncommitted(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     """Return a note for every revision whose files had uncommitted changes, with the conditions that were run so."""
-    labels: dict[str, dict[str, None]] = {}
-    for condition, by_seed in chains.items():
-        for chain in by_seed.values():
-            for revision in revisions(chain.rows):
-                labels.setdefault(revision, {})[condition.label] = None
     return [
         f"run with uncommitted changes to the code ({revision}): {', '.join(found)}"
-        for revision, found in sorted(labels.items())
+        for revision, found in _labels_by(chains, lambda row: revisions([row])[0]).items()
         if revision.endswith("+dirty")
     ]
+
+
+def _labels_by(chains: dict[Condition, dict[int, Chain]], fact: Callable[[Row], str]) -> dict[str, list[str]]:
+    """Return the values that a fact has in the rows, sorted, each with the labels of the conditions that have it."""
+    labels: dict[str, dict[str, None]] = {}
+    for condition, by_seed in chains.items():
+        for row in (row for chain in by_seed.values() for row in chain.rows):
+            labels.setdefault(fact(row), {})[condition.label] = None
+    return {value: list(found) for value, found in sorted(labels.items())}
 
 
 def _left_out(rows: list[Row]) -> list[str]:

@@ -53,11 +53,12 @@ def show(args: argparse.Namespace) -> int:
 
 def cite(args: argparse.Namespace) -> int:
     """Print a sentence about one condition of a study, with number and interval, and BibTeX."""
+    from bench.analysis.study import studies
     from bench.results import citation, shelf
 
     entries = shelf.measured(shelf.read(args.reference), args.name, args.version)
     print(citation.sentence(entries, args.condition), citation.references(entries), sep="\n\n", end="")
-    if args.condition is None and len(labels := citation.labels(entries)) > 1:
+    if args.condition is None and len(labels := citation.labels(studies(entry.chain for entry in entries))) > 1:
         print("Conditions that --condition takes:", *labels, sep="\n  ", file=sys.stderr)
     return 0
 

@@ -150,18 +150,18 @@ def _named(every: Sequence[Study]) -> dict[str, tuple[Study, Condition]]:
     return {f"({apart(study)}) {c.label}" if len(every) > 1 else c.label: (study, c) for study, c in pairs}
 
 
-def has_default(entries: Sequence[Entry]) -> bool:
-    """Return whether `sentence` chooses a condition if none is given. entries: All measured entries of the study."""
+def has_default(every: Sequence[Study]) -> bool:
+    """Return whether `sentence` chooses a condition if none is given. every: The studies of all measured entries."""
     try:
-        _chosen(studies(entry.chain for entry in entries), None)
+        _chosen(every, None)
     except LedgerError:
         return False
     return True
 
 
-def labels(entries: Sequence[Entry]) -> list[str]:
-    """Return the labels that `sentence` accepts. entries: All measured entries of the study."""
-    return list(_named(studies(entry.chain for entry in entries)))
+def labels(every: Sequence[Study]) -> list[str]:
+    """Return the labels that `sentence` accepts. every: The studies of all measured entries."""
+    return list(_named(every))
 
 
 def references(entries: Sequence[Entry]) -> str:

@@ -150,7 +150,7 @@ def page(entries: Sequence[Entry], found: Sequence[Study], every: Sequence[Study
     parts = [f"# {titled(entries[0])}", MADE]
     chains = [entry.chain for entry in entries if not entry.claimed_by]
     if chains:
-        parts += [_facts(entries[0], found), "## Run it again", _commands(entries, commands(chains))]
+        parts += [_facts(entries[0], found), "## Run it again", _commands(entries[0], found, commands(chains))]
     for number, study in enumerate(found):
         prefix = page_name(entries[0]).removesuffix(".md") + (f"-{number}" if number else "")
         drawn = draw(study, every, out / FIGURES, prefix)
@@ -225,10 +225,9 @@ def _where(found: Sequence[Study]) -> str:
     return f"run on {most}" + "".join(f"; on {device}: {' · '.join(labels[device])}" for device in others)
 
 
-def _commands(entries: Sequence[Entry], lines: Sequence[str]) -> str:
-    first, measured = entries[0], [entry for entry in entries if not entry.claimed_by]
+def _commands(first: Entry, found: Sequence[Study], lines: Sequence[str]) -> str:
     shown = [*lines, f"python -m bench.results check outputs/{first.chain.rows[0].sweep}"]
-    chosen = "" if has_default(measured) else f" --condition {shlex.quote(labels(measured)[-1])}"
+    chosen = "" if has_default(found) else f" --condition {shlex.quote(labels(found)[-1])}"
     shown.append(f"python -m bench.results cite {first.name} {first.version}{chosen}")
     return "\n".join(["```bash", *shown, "```"])
 

@@ -249,6 +249,12 @@ def test_uncommitted_changes_are_noted() -> None:
     (study,) = studies([ledger.Chain(row.chain, Path(), [row]) for row in rows])
     (note,) = [note for note in study.notes if "uncommitted" in note]
     assert note == f"run with uncommitted changes to the code ({'b' * 12}+dirty): 1.00"
+    later = fabricate.row(1.0, 1, 0)
+    later = dataclasses.replace(later, environment={**later.environment, "code_revision": "c" * 40 + "+dirty"})
+    first = dataclasses.replace(rows[1], environment=rows[0].environment)
+    (study,) = studies([ledger.Chain(first.chain, Path(), [first, later])])
+    (note,) = [note for note in study.notes if "uncommitted" in note]
+    assert note == f"run with uncommitted changes to the code ({'c' * 12}+dirty): 1.00", "of a later generation"
 
 
 def test_the_interval_of_a_floor_ends_at_the_values_that_a_score_can_have() -> None:
