@@ -1,5 +1,6 @@
 """Shared by all tests: nothing is ever sent anywhere, and a whole run can be small."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -39,3 +40,11 @@ def hydra_is_left_as_it_was() -> Iterator[None]:
         hydra = sys.modules["hydra.core.global_hydra"].GlobalHydra.instance()
         left, hydra.hydra = hydra.hydra, None
         assert left is None, "this test left GlobalHydra initialised"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def old_objects_are_not_searched_for_garbage() -> None:
+    """Take what lives by now (torch, diffusers, Hydra's tables) out of the garbage collector: each full collection
+    walks all of it, and composing one configuration causes several."""
+    gc.collect()
+    gc.freeze()

@@ -17,7 +17,7 @@ from bench import ledger
 from bench.__main__ import main
 from bench.machine.interrupt import EXIT_STATUS
 
-LONG = ["num_generations=1", "generator.training.num_steps=400", "generator.training.checkpoint_every=30"]
+LONG = ["num_generations=1", "generator.training.num_steps=240", "generator.training.checkpoint_every=30"]
 
 
 def command(overrides: list[str], *more: str) -> list[str]:
@@ -54,7 +54,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(tiny: list[str], tmp_path: P
     assert "saving a checkpoint" in said
     assert not list(store.glob("train/*/*")), "and a sweep does not go on to its next chain"
     step = max(int(path.stem.removeprefix("step-")) for path in store.glob("work/train/*/step-*.safetensors"))
-    assert 30 < step < 400
+    assert 30 < step < 240
 
     assert subprocess.run(command(tiny, *more), capture_output=True).returncode == 0
     runs = [path for path in (tmp_path / "outputs").iterdir() if path.name != "store"]

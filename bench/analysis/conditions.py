@@ -41,10 +41,11 @@ class Condition:
         """Whether no selection, vetting, watermark, remedy or earlier chain changes the loop."""
         return not {*RULES, "joined"} & json.loads(self.parameters).keys()
 
-    @property
-    def changes_generation_0(self) -> bool:
-        """Whether a rule changes what generation 0 trains on or which samples it has; vetting begins after it."""
-        return bool({*RULES, "joined"} - {"vetting"} & json.loads(self.parameters).keys())
+    def changes_generation_0(self, first: Row) -> bool:
+        """Whether a rule changes what generation 0 trains on or which samples it has. Vetting does only if it dropped
+        items there, as an oracle with false positives does; `first` is a row of generation 0 that tells."""
+        others = {*RULES, "joined"} - {"vetting"} & json.loads(self.parameters).keys()
+        return bool(others) or bool(first.vetting.get("num_real_dropped"))
 
     @property
     def joined(self) -> dict[str, Any]:

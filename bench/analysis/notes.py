@@ -97,7 +97,7 @@ def different_starts(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     for condition, by_seed in chains.items():
         for seed, row in ((seed, chain.rows[0]) for seed, chain in by_seed.items()):
             checksum = row.checksums.get("sample")
-            if row.generation == 0 and checksum and not condition.changes_generation_0:
+            if row.generation == 0 and checksum and not condition.changes_generation_0(row):
                 generator = json.dumps(row.config.get("generator"), sort_keys=True)
                 of = starts.setdefault((str(row.environment.get("device")), generator, seed), {})
                 of.setdefault(checksum, []).append(condition.label)

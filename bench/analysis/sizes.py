@@ -13,7 +13,6 @@ from bench.analysis.collapse import Interval
 from bench.analysis.collapse_profile import PERCENT, POINTS
 from bench.analysis.conditions import Condition, details
 from bench.analysis.measures import metric_name
-from bench.analysis.setting import shown_setting
 from bench.analysis.study import Study
 from bench.analysis.verdicts import is_positive, judged_score, paired_curves, reference_of
 
@@ -118,8 +117,7 @@ def sizes(study: Study, every: Iterable[Study]) -> list[Sizes]:
 
 def _rest(study: Study) -> dict[str, Any]:
     """Return the setting of a study without the keys that determine the size of network or data."""
-    setting = shown_setting(study.rows[0], with_defaults=True)
-    return {key: value for key, value in setting.items() if not _is_size(key)}
+    return {key: value for key, value in study.full_setting.items() if not _is_size(key)}
 
 
 def _is_size(key: str) -> bool:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from bench.analysis.conditions import Condition, condition_of, free_keys
@@ -101,6 +102,11 @@ class Study:
     @property
     def conditions(self) -> list[Condition]:
         return list(self.chains)
+
+    @cached_property
+    def full_setting(self) -> dict[str, Any]:
+        """What all chains share, as titles show it, with the values that equal their default."""
+        return shown_setting(self.rows[0], with_defaults=True)
 
     @property
     def by_ratio(self) -> bool:
@@ -268,13 +274,10 @@ def relatives(study: Study, every: Iterable[Study], key: str, free: tuple[str, .
     excluded = ("data.content", key, *free)
 
     def rest(one: Study) -> dict[str, Any]:
-        return {k: v for k, v in shown_setting(one.rows[0], with_defaults=True).items() if k not in excluded}
-
-    def value(one: Study) -> Any:
-        return shown_setting(one.rows[0], with_defaults=True).get(key)
+        return {k: v for k, v in one.full_setting.items() if k not in excluded}
 
     alike = [study, *(one for one in every if one is not study and rest(one) == rest(study))]
-    found = {value(one): one for one in alike}
+    found = {one.full_setting.get(key): one for one in alike}
     if len(found) < len(alike):
-        return {value(study): study}
+        return {study.full_setting.get(key): study}
     return {v: found[v] for v in sorted(found, key=lambda v: (v is None, v))}

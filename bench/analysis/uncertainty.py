@@ -5,6 +5,7 @@ This module uses only NumPy and SciPy, so that reports can import it.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -179,6 +180,7 @@ def resplit_intervals(
     return intervals
 
 
+@cache  # a page asks for the same few degrees of freedom thousands of times
 def _t(degrees: float) -> float:
     from scipy import stats  # as above
 

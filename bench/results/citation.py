@@ -79,7 +79,7 @@ def sentence(entries: Sequence[Entry], label: str | None = None) -> str:
 def _share_a_start(study: Study, condition: Condition, other: Condition) -> bool:
     """Return whether no seed of two conditions has different samples of generation 0, as far as checksums tell. Rules
     that change them are no reason to doubt it."""
-    if condition.changes_generation_0:
+    if any(condition.changes_generation_0(chain.rows[0]) for chain in study.chains[condition].values()):
         return True
     starts = [
         {s: chain.rows[0].checksums.get("sample") for s, chain in study.chains[c].items()} for c in (condition, other)

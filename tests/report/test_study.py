@@ -237,6 +237,9 @@ def test_different_samples_of_generation_0_on_one_device_are_noted() -> None:
     assert noted((1.0, {**other, "config": {"generator": {"name": "ddpm", "width": 2}}})) == []
     assert noted((1.0, {**other, "environment": {"device": "GPU"}})) == []
     assert noted((1.0, {**other, "config": {"watermark": {"name": "initial_noise"}}})) == []
+    oracle = {**other, "config": {"vetting": {"name": "oracle"}}}
+    assert noted((1.0, {**oracle, "vetting": {"num_real_dropped": 20}})) == [], "it trained on other items"
+    assert noted((1.0, {**oracle, "vetting": {"num_real_dropped": 0}})), "vetting that dropped nothing explains nothing"
 
 
 def test_uncommitted_changes_are_noted() -> None:
