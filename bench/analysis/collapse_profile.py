@@ -37,9 +37,10 @@ RULE = (
     "Against the same seeds at ratio 0 (where there is none: the condition's own generation 0), mean of the second "
     "half of the generations, with its 95 % interval over seeds. “no”: a change for the worse by "
     f"{100 * MARGIN:.0f} % or {100 * MARGIN:.0f} points is ruled out (catastrophic: by {100 * CATASTROPHE:.0f} %; "
-    "diverging: by the rule of the verdicts). “yes”: otherwise, and such a change is established (catastrophic: by "
-    f"more than {100 * CATASTROPHE:.0f} %; any rise: however small). “open”: neither. “detectable”: the smallest "
-    "change that 4 of 5 repetitions would have detected. There is no correction for asking eight questions."
+    f"scaling law: by {MARGIN:g} in the exponent, up or down; diverging: by the rule of the verdicts). “yes”: "
+    f"otherwise, and a change is established (catastrophic: by more than {100 * CATASTROPHE:.0f} %). Any rise: “yes” "
+    "if a rise is established, even of less than that. “open”: neither. “detectable”: the smallest change that 4 of 5 "
+    "repetitions would have detected. There is no correction for asking eight questions."
 )
 
 

@@ -86,7 +86,7 @@ def mixed_devices(chains: dict[Condition, dict[int, Chain]]) -> list[str]:
     if len(labels) < 2:
         return []
     parts = "; ".join(f"{device}: {', '.join(found)}" for device, found in labels.items())
-    shared = "chains of one seed share the data, but not generation 0"
+    shared = "chains of one seed share generation 0 on one device, and only the data across devices"
     return [f"conditions were run on different devices ({parts}): {shared}"]
 
 

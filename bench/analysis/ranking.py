@@ -20,9 +20,9 @@ RULE = (
     "excludes 0. Excess risk: the loss on held-out items; the loss of the truth cancels in the difference. Rate of "
     "FID: growth per generation from the first half to the second, in percentage points of the same seed's FID at "
     "ratio 0 (without it: of generation 0). Rank: the mean of the ranks in these columns, 1 is best; an order within "
-    "the intervals is noise. Real items: trained on, or held for the threshold of a vetting, each once. Network "
-    "evaluations: to draw samples. A chain is charged for everything that it uses, even if another chain computed it, "
-    "but not for the first mover of a detector."
+    "the intervals is noise. Real items: trained on, or held for a vetting rule (for its threshold or to train it), "
+    "each once. Network evaluations: to draw samples. A chain is charged for everything that it uses, even if another "
+    "chain computed it, but not for the first mover of a detector."
 )
 
 BySeed = dict[int, float]

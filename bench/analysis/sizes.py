@@ -31,8 +31,8 @@ EQUAL_STEPS, EQUAL_COMPUTE, ITEMS = "network, at equal steps", "network, at equa
 COVERAGE = "coverage"
 RULE = (
     "Each size against itself at ratio 0, in the same seeds, mean of the second half of the generations, with 95 % "
-    "intervals over seeds. A larger network begins with better scores: the same damage is then a larger share of them, "
-    "and a size that is bad from the start has little coverage to lose. Trend: least-squares slope against log2 of the "
+    "intervals over seeds. If a size begins with better scores, the same damage is a larger share of them, and one "
+    "that is bad from the start has little coverage to lose. Trend: least-squares slope against log2 of the "
     "size in each seed, and the mean of the slopes; as shares of ratio 0 and in the score's own unit, because only a "
     "conclusion that both support does not depend on the scale."
 )

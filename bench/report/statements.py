@@ -143,9 +143,11 @@ def _variances(study: Study, found: Variances) -> Statement:
     for condition, components in found.components.items():
         by_name = {c.name: _component(c, places) for c in components}
         rows.append([condition.label, *(by_name.get(name, "–") for name in names), str(len(found.seeds[condition]))])
-    legend = [RULE, *(f"Not identifiable, {name}: {why}." for name, why in NOT_IDENTIFIABLE.items())]
-    is_first = study is found.first
-    read = legend if is_first else [f"In the study “{found.first.title}”."]
+    is_first, legend = study is found.first, _refused(found.refused)
+    if rows:
+        legend = [RULE, *(f"Not identifiable, {name}: {why}." for name, why in NOT_IDENTIFIABLE.items()), *legend]
+    if rows and not is_first:
+        legend = [f"In the study “{found.first.title}”."]
     return Statement(
         title=f"Variance components of {metric_name(found.measure.metric)}",
         about=f"generation {found.generation} · {KEY} {', '.join(map(str, found.splits))} · "
@@ -153,7 +155,7 @@ def _variances(study: Study, found: Variances) -> Statement:
         head=["condition", *names, "seeds"],
         rows=rows if is_first else [],
         of_several=True,
-        legend=[*(read if rows else []), *_refused(found.refused)],
+        legend=legend,
         records=[
             {
                 "statement": "variance components",
@@ -182,8 +184,12 @@ def _component(component: Component, places: int) -> str:
 
 
 def _refused(reasons: dict[Condition | None, str]) -> list[str]:
+    """Return one line per reason, with the conditions that it refuses."""
+    labels: dict[str, list[str]] = {}
+    for condition, why in reasons.items():
+        labels.setdefault(why, []).extend([condition.label] if condition else [])
     return [
-        f"{condition.label}: refused, {why}" if condition else f"Refused: {why}" for condition, why in reasons.items()
+        f"{', '.join(refused)}: refused, {why}" if refused else f"Refused: {why}" for why, refused in labels.items()
     ]
 
 

@@ -144,10 +144,14 @@ def _is_ratio(label: str, condition: Condition) -> bool:
     return False
 
 
+def label_among(every: Sequence[Study], study: Study, condition: Condition) -> str:
+    """Return a condition's label. With several studies, it begins with the part that distinguishes its own."""
+    return f"({apart(study)}) {condition.label}" if len(every) > 1 else condition.label
+
+
 def _named(every: Sequence[Study]) -> dict[str, tuple[Study, Condition]]:
-    """Return label -> (study, condition). With several studies, a label begins with the part that distinguishes one."""
-    pairs = [(study, condition) for study in every for condition in study.conditions]
-    return {f"({apart(study)}) {c.label}" if len(every) > 1 else c.label: (study, c) for study, c in pairs}
+    """Return label -> (study, condition)."""
+    return {label_among(every, study, c): (study, c) for study in every for c in study.conditions}
 
 
 def has_default(every: Sequence[Study]) -> bool:

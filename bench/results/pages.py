@@ -27,7 +27,7 @@ from bench.report.statements import Statement, to_markdown
 from bench.report.style import written_as
 from bench.report.tables import markdown_table, table_markdown
 from bench.results import likeness
-from bench.results.citation import apart, has_default, labels, rows_of, titled
+from bench.results.citation import apart, has_default, label_among, labels, rows_of, titled
 from bench.results.commands import commands
 from bench.results.samples import picture_name
 from bench.results.shelf import Entry
@@ -217,10 +217,11 @@ def _where(found: Sequence[Study]) -> str:
     labels: dict[str, dict[str, None]] = {}
     for study in found:
         for condition in study.conditions:
+            label = label_among(found, study, condition)
             for row in rows_of(study, condition):
                 device = hardware([row])[0]
                 num_rows[device] = num_rows.get(device, 0) + 1
-                labels.setdefault(device, {})[condition.label] = None
+                labels.setdefault(device, {})[label] = None
     most, *others = sorted(num_rows, key=lambda device: (-num_rows[device], device))
     return f"run on {most}" + "".join(f"; on {device}: {' · '.join(labels[device])}" for device in others)
 

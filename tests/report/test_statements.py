@@ -82,12 +82,13 @@ def test_without_arms_or_seeds_it_is_refused_with_the_reason(tmp_path: Path, cha
     assert card(study)["exchange_rates"][0]["refused"][""].startswith(reason)
 
 
-def test_a_condition_with_too_few_seeds_is_refused_alone(tmp_path: Path) -> None:
-    (exchange,) = exchanges(study_of(tmp_path, ratios={0.5: None, 0.75: (0, 1)}))
+def test_conditions_with_too_few_seeds_are_refused_alone_in_one_line(tmp_path: Path) -> None:
+    (exchange,) = exchanges(study := study_of(tmp_path, ratios={0.5: None, 0.75: (0, 1), 1.0: (0, 1)}))
     assert {rate.condition.label for rate in exchange.rates} == {"0.50"}
-    assert {c.label: why for c, why in exchange.refused.items() if c} == {
-        "0.75": "it needs 3 seeds in common with real_only, and there are 2"
-    }
+    reason = "it needs 3 seeds in common with real_only, and there are 2"
+    assert {c.label: why for c, why in exchange.refused.items() if c} == {"0.75": reason, "1.00": reason}
+    stated = next(s for s in statements.statements(study, [study]) if s.title == "Exchange rate in FID")
+    assert [line for line in stated.legend if "refused" in line] == [f"0.75, 1.00: refused, {reason}"]
 
 
 def test_without_samples_there_is_nothing_to_price(tmp_path: Path) -> None:

@@ -212,7 +212,10 @@ def test_conditions_that_were_run_on_different_devices_are_noted() -> None:
         return studies([ledger.Chain(row.chain, Path(), [row]) for row in made])[0]
 
     (note,) = [note for note in study_on({0.0: "cpu", 0.5: "GPU", 1.0: "cpu"}).notes if "device" in note]
-    assert note.startswith("conditions were run on different devices (GPU: 0.50; cpu: 0.00, 1.00): chains of one seed")
+    assert note == (
+        "conditions were run on different devices (GPU: 0.50; cpu: 0.00, 1.00): chains of one seed share generation 0 "
+        "on one device, and only the data across devices"
+    )
     assert not any("device" in note for note in study_on({0.0: "cpu", 0.5: "cpu"}).notes)
 
 

@@ -119,6 +119,17 @@ def test_a_page_says_which_conditions_another_device_has_run(tmp_path):
     assert f"\n- revision {'0' * 12}, {'1' * 12}+dirty\n" in page
 
 
+def test_a_page_says_on_which_split_another_device_has_run_a_condition(tmp_path):
+    """Both splits have ratio 0.50; only that of the second was run on a GPU."""
+    plain, gpu = made_up.chains((0.0, 0.5), (0,)), made_up.chains((0.5,), (0,), "data.split_seed=1")[0]
+    rows = [replace(row, environment={**row.environment, "device": "made-up GPU"}) for row in gpu.rows]
+    second = [*made_up.chains((0.0,), (0,), "data.split_seed=1"), replace(gpu, rows=rows)]
+    shelf.pack([*plain, *second], tmp_path / "files")
+    pages.write(shelf.read(tmp_path / "files"), tmp_path / "pages")
+    page = (tmp_path / "pages" / "collapse_mini_v1-1.md").read_text()
+    assert "\n- run on cpu, made-up, fp32; on made-up GPU, made-up, fp32: (data.split_seed=1) 0.50\n" in page
+
+
 def test_a_study_of_arms_without_a_ratio_has_a_row_of_the_index(tmp_path):
     chains = [
         replace(
