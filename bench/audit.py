@@ -301,7 +301,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the audit and return the exit status: 0: no mismatch; 1: a mismatch; 2: the audit could not be done."""
     parser = argparse.ArgumentParser(prog="python -m bench.audit", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, help="a chain's folder, or one above several")
-    parser.add_argument("--deep", action="store_true", help="derive samples, weights, scores and statements again")
+    parser.add_argument("--deep", action="store_true", help="derive samples, weights, scores and verdicts again")
     parser.add_argument("--num-samples", type=int, default=3, help="samples made again of each generation (default 3)")
     parser.add_argument("--max-steps", type=int, default=200, help="longer trainings are not replayed (default 200)")
     options = parser.parse_args(arguments)

@@ -657,20 +657,18 @@ def test_a_wrong_value_of_a_sweep_is_named_before_the_first_chain(tmp_path):
     assert not (tmp_path / "o" / "store").exists()
 
 
-def test_a_failed_chain_is_named_and_the_others_run(tmp_path):
+def test_a_failed_chain_is_named_and_the_other_runs(tmp_path):
     command = [sys.executable, "-m", "bench", "-m", *TINY, f"output_dir={tmp_path}/o", "name=s", "num_generations=1"]
-    wild = ["generator.training.gradient_clip=1e30", "generator.training.learning_rate=1e-3,1e25,2e-3"]
+    wild = ["generator.training.gradient_clip=1e30", "generator.training.learning_rate=1e25,2e-3"]
     done = subprocess.run([*command, *wild], capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert done.returncode == 1
     assert "1 chain(s) of this sweep failed" in done.stderr
     assert "generator.training.learning_rate=1e+25" in done.stderr.replace("1e25", "1e+25")
     assert "TrainingError: " in done.stderr
-    assert len(ledger.read_runs([tmp_path / "o" / "s"])) == 2
+    assert len(ledger.read_runs([tmp_path / "o" / "s"])) == 1
     made = sorted((tmp_path / "o" / "store").glob("[!lw]*/*/*"))
-    for rate in ("1e-3", "2e-3"):
-        again = composed(*command[4:], wild[0], f"generator.training.learning_rate={rate}")
-        run_chain(again, Console(quiet=True))
-    assert sorted((tmp_path / "o" / "store").glob("[!lw]*/*/*")) == made, "what the others have made is read"
+    run_chain(composed(*command[4:], wild[0], "generator.training.learning_rate=2e-3"), Console(quiet=True))
+    assert sorted((tmp_path / "o" / "store").glob("[!lw]*/*/*")) == made, "what the other has made is read"
 
 
 def test_whether_compiling_pays_is_decided_by_the_steps_of_a_training(tmp_path, monkeypatch):

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_mnist
 from _pytest.mark import ParameterSet
 from shrunk import TINY, composed
 
 from bench import audit, generators, ledger, loop, seeds, stages
 from bench.analysis import uncertainty
 from bench.datasets import procedural
+from bench.datasets.shared import split
 from bench.generators.ddpm import sampling
 from bench.generators.shared import steps, unet_sampling
 from bench.machine import interrupt
@@ -91,8 +93,8 @@ def each(names: Iterable[str], *values: tuple[Any, ...]) -> list[ParameterSet]:
     ]
 
 
-def run(out: Path, *overrides: str) -> Path:
-    return loop.run_chain(composed(*SMALL, f"output_dir={out}", *overrides), Console(quiet=True))
+def run(out: Path, *overrides: str, small: Iterable[str] = SMALL) -> Path:
+    return loop.run_chain(composed(*small, f"output_dir={out}", *overrides), Console(quiet=True))
 
 
 def deep(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -115,6 +117,46 @@ def test_witness_agrees_with_every_kind_of_chain(kind: str, tmp_path_factory, ca
     assert status == 0, said
     assert "NOT CHECKED" not in said
     assert "1 chains, 4 generations audited and derived again: 0 mismatches" in said
+
+
+IN_PARTS = ["metrics.scores=[frechet,detection]", "num_generations=2", "data.num_heldout=12", "metrics.num_images=12"]
+
+
+def run_on_digits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    small_mnist.publish(folder, monkeypatch)
+    kept = [
+        override for override in SMALL if not override.startswith(("data=", "data.num_calibration", "data.num_reserve"))
+    ]
+    return run(folder, "data=mnist", f"data.root={folder}", *IN_PARTS, small=kept)
+
+
+def test_witness_knows_published_parts_and_leaves_scores_that_it_does_not_have(tmp_path, capsys, monkeypatch):
+    status, said = deep(run_on_digits(tmp_path, monkeypatch), capsys)
+    assert status == 0 and said.count("NOT CHECKED") == 1 and "NOT CHECKED detector_auroc" in said, said
+
+
+def test_witness_notices_held_out_digits_of_the_training_part(tmp_path, capsys, monkeypatch):
+    def swapped(test: np.ndarray, train: np.ndarray, num_heldout: int, num_train: int) -> split.Split:
+        return split.Split(train[:num_heldout], train[num_heldout : num_heldout + num_train], test)
+
+    monkeypatch.setattr(split, "_of_two_parts", swapped)
+    status, said = deep(run_on_digits(tmp_path, monkeypatch), capsys)
+    assert status == 1 and "held-out items are of the published training part" in said, said
+
+
+@pytest.mark.slow
+def test_witness_knows_the_split_of_a_text(tmp_path, capsys):
+    words = np.random.default_rng(0).integers(100, 400, (900, 8))
+    (tmp_path / "book.txt").write_text("\n".join(" ".join(map(str, line)) for line in words))
+    config = composed(
+        "experiment=language_model", "mixing=replace", "num_generations=2", "num_samples=16", "num_probes=2",
+        *("data=text", "data.source=file", f"data.path={tmp_path}/book.txt", "data.block_size=16", "data.vocab_size=512"), "generator.sampling.prompt_size=8",
+        "data.num_train=16", "data.num_heldout=16", "metrics.num_images=16", "metrics.scores=[risk]",
+        *("generator.training.num_steps=2", "generator.training.warmup_steps=0", "generator.training.batch_size=8"),
+        *("generator.network.hidden_size=16", "runtime.device=cpu", f"output_dir={tmp_path}"),
+    )  # fmt: skip
+    status, said = deep(loop.run_chain(config, Console(quiet=True)), capsys)
+    assert status == 0, said
 
 
 @pytest.mark.slow

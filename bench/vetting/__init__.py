@@ -52,7 +52,7 @@ class Unvetted:
         real: The real pool that the chain may train on.
         rng: The generator for everything that the rule draws.
         is_synthetic: bool (N,), which items are samples; requested by "truth".
-        calibration: `num_calibration` real items from the end of the reserve, which no chain trains on.
+        calibration: `num_calibration` real items from the end of the reserve, which the chain does not train on.
         past: The chain so far.
         features: Features of the items, of the calibration items, and of samples to learn from. None for generation 0,
             which trains only on real items, unless the chain is a newcomer.
@@ -163,7 +163,7 @@ def decide(
         pools: The pools that the composition was drawn from, by id.
         real: The real pool that the chain may train on.
         seed: The seed of the order in which the rule sees the items, and of everything that the rule draws.
-        calibration: Real items that no chain trains on, for a rule that needs them.
+        calibration: Real items that the chain does not train on, for a rule that needs them.
         past: The chain so far, for a rule that needs it.
         features: Features of the items, in the order of the composition, and of the items that a detector learns from,
             for a rule that needs them.

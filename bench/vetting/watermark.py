@@ -1,4 +1,5 @@
-"""Drop items that carry the chain's own watermark. The threshold is calibrated on real images that no chain trains on.
+"""Drop items that carry the chain's own watermark. The threshold is calibrated on real images that the chain
+does not train on.
 
 A watermark in the initial noise is read by inverting the sampler of each of the last generations, whose models are in
 the store. The score of an item is its highest score over these generations.
@@ -27,7 +28,7 @@ CITATION = ""
 class Config(VettingRuleConfig):
     """Drop items that carry the watermark. false_positive_rate: the largest probability with which another real image
     exceeds the threshold (split conformal prediction; Vovk et al. 2005). num_calibration: the number of real images for
-    the threshold, from the end of the reserve, which no chain trains on. num_generations: the number of last
+    the threshold, from the end of the reserve, which the chain does not train on. num_generations: the number of last
     generations whose marks are looked for; null: all."""
 
     name: str = "watermark"
