@@ -1,9 +1,8 @@
 """Drop items that a learned detector classifies as generated: a logistic regression on the features of the scores.
 
 The detector is trained on real images that the chain does not train on, and on samples of a first mover: generation 0
-of another chain. It is trained once, like a commercial detector, or retrained for every generation with samples of the previous
-one. A detector that is not retrained becomes obsolete as generators change (2602.07814).
-"""
+of another chain. It is trained once, like a commercial detector, or retrained for every generation with samples of the
+previous one. A detector that is not retrained becomes obsolete as generators change (2602.07814)."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
