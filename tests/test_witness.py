@@ -150,8 +150,8 @@ def test_witness_knows_the_split_of_a_text(tmp_path, capsys):
     (tmp_path / "book.txt").write_text("\n".join(" ".join(map(str, line)) for line in words))
     config = composed(
         "experiment=language_model", "mixing=replace", "num_generations=2", "num_samples=16", "num_probes=2",
-        *("data=text", "data.source=file", f"data.path={tmp_path}/book.txt", "data.block_size=16", "data.vocab_size=512"),
-        "generator.sampling.prompt_size=8",
+        *("data=text", "data.source=file", f"data.path={tmp_path}/book.txt", "data.block_size=16"),
+        *("data.vocab_size=512", "generator.sampling.prompt_size=8"),
         "data.num_train=16", "data.num_heldout=16", "metrics.num_images=16", "metrics.scores=[risk]",
         *("generator.training.num_steps=2", "generator.training.warmup_steps=0", "generator.training.batch_size=8"),
         *("generator.network.hidden_size=16", "runtime.device=cpu", f"output_dir={tmp_path}"),
