@@ -2,6 +2,7 @@
 
 import re
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import made_up
@@ -49,10 +50,18 @@ def test_the_table_of_the_protocol_says_what_its_page_says():
         ):
             number, span, unit = re.fullmatch(r"([-+.\d]+) (.+) \((.*)\)", change).group(1, 3, 2)
             assert re.search(rf"\| {label} \| {meaning} \| \w+ \| .*: {re.escape(f'{number} ({span}) {unit}')}, ", page)
-    last, devices = shown.splitlines()[-1].split(f" {summaries.RISING_MEANS}")
+    last, after = shown.splitlines()[-1].split(f" {summaries.RISING_MEANS}")
     assert last.startswith(("The rise of FID passes 10 %", "No critical ratio")) and last in page
     assert "floor 51 (41 to 57)" in shown and "| floor: real images | 51 (41 to 57) |" in page
-    assert devices.startswith(" Conditions were run on different devices (NVIDIA H200: ")
+    assert after == "", "all of its first split were run on one kind of device"
+
+
+def test_the_table_of_the_protocol_says_which_conditions_another_device_has_run(tmp_path):
+    (gpu,) = made_up.chains((0.5,), (0,))
+    rows = [replace(row, environment={**row.environment, "device": "made-up GPU"}) for row in gpu.rows]
+    shelf.pack([*made_up.chains((0.0, 1.0), (0,)), replace(gpu, rows=rows)], tmp_path)
+    shown = summaries.how_much(shelf.read(tmp_path))
+    assert "Conditions were run on different devices (cpu: 0.00, 1.00; made-up GPU: 0.50)" in shown
 
 
 def test_rising_is_explained_only_where_a_ratio_rises(tmp_path):
