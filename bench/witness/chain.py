@@ -285,6 +285,9 @@ class Witness:
             y = shuffled[n:] if entry["subject"] == "shuffled" else sides[entry["reference"]]
             size = min(len(x), len(y))
             name = f"{entry['metric']} of {entry['subject']} against {entry['reference']} in {space}"
+            self.expect(
+                (entry["num_subject"], entry["num_reference"]) == (size, size), f"{name} has another N than {size}"
+            )
             try:
                 if entry["metric"] in independent_scores.HALLUCINATIONS:
                     drawn = Pool.load(self.folder["real"] / "calibration")
@@ -303,9 +306,6 @@ class Witness:
                     f"{entry['metric']}: {error.name} is missing, pip install 'diffusion-collapse-bench[audit]'"
                 )
                 continue
-            self.expect(
-                (entry["num_subject"], entry["num_reference"]) == (size, size), f"{name} has another N than {size}"
-            )
             self.expect(
                 abs(value - entry["value"]) <= slack, f"{name} is {entry['value']:.6g}, derived again {value:.6g}"
             )
