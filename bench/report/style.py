@@ -142,10 +142,10 @@ def panel_title(study: Study, condition: Condition, inches: float) -> str:
 
 
 def wrapped(text: str, inches: float) -> str:
-    """Return text in lines of at most `inches`, broken at spaces and within the name of a function."""
+    """Return text in lines of at most `inches`, broken at spaces and within the name of a function, not in a number."""
     most = max(8, int(inches * PER_INCH))
-    lines = [""]
-    for piece in re.findall(rf"[^\s_.:/]{{0,{most - 1}}}[\s_.:/]|[^\s_.:/]{{1,{most}}}", text):
+    lines, ends, within = [""], r"(?:[\s_:/]|\.(?!\d))", r"(?:[^\s_.:/]|\.(?=\d))"
+    for piece in re.findall(rf"{within}{{0,{most - 1}}}{ends}|{within}{{1,{most}}}", text):
         if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > most:
             lines.append("")
         lines[-1] += piece

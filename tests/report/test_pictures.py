@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -315,3 +316,10 @@ def test_a_survival_map_needs_counts_and_no_score_of_that_name(tmp_path: Path) -
     words = caption(drawn(study, tmp_path, "survival")["survival"])
     assert "classes by species · dinov2 · against heldout · N = 64" in words
     assert "not sure: a dead class could not be told" in words
+
+
+@pytest.mark.parametrize("text", ["real only (r 0.25)", "0.75 + vetting oracle (TPR 0.5)", "a.module:function_of_mine"])
+def test_a_label_is_broken_into_lines_but_no_number_is(text):
+    lines = style.wrapped(text, 1.1).split("\n")
+    assert len(lines) > 1 and "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert all(number in " ".join(lines) for number in re.findall(r"\d\.\d+", text))
